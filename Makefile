@@ -1,0 +1,69 @@
+# Every target does its own set-up: a fresh machine needs git, make and Python 3.11 or newer, nothing else.
+# VENV=path puts the environment elsewhere, PYTHON3=python3.12 makes it with another Python, ARGS=... is passed on.
+
+PYTHON3 ?= python3
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+CODE := llc_lightning tests benchmarks conftest.py train.py analyze.py
+SOURCES := $(wildcard $(CODE))
+RUN ?= $$(ls -d checkpoints/cis/version_* | sort -V | tail -n 1)
+CONTROL ?= $$(ls -d checkpoints/cis_mse/version_* | sort -V | tail -n 1)
+LOOK ?= out/look
+
+# The shape checks in tests compile libraries once more; without this they would do so at every start.
+export PYTHONDONTWRITEBYTECODE :=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench peers look clean
+
+help: ## what there is to make (this list)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## the environment in .venv; the other targets do this by themselves
+
+$(READY): pyproject.toml
+	$(PYTHON3) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
+	@echo "Installing into $(VENV): about 2 GB, a few minutes"
+	$(PYTHON) -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+# Two processes share the measuring, which threads cannot: its tensors are too small. Together they train on 512 examples a step.
+demo: export OMP_NUM_THREADS = 1
+demo: $(READY) ## the main job: train a net and its control, measure, write the report
+	$(PYTHON) train.py fit -c configs/cis_mse.yaml
+	$(PYTHON) train.py fit -c configs/cis.yaml -c configs/overlays/ddp2_cpu.yaml --data.init_args.batch_size 256
+	$(PYTHON) analyze.py report "$(RUN)" --control "$(CONTROL)"
+
+test: $(READY) ## the whole test suite on two processes (ARGS="-k sgld" for a part)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist worksteal --clean-tree $(ARGS)
+
+check: $(READY) ## format, lint, types, spelling and the layers; what CI checks first
+	$(PYTHON) -m ruff format --check $(SOURCES)
+	$(PYTHON) -m ruff check $(SOURCES)
+	$(PYTHON) -m pyright --venvpath $(dir $(abspath $(VENV)))
+	$(PYTHON) -m codespell_lib
+	$(PYTHON) -m pytest -q tests/contracts/test_layers.py
+
+format: $(READY) ## rewrite the code as `make check` wants it
+	$(PYTHON) -m ruff check --fix $(SOURCES)
+	$(PYTHON) -m ruff format $(SOURCES)
+
+bench: $(READY) ## ratios of CPU time against plain training and devinterp
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks $(ARGS)
+
+peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready ## environments of other versions to compare with
+
+.peers/devinterp-%/.ready:
+	$(PYTHON3) -m venv .peers/devinterp-$*
+	.peers/devinterp-$*/bin/python -m pip install --quiet torch==2.13.0 devinterp==$*
+	@touch $@
+
+look: $(READY) ## pictures of TensorBoard and the report in headless Chromium (RUN=checkpoints/cis/version_0)
+	$(PYTHON) -m pip install --quiet --editable '.[look]'
+	$(PYTHON) tests/look/look.py "$(RUN)" --out $(LOOK)
+
+clean: ## remove the environments, caches and pictures; runs in checkpoints/ stay
+	rm -rf .venv .peers .pytest_cache .ruff_cache out build dist *.egg-info
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,18 @@
+"""Reads a run, finished or not: what it found, its figures, its numbers.
+
+    python analyze.py summary checkpoints/cis/version_0                    one screen: findings, how far to trust them
+    python analyze.py report checkpoints/cis/version_0                     one HTML page with every figure and table
+    python analyze.py report checkpoints/cis/version_0 --control checkpoints/cis_mse/version_0       beside another run
+    python analyze.py trajectories checkpoints/cis/version_0 --quantities llc llc_plus_delta         curves in numbers
+    python analyze.py trajectories checkpoints/cis/version_0 --component 'net.hook_hidden[7]' --out neuron.csv
+    python analyze.py measure checkpoints/cis/version_0 --steps 3000 --only ablation                 measure snapshots
+
+Every command takes --json for machines and --out; `python analyze.py COMMAND --help` lists its options.
+"""
+
+import sys
+
+from llc_lightning.cli.analyze import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], help_text=__doc__))

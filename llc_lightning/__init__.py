@@ -1,0 +1,75 @@
+"""Measures how complex each part of a network is and how much the network needs it, while it trains.
+
+The names below are the public face of the package. Each is imported when it is first used, so that
+``import llc_lightning`` needs torch alone.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from llc_lightning.ablation.effects import ablation_effects
+    from llc_lightning.callbacks.ablation import AblationCallback
+    from llc_lightning.callbacks.llc import LLCCallback
+    from llc_lightning.callbacks.resume import ExactResume
+    from llc_lightning.callbacks.snapshots import SnapshotCallback
+    from llc_lightning.components.listing import find_components
+    from llc_lightning.components.loss import loss_fn
+    from llc_lightning.llc.estimator import estimate_llc
+    from llc_lightning.results.run import Run
+    from llc_lightning.results.traces import read_trace
+    from llc_lightning.runtime.cadence import AnyOf, AtEnd, AtStart, AtSteps, Every, LogSpaced
+
+__all__ = [
+    "AblationCallback",
+    "AnyOf",
+    "AtEnd",
+    "AtStart",
+    "AtSteps",
+    "Every",
+    "ExactResume",
+    "LLCCallback",
+    "LogSpaced",
+    "Run",
+    "SnapshotCallback",
+    "ablation_effects",
+    "estimate_llc",
+    "find_components",
+    "loss_fn",
+    "read_trace",
+]
+
+_HOMES = {
+    "AblationCallback": "callbacks.ablation",
+    "AnyOf": "runtime.cadence",
+    "AtEnd": "runtime.cadence",
+    "AtStart": "runtime.cadence",
+    "AtSteps": "runtime.cadence",
+    "Every": "runtime.cadence",
+    "ExactResume": "callbacks.resume",
+    "LLCCallback": "callbacks.llc",
+    "LogSpaced": "runtime.cadence",
+    "Run": "results.run",
+    "SnapshotCallback": "callbacks.snapshots",
+    "ablation_effects": "ablation.effects",
+    "estimate_llc": "llc.estimator",
+    "find_components": "components.listing",
+    "loss_fn": "components.loss",
+    "read_trace": "results.traces",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Imports a public name from its home when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'llc_lightning' has no attribute {name!r}; it has {', '.join(__all__)}")
+    item = getattr(import_module(f"llc_lightning.{_HOMES[name]}"), name)
+    globals()[name] = item
+    return item
+
+
+def __dir__() -> list[str]:
+    """Lists the public names, imported or not."""
+    return [*__all__, "__version__"]

@@ -1,0 +1,77 @@
+"""What a sweep hands back, and how values per example become it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.ablation.moments import Counted, Moments
+from llc_lightning.runtime.status import join
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One measured value of a sweep: the effect of an ablation on one loss, or the unablated loss."""
+
+    quantity: str
+    """``ablation_effect``, or ``loss`` for the unablated loss."""
+    component: str = ""
+    """The component's address; '' for the unablated loss, like ``kind`` and ``method``."""
+    kind: str = ""
+    method: str = ""
+    draws: int = 0
+    vmapped: bool = True
+    """Whether ablations shared a forward pass; False for a module that vmap refuses."""
+    loss: str = "train"
+    """``train``, or the name of a task."""
+    value: float = math.nan
+    """Mean over the examples that count, in nats per example or whatever the unit of the loss is; NaN where failed."""
+    stderr: float = math.nan
+    """SD / sqrt(n) of what is averaged: for an effect the paired difference, itself averaged over draws."""
+    n: int = 0
+    """Examples that count."""
+    status: str = "ok"
+    per_example: Float[Tensor, "example"] | None = field(default=None, compare=False, repr=False)
+    """What is averaged, example by example; kept on the loss ``train`` where asked for."""
+
+
+class Summary:
+    """Collects values per example of several series (components), block by block, on ``train`` and on the tasks."""
+
+    def __init__(self, names: Sequence[str], *, n: int, keep: bool) -> None:
+        self._names = names
+        self._n = n
+        self._moments = (Moments(), Moments()) if len(names) > 1 else (Moments(),)
+        self._kept: list[Tensor] | None = [] if keep else None
+
+    def add(self, values: Sequence[Float[Tensor, "series _ _"]], counted: Sequence[Counted]) -> None:
+        """Adds a block: packed values on ``train``, then on the tasks where there are any, and which of them count."""
+        for moments, value, count in zip(self._moments, values, counted, strict=True):
+            moments.add(value, count.mask)
+        if self._kept is not None:
+            self._kept.append(values[0][:, :, 0].clone())
+
+    def effects(self, likes: Sequence[Effect]) -> Iterator[list[Effect]]:
+        """Yields for every series one effect per loss, filling in ``likes``, one for each series."""
+        results = [moments.results() for moments in self._moments]
+        counts, means, errors = (torch.cat([result[i] for result in results], dim=-1).cpu() for i in range(3))
+        kept = None if self._kept is None else torch.cat(self._kept, dim=1)[:, : self._n].cpu()
+        for i, like in enumerate(likes):
+            per_example = None if kept is None else kept[i]
+            yield [
+                _filled(like, name, float(mean), float(error), int(count), per_example if name == "train" else None)
+                for name, count, mean, error in zip(self._names, counts[0], means[i], errors[i], strict=True)
+            ]
+
+
+def _filled(like: Effect, loss: str, value: float, stderr: float, n: int, per_example: Tensor | None) -> Effect:
+    finite = math.isfinite(value)
+    status = join([*([] if finite else ["nan-loss"]), *(["too-few-draws"] if n < 2 else [])])
+    if not finite:
+        value = stderr = math.nan
+    return replace(like, loss=loss, value=value, stderr=stderr, n=n, status=status, per_example=per_example)

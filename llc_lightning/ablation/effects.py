@@ -1,0 +1,81 @@
+"""The public table of ablation effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from llc_lightning.ablation.base import Method
+from llc_lightning.ablation.sweep import sweep
+from llc_lightning.components.listing import find_components
+from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.runtime.types import Batch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    *("component", "kind", "method", "loss", "value", "stderr", "status"),
+    *("unablated", "draws", "n_examples", "vmapped"),
+)
+
+
+def ablation_effects(
+    module: nn.Module,
+    batch: Batch,
+    components: str | Sequence[str] = "neurons",
+    methods: str | Method | Sequence[str | Method] = ("zero",),
+    *,
+    seed: int = 0,
+    chunk: int | None = None,
+) -> pd.DataFrame:
+    """Returns the effect of ablating parts of a module, one tidy row per component, method and loss.
+
+    ``value`` is the rise of the loss, mean over the examples, ``stderr`` its standard error over examples and
+    ``unablated`` the loss without ablation. ``loss`` is ``train``, or the name of a task where the module has tasks.
+    The module is not touched.
+
+    Args:
+        module: Any module with ``per_example_loss(batch) -> Float[Tensor, "example"]``.
+        batch: The examples: a tensor, tuple or dict of tensors with a leading example axis.
+        components: What to ablate: addresses, globs, or words such as ``neurons`` and ``layers``.
+        methods: How: names (``zero``, ``mean``, ``resample``, ``noise``) or objects such as ``Noise(scale=0.5)``.
+        seed: Keys donors and noise.
+        chunk: Ablations per forward pass; without it as many as fit. It changes no value.
+
+    Raises:
+        LLCLightningError: If an argument names nothing or cannot be used; the message says what to change.
+
+    Example:
+        >>> import torch
+        >>> class Net(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.layer = nn.Linear(2, 1, bias=False)
+        ...         nn.init.ones_(self.layer.weight)
+        ...
+        ...     def per_example_loss(self, batch):
+        ...         return self.layer(batch)[:, 0].square()
+        >>> table = ablation_effects(Net(), torch.tensor([[1.0, 1.0], [1.0, 0.0]]), methods=["zero", "mean"])
+        >>> table[["component", "method", "value", "unablated"]].to_dict("split")["data"]
+        [['layer[0]', 'zero', -2.5, 2.5], ['layer[0]', 'mean', -0.25, 2.5]]
+    """
+    import pandas as pd
+
+    loss = loss_fn(module)
+    found = find_components(module, components)
+    effects = sweep(
+        loss, snapshot_params(module), batch, found, methods, seed=seed, tasks=bool(loss.task_names), chunk=chunk
+    )
+    unablated = {effect.loss: effect.value for effect in effects if effect.quantity == "loss"}
+    rows = [
+        (
+            *(effect.component, effect.kind, effect.method, effect.loss, effect.value, effect.stderr, effect.status),
+            *(unablated[effect.loss], effect.draws, effect.n, effect.vmapped),
+        )
+        for effect in effects
+        if effect.quantity == "ablation_effect"
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -1,0 +1,100 @@
+"""Means and standard errors over examples, summed in float64 and in an order that no layout can change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from llc_lightning.runtime.batches import chunks
+
+_SLAB = 1024
+
+
+def tree_sum(values: Float[Tensor, "series row task"]) -> Float[Tensor, "series task"]:
+    """Returns the sum over rows, a power of two of them, by adding halves.
+
+    Elementwise additions alone, so that the bits of one series do not depend on how many are summed beside it, as they
+    may in a library's reduction; the error grows with the logarithm of the rows.
+
+    Example:
+        >>> tree_sum(torch.tensor([[[1.0], [2.0], [3.0], [4.0]]]))
+        tensor([[10.]])
+    """
+    while values.shape[1] > 1:
+        half = values.shape[1] // 2
+        values = values[:, :half] + values[:, half:]
+    return values[:, 0]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Which losses of a block count for which task, and how to pack these: a task may be active in few examples."""
+
+    mask: Bool[Tensor, "packed task"]
+    """Which of the packed losses count."""
+    index: Int[Tensor, "entry"] | None
+    """Where the packed losses stand among the block's, flattened; None where packing would save nothing."""
+
+    @classmethod
+    def of(cls, mask: Bool[Tensor, "row task"]) -> Counted:
+        """Returns the packing of a block: for every task the examples that count, in order, then others as filling."""
+        rows, tasks = mask.shape
+        packed = 1 << max(int(mask.sum(0).max()) - 1, 0).bit_length()
+        if packed >= rows:
+            return cls(mask, None)
+        order = mask.to(torch.uint8).argsort(dim=0, descending=True, stable=True)[:packed]
+        index = order * tasks + torch.arange(tasks, device=mask.device)
+        return cls(mask.gather(0, order), index.flatten())
+
+    def pack(self, values: Float[Tensor, "series row task"]) -> Float[Tensor, "series packed task"]:
+        """Returns the losses that count, and the filling."""
+        if self.index is None:
+            return values
+        return values.flatten(1).index_select(1, self.index).view(len(values), *self.mask.shape)
+
+
+class Moments:
+    """Running sums over blocks of examples, of several series that are each split into tasks."""
+
+    def __init__(self) -> None:
+        self._sums: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def add(self, values: Float[Tensor, "series packed task"], mask: Bool[Tensor, "packed task"]) -> None:
+        """Adds packed values; those that do not count may be anything, also NaN."""
+        kept = values.masked_fill(~mask, 0).double()
+        total, squares = tree_sum(torch.cat([kept, kept.square()])).chunk(2)
+        sums = (mask.sum(0, keepdim=True).double(), total, squares)
+        old = self._sums
+        self._sums = sums if old is None else (old[0] + sums[0], old[1] + sums[1], old[2] + sums[2])
+
+    def results(self) -> tuple[Float[Tensor, "1 task"], Float[Tensor, "series task"], Float[Tensor, "series task"]]:
+        """Returns the number of examples that count, the means and the standard errors SD / sqrt(n).
+
+        The SD has n - 1 in its denominator. A mean without examples and an error with fewer than two are NaN.
+        """
+        if self._sums is None:
+            raise RuntimeError("no block of examples was added")
+        count, total, squares = self._sums
+        spread = (squares - total.square() / count).clamp_min(0)
+        freedom = torch.where(count > 1, count - 1, torch.nan)
+        return count, total / count, (spread / freedom / count).sqrt()
+
+
+def mean_over_examples(values: Float[Tensor, "example *unit"]) -> Float[Tensor, "*unit"]:
+    """Returns the float64 mean over the examples, a slab at a time so that no float64 copy of all of them is made."""
+    total = torch.zeros(values.shape[1:], dtype=torch.float64, device=values.device)
+    for slab in chunks(len(values), _SLAB):
+        total += values[slab].sum(0, dtype=torch.float64)
+    return total / len(values)
+
+
+def sd_over_examples(values: Float[Tensor, "example *unit"]) -> Float[Tensor, "*unit"]:
+    """Returns the float64 standard deviation over the examples (n in its denominator; 0 for a single one)."""
+    mean = mean_over_examples(values)
+    total = torch.zeros_like(mean)
+    for slab in chunks(len(values), _SLAB):
+        total += (values[slab] - mean).square().sum(0)
+    return (total / len(values)).sqrt()

@@ -1,0 +1,229 @@
+"""Does the net compute in superposition: its loss and circuits against nets that share no neuron, and who shares what.
+
+The verdict is two comparisons: a loss below 0.8 of the best baseline's, and more circuits solved than neurons without
+sharing can serve. Participation ratios of the ablation effects are reported beside it and not judged, since they
+separate superposed nets from others only weakly.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from llc_lightning.analysis import table
+from llc_lightning.analysis.measured import Measured
+
+LOSS_FACTOR = 0.8
+"""A net that computes in superposition has a loss below this share of the best baseline's."""
+ACCURACIES = ("sign_accuracy", "accuracy")
+"""Quantities that say how often a circuit is right."""
+_CIRCUIT = "circuit:"
+_MATRIX_METHODS = ("mean", "zero", "resample", "noise")
+
+
+@dataclass(frozen=True)
+class EffectMatrix:
+    """Which unit matters to which circuit at one step."""
+
+    step: int
+    method: str
+    units: tuple[str, ...]
+    circuits: tuple[str, ...]
+    effects: Float[np.ndarray, "unit circuit"]
+    """Rise of a circuit's loss, on the examples where it is active, when a unit is ablated; NaN where not ok."""
+
+    @property
+    def circuits_per_unit(self) -> Float[np.ndarray, "unit"]:
+        """How many circuits each unit takes part in (participation ratio)."""
+        return participation_ratio(self.effects)
+
+    @property
+    def units_per_circuit(self) -> Float[np.ndarray, "circuit"]:
+        """How many units each circuit uses (participation ratio)."""
+        return participation_ratio(self.effects.T)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a net computes in superposition, with everything that the answer rests on."""
+
+    step: int
+    loss: Measured
+    baselines: Mapping[str, Measured]
+    best_baseline: str
+    circuits_solved: Measured
+    circuits_dedicated: float
+    """How many circuits as many neurons can serve without sharing any (d/2 for xor)."""
+    circuits: int
+    accuracy: Measured | None
+    """Mean over circuits of the share of right answers."""
+    circuits_per_unit: Measured | None
+    units_per_circuit: Measured | None
+    """Mean participation ratios, with the standard error over units or circuits."""
+    matrix_method: str
+    """The ablation method behind the participation ratios, '' where there are none."""
+
+    @property
+    def loss_ratio(self) -> Measured:
+        """The loss as a share of the best baseline's; errors of the two are taken as independent."""
+        best = self.baselines[self.best_baseline]
+        ratio = self.loss.value / best.value
+        relative = np.hypot(self.loss.stderr / self.loss.value, best.stderr / best.value)
+        return Measured(ratio, abs(ratio) * float(relative))
+
+    @property
+    def beats_baselines(self) -> bool:
+        """Whether the loss is below 0.8 of the best baseline's."""
+        return self.loss_ratio.value < LOSS_FACTOR
+
+    @property
+    def shares_neurons(self) -> bool:
+        """Whether more circuits are solved than neurons without sharing can serve."""
+        return self.circuits_solved.value > self.circuits_dedicated
+
+    @property
+    def superposition(self) -> bool:
+        """Whether the net computes in superposition: both of the above."""
+        return self.beats_baselines and self.shares_neurons
+
+    def sentences(self) -> list[str]:
+        """Writes the verdict, its two reasons and what is reported beside it."""
+        best = self.baselines[self.best_baseline]
+        said = [
+            f"At step {self.step} the net {'computes' if self.superposition else 'does not compute'} in superposition.",
+            f"Its loss {self.loss} is {self.loss_ratio} of the best baseline's "
+            f"({self.best_baseline.replace('_', ' ')}, {best}): "
+            f"{'below' if self.beats_baselines else 'not below'} {LOSS_FACTOR}.",
+            f"It solves {self.circuits_solved} of {self.circuits} circuits: "
+            f"{'more' if self.shares_neurons else 'not more'} than the {self.circuits_dedicated:g} "
+            "that its neurons can serve without sharing.",
+        ]
+        if self.accuracy:
+            said.append(f"Mean accuracy over circuits: {self.accuracy}.")
+        if self.circuits_per_unit and self.units_per_circuit:
+            said.append(
+                f"A neuron takes part in {self.circuits_per_unit} circuits and a circuit uses "
+                f"{self.units_per_circuit} neurons (participation ratios of {self.matrix_method}-ablation "
+                "effects; reported, not judged)."
+            )
+        return said
+
+
+def participation_ratio(effects: Float[np.ndarray, "row column"]) -> Float[np.ndarray, "row"]:
+    """Returns ``(sum a)^2 / sum a^2`` over the positive entries of each row: how many of them carry the row.
+
+    NaN entries are left out; a row without a positive entry has 0.
+
+    Example:
+        >>> participation_ratio(np.array([[3.0, 0.0, 0.0], [2.0, 2.0, -5.0]])).tolist()
+        [1.0, 2.0]
+    """
+    positive = np.clip(np.nan_to_num(effects, nan=0.0), 0, None)
+    squares = (positive**2).sum(axis=1)
+    return np.divide(positive.sum(axis=1) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
+
+
+def effect_matrix(
+    rows: pd.DataFrame, *, step: int | None = None, method: str | None = None, kind: str | None = None
+) -> EffectMatrix | None:
+    """Returns the effects of single units on single circuits at a step, or None where there are none.
+
+    Args:
+        rows: The measurement table.
+        step: Training step; None takes the last that has such effects.
+        method: Ablation method; None takes mean ablation, or the first other method that was measured.
+        kind: Kind of component; None takes the smallest units measured.
+    """
+    found = table.select(rows, quantity="ablation_effect", kind=kind or table.unit_kind(rows) or "")
+    found = found.loc[np.asarray(found["loss"].str.startswith(_CIRCUIT), dtype=bool)]
+    measured = table.distinct(found, "method")
+    method = method or next((name for name in (*_MATRIX_METHODS, *sorted(measured)) if name in measured), "")
+    found = table.select(found, method=method)
+    if not len(found):
+        return None
+    step = table.steps(found)[-1] if step is None else step
+    at_step = table.select(found, step=step)
+    good = at_step.loc[table.ok(at_step)].sort_values("n_examples", kind="stable")
+    units = table.natural(table.distinct(at_step, "component"))
+    circuits = table.natural(table.distinct(at_step, "loss"))
+    places = ({name: i for i, name in enumerate(units)}, {name: i for i, name in enumerate(circuits)})
+    effects = np.full((len(units), len(circuits)), np.nan)
+    across = [places[0][name] for name in table.texts(good, "component")]
+    down = [places[1][name] for name in table.texts(good, "loss")]
+    effects[across, down] = table.numbers(good, "value")
+    return EffectMatrix(step, method, tuple(units), tuple(circuits), effects) if units else None
+
+
+def superposition_verdict(rows: pd.DataFrame, *, step: int | None = None) -> Verdict | None:
+    """Returns the verdict at a step, or None for a table without the rows that it needs.
+
+    Args:
+        rows: The measurement table.
+        step: Training step; None takes the last with a loss, baselines and circuits solved.
+    """
+    options = reversed(table.steps(table.select(rows, quantity="circuits_solved"))) if step is None else [step]
+    return next((verdict for one in options if (verdict := _verdict_at(rows, one)) is not None), None)
+
+
+def superposition_over_training(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns circuits solved, mean accuracy, loss ratio and participation ratios at each step, with their errors.
+
+    Columns: ``step``, ``quantity``, ``value``, ``stderr``; a quantity that was not measured at a step has no row.
+    """
+    found: list[tuple[int, str, float, float]] = []
+    for step in table.steps(table.select(rows, quantity="circuits_solved")):
+        verdict = _verdict_at(rows, step)
+        if verdict is None:
+            continue
+        parts = {
+            "circuits_solved": verdict.circuits_solved,
+            "loss_ratio": verdict.loss_ratio,
+            "accuracy": verdict.accuracy,
+            "circuits_per_unit": verdict.circuits_per_unit,
+            "units_per_circuit": verdict.units_per_circuit,
+        }
+        found += [(step, name, part.value, part.stderr) for name, part in parts.items() if part is not None]
+    return pd.DataFrame(found, columns=["step", "quantity", "value", "stderr"])
+
+
+def _verdict_at(rows: pd.DataFrame, step: int) -> Verdict | None:
+    here = table.select(rows, step=step)
+    whole = table.select(here, component="", loss="train")
+    loss = _measured(table.select(whole, quantity="loss", method=""))
+    solved = _measured(table.select(whole, quantity="circuits_solved", method=""))
+    dedicated = _measured(table.select(whole, quantity="circuits_solved", method="dedicated"))
+    losses = table.select(whole, quantity="baseline_loss")
+    found = {name: _measured(table.select(losses, method=name)) for name in sorted(table.distinct(losses, "method"))}
+    baselines = {name: one for name, one in found.items() if one is not None}
+    if loss is None or solved is None or dedicated is None or not baselines:
+        return None
+    singly = table.select(here, quantity=ACCURACIES)
+    matrix = effect_matrix(here, step=step)
+    return Verdict(
+        step=step,
+        loss=loss,
+        baselines=baselines,
+        best_baseline=min(baselines, key=lambda name: baselines[name].value),
+        circuits_solved=solved,
+        circuits_dedicated=dedicated.value,
+        circuits=len({name for name in table.texts(singly, "loss") if name.startswith(_CIRCUIT)}),
+        accuracy=_measured(table.select(whole, quantity=ACCURACIES)),
+        circuits_per_unit=_mean(matrix.circuits_per_unit) if matrix else None,
+        units_per_circuit=_mean(matrix.units_per_circuit) if matrix else None,
+        matrix_method=matrix.method if matrix else "",
+    )
+
+
+def _measured(rows: pd.DataFrame) -> Measured | None:
+    """Returns the ok value that rests on the most examples."""
+    good = rows.loc[table.ok(rows)].sort_values("n_examples", kind="stable")
+    if not len(good):
+        return None
+    return Measured(float(table.numbers(good, "value")[-1]), float(table.numbers(good, "stderr")[-1]))
+
+
+def _mean(values: Float[np.ndarray, "item"]) -> Measured:
+    error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
+    return Measured(float(values.mean()), error)

@@ -1,0 +1,135 @@
+"""How trustworthy a run's rows are: how many are ok, flagged or failed, why, and what to change."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from llc_lightning.analysis import table
+from llc_lightning.runtime import status as statuses
+
+
+@dataclass(frozen=True)
+class Count:
+    """Rows of one quantity and kind of component."""
+
+    quantity: str
+    kind: str
+    ok: int
+    flagged: int
+    failed: int
+    ok_from: int | None
+    """The first step from which on every row is ok; None where the last step has one that is not."""
+    ok_last: int
+    """Rows of the last step that are ok."""
+    total_last: int
+    """All rows of the last step."""
+
+    @property
+    def total(self) -> int:
+        """All rows."""
+        return self.ok + self.flagged + self.failed
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One reason against rows."""
+
+    reason: str
+    failed: bool
+    """Whether such rows have no value."""
+    sentence: str
+    """What it means and what to change."""
+    rows: int
+    first_step: int
+    last_step: int
+    quantities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Counts by quantity, and reasons in the fixed order of a status."""
+
+    counts: tuple[Count, ...]
+    troubles: tuple[Trouble, ...]
+
+    @property
+    def ok(self) -> int:
+        """Rows against which nothing speaks."""
+        return sum(count.ok for count in self.counts)
+
+    @property
+    def flagged(self) -> int:
+        """Rows whose value is kept but enters no aggregate."""
+        return sum(count.flagged for count in self.counts)
+
+    @property
+    def failed(self) -> int:
+        """Rows without a value."""
+        return sum(count.failed for count in self.counts)
+
+    def sentences(self) -> list[str]:
+        """Writes the counts, and from where on the learning coefficients are ok."""
+        total = self.ok + self.flagged + self.failed
+        said = [f"{self.ok} of {total} rows are ok, {self.flagged} flagged, {self.failed} failed."]
+        for count in self.counts:
+            if count.quantity == "llc":
+                what = "The full LLC" if count.kind == "all" else f"The wrLLC of every {count.kind}"
+                said.append(
+                    f"{what} is ok from step {count.ok_from} on." if count.ok_from is not None else _last(count)
+                )
+        return said
+
+
+def health(rows: pd.DataFrame) -> Health:
+    """Returns how many rows are ok, flagged and failed, by quantity and kind, and by reason."""
+    failures = [status for status in table.distinct(rows, "status") if statuses.is_failed(status)]
+    counts: list[Count] = []
+    columns = zip(table.texts(rows, "quantity"), table.texts(rows, "kind"), strict=True)
+    groups = dict.fromkeys(columns)
+    for quantity, kind in sorted(groups, key=_order):
+        group = table.select(rows, quantity=quantity, kind=kind)
+        ok = np.asarray(group["status"] == statuses.OK, dtype=bool)
+        failed = np.asarray(group["status"].isin(failures), dtype=bool)
+        at = table.numbers(group, "step")
+        last_bad = float(at[~ok].max()) if (~ok).any() else -1.0
+        after = at[at > last_bad]
+        counts.append(
+            Count(
+                quantity=quantity,
+                kind=kind,
+                ok=int(ok.sum()),
+                flagged=int((~ok & ~failed).sum()),
+                failed=int(failed.sum()),
+                ok_from=int(after.min()) if len(after) else None,
+                ok_last=int(ok[at == at.max()].sum()),
+                total_last=int((at == at.max()).sum()),
+            )
+        )
+    return Health(tuple(counts), _troubles(rows))
+
+
+def _last(count: Count) -> str:
+    if count.kind == "all":
+        return "The full LLC is not ok at the last step."
+    return f"At the last step {count.ok_last} of {count.total_last} wrLLC of {count.kind}s are ok."
+
+
+def _troubles(rows: pd.DataFrame) -> tuple[Trouble, ...]:
+    bad = rows.loc[np.asarray(rows["status"] != statuses.OK, dtype=bool)]
+    found: list[Trouble] = []
+    for reason in statuses.REASONS:
+        has = np.array([reason.name in status.split("+") for status in table.texts(bad, "status")], dtype=bool)
+        hit = bad.loc[has]
+        if len(hit):
+            steps = table.steps(hit)
+            quantities = tuple(sorted(table.distinct(hit, "quantity")))
+            found.append(
+                Trouble(reason.name, reason.failed, reason.sentence, len(hit), steps[0], steps[-1], quantities)
+            )
+    return tuple(found)
+
+
+def _order(group: tuple[str, str]) -> tuple[int, str, str]:
+    first = ("llc", "llc_correction", "ablation_effect", "loss")
+    return (first.index(group[0]) if group[0] in first else len(first), *group)

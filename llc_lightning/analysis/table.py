@@ -1,0 +1,162 @@
+"""Reading the measurement table: rows by column value, columns as arrays, which rows count, matched rows."""
+
+import re
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy import stats
+
+from llc_lightning.results.schema import decode_details
+from llc_lightning.runtime import status as statuses
+from llc_lightning.runtime.errors import SettingError
+
+LEVEL = 0.95
+"""Probability of every interval that is drawn or printed, unless the caller says otherwise."""
+
+_NOT_UNITS = ("", "all", "layer", "parameter", "set")
+_UNITS_FIRST = ("neuron", "head", "neuron_in")
+
+
+def select(rows: pd.DataFrame, **wanted: str | int | float | Collection[str]) -> pd.DataFrame:
+    """Returns the rows whose columns equal the wanted values; a collection of strings means any of them.
+
+    Example:
+        >>> rows = pd.DataFrame({"quantity": ["llc", "loss", "llc"], "step": [0, 0, 5]})
+        >>> select(rows, quantity="llc", step=5).index.tolist()
+        [2]
+    """
+    keep = np.ones(len(rows), dtype=bool)
+    for column, value in wanted.items():
+        if isinstance(value, str | float | int):
+            keep &= np.asarray(rows[column] == value, dtype=bool)
+        else:
+            keep &= np.asarray(rows[column].isin(list(value)), dtype=bool)
+    return rows.loc[keep]
+
+
+def numbers(rows: pd.DataFrame, column: str) -> Float[np.ndarray, "row"]:
+    """Returns a column as 64-bit floats."""
+    return rows[column].to_numpy(dtype=np.float64)
+
+
+def texts(rows: pd.DataFrame, column: str) -> list[str]:
+    """Returns a column as strings."""
+    return [str(value) for value in rows[column].tolist()]
+
+
+def distinct(rows: pd.DataFrame, column: str) -> set[str]:
+    """Returns the distinct values of a column as strings."""
+    return {str(value) for value in rows[column].unique().tolist()}
+
+
+def ok(rows: pd.DataFrame) -> Bool[np.ndarray, "row"]:
+    """Says for each row whether nothing speaks against it; only such rows enter aggregates and axis limits."""
+    return np.asarray(rows["status"] == statuses.OK, dtype=bool) & np.isfinite(numbers(rows, "value"))
+
+
+def details(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns the JSON record of each row as a dict, empty where there is none."""
+    return [decode_details(text) for text in texts(rows, "details")]
+
+
+def replicates(rows: pd.DataFrame) -> Int[np.ndarray, "row"]:
+    """Returns which set of random streams each row was measured with: 0, or 1 for the replicate of a last snapshot."""
+    return np.array([int(record.get("replicate", 0) or 0) for record in details(rows)], dtype=np.int64)
+
+
+def first_replicate(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows without the replicates that measure the same thing again."""
+    return rows.loc[np.equal(replicates(rows), 0)]
+
+
+def steps(rows: pd.DataFrame) -> list[int]:
+    """Returns the distinct steps in order."""
+    return sorted(int(step) for step in rows["step"].unique().tolist())
+
+
+def unit_kind(rows: pd.DataFrame) -> str | None:
+    """Returns the kind of the smallest components measured: neurons, else heads, else the most frequent kind."""
+    counts = select(rows, quantity=("llc", "ablation_effect"))["kind"].value_counts()
+    found = [kind for kind in map(str, counts.index) if kind not in _NOT_UNITS]
+    return next((kind for kind in _UNITS_FIRST if kind in found), found[0] if found else None)
+
+
+def components(rows: pd.DataFrame, kind: str | None) -> list[str]:
+    """Returns the addresses of one kind in the table, in natural order."""
+    return natural(distinct(select(rows, kind=kind or ""), "component") - {""})
+
+
+def natural(names: Iterable[str]) -> list[str]:
+    """Returns names in the order of the numbers in them.
+
+    Example:
+        >>> natural(["net.hook[10]", "net.hook[2]"])
+        ['net.hook[2]', 'net.hook[10]']
+    """
+    return sorted(names, key=_parts)
+
+
+def restricted_llc(rows: pd.DataFrame, *, kind: str | None = None) -> pd.DataFrame:
+    """Returns the weight-restricted LLC (wrLLC) rows of one kind of component, without replicates."""
+    found = select(rows, quantity="llc", kind=kind or unit_kind(rows) or "", loss="train")
+    moved_itself = np.asarray(found["params_moved"] == found["component"], dtype=bool)
+    return first_replicate(found.loc[moved_itself])
+
+
+def full_llc(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the LLC rows of the whole model, without replicates."""
+    return first_replicate(select(rows, quantity="llc", component="", params_moved="all", loss="train", method=""))
+
+
+def matched(left: pd.DataFrame, right: pd.DataFrame, on: list[str], names: tuple[str, str]) -> pd.DataFrame:
+    """Returns pairs of rows with equal values in ``on``: value, stderr and status of each side, named after the sides.
+
+    A quantity measured twice under other settings (more examples, say) is taken where it has the most examples.
+
+    Example:
+        ``matched(llc, effect, ["step", "component"], ("llc", "effect"))`` has the columns ``step``, ``component``,
+        ``llc``, ``llc_stderr``, ``llc_status``, the same three of ``effect``, and the other columns of ``left``.
+    """
+
+    def side(rows: pd.DataFrame, name: str) -> dict[str, str]:
+        return {"value": name, "stderr": f"{name}_stderr", "status": f"{name}_status"}
+
+    best = right.sort_values("n_examples", kind="stable").drop_duplicates(on, keep="last")
+    renamed = best[[*on, "value", "stderr", "status"]].rename(columns=side(best, names[1]))
+    return left.rename(columns=side(left, names[0])).merge(renamed, on=on, how="inner", validate="many_to_one")
+
+
+def half_width(
+    stderr: Float[np.ndarray, "row"], chains: Float[np.ndarray, "row"], level: float = LEVEL
+) -> Float[np.ndarray, "row"]:
+    """Returns half the width of the interval around each value.
+
+    From chains it is ``t(chains - 1) * stderr``, since the stderr itself is estimated from so few numbers; from
+    examples (``chains`` 0) the normal quantile serves. A single chain has no error, so its half-width is NaN.
+
+    Args:
+        stderr: Standard error, in the unit of the value.
+        chains: Number of healthy chains, 0 for values that come from no chain.
+        level: Probability of the interval, in (0, 1).
+
+    Raises:
+        SettingError: If ``level`` is no probability.
+
+    Example:
+        >>> half_width(np.array([1.0, 1.0, 1.0]), np.array([0.0, 4.0, 1.0])).round(2).tolist()
+        [1.96, 3.18, nan]
+    """
+    if not 0 < level < 1:
+        raise SettingError(f"the level of an interval is {level}; give a probability between 0 and 1, such as 0.95.")
+    upper = (1 + level) / 2
+    freedom = np.maximum(chains - 1, 1)
+    factor = np.where(chains == 0, stats.norm.ppf(upper), stats.t.ppf(upper, freedom))
+    return np.where(chains == 1, np.nan, factor * stderr)
+
+
+def _parts(name: str) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

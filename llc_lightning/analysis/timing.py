@@ -1,0 +1,63 @@
+"""What measuring cost, and its share of the whole.
+
+A part called ``fit`` (``step=00003000-fit``) holds the seconds of a whole training session, measuring included.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from llc_lightning.analysis import table
+
+_FIT = "fit"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one callback's measurements cost."""
+
+    name: str
+    parts: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds spent measuring, by callback, and the seconds of the run."""
+
+    costs: tuple[Cost, ...]
+    elapsed: float
+    """Seconds of all training sessions, measuring included; 0 where they are not known."""
+
+    @property
+    def seconds(self) -> float:
+        """All seconds spent measuring."""
+        return sum(cost.seconds for cost in self.costs)
+
+    @property
+    def share(self) -> float | None:
+        """Share of the run spent measuring; None where it is not known, or where more was measured after the run."""
+        return self.seconds / self.elapsed if 0 < self.seconds <= self.elapsed else None
+
+    def sentence(self) -> str:
+        """Says how long measuring took; empty where no time was noted."""
+        if not self.costs:
+            return ""
+        said = f"Measuring took {self.seconds:.0f} s"
+        return f"{said}, {100 * self.share:.0f} % of the run's {self.elapsed:.0f} s." if self.share else f"{said}."
+
+
+def timing(timings: pd.DataFrame, *, elapsed: float = 0.0) -> Timing:
+    """Returns what measuring cost by callback, the dearest first.
+
+    Args:
+        timings: One row for each part, with the columns ``part`` (``step=00000500-llc``) and ``seconds``.
+        elapsed: Seconds of the run, for a table that has none under ``fit``.
+    """
+    seconds: dict[str, list[float]] = {}
+    for part, one in zip(table.texts(timings, "part"), table.numbers(timings, "seconds").tolist(), strict=True):
+        name = part.partition("-")[2] or part
+        seconds.setdefault(name, []).append(one)
+    elapsed = sum(seconds.pop(_FIT, [])) or elapsed
+    costs = [Cost(name, len(some), sum(some)) for name, some in seconds.items()]
+    return Timing(tuple(sorted(costs, key=lambda cost: -cost.seconds)), elapsed)

@@ -1,0 +1,55 @@
+"""Measures ablation effects while a network trains."""
+
+from collections.abc import Sequence
+
+from llc_lightning.callbacks.base import MeasurementCallback, OnError
+from llc_lightning.callbacks.cadenced import At
+from llc_lightning.measure.plans import AblationPlan
+from llc_lightning.runtime.cadence import Cadence
+from llc_lightning.runtime.types import Batch
+
+
+class AblationCallback(MeasurementCallback):
+    """Measures by how much the loss rises when the activation of a component is replaced.
+
+    Args:
+        when: The cadence; None switches the callback off.
+        methods: Names of ablation methods, such as ``zero``, ``mean``, ``resample``, ``noise``; one or several.
+        components: ``layers``, ``neurons``, addresses such as ``net.hook_hidden[7]``, globs; one or several.
+        examples: Use at most so many of the examples, from the first on; None for all.
+        tasks: Whether also to measure the effect on every task (circuit) and the model's own quantities, where it
+            has any.
+        data: Examples to measure on; by default the datamodule's ``analysis_set()``.
+        on_error: ``raise`` stops the training on all ranks with one message; ``skip`` writes rows with status
+            ``error`` and trains on.
+        share: Whether the ranks share the work; otherwise each does all of it.
+        at: Measure after training batches (``batch``), or only after validations (``validation``).
+        seed: Keys all random numbers; by default the seed of Lightning's ``seed_everything``, else 0.
+        name: Names the callback's files; callbacks of one trainer need different names.
+
+    Raises:
+        SettingError: If a value is not allowed.
+    """
+
+    def __init__(
+        self,
+        when: Cadence | None,
+        *,
+        methods: str | Sequence[str],
+        components: str | Sequence[str],
+        examples: int | None = 16384,
+        tasks: bool = True,
+        data: Batch | None = None,
+        on_error: OnError = "raise",
+        share: bool = True,
+        at: At = "batch",
+        seed: int | None = None,
+        name: str = "ablation",
+    ) -> None:
+        plan = AblationPlan(
+            components=(components,) if isinstance(components, str) else tuple(components),
+            methods=(methods,) if isinstance(methods, str) else tuple(methods),
+            examples=examples,
+            tasks=tasks,
+        )
+        super().__init__(when, plan, name=name, data=data, on_error=on_error, share=share, at=at, seed=seed)

@@ -1,0 +1,213 @@
+"""What the measuring callbacks share: data, quarantine, sharing among ranks, and keeping what was measured."""
+
+import warnings
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from llc_lightning.callbacks.cadenced import At, CadencedCallback, callbacks_of
+from llc_lightning.callbacks.dashboard import log_rows, prepare_dashboard
+from llc_lightning.callbacks.folder import open_folder, run_seed, writes
+from llc_lightning.callbacks.progress import progress_of
+from llc_lightning.components.loss import loss_fn
+from llc_lightning.measure.keep import keep, part_of
+from llc_lightning.measure.plans import Plan
+from llc_lightning.measure.run import Measured, measure
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.results.run import run_name
+from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.cadence import Cadence, Moment
+from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
+from llc_lightning.runtime.quarantine import quarantine
+from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.workers import Workers
+
+OnError: TypeAlias = Literal["raise", "skip"]
+
+
+@runtime_checkable
+class HasAnalysisSet(Protocol):
+    """A datamodule with examples to measure on, the same whenever it is asked."""
+
+    def analysis_set(self) -> Batch:
+        """Returns the examples."""
+        ...
+
+
+class MeasurementCallback(CadencedCallback):
+    """Measures at a cadence, without touching the training, and keeps the rows in the run folder.
+
+    What is measured is a plan; how, and with which random numbers, follows from the plan, the
+    weights, the data and the seed alone. The callback adds when, the quarantine of the live module, the sharing among
+    ranks, and storing.
+
+    Args:
+        when: The cadence; None switches the callback off.
+        plan: What to measure.
+        name: Names the callback's files; callbacks of one trainer need different names.
+        data: Examples to measure on; by default the datamodule's ``analysis_set()``.
+        on_error: ``raise`` stops the training on all ranks with one message; ``skip`` writes rows with status
+            ``error`` and trains on.
+        share: Whether the ranks share the work; otherwise each does all of it.
+        at: Measure after training batches, or only after validations.
+        seed: Keys all random numbers; by default the seed of Lightning's ``seed_everything``, else 0.
+        traces: Whether to keep every draw of every chain.
+
+    Raises:
+        SettingError: If a value is not allowed.
+    """
+
+    def __init__(
+        self,
+        when: Cadence | None,
+        plan: Plan,
+        *,
+        name: str,
+        data: Batch | None = None,
+        on_error: OnError = "raise",
+        share: bool = True,
+        at: At = "batch",
+        seed: int | None = None,
+        traces: bool = True,
+    ) -> None:
+        super().__init__(when, name=name, at=at)
+        if on_error not in ("raise", "skip"):
+            raise SettingError(f"{type(self).__name__} got on_error={on_error!r}; use 'raise' or 'skip'.")
+        self.plan = plan
+        self.data = data
+        self.on_error: OnError = on_error
+        self.share = share
+        self.traces = traces
+        self.seconds = 0.0
+        """Time spent measuring in this process so far."""
+        self.own_seed = seed
+        """The seed that it was given; None for that of the run."""
+        self._folder = Path()
+
+    @property
+    def seed(self) -> int:
+        """The seed that keys all random numbers."""
+        return run_seed() if self.own_seed is None else self.own_seed
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Checks the data, the components and the folder, before anything is trained.
+
+        Raises:
+            SettingError: If there is no data, or the module has no per-example loss.
+            DataError: If the data is not usable.
+            AddressError: If a component is not in the module.
+            MeasurementError: If the run folder cannot be written to.
+        """
+        if not self.is_on:
+            return
+        with quarantine(pl_module):
+            workers = Workers.of(trainer)
+            if workers.world_size == 1:
+                self._check(trainer, pl_module)
+            else:
+                workers.jointly(lambda: self._check(trainer, pl_module))
+            if not writes(trainer):
+                return
+            self._folder = open_folder(trainer, seed=self.seed)
+            everything = measuring(trainer)
+            if everything[0] is self:
+                workers.on_zero(lambda: prepare_dashboard(trainer, [callback.plan for callback in everything]))
+
+    def _check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Checks what can be checked before training."""
+        self.plan = self.plan.fitted(n_examples(self._examples(trainer)))
+        self.plan.components_of(pl_module)
+        loss_fn(pl_module)
+
+    def act(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
+        """Measures, with the first set of random numbers."""
+        self.measure(trainer, pl_module, moment)
+
+    def measure(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment, replicate: int = 0) -> None:
+        """Measures the weights as they are, and keeps what was measured; every rank must call it.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module, which is left as it was.
+            moment: The moment that the rows are of.
+            replicate: Number of the set of random numbers.
+
+        Raises:
+            MeasurementError: If measuring or storing failed on any rank, with the same message on all of them; unless
+                errors are to be skipped.
+        """
+        workers = Workers.of(trainer)
+        try:
+            with quarantine(pl_module):
+                _take_buffers_of_rank_zero(trainer, pl_module)
+                snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment))
+                measured = measure(
+                    self.plan,
+                    snapshot,
+                    workers=workers,
+                    share=self.share,
+                    replicate=replicate,
+                    progress=progress_of(trainer),
+                    on_error=self.on_error,
+                )
+                self.seconds += measured.seconds
+                workers.on_zero(lambda: self._keep(trainer, measured, snapshot, replicate))
+        except LLCLightningError as error:
+            message = f"{self.name} at step {moment.step}: {error}"
+            if self.on_error == "raise":
+                raise MeasurementError(message) from error
+            if workers.is_zero:
+                warnings.warn(message, stacklevel=2)
+
+    def _snapshot(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> Snapshot:
+        return Snapshot.of(
+            pl_module,
+            self._examples(trainer),
+            run=run_name(self._folder),
+            seed=self.seed,
+            step=moment.step,
+            epoch=moment.epoch,
+        )
+
+    def _examples(self, trainer: L.Trainer) -> Batch:
+        """Returns the examples to measure on; never from the training loader, whose order that would change."""
+        if self.data is not None:
+            return self.data
+        datamodule: object = getattr(trainer, "datamodule", None)
+        if isinstance(datamodule, HasAnalysisSet):
+            return datamodule.analysis_set()
+        raise SettingError(
+            f"{type(self).__name__} has no examples to measure on; give it data=, or give the datamodule a method "
+            "analysis_set()."
+        )
+
+    def _keep(self, trainer: L.Trainer, measured: Measured, snapshot: Snapshot, replicate: int) -> None:
+        """Writes what was measured; on rank 0 alone."""
+        if not writes(trainer):
+            return
+        part = part_of(snapshot.step, self.name, replicate=replicate)
+        keep(self._folder, part, measured, step=snapshot.step, traces=self.traces, processes=trainer.world_size)
+        if replicate == 0:
+            log_rows(trainer, measured.rows, step=snapshot.step)
+
+
+def measuring(trainer: L.Trainer) -> list[MeasurementCallback]:
+    """Returns the trainer's measuring callbacks that are switched on."""
+    return [callback for callback in callbacks_of(trainer, MeasurementCallback) if callback.is_on]
+
+
+def _take_buffers_of_rank_zero(trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    """Gives the module the buffers of rank 0, since batch norms have seen other batches on every rank.
+
+    The quarantine puts the rank's own ones back.
+    """
+    buffers = dict(pl_module.named_buffers())
+    if trainer.world_size == 1 or not buffers:
+        return
+    told: dict[str, Tensor] = trainer.strategy.broadcast({name: buffer.cpu() for name, buffer in buffers.items()})
+    with torch.no_grad():
+        for name, buffer in buffers.items():
+            buffer.copy_(told[name])

@@ -1,0 +1,121 @@
+"""Measures local learning coefficients while a network trains."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import lightning as L
+
+from llc_lightning.callbacks.base import MeasurementCallback, OnError
+from llc_lightning.callbacks.cadenced import At
+from llc_lightning.llc.settings import ChainSettings, check_count
+from llc_lightning.measure.plans import LLCPlan
+from llc_lightning.runtime.cadence import Cadence, Moment
+from llc_lightning.runtime.types import Batch
+
+
+class LLCCallback(MeasurementCallback):
+    """Estimates the local learning coefficient (LLC) of the whole model and of its components.
+
+    It samples the localised tempered posterior ``exp(-n_beta L(w) - gamma/2 |w - w*|^2)`` around the current weights
+    and takes ``n_beta E[L(w) - L(w*)]`` (Lau et al. 2023, arXiv:2308.12108; restricted to the weights of a component:
+    Wang et al. 2024, arXiv:2410.02984). ``n_beta`` and ``gamma`` have no default: the number means nothing without
+    the pair.
+
+    Args:
+        when: The cadence; None switches the callback off.
+        n_beta: Inverse temperature times the number of examples; several give a ladder of resolutions.
+        gamma: Strength of the localisation.
+        components: ``all`` for the whole model, ``layers``, ``neurons``, addresses such as ``net.hook_hidden[7]``,
+            globs; one or several.
+        chains: Chains, each with its own noise and minibatches.
+        draws: Kept draws per chain.
+        burn_in: Steps before the first kept draw.
+        batch_size: Examples per step; None takes all of them.
+        sampler: The sampler's name.
+        step_size: The sampler's step size, or ``auto``.
+        step_fraction: What ``auto`` takes of the inverse largest curvature.
+        preconditioner: ``none`` or ``hutchinson``.
+        curvature_examples: Examples that the Hessian is measured on, for step sizes and the correction Delta.
+        replicates: Disjoint sets of random numbers to measure the final weights with, when training ends; their
+            agreement is the reliability of the estimates.
+        data: Examples to measure on; by default the datamodule's ``analysis_set()``.
+        on_error: ``raise`` stops the training on all ranks with one message; ``skip`` writes rows with status
+            ``error`` and trains on.
+        share: Whether the ranks share the work; otherwise each does all of it.
+        at: Measure after training batches (``batch``), or only after validations (``validation``).
+        traces: Whether to keep every draw of every chain.
+        seed: Keys all random numbers; by default the seed of Lightning's ``seed_everything``, else 0.
+        name: Names the callback's files; callbacks of one trainer need different names.
+
+    Raises:
+        SettingError: If a value is not allowed.
+    """
+
+    def __init__(
+        self,
+        when: Cadence | None,
+        *,
+        n_beta: float | Sequence[float],
+        gamma: float,
+        components: str | Sequence[str] = "all",
+        chains: int = 8,
+        draws: int = 500,
+        burn_in: int = 200,
+        batch_size: int | None = None,
+        sampler: str = "sgld",
+        step_size: float | Literal["auto"] = "auto",
+        step_fraction: float = 0.4,
+        preconditioner: str = "none",
+        curvature_examples: int = 4096,
+        replicates: int = 1,
+        data: Batch | None = None,
+        on_error: OnError = "raise",
+        share: bool = True,
+        at: At = "batch",
+        traces: bool = True,
+        seed: int | None = None,
+        name: str = "llc",
+    ) -> None:
+        plan = LLCPlan(
+            components=(components,) if isinstance(components, str) else tuple(components),
+            n_beta=(float(n_beta),) if isinstance(n_beta, int | float) else tuple(float(rung) for rung in n_beta),
+            gamma=gamma,
+            settings=ChainSettings(
+                sampler=sampler,
+                step_size=step_size,
+                step_fraction=step_fraction,
+                preconditioner=preconditioner,
+                chains=chains,
+                draws=draws,
+                burn_in=burn_in,
+                batch_size=batch_size,
+                curvature_examples=curvature_examples,
+            ),
+        )
+        check_count("replicates", replicates, 1)
+        super().__init__(
+            when, plan, name=name, data=data, on_error=on_error, share=share, at=at, seed=seed, traces=traces
+        )
+        self.replicates = replicates
+        self._replicated_at = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what has been done, in whole numbers."""
+        return {**super().state_dict(), "replicated": self._replicated_at}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues from what has been done."""
+        self._replicated_at = int(state_dict.get("replicated", -1))
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "replicated"})
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Measures if it is due, and repeats the measurement of the final weights with other random numbers."""
+        super().on_train_end(trainer, pl_module)
+        step = trainer.global_step
+        if not self.is_on or self.replicates == 1 or self._replicated_at == step:
+            return
+        moment = Moment(step, max(trainer.current_epoch - 1, 0), "end", step)
+        first = 1 if self.fired_at == step else 0
+        for replicate in range(first, self.replicates):
+            self.measure(trainer, pl_module, moment, replicate)
+        self._replicated_at = step

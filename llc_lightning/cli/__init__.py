@@ -1,0 +1,1 @@
+"""The two commands: train, and analyze what a run left."""

@@ -1,0 +1,224 @@
+"""``train.py fit``: LightningCLI with the measuring callbacks as keys of their own, and runs in numbered folders."""
+
+import logging
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+from jsonargparse import Namespace
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+from llc_lightning.callbacks.folder import run_folder, writes
+from llc_lightning.callbacks.last import LAST, LastCheckpoint
+from llc_lightning.callbacks.resume import ExactResume, read_checkpoint
+from llc_lightning.cli.keys import add_keys
+from llc_lightning.cli.outcome import Stopwatch, outcome
+from llc_lightning.cli.parser import Parser, faulty_file
+from llc_lightning.cli.versions import checked_experiment, claim_version, newest_version
+from llc_lightning.results.files import publish
+from llc_lightning.results.run import CONFIG, RUNS
+from llc_lightning.runtime.errors import SettingError, SnapshotError
+from llc_lightning.runtime.workers import Workers
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the complete configuration into the run folder; one from which the same run can be started again."""
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Writes it, on rank 0."""
+        parser: Any = self.parser
+        config: Any = self.config.clone()
+        config["ckpt_path"] = None
+        text: str = parser.dump(config, skip_none=False, skip_link_targets=False)
+        folder = run_folder(trainer)
+        Workers.of(trainer).on_zero(
+            lambda: publish(folder, CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+        )
+
+
+class FitCLI(LightningCLI):
+    """Parses, trains, measures, and says what was written.
+
+    Args:
+        argv: The arguments, with the subcommand ``fit``.
+        quiet: Whether to leave out what Lightning tells beside warnings.
+
+    Raises:
+        SnapshotError: If the checkpoint to continue from is missing, damaged, or of another model.
+        StoreError: If the run folder cannot be made.
+    """
+
+    def __init__(self, argv: Sequence[str], *, quiet: bool = True) -> None:
+        if quiet:
+            # Lightning 2.6 on torch 2.13
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+            for name in ("lightning.pytorch", "lightning.fabric"):
+                logging.getLogger(name).setLevel(logging.WARNING)
+        self._argv = list(argv)
+        self._ckpt_path: str | None = None
+        self._version: int | None = None
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            save_config_callback=SaveConfig,
+            trainer_defaults={
+                "default_root_dir": RUNS,
+                "enable_model_summary": False,
+                "callbacks": [ExactResume(), Stopwatch()],
+            },
+            parser_class=Parser,
+            parser_kwargs={"allow_abbrev": False, "fit": {"allow_abbrev": False}},
+            auto_configure_optimizers=False,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Returns the one subcommand, with the arguments of ``Trainer.fit`` that are no keys."""
+        return {"fit": {"model", "train_dataloaders", "val_dataloaders", "datamodule", "weights_only"}}
+
+    def setup_parser(
+        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
+    ) -> None:
+        """Makes the parser, and tells it which keys there are."""
+        super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
+        fit: Any = self._parser("fit")
+        for parser in (self.parser, fit):
+            if isinstance(parser, Parser):
+                parser.known_keys = sorted(fit.get_defaults(skip_validation=True).keys())
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the seed, which must be a number, since so much follows from it."""
+        untyped: Any = parser
+        untyped.add_argument(
+            "--seed_everything", type=int, default=0, help="Seed of the weights, the data and every measurement."
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the keys beside Lightning's."""
+        assert isinstance(parser, Parser)  # noqa: S101 - made from parser_class
+        untyped: Any = parser
+        untyped.add_argument(
+            "--experiment", type=str, default="default", help="Name of the folder below trainer.default_root_dir."
+        )
+        parser.add_lightning_class_args(LastCheckpoint, "last")
+        add_keys(parser)
+        # One seed for everything; ignored where a class has no argument of that name.
+        untyped.link_arguments("seed_everything", "model.init_args.seed")
+        untyped.link_arguments("seed_everything", "data.init_args.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parses, and keeps the checkpoint from Lightning, which would let it overrule the model's arguments."""
+        untyped: Any = parser
+        for path in _config_files(self._argv):
+            fault = faulty_file(path)
+            if fault is not None:
+                untyped.error(fault)
+        self.config = untyped.parse_args(self._argv)
+        for group in ("trainer", "last", *self._parser("fit").callback_keys):
+            if not isinstance(self.config["fit"][group], Namespace):
+                untyped.error(f"{group} is {self.config['fit'][group]}; give keys below it, such as those of --help")
+        self._ckpt_path, self.config["fit"]["ckpt_path"] = self.config["fit"]["ckpt_path"], None
+
+    def before_instantiate_classes(self) -> None:
+        """Finds the checkpoint to continue from, and checks that it is of the configured model."""
+        config = self.config["fit"]
+        try:
+            experiment = Path(config["trainer"]["default_root_dir"], checked_experiment(config["experiment"]))
+        except SettingError as error:
+            self.parser.error(str(error))
+        if self._ckpt_path is None:
+            return
+        path = Path(self._ckpt_path)
+        if self._ckpt_path == "last":
+            self._version = newest_version(experiment)
+            path = experiment / f"version_{self._version}" / LAST
+            if rank() == 0:
+                print(f"continuing {path.parent}")
+        check_same_model(path, read_checkpoint(path), config["model"])
+        config["ckpt_path"] = str(path)
+
+    def instantiate_classes(self) -> None:
+        """Makes model, data, callbacks and trainer; a setting that is not allowed is a fault of the command."""
+        try:
+            super().instantiate_classes()
+        except Exception as error:
+            refused = _refused(error)
+            if refused is None:
+                raise
+            self.parser.error(str(refused))
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Makes the trainer with a logger in the run folder, before those that the configuration names."""
+        config = self._get(self.config_init, "trainer")
+        if config["fast_dev_run"]:
+            return super().instantiate_trainer(**kwargs)
+        root, experiment = config["default_root_dir"], self._get(self.config_init, "experiment")
+        if self._version is None and rank() == 0:
+            self._version = claim_version(Path(root, experiment))
+        # The other ranks are told the folder by rank 0, and never write.
+        own = TensorBoardLogger(root, name=experiment, version=self._version, default_hp_metric=False)
+        return super().instantiate_trainer(logger=[own, *_loggers(config["logger"])], **kwargs)
+
+    def fit(self, **arguments: Any) -> None:
+        """Trains; a checkpoint can hold nothing but plain values and tensors."""
+        trainer: Any = self.trainer
+        trainer.fit(**arguments, weights_only=True if arguments["ckpt_path"] else None)
+
+    def after_fit(self) -> None:
+        """Says what was written and what to type next."""
+        folder = run_folder(self.trainer)
+        if self.trainer.is_global_zero and writes(self.trainer):
+            print(outcome(folder, self.trainer))
+
+
+def rank() -> int:
+    """Returns the number of this process, which launchers tell before the trainer knows."""
+    told: Any = rank_zero_only
+    return int(told.rank)
+
+
+def check_same_model(path: Path, checkpoint: dict[str, Any], model: Any) -> None:
+    """Raises unless a checkpoint was written by a model with the configured class and arguments.
+
+    Args:
+        path: The checkpoint's path.
+        checkpoint: Its content.
+        model: The configured ``class_path`` and ``init_args``.
+
+    Raises:
+        SnapshotError: If it was not; the message names the first difference.
+    """
+    saved: dict[str, Any] = dict(checkpoint.get("hyper_parameters", {}))
+    given: dict[str, Any] = {"class_path": model["class_path"], **(model.get("init_args") or {})}
+    before: dict[str, Any] = {"class_path": saved.get("_class_path", given["class_path"]), **saved}
+    for name, value in given.items():
+        if name in before and before[name] != value:
+            raise SnapshotError(
+                f"{path} is of a model with {name}={before[name]!r}, but the configuration says {name}={value!r}; give "
+                "the same, or start a new run without --ckpt_path."
+            )
+
+
+def _loggers(given: Any) -> list[Logger]:
+    if isinstance(given, Logger):
+        return [given]
+    return list(cast("list[Logger]", given)) if isinstance(given, list) else []
+
+
+def _config_files(argv: Sequence[str]) -> list[Path]:
+    """Returns the configuration files that a command names."""
+    named = [after for option, after in pairwise(argv) if option in ("-c", "--config")]
+    named += [argument.removeprefix("--config=") for argument in argv if argument.startswith("--config=")]
+    return [Path(name) for name in named]
+
+
+def _refused(error: BaseException | None) -> SettingError | None:
+    """Returns the setting that was refused, which jsonargparse hides behind errors of its own."""
+    while error is not None:
+        if isinstance(error, SettingError):
+            return error
+        error = error.__cause__
+    return None

@@ -1,0 +1,126 @@
+"""Measures the snapshots of a run as its own configuration says, or as a file laid over it says."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+
+from llc_lightning.callbacks.ablation import AblationCallback
+from llc_lightning.callbacks.base import HasAnalysisSet
+from llc_lightning.callbacks.llc import LLCCallback
+from llc_lightning.cli.keys import add_keys
+from llc_lightning.cli.parser import Parser, faulty_file
+from llc_lightning.measure.offline import measure_snapshots
+from llc_lightning.results.run import CONFIG, Run
+from llc_lightning.runtime.errors import SettingError, StoreError, unknown
+from llc_lightning.runtime.progress import Progress
+
+
+def measure_run(
+    folder: Path,
+    *,
+    steps: Sequence[int] | None = None,
+    only: Sequence[str] | None = None,
+    config: Path | None = None,
+    again: bool = False,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Measures what the run's configuration names and is not measured yet, and returns the files that were written.
+
+    Args:
+        folder: The run folder.
+        steps: The snapshots to measure; all of them by default.
+        only: The keys of the configuration to measure, such as ``llc``; all that are switched on by default.
+        config: A YAML file whose keys are laid over the run's, such as ``llc: {n_beta: 3000}``.
+        again: Measure also what is measured already, and replace what was measured with other settings.
+        out: The folder to write to; the run's own by default.
+        progress: Shows how far it is.
+
+    Raises:
+        StoreError: If the folder is no run, or has no configuration.
+        SettingError: If a key is unknown or switched off, or the data gives nothing to measure on.
+    """
+    run = Run.open(folder)
+    if not run.config:
+        raise StoreError(
+            f"{folder} has no {CONFIG}, since train.py did not start it; measure it in Python, with measure_snapshots."
+        )
+    made = _made(run, config)
+    written: list[Path] = []
+    for name, callback in _chosen(made, only, run).items():
+        written += measure_snapshots(
+            made["model"],
+            _examples(made["data"]),
+            {name: callback.plan},
+            run,
+            steps=steps,
+            seed=callback.own_seed,
+            replicates=callback.replicates if isinstance(callback, LLCCallback) else 1,
+            traces=callback.traces,
+            again=again,
+            out=out,
+            progress=progress,
+        )
+    return written
+
+
+def _made(run: Run, overlay: Path | None) -> dict[str, Any]:
+    """Returns model, data and callbacks, by their keys in the configuration."""
+    # jsonargparse leaves its own types open.
+    parser: Any = Parser(allow_abbrev=False)
+    callback_keys: list[str] = []
+    parser.callback_keys = callback_keys
+    parser.add_lightning_class_args(L.LightningModule, "model", subclass_mode=True)
+    parser.add_lightning_class_args(L.LightningDataModule, "data", subclass_mode=True)
+    add_keys(parser)
+    keys: list[str] = ["model", "data", *callback_keys]
+    found = parser.parse_object({key: value for key, value in run.config.items() if key in keys})
+    if overlay is not None:
+        parser.known_keys = sorted(found.keys())
+        found = parser.parse_object(_read(parser, overlay), cfg_base=found)
+    instances: Mapping[str, Any] = parser.instantiate_classes(found)
+    return {key: instances[key] for key in keys}
+
+
+def _read(parser: Any, path: Path) -> object:
+    import yaml
+
+    if not path.is_file():
+        parser.error(f"{path} does not exist; give a YAML file with --config.")
+    fault = faulty_file(path)
+    if fault is not None:
+        parser.error(fault)
+    found: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        parser.error(f"{path} holds no keys; give some, such as 'llc: {{n_beta: 3000}}'.")
+    return cast("object", found)
+
+
+def _chosen(made: Mapping[str, Any], only: Sequence[str] | None, run: Run) -> dict[str, LLCCallback | AblationCallback]:
+    measuring = {name: one for name, one in made.items() if isinstance(one, LLCCallback | AblationCallback)}
+    for name in only or ():
+        if name not in measuring:
+            raise SettingError(unknown("key", name, measuring))
+        if not measuring[name].is_on:
+            raise SettingError(
+                f"{name} is switched off in {run.folder / CONFIG}; give it a cadence (when:) and more with --config."
+            )
+    chosen = {name: one for name, one in measuring.items() if one.is_on and (only is None or name in only)}
+    if not chosen:
+        raise SettingError(
+            f"{run.folder / CONFIG} switches on no measurement; give llc or ablation a cadence (when:) with --config."
+        )
+    return chosen
+
+
+def _examples(data: L.LightningDataModule) -> Any:
+    data.prepare_data()
+    data.setup("fit")
+    if not isinstance(data, HasAnalysisSet):
+        raise SettingError(
+            f"{type(data).__name__} gives no examples to measure on; give it a method analysis_set(), or measure in "
+            "Python, with measure_snapshots."
+        )
+    return data.analysis_set()

@@ -1,0 +1,80 @@
+"""The parser of ``analyze.py``: options are never abbreviated, and what is wrong is said in one sentence."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from llc_lightning.runtime.errors import nearest
+
+TABLES = (".csv", ".parquet", ".json")
+
+
+class Options(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, the last line on stderr, with exit code 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter, **kwargs}
+        super().__init__(*args, **kwargs)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Knows no unknown arguments: a subcommand says by itself what it does not know."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong and exits with 2."""
+        sys.stderr.write(f"error: {self.sentence(message)}\n")
+        sys.exit(2)
+
+    def sentence(self, message: str) -> str:
+        """Returns what argparse says as a sentence that names what is allowed."""
+        if found := re.match(r"unrecognized arguments: (.+)", message):
+            return self._unknown(found[1].split())
+        if found := re.match(r"argument (\S+): invalid choice: '?([^']*?)'? \(choose from (.+)\)", message):
+            allowed = found[3].replace("'", "").split(", ")
+            close = nearest(found[2], allowed)
+            question = f"; did you mean {' or '.join(close)}?" if close else "."
+            return f"unknown {found[1]} {found[2]!r}{question} Use one of: {', '.join(allowed)}."
+        if found := re.match(r"argument (\S+): (.+)", message, re.DOTALL):
+            return f"{found[1]} {found[2].rstrip('.')}."
+        if found := re.match(r"the following arguments are required: (.+)", message):
+            return f"{found[1]} is missing; `{self.prog} --help` says what to give."
+        return f"{message.rstrip('.')}."
+
+    def _unknown(self, words: list[str]) -> str:
+        name = next((word for word in words if word.startswith("-")), words[0]).split("=")[0]
+        if not name.startswith("-"):
+            return f"{name!r} is one argument too many; `{self.prog} --help` says what to give."
+        close = nearest(name, self._option_string_actions)
+        question = f"did you mean {' or '.join(close)}? " if close else ""
+        return f"unknown option {name!r}; {question}`{self.prog} --help` lists all options."
+
+
+def probability(text: str) -> float:
+    """Reads a probability strictly between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"is {text}; give a probability between 0 and 1, such as 0.95")
+    return value
+
+
+def step(text: str) -> int:
+    """Reads a training step."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"is {text}; give whole numbers from 0 up")
+    return int(text)
+
+
+def table_file(text: str) -> Path:
+    """Reads the path of a table to write."""
+    path = Path(text)
+    if path.suffix not in TABLES:
+        raise argparse.ArgumentTypeError(f"is {text}; give a file that ends in {', '.join(TABLES)}")
+    return path

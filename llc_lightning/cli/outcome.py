@@ -1,0 +1,74 @@
+"""What a finished training says: what was written, how much of it can be trusted, what it cost, what to type next."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lightning as L
+
+from llc_lightning.callbacks.base import MeasurementCallback
+from llc_lightning.callbacks.cadenced import callbacks_of
+from llc_lightning.results.run import Run
+from llc_lightning.results.store import part_name
+from llc_lightning.results.timings import write_timing
+from llc_lightning.runtime.status import is_failed, split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Stopwatch(L.Callback):
+    """Measures how long a training takes, measurements included."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self.seconds = 0.0
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts."""
+        self._began = time.perf_counter()
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stops."""
+        self.seconds = time.perf_counter() - self._began
+
+
+def outcome(folder: Path, trainer: L.Trainer) -> str:
+    """Returns the lines that end a training."""
+    run = Run.open(folder)
+    rows = run.measurements()
+    files = [f"{len(run.snapshots)} snapshots", f"{len(rows)} measured rows", f"{len(run.traces)} files of traces"]
+    lines = [f"wrote {folder}: {', '.join(files)}"]
+    if len(rows):
+        lines.append(f"rows: {trust(rows['status'])}")
+    seconds = sum(watch.seconds for watch in callbacks_of(trainer, Stopwatch))
+    measuring = sum(callback.seconds for callback in callbacks_of(trainer, MeasurementCallback))
+    if seconds > 0:
+        write_timing(folder, part_name(trainer.global_step, "fit"), seconds=seconds)
+        lines.append(f"time: {seconds:.0f} s, of which measuring {measuring:.0f} s ({measuring / seconds:.0%})")
+    return "\n".join([*lines, f"next: python analyze.py report {folder}"])
+
+
+def trust(statuses: "pd.Series[str]") -> str:
+    """Returns how many rows are ok, flagged and failed, and for which reasons.
+
+    Example:
+        >>> import pandas as pd
+        >>> trust(pd.Series(["ok", "not-local", "ok", "error", "not-local+not-mixed"]))
+        '2 ok, 2 flagged (not-local 2, not-mixed 1), 1 failed (error 1)'
+    """
+    counts: dict[str, int] = {str(status): int(count) for status, count in statuses.value_counts().items()}
+    groups = {
+        "flagged": {status: n for status, n in counts.items() if status != "ok" and not is_failed(status)},
+        "failed": {status: n for status, n in counts.items() if is_failed(status)},
+    }
+    told = [f"{counts.get('ok', 0)} ok"]
+    for name, group in groups.items():
+        reasons: dict[str, int] = {}
+        for status, n in group.items():
+            for reason in split(status):
+                reasons[reason.name] = reasons.get(reason.name, 0) + n
+        most = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+        why = f" ({', '.join(f'{reason} {n}' for reason, n in most)})" if most else ""
+        told.append(f"{sum(group.values())} {name}{why}")
+    return ", ".join(told)

@@ -1,0 +1,78 @@
+"""A component: one address with an activation side and a weight side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from llc_lightning.runtime.errors import AddressError, unknown
+from llc_lightning.runtime.types import Params
+
+
+@dataclass(frozen=True)
+class WeightSlice:
+    """The entries ``index`` of a parameter along ``axis``; the whole parameter where ``index`` is None."""
+
+    parameter: str
+    axis: int = 0
+    index: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of a network: where its activation is read or replaced, and which weights make it.
+
+    Example:
+        >>> neuron = Component("net.hook[1]", "neuron", "net.hook", (1,), weights=(WeightSlice("net.W", 0, (1,)),))
+        >>> neuron.unit_mask(torch.zeros(3))
+        tensor([False,  True, False])
+        >>> neuron.moved({"net.W": torch.zeros(3, 2)})["net.W"]
+        tensor([[False, False],
+                [ True,  True],
+                [False, False]])
+    """
+
+    address: str
+    """What names it in tables."""
+    kind: str
+    """``all``, ``layer``, ``neuron``, ``neuron_in``, ``head``, ``output``, ``unit``, ``set`` or ``parameter``."""
+    point: str = ""
+    """The hook point; '' for a part with weights alone (the whole model, a parameter)."""
+    units: tuple[int, ...] | None = None
+    """Units of the hook point; None for all of them."""
+    unit_axis: int = -1
+    """Axis of the units in the activation, counted from the end."""
+    weights: tuple[WeightSlice, ...] = ()
+    """What makes it; nothing for a part with an activation alone."""
+
+    def unit_mask(self, activation: Tensor) -> Bool[Tensor, "..."]:
+        """Returns which entries of one example's activation belong to the component, to broadcast against it.
+
+        Raises:
+            IndexError: If the activation has no such axis or units.
+        """
+        width = activation.shape[self.unit_axis]
+        mask = torch.zeros(width, dtype=torch.bool, device=activation.device)
+        mask[slice(None) if self.units is None else list(self.units)] = True
+        return mask.view(width, *(1,) * (-1 - self.unit_axis))
+
+    def moved(self, params: Params) -> dict[str, Bool[Tensor, "..."]]:
+        """Returns the weight side as masks: parameter name -> which of its entries are the component's.
+
+        Raises:
+            AddressError: If the parameters are not those of the component's module.
+        """
+        masks: dict[str, Tensor] = {}
+        for part in self.weights:
+            if part.parameter not in params:
+                raise AddressError(f"{self.address!r} moves an {unknown('parameter', part.parameter, params)}")
+            like = params[part.parameter]
+            mask = masks.setdefault(part.parameter, torch.zeros_like(like, dtype=torch.bool))
+            if part.index is None:
+                mask.fill_(True)
+            else:
+                mask.index_fill_(part.axis, torch.tensor(part.index, device=like.device), True)
+        return masks

@@ -1,0 +1,166 @@
+"""Hook points: where a module's activations can be read and replaced, and which weights make them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from torch import nn
+
+from llc_lightning.runtime.errors import AddressError
+
+Axes: TypeAlias = tuple[tuple[str, int], ...]
+"""Parameters by name, each with one of its axes."""
+
+
+@dataclass(frozen=True)
+class WeightAxes:
+    """Which parameter axes belong to the units of one hook point.
+
+    Names are relative to the module that declares them; unit ``j`` owns the slice ``j`` along the axis.
+
+    Example:
+        A hidden layer ``h = relu(W_in x + b_in)`` that is read by ``W_out``, convolutional or not:
+
+        >>> axes = WeightAxes((("W_in.weight", 0),), bias=(("W_in.bias", 0),), outgoing=(("W_out.weight", 1),))
+    """
+
+    incoming: Axes
+    """What makes the activation."""
+    bias: Axes = ()
+    """What is added to it."""
+    outgoing: Axes = ()
+    """What reads it; part of a unit, but not of the layer, so that layers partition the parameters."""
+    unit: str = "neuron"
+    """The word for one unit: ``neuron``, ``head`` or ``output``."""
+    unit_axis: int = -1
+    """Axis of the units in the activation, counted from the end: -2 for heads [..., head, feature], -3 for channels
+    [..., channel, row, column]."""
+
+
+@runtime_checkable
+class DeclaresWeightAxes(Protocol):
+    """A module that says which weights make the units of its hook points."""
+
+    def weight_axes(self) -> dict[str, WeightAxes]:
+        """Returns the weight axes by the hook point's name, relative to this module."""
+        ...
+
+
+@dataclass(frozen=True)
+class HookSite:
+    """A named place in the forward pass."""
+
+    path: str
+    """Its name, from the module that was asked."""
+    axes: WeightAxes | None = None
+    """The weights of its units by absolute name, tied ones by their first; None where they are not known."""
+    unit_axis: int = -1
+    """Axis of the units in the activation, counted from the end."""
+    width: int | None = None
+    """Number of units, None where it is not known."""
+
+    @property
+    def unit(self) -> str:
+        """The kind of one unit of this site."""
+        return "unit" if self.axes is None else self.axes.unit
+
+
+def hook_sites(module: nn.Module) -> dict[str, HookSite]:
+    """Returns the hook sites of a module by path, in the order in which the module registered them.
+
+    These are the TransformerLens ``HookPoint``s and the declared points where there are any, else every named
+    submodule: a Linear or Conv then carries the rows and the bias of its own weight (unit ``neuron_in``), any other
+    submodule can be ablated as a whole but has no weights.
+
+    Raises:
+        AddressError: If a module declares a hook point or a parameter that it does not have, or axes that do not fit.
+    """
+    names = _first_names(module)
+    declared = {site.path: site for site in _declared(module, names)}
+    parts = submodules(module)
+    points = [path for path, part in parts.items() if path in declared or _is_hook_point(part)]
+    if points or declared:
+        # A module that is registered twice is walked once, but may be declared by its other name.
+        points += [path for path in declared if path not in parts]
+        return {path: declared.get(path, HookSite(path)) for path in points}
+    return {path: _plain_site(path, part, names) for path, part in parts.items() if path}
+
+
+def submodules(module: nn.Module, *, every_name: bool = False) -> dict[str, nn.Module]:
+    """Returns the module (path '') and all of its submodules by path; shared ones once, or under every name."""
+    return dict(module.named_modules(remove_duplicate=not every_name))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _first_names(module: nn.Module) -> dict[str, str]:
+    """Returns for every name of every parameter the first name of that parameter, which differs for tied ones."""
+    first: dict[int, str] = {}
+    return {
+        name: first.setdefault(id(parameter), name)
+        for name, parameter in module.named_parameters(remove_duplicate=False)
+    }
+
+
+def _declared(module: nn.Module, names: dict[str, str]) -> Iterator[HookSite]:
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    paths = submodules(module, every_name=True)
+    for prefix, owner in submodules(module).items():
+        if not isinstance(owner, DeclaresWeightAxes):
+            continue
+        for name, axes in owner.weight_axes().items():
+            says, path = f"{type(owner).__name__}.weight_axes()", _join(prefix, name)
+            if path not in paths:
+                raise AddressError(f"{says} names {path!r}, which the module lacks; name one of its submodules.")
+            if axes.unit_axis >= 0:
+                raise AddressError(f"{says} gives {path!r} the unit_axis {axes.unit_axis}; count from the end: -1.")
+            absolute, width = _absolute(axes, prefix, path, says, parameters, names)
+            yield HookSite(path, absolute, axes.unit_axis, width)
+
+
+def _absolute(
+    axes: WeightAxes, prefix: str, path: str, says: str, parameters: dict[str, nn.Parameter], names: dict[str, str]
+) -> tuple[WeightAxes, int]:
+    """Returns the axes with absolute first names of their parameters, and the number of units."""
+    widths: set[int] = set()
+    groups: list[Axes] = []
+    for group in (axes.incoming, axes.bias, axes.outgoing):
+        groups.append(())
+        for relative, axis in group:
+            name = _join(prefix, relative)
+            if name not in parameters:
+                raise AddressError(f"{says} names {name!r}, which the module lacks; name one of its parameters.")
+            shape = tuple(parameters[name].shape)
+            if not -len(shape) <= axis < len(shape):
+                raise AddressError(f"{says} names axis {axis} of {name!r}, which has shape {shape}; name one it has.")
+            widths.add(shape[axis])
+            groups[-1] += ((names[name], axis),)
+    if len(widths) != 1:
+        raise AddressError(
+            f"{says} gives {path!r} axes of the lengths {sorted(widths)}; give at least one axis, and only axes that "
+            "have one entry for each unit."
+        )
+    return WeightAxes(*groups, unit=axes.unit, unit_axis=axes.unit_axis), widths.pop()
+
+
+def _plain_site(path: str, part: nn.Module, names: dict[str, str]) -> HookSite:
+    weight = names.get(_join(path, "weight"))
+    # A parametrised weight is computed: its entries are no entries of a parameter.
+    if weight is None or not isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return HookSite(path)
+    bias = names.get(_join(path, "bias"))
+    # A convolution's activation is [..., channel, *space]; counted from the end, a vmapped axis is harmless.
+    unit_axis = -1 if isinstance(part, nn.Linear) else 1 - part.weight.ndim
+    axes = WeightAxes(((weight, 0),), () if bias is None else ((bias, 0),), unit="neuron_in", unit_axis=unit_axis)
+    return HookSite(path, axes, unit_axis, part.weight.shape[0])
+
+
+def _is_hook_point(part: nn.Module) -> bool:
+    # A HookPoint can only exist where its module was imported; importing it here would cost seconds.
+    transformer_lens = sys.modules.get("transformer_lens.hook_points")
+    return transformer_lens is not None and isinstance(part, transformer_lens.HookPoint)
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

@@ -1,0 +1,263 @@
+"""The one builder of loss functions: from a module with a per-example loss to ``LossFn``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from llc_lightning.components.hooks import submodules
+from llc_lightning.components.skeleton import Skeleton
+from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.errors import AddressError, SettingError, unknown
+from llc_lightning.runtime.types import Batch, Params
+
+
+@runtime_checkable
+class HasPerExampleLoss(Protocol):
+    """What any module must offer to be measured."""
+
+    def per_example_loss(self, batch: Any) -> Tensor:
+        """Returns the loss of every example, in nats or the module's own unit; shape [example].
+
+        It must be a function of the weights and the batch alone.
+        """
+        ...
+
+
+@runtime_checkable
+class HasTasks(Protocol):
+    """A module whose loss splits into tasks (circuits, data sets)."""
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The names of the tasks, such as ``circuit:07``."""
+        ...
+
+    def per_task_loss(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Returns the loss of every example on every task, and whether the example counts for it; [example, task]."""
+        ...
+
+
+@dataclass(frozen=True)
+class TaskQuantity:
+    """A quantity that only the module knows how to measure, such as a sign accuracy or a baseline's loss."""
+
+    quantity: str
+    """A name from ``results.quantities``."""
+    value: float
+    """NaN where it is not defined."""
+    stderr: float
+    n: int
+    """Examples that it was measured on."""
+    loss: str = "train"
+    """What it is about: ``train``, or the name of a task."""
+    method: str = ""
+    """How it was made, where there are several ways, such as ``zero`` for the baseline that answers 0."""
+
+
+@runtime_checkable
+class HasTaskQuantities(Protocol):
+    """A module with quantities of its own."""
+
+    def task_quantities(self, batch: Any) -> list[TaskQuantity]:
+        """Returns the quantities on a batch, each with its standard error and number of examples."""
+        ...
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The replacement ``h <- where(mask, value, h)`` at a hook point; both broadcast against the activation.
+
+    It is exact: entries outside of the mask keep their bits, also where they are NaN.
+    """
+
+    point: str
+    mask: Bool[Tensor, "..."]
+    value: Float[Tensor, "..."]
+
+    def __call__(self, activation: Tensor) -> Tensor:
+        """Returns the activation with the replacement.
+
+        Raises:
+            SettingError: If mask or value do not broadcast against the activation.
+        """
+        if not _fits(self.mask.shape, activation.shape) or not _fits(self.value.shape, activation.shape):
+            raise SettingError(
+                f"an edit at {self.point!r} has a mask of shape {tuple(self.mask.shape)} and a value of shape "
+                f"{tuple(self.value.shape)}; both must broadcast to the activation's {tuple(activation.shape)}."
+            )
+        return torch.where(self.mask, self.value.to(activation.dtype), activation)
+
+
+@dataclass(frozen=True)
+class ModuleLoss:
+    """A module's per-example loss as a function of its weights; build it with :func:`loss_fn`.
+
+    It runs on a copy of the module, so that no call touches the live one: in eval mode, with constant buffers and a
+    silent ``log``. ``params`` may hold buffers too; names left out keep the value that the module has.
+    """
+
+    skeleton: Skeleton
+    edits: tuple[Edit, ...] = ()
+
+    def __call__(self, params: Params, batch: Batch, /) -> Float[Tensor, "example"]:
+        """Returns the loss of every example.
+
+        Raises:
+            SettingError: If the module returns anything but one loss per example, or a name is not the module's.
+            AddressError: If an edit is at no hook point.
+        """
+        losses = self._run("per_example_loss", params, batch)
+        n = n_examples(batch)
+        if not isinstance(losses, Tensor) or tuple(losses.shape) != (n,):
+            told = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else f"type {type(losses).__name__}"
+            raise SettingError(
+                f"per_example_loss returned a value of {told} for {n} examples; it must return one loss per example, "
+                f"shape ({n},): use reduction='none', and average over everything but the examples."
+            )
+        return losses
+
+    @property
+    def module(self) -> nn.Module:
+        """The copy that it runs on, for reading what a module declares; do not change it."""
+        return self.skeleton.module
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The names of the tasks; empty where the module has none."""
+        return tuple(self.module.task_names) if isinstance(self.module, HasTasks) else ()
+
+    def with_edits(self, edits: Sequence[Edit]) -> ModuleLoss:
+        """Returns the loss of the edited module: the same weights, other activations at the edited points."""
+        return replace(self, edits=tuple(edits))
+
+    def per_task(
+        self, params: Params, batch: Batch
+    ) -> tuple[Float[Tensor, "example task"], Bool[Tensor, "example task"]]:
+        """Returns the loss of every example on every task, and whether the example counts for the task.
+
+        Raises:
+            SettingError: If the module has no tasks.
+        """
+        if not isinstance(self.module, HasTasks):
+            name = type(self.module).__name__
+            raise SettingError(f"{name} has no tasks; give it task_names and per_task_loss(batch).")
+        return self._run("per_task_loss", params, batch)
+
+    def task_quantities(self, params: Params, batch: Batch) -> list[TaskQuantity]:
+        """Returns the module's own quantities; none where it has none."""
+        if not isinstance(self.module, HasTaskQuantities):
+            return []
+        with torch.no_grad():
+            return self._run("task_quantities", params, batch)
+
+    def activations(self, params: Params, batch: Batch, points: Sequence[str]) -> dict[str, Tensor]:
+        """Returns the activations at hook points, edits included, in one forward pass, without gradient.
+
+        Raises:
+            AddressError: If a point is no hook point, or the loss is computed without reaching it exactly once.
+        """
+        caught: dict[str, list[Tensor]] = {point: [] for point in points}
+
+        def catcher(point: str) -> Callable[[Tensor], Tensor]:
+            def catch(activation: Tensor) -> Tensor:
+                caught[point].append(activation.detach())
+                return activation
+
+            return catch
+
+        with torch.no_grad():
+            self._run("per_example_loss", params, batch, [(point, catcher(point)) for point in caught])
+        for point, found in caught.items():
+            if len(found) != 1:
+                raise AddressError(
+                    f"the hook point {point!r} was reached {len(found)} times when the loss was computed; address a "
+                    "submodule that each forward pass uses once."
+                )
+        return {point: found[0] for point, found in caught.items()}
+
+    def _run(
+        self,
+        method: str,
+        params: Params,
+        batch: Batch,
+        changes: Sequence[tuple[str, Callable[[Tensor], Tensor]]] = (),
+    ) -> Any:
+        with ExitStack() as hooks:
+            for point, change in [*((edit.point, edit) for edit in self.edits), *changes]:
+                hooks.enter_context(_hooked(self.module, point, change))
+            return self.skeleton.run(method, params, batch)
+
+
+def loss_fn(module: nn.Module, edits: Sequence[Edit] = ()) -> ModuleLoss:
+    """Returns the per-example loss of a module, with edited activations where ``edits`` are given.
+
+    Args:
+        module: Any module with ``per_example_loss(batch) -> Float[Tensor, "example"]``, a function of the weights and
+            the batch alone. It is copied: later changes of its buffers or attributes do not show in the loss.
+        edits: Replacements at hook points, applied in the given order.
+
+    Raises:
+        SettingError: If the module has no ``per_example_loss``.
+
+    Example:
+        >>> class Net(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.w = nn.Parameter(torch.tensor(2.0))
+        ...
+        ...     def per_example_loss(self, batch):
+        ...         return (self.w * batch - 1).square()
+        >>> loss_fn(Net())({"w": torch.tensor(3.0)}, torch.tensor([0.0, 1.0]))
+        tensor([1., 4.])
+    """
+    if not isinstance(module, HasPerExampleLoss):
+        raise SettingError(
+            f"{type(module).__name__} has no per_example_loss(batch); give it a method that returns one loss "
+            "per example, shape [example], and call it from training_step as well."
+        )
+    return ModuleLoss(Skeleton(module), tuple(edits))
+
+
+def snapshot_params(module: nn.Module) -> dict[str, Tensor]:
+    """Returns detached copies of a module's parameters and buffers by name, tied tensors once."""
+    return {name: tensor.detach().clone() for name, tensor in named_tensors(module).items()}
+
+
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Returns a module's parameters and buffers themselves by name, tied tensors once."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _fits(shape: Sequence[int], into: Sequence[int]) -> bool:
+    """Says whether a tensor of a shape broadcasts against another without making that larger."""
+    pairs = zip(reversed(shape), reversed(into), strict=False)
+    return len(shape) <= len(into) and all(size in (1, other) for size, other in pairs)
+
+
+@contextmanager
+def _hooked(module: nn.Module, point: str, change: Callable[[Tensor], Tensor]) -> Generator[None]:
+    try:
+        part = module.get_submodule(point)
+    except AttributeError:
+        raise AddressError(unknown("hook point", point, [path for path in submodules(module) if path])) from None
+
+    def hook(_: nn.Module, inputs: Any, output: Any) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise AddressError(
+                f"the hook point {point!r} gives a {type(output).__name__}, not a tensor; address the submodule that "
+                "gives the tensor."
+            )
+        return change(output)
+
+    handle = part.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()

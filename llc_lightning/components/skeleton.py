@@ -1,0 +1,126 @@
+"""Copies of a module to measure on: whatever happens to them, the live module never notices."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llc_lightning.runtime.errors import SettingError, unknown
+from llc_lightning.runtime.types import Batch, Params
+
+_HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks")
+_BACKWARD_TABLES = ("_backward_hooks", "_backward_pre_hooks")
+
+
+class Skeleton:
+    """A module's methods as functions of its weights.
+
+    They run on a copy of the module that shares the parameters, in eval mode, with buffers of its own that are the same
+    in every call, with a silent ``log`` and without backward hooks.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = silent_copy(module)
+        self._runner = _Runner(self.module)
+        self._names = _aliases(self.module)
+        self._buffers = dict(self.module.named_buffers())
+
+    def run(self, method: str, params: Params, batch: Batch) -> Any:
+        """Returns what a method of the module returns for a batch, at the given parameters and buffers.
+
+        Args:
+            method: The method's name.
+            params: Parameters and buffers by name, tied ones by any of their names; those left out are the module's.
+            batch: The examples.
+
+        Raises:
+            SettingError: If a name is not the module's.
+        """
+        # Copies, so that a module that updates a buffer, even in eval mode, leaves no trace for the next call.
+        fresh = {name: buffer.clone() for name, buffer in self._buffers.items() if name not in params}
+        named: dict[str, Tensor] = {}
+        for name, value in (fresh | params).items():
+            if name not in self._names:
+                raise SettingError(unknown("parameter", name, self._names))
+            named.update((f"module.{alias}", value) for alias in self._names[name])
+        # torch's own tying corrupts modules that are registered under two paths; every name is passed instead.
+        return torch.func.functional_call(self._runner, named, (method, batch), tie_weights=False)
+
+
+def silent_copy(module: nn.Module) -> nn.Module:
+    """Returns a copy in eval mode that shares the parameters, and neither logs nor has backward hooks."""
+    copied = _copy(module, {id(parameter): parameter for parameter in module.parameters()})
+    for part in copied.modules():
+        for method in ("log", "log_dict"):
+            if isinstance(getattr(part, method, None), MethodType):
+                setattr(part, method, _log_nothing)
+        for table in _BACKWARD_TABLES:  # torch.func refuses them, and the loss does not depend on them
+            vars(part)[table].clear()
+    return copied.eval()
+
+
+def independent_copy(module: nn.Module) -> nn.Module:
+    """Returns a copy that shares no parameter and no buffer with the module."""
+    return _copy(module, {})
+
+
+class _Runner(nn.Module):
+    """Lets ``functional_call`` reach any method of a module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, method: str, batch: Batch) -> Any:
+        return getattr(self.module, method)(batch)
+
+
+def _aliases(module: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Returns for every name of a parameter or buffer all names of that tensor."""
+    groups: dict[int, list[str]] = {}
+    for listing in (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)):
+        for name, tensor in listing:
+            groups.setdefault(id(tensor), []).append(name)
+    return {name: tuple(group) for group in groups.values() for name in group}
+
+
+def _copy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """Returns a deep copy; what cannot be copied (locks, open files) is shared, and graphs are cut off."""
+    buffers: dict[int, Any] = {id(buffer): buffer.detach().clone() for buffer in module.buffers()}
+    known = {**memo, **buffers, **{id(hook): hook for hook in _foreign_hooks(module)}}
+    try:
+        return copy.deepcopy(module, dict(known))
+    except Exception:  # pickle, torch and the attributes' own classes raise what they like
+        return copy.deepcopy(module, {**known, **_uncopyable(module, known)})
+
+
+def _foreign_hooks(module: nn.Module) -> Iterator[MethodType]:
+    """Yields hooks that are methods of something outside the module, which a deep copy would copy whole."""
+    inside = {id(part) for part in module.modules()}
+    for part in module.modules():
+        for table in _HOOK_TABLES:
+            for hook in vars(part)[table].values():
+                if isinstance(hook, MethodType) and id(hook.__self__) not in inside:
+                    yield hook
+
+
+def _uncopyable(module: nn.Module, known: dict[int, Any]) -> dict[int, Any]:
+    """Returns what to take for the attributes that cannot be copied."""
+    parts = {id(part): part for part in module.modules()}
+    found: dict[int, Any] = {}
+    for part in parts.values():
+        for value in vars(part).values():
+            try:
+                copy.deepcopy(value, {**known, **parts})
+            except Exception:
+                found[id(value)] = value.detach().clone() if isinstance(value, Tensor) else value
+    return found
+
+
+def _log_nothing(*args: Any, **kwargs: Any) -> None:
+    """Stands for LightningModule.log in a measurement: nothing of it belongs into the training's log."""

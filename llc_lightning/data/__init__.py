@@ -1,0 +1,1 @@
+"""Examples to train and measure on: tasks, the order in which they come, LightningDataModules."""

@@ -1,0 +1,128 @@
+"""What a task for computation in superposition is: many small circuits of which few are active at a time.
+
+A net with fewer neurons than its circuits need can still compute all of them by sharing neurons between circuits:
+computation in superposition (CIS; Hänni et al. 2024, arXiv:2408.05451). A loss says something about that only beside
+the losses of nets that share nothing, so every task also says what those reach.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Num
+from torch import Tensor
+
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.registry import Registry
+
+Inputs: TypeAlias = Num[Tensor, "example input"]
+Outputs: TypeAlias = Float[Tensor, "example output"]
+Targets: TypeAlias = Num[Tensor, "example output"]
+Examples: TypeAlias = tuple[Inputs, Targets]
+"""A batch: inputs and targets. Which circuits are active follows from them."""
+
+
+@dataclass(frozen=True)
+class CISTask(ABC):
+    """A distribution of examples ``(x, y)`` for a number of circuits, one output each, and its exact baselines.
+
+    Losses are the mean of ``|output - y|^power`` over outputs, divided by the constant ``q``, so that tasks of
+    different sparsity can be compared.
+
+    Raises:
+        SettingError: If ``size`` is below 1, or ``active`` is not above 0 and at most ``size``.
+    """
+
+    size: int
+    """How large the task is: its number of circuits, where it does not say otherwise."""
+    active: float = 1.0
+    """How many circuits are active in an example on average (z)."""
+
+    accuracy: ClassVar[str] = "sign_accuracy"
+    """The quantity that :meth:`is_correct` measures."""
+    relus_per_circuit: ClassVar[int]
+    """Neurons that a net without sharing spends on one circuit, counted generously."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise SettingError(f"the task's size is {self.size}; it must be at least 1.")
+        if not 0 < self.active <= self.size:
+            raise SettingError(
+                f"active is {self.active}; the number of circuits that are active on average must be above 0 and at "
+                f"most {self.size}, the task's size."
+            )
+
+    @property
+    @abstractmethod
+    def n_inputs(self) -> int:
+        """The number of inputs."""
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of outputs, one for each circuit."""
+        return self.size
+
+    @property
+    def q(self) -> float:
+        """The probability that a circuit is active, by which losses are divided."""
+        return self.active / self.size
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The circuits' names, as the measurements call them in the column ``loss``: ``circuit:07``."""
+        digits = max(2, len(str(self.n_outputs - 1)))
+        return tuple(f"circuit:{circuit:0{digits}d}" for circuit in range(self.n_outputs))
+
+    @abstractmethod
+    def sample(self, n: int, generator: torch.Generator) -> Examples:
+        """Draws ``n`` examples, in the smallest type that holds them exactly."""
+
+    @abstractmethod
+    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example output"]:
+        """Returns where a circuit is active; only there its own loss and accuracy are counted."""
+
+    @abstractmethod
+    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example output"]:
+        """Returns where an output solves its circuit, whatever the loss says."""
+
+    @abstractmethod
+    def trivial_loss(self, power: float) -> float:
+        """Returns the expected loss of always answering 0, over all examples or where one circuit is active."""
+
+    def dedicated_circuits(self, width: int) -> float:
+        """Returns how many circuits ``width`` neurons can serve without sharing, parts of a circuit included."""
+        return min(float(self.n_outputs), width / self.relus_per_circuit)
+
+    def dedicated_loss(self, power: float, width: int) -> float:
+        """Returns the expected loss of ``width`` neurons that share nothing.
+
+        Circuits that are served have no error, and the others the answer 0:
+        ``(1 - dedicated_circuits / n_outputs) trivial_loss``.
+        """
+        return (1 - self.dedicated_circuits(width) / self.n_outputs) * self.trivial_loss(power)
+
+    @abstractmethod
+    def dedicated_weights(self, width: int) -> dict[str, Float[Tensor, "..."]]:
+        """Returns weights of a net whose ``width`` neurons share nothing and whose loss is :meth:`dedicated_loss`.
+
+        They are ``W_in`` [neuron, input], ``W_out`` [output, neuron] and ``W_skip`` [output, input] of
+        ``W_out relu(W_in x) + W_skip x``. The linear skip costs no neuron.
+        """
+
+
+TASKS: Registry[type[CISTask]] = Registry("task")
+"""Tasks by name."""
+
+
+def make_task(name: str, *, size: int, active: float = 1.0) -> CISTask:
+    """Returns the task called ``name``.
+
+    Raises:
+        SettingError: If there is none of that name, or a number is out of range.
+
+    Example:
+        >>> make_task("xor", size=32).q
+        0.03125
+    """
+    return TASKS.get(name).item(size=size, active=active)

@@ -1,0 +1,1 @@
+"""The local learning coefficient: estimates, their errors, and whether to trust them."""

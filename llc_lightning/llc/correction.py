@@ -1,0 +1,52 @@
+"""What an estimate misses because its centre is not a minimum."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.sampling.curvature import Spectrum
+
+
+def displaced_minimum_correction(spectrum: Spectrum, *, n_beta: float, gamma: float) -> Float[Tensor, "chain lane"]:
+    """Returns Delta, to be added to the estimate; NaN where the Hessian plus ``gamma / n_beta`` is indefinite.
+
+    ``Delta = n_beta/2 z^T (H + 2t) z`` with ``z = (H + t)^-1 grad L(w*)`` and ``t = gamma / n_beta``. For a quadratic
+    loss the estimate plus Delta is exactly ``1/2 tr[n_beta H (n_beta H + gamma)^-1]``, the value at the minimum.
+
+    Args:
+        spectrum: Of the Hessian, started from the gradient at w*: its quadrature gives Delta for every n_beta at once,
+            and equals conjugate gradients with as many products.
+        n_beta: Inverse temperature times sample size.
+        gamma: Localisation.
+    """
+    t = gamma / n_beta
+    shifted = spectrum.nodes + t
+    terms = spectrum.weights * (spectrum.nodes + 2 * t) / shifted.square()
+    delta = n_beta / 2 * spectrum.norm2 * torch.where(spectrum.weights > 0, terms, 0.0).sum(-1)
+    definite = (spectrum.smallest + t > 0) | (spectrum.norm2 == 0)
+    return torch.where(spectrum.norm2 == 0, 0.0, delta).where(definite, torch.nan)
+
+
+def predicted_step_bias(
+    spectrum: Spectrum, *, n_beta: float, gamma: float, step_size: Float[Tensor, "lane"], dimension: int
+) -> Float[Tensor, "lane"]:
+    """Returns the bias that SGLD's step size adds to the value, in the quadratic approximation without gradient noise.
+
+    ``1/2 sum_i n_beta h_i / a_i * (eps a_i / 4) / (1 - eps a_i / 4)`` with ``a_i = n_beta h_i + gamma``, the sum
+    estimated by the quadrature of one random probe. NaN beyond the limit of stability.
+
+    Args:
+        spectrum: Of the Hessian, started from random signs.
+        n_beta: Inverse temperature times sample size.
+        gamma: Localisation.
+        step_size: SGLD's ``eps`` of each lane.
+        dimension: Number of moved weights.
+    """
+    nodes = spectrum.nodes[0].clamp(min=0)
+    curvature = n_beta * nodes + gamma
+    stretch = step_size[:, None].double() * curvature / 4
+    share = torch.where(curvature > 0, n_beta * nodes / curvature, 0.0) * stretch / (1 - stretch)
+    bias = dimension / 2 * (spectrum.weights[0] * share).sum(-1)
+    return bias.where((stretch < 1).all(-1), torch.nan)

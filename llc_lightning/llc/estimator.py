@@ -1,0 +1,172 @@
+"""Estimates of the local learning coefficient: one, or all components of a model at several resolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, overload
+
+from torch import Tensor
+
+from llc_lightning.llc.parts import Part, Resolution
+from llc_lightning.llc.record import LLCRecord
+from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.tile import Tile
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.types import Batch, LossFn, Params
+from llc_lightning.sampling.centre import Centre, centre_of
+from llc_lightning.sampling.slices import Layout, moved_entries
+
+_LANES = 32
+"""Lanes of one tile: their activations still fit a CPU's cache."""
+
+
+@overload
+def estimate_llc(
+    loss_fn: LossFn, params: Params, data: Batch, *, n_beta: float, gamma: float, sampler: str = ...,
+    step_size: float | Literal["auto"] = ..., chains: int = ..., draws: int = ..., burn_in: int = ...,
+    batch_size: int | None = ..., moved: Mapping[str, Tensor] | None = ..., seed: int = ..., preconditioner: str = ...,
+    step_fraction: float = ..., replicate: int = ..., trivial_loss: float | None = ..., curvature_examples: int = ...,
+) -> LLCRecord: ...  # fmt: skip
+@overload
+def estimate_llc(
+    loss_fn: LossFn, params: Params, data: Batch, *, n_beta: Sequence[float], gamma: float, sampler: str = ...,
+    step_size: float | Literal["auto"] = ..., chains: int = ..., draws: int = ..., burn_in: int = ...,
+    batch_size: int | None = ..., moved: Mapping[str, Tensor] | None = ..., seed: int = ..., preconditioner: str = ...,
+    step_fraction: float = ..., replicate: int = ..., trivial_loss: float | None = ..., curvature_examples: int = ...,
+) -> list[LLCRecord]: ...  # fmt: skip
+def estimate_llc(
+    loss_fn: LossFn,
+    params: Params,
+    data: Batch,
+    *,
+    n_beta: float | Sequence[float],
+    gamma: float,
+    sampler: str = "sgld",
+    step_size: float | Literal["auto"] = "auto",
+    chains: int = 8,
+    draws: int = 500,
+    burn_in: int = 200,
+    batch_size: int | None = None,
+    moved: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
+    preconditioner: str = "none",
+    step_fraction: float = 0.4,
+    replicate: int = 0,
+    trivial_loss: float | None = None,
+    curvature_examples: int = 4096,
+) -> LLCRecord | list[LLCRecord]:
+    """Returns the local learning coefficient of a loss at ``params``, or one for each ``n_beta`` of a ladder.
+
+    ``n_beta E[L(w) - L(w*)]`` over ``p(w) ~ exp(-n_beta L(w) - gamma/2 |w - w*|^2)`` (Lau et al. 2023,
+    arXiv:2308.12108; restricted to some weights: Wang et al. 2024, arXiv:2410.02984). Deviations: the loss of w* on the
+    same minibatch is subtracted draw by draw, burn-in is never averaged in, and the status says when not to trust the
+    value.
+
+    Args:
+        loss_fn: The loss per example as a function of parameters and batch.
+        params: w*, by name; not changed.
+        data: Examples, a tensor, tuple or dict with a leading example axis.
+        n_beta: Inverse temperature times sample size; a sequence gives a list of records. No default: the value means
+            nothing without it.
+        gamma: Strength of the localisation.
+        sampler: Name of a registered sampler.
+        step_size: SGLD's ``eps``, or ``auto``.
+        chains: Number of chains, each with its own noise and minibatches.
+        draws: Kept draws per chain.
+        burn_in: Steps before the first kept draw.
+        batch_size: Examples per step, drawn with replacement; None takes all of them.
+        moved: Masks by parameter name (absent: frozen); None moves everything.
+        seed: Keys all random streams.
+        preconditioner: ``none`` or ``hutchinson``.
+        step_fraction: What ``auto`` takes of the inverse largest curvature.
+        replicate: Another number gives a disjoint set of streams.
+        trivial_loss: Loss of the trivial predictor, to judge whether the chains stayed local.
+        curvature_examples: Examples that the Hessian is measured on.
+
+    Raises:
+        SettingError: If a setting is out of range or ``moved`` does not fit the parameters.
+        DataError: If the data is empty or its tensors disagree.
+
+    Example:
+        >>> import torch
+        >>> def quadratic(params, batch):
+        ...     return 0.5 * params["w"].square().sum() + 0.0 * batch
+        >>> record = estimate_llc(quadratic, {"w": torch.zeros(4)}, torch.zeros(1), n_beta=1.0, gamma=1.0, draws=200)
+        >>> 0.7 < record.value < 1.5 and record.status
+        'ok'
+    """
+    settings = ChainSettings(
+        sampler=sampler, step_size=step_size, step_fraction=step_fraction, preconditioner=preconditioner, chains=chains,
+        draws=draws, burn_in=burn_in, batch_size=batch_size, curvature_examples=curvature_examples,
+    )  # fmt: skip
+    ladder = [n_beta] if isinstance(n_beta, (int, float)) else list(n_beta)
+    records = estimate_parts(
+        loss_fn, params, data, [Part(moved, whole=moved is None)], [Resolution(rung, gamma) for rung in ladder],
+        settings, seed=seed, replicate=replicate, trivial_loss=trivial_loss,
+    )[0]  # fmt: skip
+    return records[0] if isinstance(n_beta, (int, float)) else records
+
+
+def estimate_parts(
+    loss_fn: LossFn,
+    params: Params,
+    data: Batch,
+    parts: Sequence[Part],
+    resolutions: Sequence[Resolution],
+    settings: ChainSettings,
+    *,
+    seed: int = 0,
+    replicate: int = 0,
+    trivial_loss: float | None = None,
+    centre: Centre | None = None,
+    done: Callable[[int], object] | None = None,
+) -> list[list[LLCRecord]]:
+    """Returns the estimates of several parts at several resolutions: a list for each part, in the order of the latter.
+
+    Parts of one layout (all neurons of a layer) run as lanes of one batch; each has the bits that it has alone.
+
+    Args:
+        loss_fn: The loss per example.
+        params: w*.
+        data: The examples.
+        parts: What to move.
+        resolutions: The ladder.
+        settings: How to run the chains.
+        seed: Keys all random streams.
+        replicate: Another number gives a disjoint set of streams.
+        trivial_loss: Loss of the trivial predictor.
+        centre: What is known at w*, where the caller has it already.
+        done: Called with the number of finished chain-steps x lanes, for a progress bar; the total is
+            ``len(parts) * len(resolutions) * (burn_in + draws)``.
+
+    Raises:
+        SettingError: If there is nothing to estimate or a mask does not fit.
+    """
+    if not parts or not resolutions:
+        raise SettingError("there is nothing to estimate; give at least one part and one n_beta.")
+    params = {name: tensor.detach() for name, tensor in params.items()}
+    lanes = [moved_entries(params, part.moved) for part in parts]
+    names = {form.parameter for lane in lanes for form in lane.layout.forms}
+    centre = centre or centre_of(loss_fn, params, data, names)
+    records: list[list[LLCRecord]] = [[] for _ in parts]
+    for chosen in _tiles([lane.layout for lane in lanes]):
+        tile = Tile(
+            loss_fn, data, [lanes[i] for i in chosen], [parts[i].whole for i in chosen], centre, settings,
+            seed=seed, replicate=replicate, trivial_loss=trivial_loss,
+        )  # fmt: skip
+        for at in resolutions:
+            for i, record in zip(chosen, tile.records(at), strict=True):
+                records[i].append(record)
+            if done is not None:
+                done(len(chosen) * (settings.burn_in + settings.draws))
+    return records
+
+
+def _tiles(layouts: Sequence[Layout]) -> Iterator[list[int]]:
+    """Yields the indices of lanes that run together: those that share a sliced layout; whole tensors run alone."""
+    groups: dict[object, list[int]] = {}
+    for i, layout in enumerate(layouts):
+        groups.setdefault(layout if layout.sliced else i, []).append(i)
+    for group in groups.values():
+        for start in range(0, len(group), _LANES):
+            yield group[start : start + _LANES]

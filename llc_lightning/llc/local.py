@@ -1,0 +1,77 @@
+"""What is known of the loss around w* before any chain runs: its curvature along the moved weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from llc_lightning.llc.parts import Resolution
+from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.seeding import generator
+from llc_lightning.runtime.types import Batch, Params
+from llc_lightning.sampling.curvature import Spectrum, hessian_diagonal, lanczos, probe
+from llc_lightning.sampling.slices import Moved
+from llc_lightning.sampling.stacked import Stack, StackedLoss
+
+_PRODUCTS = 12
+_PROBE_PRODUCTS = 10
+_PROBES = 32
+_STEP_EXAMPLES = 1024
+
+
+@dataclass(frozen=True)
+class Local:
+    """The curvature at w*, per lane.
+
+    ``from_gradient`` and ``from_probe`` are quadratures of the Hessian from the gradient and from random signs;
+    ``diagonal`` is Hutchinson's estimate where the settings ask for a preconditioner. ``batch`` is what step sizes are
+    chosen on.
+    """
+
+    from_gradient: Spectrum
+    from_probe: Spectrum
+    diagonal: Stack | None
+    batch: Batch
+
+    def preconditioner(self, at: Resolution) -> Stack | None:
+        """Returns the constant diagonal ``1 / (n_beta max(diag H, 0) + gamma)``, or None."""
+        if self.diagonal is None:
+            return None
+        return {name: 1 / (at.n_beta * value.clamp(min=0) + at.gamma) for name, value in self.diagonal.items()}
+
+
+def local_curvature(
+    stacked: StackedLoss, lanes: Sequence[Moved], gradient: Params, data: Batch, settings: ChainSettings, *, seed: int
+) -> Local:
+    """Returns the curvature of the moved weights of every lane.
+
+    The gradient is that of all examples; the Hessian is that of ``settings.curvature_examples`` of them, since its
+    noise matters less, and step sizes, which need a largest eigenvalue alone, take a part of those.
+    """
+    start = stacked.start(1)
+    batch = _some(data, settings.curvature_examples, seed)
+    few = take(batch, slice(0, _STEP_EXAMPLES))
+    along = _stack([lane.read(gradient) for lane in lanes], stacked.width)
+    from_gradient = lanczos(lambda vector: stacked.hessian_product(start, vector, batch), along, _PRODUCTS)
+    signs = probe(start, seed)
+    from_probe = lanczos(lambda vector: stacked.hessian_product(start, vector, few), signs, _PROBE_PRODUCTS)
+    diagonal = None
+    if settings.preconditioner == "hutchinson":
+        diagonal = hessian_diagonal(stacked, batch, seed=seed, probes=_PROBES)
+    return Local(from_gradient, from_probe, diagonal, few)
+
+
+def _some(data: Batch, size: int, seed: int) -> Batch:
+    """Returns ``size`` examples, or all where there are no more; the same for every run of one seed."""
+    n = n_examples(data)
+    return data if n <= size else take(data, torch.randperm(n, generator=generator(seed, "curvature"))[:size])
+
+
+def _stack(lanes: Sequence[Params], width: int) -> dict[str, Tensor]:
+    """Returns lane values as [1, lane, *slice], the last repeated up to ``width``."""
+    padded = [*lanes, *[lanes[-1]] * (width - len(lanes))]
+    return {name: torch.stack([lane[name] for lane in padded])[None] for name in lanes[0]}

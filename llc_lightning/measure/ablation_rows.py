@@ -1,0 +1,117 @@
+"""From ablation effects, and what only the module can measure, to rows of the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from llc_lightning.ablation.effect import Effect
+from llc_lightning.ablation.sweep import sweep
+from llc_lightning.components.component import Component
+from llc_lightning.components.loss import TaskQuantity
+from llc_lightning.measure.plans import AblationPlan
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.results.schema import Row, encode_details
+from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.progress import Advance
+from llc_lightning.runtime.types import Batch
+
+
+def effects(
+    plan: AblationPlan, snapshot: Snapshot, components: list[Component], *, advance: Advance
+) -> list[list[Effect]]:
+    """Returns the effects of some components at a snapshot, a list for each; the first begins with the plain losses.
+
+    Raises:
+        SettingError: If the plan asks for more examples than there are.
+    """
+    if not components:
+        return []
+    tasks = plan.tasks and bool(snapshot.loss.task_names)
+    found = sweep(
+        snapshot.loss,
+        snapshot.params,
+        _examples(plan, snapshot),
+        components,
+        plan.methods,
+        seed=snapshot.seed,
+        tasks=tasks,
+    )
+    advance(len(components) * len(plan.methods))
+    by_address: dict[str, list[Effect]] = {component.address: [] for component in components}
+    for effect in found:
+        by_address[effect.component or components[0].address].append(effect)
+    return list(by_address.values())
+
+
+def quantities(plan: AblationPlan, snapshot: Snapshot) -> list[TaskQuantity]:
+    """Returns the module's own quantities on the examples of a plan; none where the plan wants no tasks."""
+    return snapshot.loss.task_quantities(snapshot.params, _examples(plan, snapshot)) if plan.tasks else []
+
+
+def ablation_rows(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect], *, data: str) -> Iterator[Row]:
+    """Yields the rows of effects and plain losses, each loss once though every process measures them.
+
+    Args:
+        plan: What was measured.
+        snapshot: Where.
+        found: The effects, in the order of the components.
+        data: The digest of the examples.
+    """
+    place = snapshot.columns(settings=plan.settings_with(data))
+    losses: set[str] = set()
+    for effect in found:
+        plain = effect.quantity == "loss"
+        if plain and effect.loss in losses:
+            continue
+        losses.add(effect.loss)
+        details: dict[str, Any] = {} if plain else {"draws": effect.draws, "vmapped": effect.vmapped}
+        yield Row(
+            **place,
+            quantity=effect.quantity,
+            component=effect.component,
+            kind=effect.kind,
+            method=effect.method,
+            loss=effect.loss,
+            value=effect.value,
+            stderr=effect.stderr,
+            status=effect.status,
+            draws=effect.draws,
+            n_examples=effect.n,
+            details=encode_details(details),
+        )
+
+
+def quantity_rows(plan: AblationPlan, snapshot: Snapshot, found: Sequence[TaskQuantity], *, data: str) -> Iterator[Row]:
+    """Yields the rows of the module's own quantities.
+
+    Args:
+        plan: What was measured.
+        snapshot: Where.
+        found: The quantities.
+        data: The digest of the examples.
+    """
+    place = snapshot.columns(settings=plan.settings_with(data))
+    for each in found:
+        finite = math.isfinite(each.value)
+        yield Row(
+            **place,
+            quantity=each.quantity,
+            method=each.method,
+            loss=each.loss,
+            value=each.value if finite else math.nan,
+            stderr=each.stderr if finite else math.nan,
+            status="ok" if finite else "nan-loss",
+            n_examples=each.n,
+        )
+
+
+def _examples(plan: AblationPlan, snapshot: Snapshot) -> Batch:
+    n = n_examples(snapshot.data)
+    if plan.examples is not None and plan.examples > n:
+        raise SettingError(
+            f"examples is {plan.examples}, but there are {n} to measure on; give at most that, or null for all."
+        )
+    return take(snapshot.data, slice(0, plan.examples))

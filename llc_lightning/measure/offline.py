@@ -1,0 +1,187 @@
+"""Measures the snapshots of a run through the same function as the callbacks: the same rows, to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from llc_lightning.components.loss import loss_fn
+from llc_lightning.components.skeleton import independent_copy
+from llc_lightning.measure.jobs import Job, data_digest
+from llc_lightning.measure.keep import keep, part_of
+from llc_lightning.measure.plans import Plan
+from llc_lightning.measure.restore import restore
+from llc_lightning.measure.run import measure
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.results.run import Run, run_name
+from llc_lightning.results.schema import KEY
+from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch
+from llc_lightning.results.store import Store
+from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError
+from llc_lightning.runtime.progress import Progress
+from llc_lightning.runtime.quarantine import quarantine
+from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.workers import Workers
+
+
+def measure_snapshots(
+    module: nn.Module,
+    data: Batch,
+    plans: Mapping[str, Plan],
+    run: Run,
+    *,
+    steps: Sequence[int] | None = None,
+    seed: int | None = None,
+    replicates: int = 1,
+    traces: bool = True,
+    again: bool = False,
+    out: Path | None = None,
+    workers: Workers | None = None,
+    share: bool = True,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Measures snapshots of a run and writes what the callbacks would have written; every process must call it.
+
+    Args:
+        module: A module of the run's architecture, on the device to measure on; it is left as it is.
+        data: The examples to measure on.
+        plans: What to measure, by the name that a callback would have.
+        run: The run.
+        steps: The snapshots to measure; all of them by default.
+        seed: Keys all random numbers; by default that of the run.
+        replicates: Sets of random streams for LLC plans at the last snapshot of the run.
+        traces: Whether to keep every draw of every chain.
+        again: Measure also what is measured already, and replace what was measured with other settings.
+        out: Write to this folder instead of the run's own.
+        workers: The processes that share the work; this one alone by default.
+        share: Whether they share the components; otherwise each measures them all.
+        progress: Shows how far it is.
+
+    Returns:
+        The files that were written, on every process.
+
+    Raises:
+        SnapshotError: If there is no snapshot of a step.
+        SettingError: If the run does not tell its seed, the module has no per-example loss, or measurements with other
+            settings would be lost.
+        AddressError: If a component is not in the module.
+        DataError: If the data is not usable.
+        MeasurementError: If a snapshot is damaged or of another model, or measuring or writing failed on any process;
+            with the same message on every process.
+    """
+    workers, folder = workers or Workers(), out or run.folder
+    loss_fn(module)
+    fitted = {name: plan.fitted(n_examples(data)) for name, plan in plans.items()}
+    chosen = _chosen(run, steps)
+    todo = [
+        measurement
+        for name, plan in fitted.items()
+        for measurement in _measurements(name, plan, module, data, chosen, max(run.snapshots, default=0), replicates)
+        if again or not measurement.is_there(folder)
+    ]
+    todo = workers.gather(todo)[0]
+    seed = _seed_of(run) if seed is None else seed
+    copy = independent_copy(module)
+    written: list[Path] = []
+    for step, path in chosen.items():
+        here = [measurement for measurement in todo if measurement.step == step]
+        if not here:
+            continue
+        workers.jointly(lambda path=path: restore(copy, load_snapshot(path), source=str(path)))
+        for measurement in here:
+            with quarantine(copy):
+                snapshot = Snapshot.of(
+                    copy, data, run=run_name(folder), seed=seed, step=step, epoch=snapshot_epoch(path)
+                )
+                measured = measure(
+                    measurement.plan,
+                    snapshot,
+                    workers=workers,
+                    share=share,
+                    replicate=measurement.replicate,
+                    progress=progress,
+                )
+            files = workers.on_zero(
+                lambda part=measurement.part, measured=measured, step=step: keep(
+                    folder, part, measured, step=step, traces=traces, processes=workers.world_size
+                )
+            )
+            written += workers.gather(files)[0] or []
+    return written
+
+
+@dataclass(frozen=True)
+class _Measurement:
+    """One plan at one snapshot."""
+
+    part: str
+    step: int
+    plan: Plan
+    replicate: int
+    jobs: tuple[Job, ...]
+
+    def is_there(self, folder: Path) -> bool:
+        """Says whether its rows are in the table already.
+
+        Raises:
+            SettingError: If its part holds rows that it would not give again.
+        """
+        if self.part not in Store(folder).parts():
+            return False
+        try:
+            rows = Store(folder).read_part(self.part)
+        except StoreError:
+            return False
+        rows = rows[
+            (rows["quantity"] == self.jobs[0].quantity) & (rows["loss"] == "train") & (rows["status"] != "error")
+        ]
+        # Without the run's name, since a folder may have been moved.
+        found = set(rows[list(KEY[1:])].itertuples(index=False, name=None))
+        keys = {job.key(run="", step=self.step)[1:] for job in self.jobs}
+        if found - keys:
+            raise SettingError(
+                f"{self.part} of {folder} was measured with other settings, components or examples, and would be lost; "
+                "write to another folder with out, or replace it with again."
+            )
+        return keys <= found
+
+
+def _measurements(
+    name: str,
+    plan: Plan,
+    module: nn.Module,
+    data: Batch,
+    chosen: Mapping[int, Path],
+    last: int,
+    replicates: int,
+) -> Iterator[_Measurement]:
+    components, digest = plan.components_of(module), data_digest(data, plan.examples)
+    for step in chosen:
+        for replicate in range(replicates if step == last and plan.kind == "llc" else 1):
+            jobs = tuple(plan.jobs(components, data=digest, replicate=replicate))
+            yield _Measurement(part_of(step, name, replicate=replicate), step, plan, replicate, jobs)
+
+
+def _chosen(run: Run, steps: Sequence[int] | None) -> dict[int, Path]:
+    there = run.snapshots
+    if not there:
+        raise SnapshotError(f"{run.folder} has no snapshots to measure; train with snapshots switched on.")
+    if steps is None:
+        return there
+    missing = sorted(set(steps) - set(there))
+    if missing:
+        raise SnapshotError(
+            f"{run.folder} has no snapshot of step {missing[0]}; it has those of {', '.join(map(str, there))}."
+        )
+    return {step: there[step] for step in sorted(set(steps))}
+
+
+def _seed_of(run: Run) -> int:
+    for record in reversed(run.provenance):
+        if "run" in record.get("seeds", {}):
+            return int(record["seeds"]["run"])
+    raise SettingError(f"{run.folder} does not tell its seed; give seed.")

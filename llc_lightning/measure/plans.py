@@ -1,0 +1,159 @@
+"""Plans: what is measured at a snapshot, in plain values that a config file can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import ClassVar, TypeAlias
+
+from torch import nn
+
+from llc_lightning.ablation.base import METHODS
+from llc_lightning.components.component import Component
+from llc_lightning.components.listing import find_components
+from llc_lightning.llc.parts import Resolution
+from llc_lightning.llc.settings import ChainSettings, check_count
+from llc_lightning.measure.jobs import Job
+from llc_lightning.results.schema import settings_hash
+from llc_lightning.runtime.errors import SettingError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LLCPlan:
+    """Estimates of the local learning coefficient of every component at every rung of a ladder of resolutions.
+
+    Raises:
+        SettingError: If there is no component or rung, one comes twice, or a number is out of range.
+    """
+
+    kind: ClassVar[str] = "llc"
+    examples: ClassVar[int | None] = None
+    components: tuple[str, ...]
+    """What ``find_components`` understands."""
+    n_beta: tuple[float, ...]
+    """Inverse temperatures times the number of examples."""
+    gamma: float
+    """Strength of the localisation."""
+    settings: ChainSettings = field(default_factory=ChainSettings)
+
+    def __post_init__(self) -> None:
+        _check_each_once("components", self.components)
+        _check_each_once("n_beta", self.n_beta)
+        _ = self.resolutions
+
+    @property
+    def resolutions(self) -> list[Resolution]:
+        """The rungs of the ladder."""
+        return [Resolution(float(rung), float(self.gamma)) for rung in self.n_beta]
+
+    def fitted(self, n_examples: int) -> LLCPlan:
+        """Returns the plan for so many examples: itself, since it uses all that there are."""
+        return self
+
+    def components_of(self, module: nn.Module) -> list[Component]:
+        """Returns what is measured of a module.
+
+        Raises:
+            AddressError: If an address names nothing.
+            SettingError: If a component has no weights.
+        """
+        found = find_components(module, self.components)
+        without = [component.address for component in found if not component.weights]
+        if without:
+            raise SettingError(
+                f"{without[0]!r} has no weights of its own, so it has no restricted LLC; address a Linear or Conv, "
+                "or declare the weights of the hook point with weight_axes()."
+            )
+        return found
+
+    def settings_at(self, rung: float | None, *, data: str, replicate: int) -> str:
+        """Returns what names the settings in rows: of an estimate at a rung, or of what belongs to none (None).
+
+        Components and other rungs do not enter, since they change no value: measuring more leaves rows as they are.
+
+        Args:
+            rung: n_beta.
+            data: The digest of the examples.
+            replicate: Number of the set of random streams.
+        """
+        chains = asdict(self.settings)
+        place = {"measure": self.kind, "n_beta": rung, "gamma": self.gamma, "data": data, "replicate": replicate}
+        return settings_hash(place | chains)
+
+    def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
+        """Returns one job for each component and rung, rung by rung within a component."""
+        rungs = [(self.settings_at(at.n_beta, data=data, replicate=replicate), at) for at in self.resolutions]
+        return [Job("llc", part, settings, resolution=at) for part in components for settings, at in rungs]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationPlan:
+    """Ablation effects of every component by every method.
+
+    Raises:
+        SettingError: If there is no component or method, one comes twice, or one is unknown.
+    """
+
+    kind: ClassVar[str] = "ablation"
+    components: tuple[str, ...]
+    """What ``find_components`` understands."""
+    methods: tuple[str, ...]
+    """Names of registered ablation methods."""
+    examples: int | None = None
+    """How many examples to measure on, from the first on; None for all."""
+    tasks: bool = True
+    """Whether to measure the effect on every task, and the module's own quantities, where it has any."""
+
+    def __post_init__(self) -> None:
+        _check_each_once("components", self.components)
+        _check_each_once("methods", self.methods)
+        for method in self.methods:
+            METHODS.get(method)
+        if self.examples is not None:
+            check_count("examples", self.examples, 1)
+
+    def fitted(self, n_examples: int) -> AblationPlan:
+        """Returns the plan for so many examples: all of them where there are fewer than it asks for."""
+        return self if self.examples is None else replace(self, examples=min(self.examples, n_examples))
+
+    def components_of(self, module: nn.Module) -> list[Component]:
+        """Returns what is ablated in a module.
+
+        Raises:
+            AddressError: If an address names nothing.
+            SettingError: If a component has no activation.
+        """
+        found = find_components(module, self.components)
+        without = [component.address for component in found if not component.point]
+        if without:
+            raise SettingError(
+                f"{without[0]!r} has no activation, so it cannot be ablated; address a hook point or units of one, "
+                "such as 'layers' or 'neurons'."
+            )
+        return found
+
+    def settings_with(self, data: str) -> str:
+        """Returns what names the settings in rows.
+
+        Components and other methods do not enter, since they change no value: measuring more leaves rows as they are.
+
+        Args:
+            data: The digest of the examples.
+        """
+        return settings_hash({"measure": self.kind, "data": data})
+
+    def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
+        """Returns one job for each component and method; a replicate is the same again."""
+        settings = self.settings_with(data)
+        return [Job("ablation_effect", part, settings, method=method) for part in components for method in self.methods]
+
+
+Plan: TypeAlias = LLCPlan | AblationPlan
+
+
+def _check_each_once(name: str, values: tuple[object, ...]) -> None:
+    if not values:
+        raise SettingError(f"{name} is empty; give at least one.")
+    twice = [value for value in values if values.count(value) > 1]
+    if twice:
+        raise SettingError(f"{name} has {twice[0]!r} twice; give each once.")

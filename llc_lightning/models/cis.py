@@ -1,0 +1,174 @@
+"""The LightningModule that trains nets to compute in superposition."""
+
+import copy
+from typing import Any
+
+import lightning as L
+import torch
+from jaxtyping import Bool, Float
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from llc_lightning.components.loss import TaskQuantity
+from llc_lightning.data.tasks import make_task
+from llc_lightning.data.tasks.base import Examples, Inputs, Outputs
+from llc_lightning.models.accuracy import TaskAccuracy, accuracy_quantities
+from llc_lightning.models.baselines import baseline_quantities, dedicated_net
+from llc_lightning.models.cis_net import CISNet
+from llc_lightning.models.powers import power_of
+from llc_lightning.runtime.errors import DataError, SettingError
+
+
+class CISModel(L.LightningModule):
+    """Trains a :class:`CISNet` on a task, by the mean over outputs of ``|output - y|^loss_power``, divided by ``q``.
+
+    The same value is trained on, sampled and ablated. Always answering 0 has the loss ``trivial_loss`` (xor: 1), over
+    all examples and on those of any single circuit. With a ``loss_power`` of 4 the xor net computes in superposition,
+    with 2 it largely does not, everything else being equal.
+
+    Args:
+        task: The task's name, such as ``xor`` or ``relu``.
+        size: The task's number of circuits.
+        active: How many circuits are active in an example on average.
+        width: The number of hidden neurons.
+        loss_power: The exponent of the loss.
+        learning_rate: Of AdamW at the start; it falls to 0 along a half cosine.
+        weight_decay: Of AdamW.
+        total_steps: The length of the cosine in optimizer steps; by default the trainer's ``max_steps``.
+        seed: Of the initial weights.
+
+    Raises:
+        SettingError: If the task is unknown or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        task: str = "xor",
+        size: int = 32,
+        active: float = 1.0,
+        *,
+        width: int = 32,
+        loss_power: float = 4.0,
+        learning_rate: float = 3e-3,
+        weight_decay: float = 0.0,
+        total_steps: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if width < 1:
+            raise SettingError(f"width is {width}; a net needs at least 1 neuron.")
+        if not 1 <= loss_power < float("inf"):
+            raise SettingError(f"loss_power is {loss_power}; give a number from 1 up, such as 2 or 4.")
+        if not 0 < learning_rate < float("inf"):
+            raise SettingError(f"learning_rate is {learning_rate}; give a number above 0.")
+        if not 0 <= weight_decay < float("inf"):
+            raise SettingError(f"weight_decay is {weight_decay}; give 0 or a number above.")
+        if total_steps is not None and total_steps < 1:
+            raise SettingError(f"total_steps is {total_steps}; give at least 1, or null for the trainer's max_steps.")
+        self.save_hyperparameters()
+        self.task = make_task(task, size=size, active=active)
+        self.loss_power = loss_power
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.total_steps = total_steps
+        self.net = CISNet(self.task.n_inputs, width, self.task.n_outputs, seed=seed)
+        self.train_accuracy = TaskAccuracy(self.task)
+        self.val_accuracy = TaskAccuracy(self.task)
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The names of the circuits."""
+        return self.task.names
+
+    @property
+    def trivial_loss(self) -> float:
+        """The expected loss of always answering 0."""
+        return self.task.trivial_loss(self.loss_power)
+
+    def forward(self, x: Inputs) -> Outputs:
+        """Returns the outputs."""
+        return self.net(x)
+
+    def per_example_loss(self, batch: Examples) -> Float[Tensor, "example"]:
+        """Returns the loss of every example."""
+        x, y = batch
+        return power_of(self.net(x) - y, self.loss_power).mean(dim=-1) / self.task.q
+
+    def per_task_loss(self, batch: Examples) -> tuple[Outputs, Bool[Tensor, "example output"]]:
+        """Returns ``|output - y|^loss_power`` of every example and circuit, and where the circuit is active.
+
+        These are not divided by ``q``, so that each circuit has the scale of ``trivial_loss`` on its active examples.
+        Their mean over circuits, divided by ``q``, is ``per_example_loss``, which also holds the noise of the others.
+        """
+        x, y = batch
+        return power_of(self.net(x) - y, self.loss_power), self.task.is_active(x, y)
+
+    def task_quantities(self, batch: Examples) -> list[TaskQuantity]:
+        """Returns accuracies, the number of circuits solved, and the baselines' losses on the same examples."""
+        x, y = batch
+        with torch.no_grad():
+            correct, active = self.task.is_correct(self.net(x), y), self.task.is_active(x, y)
+        return [
+            *accuracy_quantities(self.task, correct, active),
+            *baseline_quantities(self.task, batch, width=self.net.width, power=self.loss_power),
+        ]
+
+    def dedicated(self) -> "CISModel":
+        """Returns a copy whose net is wired by hand, each neuron serving one circuit alone, for comparison."""
+        other = copy.deepcopy(self)
+        other.net = dedicated_net(self.task, self.net.width)
+        return other
+
+    def training_step(self, batch: Examples, batch_idx: int) -> Tensor:
+        """Returns the mean loss of a batch, and logs it with the accuracy every ``log_every_n_steps`` steps."""
+        x, y = batch
+        outputs = self.net(x)
+        loss = power_of(outputs - y, self.loss_power).mean() / self.task.q
+        if self._logs_now():
+            self.train_accuracy(outputs.detach(), x, y)
+            self.log("train/loss", loss, prog_bar=True)
+            self.log(f"train/{self.task.accuracy}", self.train_accuracy)
+        return loss
+
+    def validation_step(self, batch: Examples, batch_idx: int) -> None:
+        """Logs loss and accuracy over the validation examples."""
+        x, y = batch
+        outputs = self.net(x)
+        loss = power_of(outputs - y, self.loss_power).mean() / self.task.q
+        self.val_accuracy.update(outputs, x, y)
+        self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=len(x))
+        self.log(f"val/{self.task.accuracy}", self.val_accuracy, batch_size=len(x))
+
+    def setup(self, stage: str) -> None:
+        """Checks that the data are of the model's task.
+
+        Raises:
+            DataError: If they are of another.
+        """
+        trainer: Any = self.trainer
+        given = getattr(trainer.datamodule, "task", self.task)
+        if given != self.task:
+            raise DataError(f"the model is made for {self.task}, but the data are of {given}; give both the same task.")
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Returns AdamW with a learning rate that falls to 0 along a half cosine.
+
+        Raises:
+            SettingError: If neither ``total_steps`` nor the trainer's ``max_steps`` says how long the cosine is.
+        """
+        steps = self.trainer.max_steps if self.total_steps is None else self.total_steps
+        if steps < 1:
+            raise SettingError(
+                f"the learning rate would fall to 0 over {steps} steps; set the trainer's max_steps, or total_steps."
+            )
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
+        )
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _logs_now(self) -> bool:
+        # Lightning throws away what is logged at other steps; logging there anyway would double the time of a step.
+        trainer: Any = self.trainer
+        every: int = trainer.log_every_n_steps
+        return every > 0 and (self.trainer.global_step + 1) % every == 0

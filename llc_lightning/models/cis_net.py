@@ -1,0 +1,68 @@
+"""The net that computes in superposition: one hidden layer of ReLUs, fewer than its circuits need."""
+
+import torch
+from jaxtyping import Float, Num
+from torch import Tensor, nn
+from transformer_lens import HookedRootModule
+from transformer_lens.hook_points import HookPoint
+
+from llc_lightning.components.hooks import WeightAxes
+from llc_lightning.runtime.seeding import generator
+
+
+class CISNet(HookedRootModule):
+    """``W_out relu(W_in x + b_in) + b_out``, hooked after the ReLU (``hook_hidden``) and at the output (``hook_out``).
+
+    The weights are drawn as ``nn.Linear`` draws them, uniformly within ``1 / sqrt(inputs)``, but from a generator of
+    the net's own, in the order of its parameters.
+
+    Args:
+        n_inputs: The number of inputs.
+        width: The number of hidden neurons.
+        n_outputs: The number of outputs.
+        seed: Of the weights.
+        skip: Whether ``W_skip x`` is added to the output, with ``W_skip`` 0 at first.
+    """
+
+    def __init__(self, n_inputs: int, width: int, n_outputs: int, *, seed: int = 0, skip: bool = False) -> None:
+        super().__init__()
+        draws = generator(seed, "init")
+        self.W_in = _linear(n_inputs, width, draws)
+        self.hook_hidden = HookPoint()
+        self.W_out = _linear(width, n_outputs, draws)
+        self.W_skip = nn.Parameter(torch.zeros(n_outputs, n_inputs)) if skip else None
+        self.hook_out = HookPoint()
+        self.setup()
+
+    def forward(self, x: Num[Tensor, "*example input"]) -> Float[Tensor, "*example output"]:
+        """Returns the outputs; inputs are cast to the type of the weights."""
+        x = x.to(self.W_in.weight.dtype)
+        outputs = self.W_out(self.hook_hidden(self.W_in(x).relu()))
+        if self.W_skip is not None:
+            outputs = outputs + x @ self.W_skip.T
+        return self.hook_out(outputs)
+
+    @property
+    def width(self) -> int:
+        """The number of hidden neurons."""
+        return self.W_in.out_features
+
+    def weight_axes(self) -> dict[str, WeightAxes]:
+        """Returns which weights make a hidden neuron (its row, bias and column) and an output (its row and bias)."""
+        skip = () if self.W_skip is None else (("W_skip", 0),)
+        return {
+            "hook_hidden": WeightAxes(
+                incoming=(("W_in.weight", 0),), bias=(("W_in.bias", 0),), outgoing=(("W_out.weight", 1),), unit="neuron"
+            ),
+            "hook_out": WeightAxes(incoming=(("W_out.weight", 0), *skip), bias=(("W_out.bias", 0),), unit="output"),
+        }
+
+
+def _linear(n_inputs: int, n_outputs: int, draws: torch.Generator) -> nn.Linear:
+    # On the meta device the layer draws no weights of its own, which would come from the global generator.
+    layer = nn.Linear(n_inputs, n_outputs, device="meta").to_empty(device="cpu")
+    bound = n_inputs**-0.5
+    with torch.no_grad():
+        for parameter in (layer.weight, layer.bias):
+            parameter.uniform_(-bound, bound, generator=draws)
+    return layer

@@ -1,0 +1,48 @@
+"""Text in rows and columns, as the page and the command line show it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, cast
+
+NONE = "-"
+"""What stands for no value."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns."""
+
+    name: str
+    """Short and unique."""
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    """What the reader must know to read it."""
+
+    def records(self) -> list[dict[str, str]]:
+        """Returns one dict for each row, by column."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
+
+
+def flat_table(name: str, title: str, record: Mapping[str, Any]) -> Table | None:
+    """Returns a nested record as keys with dots and their values."""
+    rows = tuple(_flat(record))
+    return Table(name, title, ("key", "value"), rows) if rows else None
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Returns a number with so many decimals."""
+    return NONE if value is None or not isfinite(value) else f"{value:.{digits}f}"
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in record.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            found += _flat(cast("Mapping[str, Any]", value), f"{name}.")
+        else:
+            found.append((name, str(cast("object", value))))
+    return found

@@ -1,0 +1,235 @@
+"""Draws panels with matplotlib: for PNG and SVG files and for TensorBoard. Needs no display."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import NullLocator
+
+from llc_lightning.report import palette
+from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks
+
+_MARKERS = {"": "o", "circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "X"}
+_GRID = "#e6e8ec"
+_HALO = [withStroke(linewidth=2.5, foreground="white")]
+
+# The type stubs of matplotlib leave keyword arguments unknown, which strict typing refuses at every call.
+Axes = Any
+Drawing = Any
+
+
+def draw(panel: Panel | Matrix, *, size: tuple[float, float] = (6.6, 4.3)) -> Figure:
+    """Returns the figure of a panel.
+
+    Args:
+        panel: What to show.
+        size: Width and height in inches.
+    """
+    figure = Figure(figsize=size, layout="constrained")
+    axes: Axes = figure.add_subplot()
+    axes.set_title(_plain(panel.title), fontsize=10, loc="left", wrap=True)
+    if isinstance(panel, Matrix):
+        _cells(figure, axes, panel)
+    else:
+        _plot(figure, axes, panel)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Writes a figure in the format of the path's suffix (``.png``, ``.svg``, ``.pdf``) and returns the path."""
+    _drawing(figure).savefig(path, dpi=130, metadata=_undated(path.suffix))
+    return path
+
+
+def svg(figure: Figure) -> str:
+    """Returns a figure as an SVG element to put into a page."""
+    text = io.StringIO()
+    _drawing(figure).savefig(text, format="svg", metadata=_undated(".svg"))
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def _drawing(figure: Figure) -> Drawing:
+    return figure
+
+
+def _undated(suffix: str) -> dict[str, None]:
+    """Leaves the date out of formats that would hold it, so that the same rows give the same file."""
+    return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
+
+
+def _plot(figure: Drawing, axes: Axes, panel: Panel) -> None:
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, color=_GRID, linewidth=0.8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for which, axis, limits in (("x", panel.x, panel.x_limits), ("y", panel.y, panel.y_limits)):
+        _scale(axes, which, axis, limits)
+    for one in panel.series:
+        _series(figure, axes, one, panel)
+    for rule in panel.rules:
+        axes.axhline(rule.y, color=rule.color, linewidth=1.1, linestyle=(0, (2, 2)), zorder=1.5)
+        axes.annotate(
+            _plain(rule.label),
+            (1, rule.y),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 2),
+            textcoords="offset points",
+            ha="right",
+            fontsize=7.5,
+            color=rule.color,
+            zorder=5,
+            path_effects=_HALO,
+        )
+    for note in panel.notes:
+        right = panel.stands_right(note)
+        axes.annotate(
+            _plain(note.text),
+            (note.x, note.y),
+            xytext=(8 if right else -8, 9 + 11 * note.lift if note.above else -14 - 11 * note.lift),
+            textcoords="offset points",
+            ha="left" if right else "right",
+            fontsize=8,
+            zorder=6,
+            path_effects=_HALO,
+            arrowprops={"arrowstyle": "-", "color": "#444444", "linewidth": 0.7},
+        )
+    named = [one for one in panel.series if one.name]
+    if len(named) > 1 or panel.scale:
+        handles = [_handle(one) for one in named]
+        axes.legend(handles, [_plain(one.name) for one in named], fontsize=8, framealpha=0.85, edgecolor=_GRID)
+
+
+def _scale(axes: Axes, which: str, axis: Axis, limits: tuple[float, float]) -> None:
+    one = axes.xaxis if which == "x" else axes.yaxis
+    one.set_label_text(_plain(axis.label))
+    if axis.log:
+        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    (axes.set_xlim if which == "x" else axes.set_ylim)(*limits)
+    ticks = axis.ticks or tuple((at, f"{at:g}") for at in (nice_ticks(*limits) if axis.log else ()))
+    if ticks:
+        inside = [tick for tick in ticks if limits[0] <= tick[0] <= limits[1]]
+        one.set_ticks([at for at, _ in inside], [text for _, text in inside])
+        one.set_minor_locator(NullLocator())
+
+
+def _series(figure: Drawing, axes: Axes, one: Series, panel: Panel) -> None:
+    if one.low is not None and one.high is not None:
+        _intervals(axes, one, one.low, one.high)
+    if one.line:
+        axes.plot(
+            one.x,
+            one.y,
+            color=one.color,
+            linewidth=one.width,
+            alpha=one.opacity,
+            linestyle=(0, (4, 2)) if one.dash else "-",
+            zorder=3 if one.framing else 5,
+        )
+    shape = _MARKERS[one.marker]
+    if one.shade is not None:
+        norm = (LogNorm if panel.scale and panel.scale.log else Normalize)(*_ends(panel))
+        colored: dict[str, Any] = {"c": one.shade[one.good], "cmap": palette.SCALE, "norm": norm}
+        points = axes.scatter(
+            one.x[one.good], one.y[one.good], s=17, marker=shape, alpha=one.opacity, zorder=3, **colored
+        )
+        if panel.scale and not figure.axes[1:]:
+            bar = figure.colorbar(points, ax=axes, pad=0.01, label=panel.scale.label)
+            bar.solids.set_alpha(1)
+            if panel.scale.ticks:
+                shown = [tick for tick in panel.scale.ticks if _ends(panel)[0] <= tick[0] <= _ends(panel)[1]]
+                bar.set_ticks([at for at, _ in shown], labels=[text for _, text in shown])
+                bar.ax.minorticks_off()
+    elif one.marker:
+        axes.scatter(one.x[one.good], one.y[one.good], s=17, marker=shape, color=one.color, alpha=one.opacity, zorder=4)
+    if one.hollow.any():
+        axes.scatter(
+            one.x[one.hollow],
+            one.y[one.hollow],
+            s=15,
+            marker=shape,
+            facecolors="white",
+            edgecolors=one.color,
+            linewidths=0.9,
+            alpha=max(one.opacity, 0.55),
+            zorder=2.5,
+        )
+
+
+def _intervals(axes: Axes, one: Series, low: Float[np.ndarray, "point"], high: Float[np.ndarray, "point"]) -> None:
+    if not one.line:
+        known = one.good & np.isfinite(low) & np.isfinite(high)
+        below, above = (one.y - low)[known], (high - one.y)[known]
+        axes.errorbar(
+            one.x[known],
+            one.y[known],
+            [below, above],
+            fmt="none",
+            ecolor=one.color,
+            elinewidth=0.8,
+            alpha=0.5,
+            zorder=2,
+        )
+        return
+    for part in runs(np.isfinite(low) & np.isfinite(high) & np.isfinite(one.y)):
+        shade = 0.2 * one.opacity
+        axes.fill_between(one.x[part], low[part], high[part], color=one.color, alpha=shade, linewidth=0, zorder=2)
+
+
+def _cells(figure: Drawing, axes: Axes, matrix: Matrix) -> None:
+    top = float(np.nanmax(matrix.values)) if np.isfinite(matrix.values).any() else 1.0
+    image = axes.imshow(
+        matrix.values,
+        aspect="auto",
+        cmap=LinearSegmentedColormap.from_list("matrix", palette.MATRIX_COLORS),
+        vmin=0,
+        vmax=top,
+        interpolation="nearest",
+    )
+    axes.set_xlabel(_plain(matrix.x_label))
+    axes.set_ylabel(_plain(matrix.y_label))
+    for names, place in ((matrix.columns, axes.set_xticks), (matrix.rows, axes.set_yticks)):
+        every = max(1, -(-len(names) // 16))
+        place(range(0, len(names), every), [_plain(name) for name in names[::every]], fontsize=7)
+    figure.colorbar(image, ax=axes, pad=0.01, label=_plain(matrix.unit))
+
+
+def runs(mask: Bool[np.ndarray, "point"]) -> Sequence[slice]:
+    """Returns the stretches where ``mask`` holds without a gap.
+
+    Example:
+        >>> runs(np.array([True, True, False, True]))
+        [slice(0, 2, None), slice(3, 4, None)]
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
+    return [slice(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _ends(panel: Panel) -> tuple[float, float]:
+    """Returns the ends of the colour scale: the values of the ok points."""
+    values = np.concatenate([one.shade[one.good] for one in panel.series if one.shade is not None])
+    return (float(values.min()), float(values.max())) if len(values) else (1.0, 10.0)
+
+
+def _handle(one: Series) -> Line2D:
+    line = (0, (4, 2)) if one.dash else "-"
+    return Line2D(
+        [],
+        [],
+        color=one.color if one.shade is None else "#444444",
+        linestyle=line if one.line else "",
+        linewidth=max(one.width, 1.5),
+        marker=_MARKERS[one.marker] if one.marker else "",
+        markersize=5,
+    )
+
+
+def _plain(text: str) -> str:
+    """Keeps a dollar sign from starting mathematics."""
+    return text.replace("$", r"\$")

@@ -1,0 +1,214 @@
+"""Writes ``report.html``: one file that opens from disk, with no network."""
+
+import html
+import json
+from contextlib import suppress
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from llc_lightning.analysis.table import LEVEL, components
+from llc_lightning.report import ledger, outcomes
+from llc_lightning.report.cells import Table, flat_table
+from llc_lightning.report.figures import draw, svg
+from llc_lightning.report.findings import Findings
+from llc_lightning.report.interactive import plotly_figure
+from llc_lightning.report.panel import Matrix, Panel
+from llc_lightning.report.sections import sections
+from llc_lightning.report.sentences import headlines
+from llc_lightning.report.source import Source
+from llc_lightning.report.tensorboard import write_figures
+from llc_lightning.results.run import Run
+from llc_lightning.runtime.errors import StoreError
+
+NAME = "report.html"
+# The page may run its own inline code and draw its own images, and can load nothing.
+_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def write_report(
+    run: Run, *, control: Run | None = None, out: Path | None = None, level: float = LEVEL, static: bool = False
+) -> Path:
+    """Writes the report of a run and returns its path; its figures also go to the run's TensorBoard, under Images.
+
+    Args:
+        run: The run.
+        control: A run to compare with: its loss, circuits and verdict are shown beside.
+        out: The file to write; by default ``report.html`` in the run folder.
+        level: Probability of the intervals.
+        static: Draw the figures as SVG, without hover and zoom, for a file of a tenth of the size.
+
+    Raises:
+        StoreError: If a run has no measurements or is damaged, or the file cannot be written.
+    """
+    source = Source.of(run, level=level)
+    text = page(source, control=Source.of(control, level=level) if control else None, static=static)
+    path = out or run.folder / NAME
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}; choose another place with --out.") from error
+    # The figures are copies: a run folder that cannot be written to does not keep the page from anyone.
+    with suppress(OSError):
+        write_figures(run.folder, source.found, source.logged.loss)
+    return path
+
+
+def page(source: Source, *, control: Source | None = None, static: bool = False) -> str:
+    """Returns the whole page; text from outside is escaped wherever it stands."""
+    found = source.found
+    compared = (control.found, control.logged.loss) if control else None
+    shown = sections(found, source.logged.loss, control=compared)
+    below: dict[str, list[Table | None]] = {
+        "Complexity against need": [outcomes.agreement_table(found), outcomes.residual_table(found)],
+        "Circuits": [outcomes.verdict_table([found, *([control.found] if control else [])])],
+    }
+    parts = [
+        _section(heading, panels, [one for one in below.get(heading, []) if one], static=static)
+        for heading, panels in shown.items()
+    ]
+    headings = [*shown, "Health", "Settings"]
+    links = "".join(f'<a href="#{_anchor(one)}">{_text(one)}</a>' for one in headings)
+    figures = {panel.name: plotly_figure(panel) for panels in shown.values() for panel in panels}
+    body = f"""
+<header>
+<h1>How complex each part is, and how much the network needs it: {_text(found.run)}</h1>
+<p class="sub">{_text(_subtitle(source, control))}</p>
+<nav>{"" if static else _follow(found)}{links}</nav>
+<ul class="says">{"".join(f"<li>{_text(one)}</li>" for one in headlines(found, time=source.time))}</ul>
+{_verdicts([found, *([control.found] if control else [])])}
+</header>
+<main>
+{"".join(parts)}
+{_health(source)}
+{_settings(source, control)}
+</main>
+<footer>Made by llc_lightning from the rows in measurements/. ± is one standard error; bands and bars are
+{100 * found.level:g} % intervals. Errors along a trajectory are correlated, since all steps share their random streams.
+</footer>"""
+    return _document(f"{found.run}: LLC against ablation", body, {} if static else figures)
+
+
+def _document(title: str, body: str, figures: dict[str, Any]) -> str:
+    style = files("llc_lightning.report").joinpath("page.css").read_text(encoding="utf-8")
+    scripts = ""
+    if figures:
+        # plotly has no type stubs.
+        offline: Any = import_module("plotly.offline")
+        code = files("llc_lightning.report").joinpath("page.js").read_text(encoding="utf-8")
+        data = json.dumps(figures, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+        scripts = (
+            f'<script>{offline.get_plotlyjs()}</script>\n<script type="application/json" id="figures">{data}</script>\n'
+            f"<script>{code}</script>\n"
+        )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_text(title)}</title>\n<style>{style}</style>\n</head>\n<body>{body}\n{scripts}</body>\n</html>\n"
+    )
+
+
+def _section(heading: str, panels: list[Panel | Matrix], below: list[Table], *, static: bool) -> str:
+    alone = _last_in_its_row(panels)
+    cards = "".join(_figure(panel, static=static, wide=panel.wide or panel is alone) for panel in panels)
+    return (
+        f'<section id="{_anchor(heading)}"><h2>{_text(heading)}</h2><div class="grid">{cards}'
+        f"{''.join(_table(one, wide=True) for one in below)}</div></section>\n"
+    )
+
+
+def _last_in_its_row(panels: list[Panel | Matrix]) -> Panel | Matrix | None:
+    """Returns the last panel if it would stand beside nothing."""
+    narrow = 0
+    for panel in panels:
+        narrow = 0 if panel.wide else narrow + 1
+    return panels[-1] if narrow % 2 else None
+
+
+def _figure(panel: Panel | Matrix, *, static: bool, wide: bool) -> str:
+    drawing = svg(draw(panel)) if static else f'<div class="plot" data-figure="{_text(panel.name)}"></div>'
+    note = f'<p class="note">{_text(panel.remark)}</p>' if panel.remark else ""
+    title = f"<h3>{_text(panel.title)}</h3>"
+    return f'<div class="card{" wide" if wide else ""}" id="figure-{_text(panel.name)}">{title}{drawing}{note}</div>\n'
+
+
+def _table(one: Table, *, wide: bool = False, folded: bool = False) -> str:
+    head = "".join(f"<th>{_text(name)}</th>" for name in one.columns)
+    rows = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in one.rows)
+    grid = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    note = f'<p class="note">{_text(one.note)}</p>' if one.note else ""
+    inner = (
+        f"<details><summary>{_text(one.title)}</summary>{grid}{note}</details>"
+        if folded
+        else f"<h3>{_text(one.title)}</h3>{grid}{note}"
+    )
+    return f'<div class="card{" wide" if wide else ""}" id="table-{_text(one.name)}">{inner}</div>\n'
+
+
+def _verdicts(runs: list[Findings]) -> str:
+    blocks: list[str] = []
+    for one in runs:
+        if one.verdict:
+            answer, *reasons = one.verdict.sentences()
+            paragraphs = "".join(f"<p>{_text(reason)}</p>" for reason in reasons)
+            blocks.append(
+                f'<div class="verdict {"yes" if one.verdict.superposition else "no"}"><h3>{_text(one.run)}</h3>'
+                f'<p class="answer">{_text(answer)}</p>{paragraphs}</div>'
+            )
+    return f'<div class="verdicts">{"".join(blocks)}</div>' if blocks else ""
+
+
+def _follow(found: Findings) -> str:
+    """Returns the choice of a unit to draw in black in every figure."""
+    units = components(found.rows, found.units)
+    choices = "".join(f'<option value="{_text(unit)}">{_text(unit)}</option>' for unit in units)
+    if not units:
+        return ""
+    return (
+        f'<label class="follow">follow one {_text(found.units)} in all figures: '
+        f'<select id="follow"><option value="">none</option>{choices}</select></label>'
+    )
+
+
+def _health(source: Source) -> str:
+    some = [ledger.health_table(source.found), ledger.trouble_table(source.found), ledger.timing_table(source.time)]
+    cards = "".join(_table(one) for one in some if one)
+    return f'<section id="health"><h2>Health</h2>{cards}</section>\n'
+
+
+def _settings(source: Source, control: Source | None) -> str:
+    some = [ledger.settings_table(source.found), ledger.quantity_table(source.found)]
+    folded: list[Table | None] = []
+    for one, whose in ((source, ""), (control, "control")):
+        if one:
+            name = f"{whose}-" if whose else ""
+            of = f" of {one.found.run}"
+            for at, session in enumerate(one.provenance):
+                part = f", part {at + 1}" if len(one.provenance) > 1 else ""
+                folded.append(flat_table(f"{name}provenance-{at}", f"Provenance{of}{part}", session))
+            folded.append(flat_table(f"{name}config", f"Configuration{of}", one.config))
+    cards = "".join(_table(one) for one in some if one)
+    cards += "".join(_table(one, folded=True) for one in folded if one)
+    return f'<section id="settings"><h2>Settings</h2>{cards}</section>\n'
+
+
+def _subtitle(source: Source, control: Source | None) -> str:
+    steps = source.found.steps
+    parts = [f"{len(source.found.rows)} measurements at {len(steps)} steps, {steps[0]} to {steps[-1]}"]
+    if source.provenance:
+        last = source.provenance[-1]
+        parts.append(f"llc_lightning {last.get('llc_lightning')}")
+        seeds: dict[str, Any] = last.get("seeds") or {}
+        parts += [f"seeds {', '.join(f'{name} {seed}' for name, seed in seeds.items())}"] if seeds else []
+    return "; ".join([*parts, *([f"control: {control.found.run}"] if control else [])])
+
+
+def _anchor(heading: str) -> str:
+    return heading.lower().replace(" ", "-")
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))

@@ -1,0 +1,215 @@
+"""Turns panels into plotly.js figures, as dicts for JSON: with hover, zoom and a legend that hides."""
+
+import html
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from llc_lightning.report import palette
+from llc_lightning.report.figures import runs
+from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks
+
+Json = dict[str, Any]
+
+_SYMBOLS = {"": "circle", "triangle": "triangle-up", "cross": "x"}
+_FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1b2a41"}
+_GRID = "#e6e8ec"
+
+
+def plotly_figure(panel: Panel | Matrix) -> Json:
+    """Returns ``{"data": [...], "layout": {...}}`` for plotly.js; text is escaped, numbers are finite or None."""
+    return _cells(panel) if isinstance(panel, Matrix) else _panel(panel)
+
+
+def _panel(panel: Panel) -> Json:
+    layout: Json = {
+        "font": _FONT,
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "margin": {"l": 62, "r": 14, "t": 28, "b": 48},
+        "hovermode": "closest",
+        "hoverlabel": {"font": {"size": 12}},
+        "legend": {"orientation": "h", "y": -0.17, "yanchor": "top", "x": 0, "font": {"size": 11.5}},
+        "showlegend": any(one.name for one in panel.series),
+        "xaxis": _axis(panel.x, panel.x_limits),
+        "yaxis": _axis(panel.y, panel.y_limits),
+        "shapes": [
+            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": rule.y, "y1": rule.y}
+            | {"layer": "below", "line": {"color": rule.color, "width": 1.2, "dash": "dot"}}
+            for rule in panel.rules
+        ],
+        "annotations": [
+            *(
+                {"text": html.escape(rule.label), "xref": "paper", "x": 1, "y": _placed(rule.y, panel.y)}
+                | {"xanchor": "right", "yanchor": "bottom", "showarrow": False, "bgcolor": "rgba(255,255,255,0.7)"}
+                | {"font": {"size": 11, "color": rule.color}}
+                for rule in panel.rules
+                if rule.label
+            ),
+            *(
+                {"text": html.escape(note.text), "x": _placed(note.x, panel.x), "y": _placed(note.y, panel.y)}
+                | {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "ax": 50 if panel.stands_right(note) else -50}
+                | {
+                    "ay": (22 + 15 * note.lift) * (-1 if note.above else 1),
+                    "bgcolor": "rgba(255,255,255,0.75)",
+                    "font": {"size": 11},
+                }
+                for note in panel.notes
+            ),
+        ],
+    }
+    if panel.scale:
+        layout["coloraxis"] = _color_axis(panel, panel.scale)
+    return {"data": _traces(panel.series), "layout": layout}
+
+
+def _traces(series: Sequence[Series]) -> list[Json]:
+    """Returns the traces of all series in the order of drawing: bands, hollow points, lines and points, the legend."""
+    bands: list[Json] = []
+    hollow: list[Json] = []
+    drawn: list[Json] = []
+    legend: list[Json] = []
+    for one in series:
+        shared: Json = {"type": "scatter", "legendgroup": html.escape(one.group or one.name), "showlegend": False}
+        if one.line and one.low is not None and one.high is not None:
+            bands.append(shared | _band(one, one.low, one.high))
+        if one.line:
+            drawn.append(shared | _line(one))
+        if one.hollow.any():
+            outline = {"color": "white", "size": 6, "line": {"color": one.color, "width": 1}}
+            hollow.append(shared | _points(one, one.hollow, outline) | {"opacity": max(one.opacity, 0.55)})
+        if one.marker and one.good.any():
+            drawn.append(shared | _points(one, one.good, {"size": 6.5, **_fill(one)}) | {"opacity": one.opacity})
+        if one.name:
+            legend.append(shared | _entry(one))
+    return [*bands, *hollow, *drawn, *legend]
+
+
+def _line(one: Series) -> Json:
+    line = {"color": one.color, "width": one.width, "dash": "dash" if one.dash else "solid"}
+    whole: Json = {"mode": "lines", "x": numbers(one.x), "y": numbers(one.y), "line": line, "opacity": one.opacity}
+    return whole | ({"hoverinfo": "skip"} if one.marker else _hover(one, np.ones(len(one.x), dtype=bool)))
+
+
+def _points(one: Series, which: Bool[np.ndarray, "point"], marker: Json) -> Json:
+    points: Json = {"mode": "markers", "x": numbers(one.x[which]), "y": numbers(one.y[which])}
+    points["marker"] = {"symbol": _SYMBOLS.get(one.marker, one.marker), **marker}
+    if not one.line and one.low is not None and one.high is not None:
+        points["error_y"] = _bars(one.y[which], one.low[which], one.high[which], one.color)
+    return points | _hover(one, which)
+
+
+def _fill(one: Series) -> Json:
+    if one.shade is None:
+        return {"color": one.color}
+    return {"color": numbers(np.log10(one.shade[one.good])), "coloraxis": "coloraxis"}
+
+
+def _hover(one: Series, which: Bool[np.ndarray, "point"]) -> Json:
+    told = [html.escape(text) for text, wanted in zip(one.hover, which.tolist(), strict=False) if wanted]
+    return {"text": told, "hovertemplate": "%{text}<extra></extra>"} if told else {"hoverinfo": "x+y"}
+
+
+def _entry(one: Series) -> Json:
+    """Returns a trace without points that stands in the legend."""
+    color = one.color if one.shade is None else "#444444"
+    mode = "+".join(part for part, wanted in (("lines", one.line), ("markers", bool(one.marker))) if wanted)
+    line = {"color": color, "width": max(one.width, 1.5), "dash": "dash" if one.dash else "solid"}
+    marker = {"symbol": _SYMBOLS.get(one.marker, one.marker), "color": color, "size": 7}
+    empty: Json = {"x": [None], "y": [None], "mode": mode, "line": line, "marker": marker}
+    return empty | {"name": html.escape(one.name), "showlegend": True, "hoverinfo": "skip"}
+
+
+def _band(one: Series, low: Float[np.ndarray, "point"], high: Float[np.ndarray, "point"]) -> Json:
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for part in runs(np.isfinite(low) & np.isfinite(high) & np.isfinite(one.y)):
+        x += [*numbers(one.x[part]), *numbers(one.x[part][::-1]), None]
+        y += [*numbers(high[part]), *numbers(low[part][::-1]), None]
+    fill = {"fill": "toself", "fillcolor": _transparent(one.color, 0.2 * one.opacity), "hoverinfo": "skip"}
+    return {"mode": "lines", "x": x, "y": y, "line": {"width": 0, "color": one.color}} | fill
+
+
+def _bars(
+    y: Float[np.ndarray, "point"], low: Float[np.ndarray, "point"], high: Float[np.ndarray, "point"], color: str
+) -> Json:
+    bars: Json = {"type": "data", "symmetric": False, "array": numbers(high - y), "arrayminus": numbers(y - low)}
+    return bars | {"color": _transparent(color, 0.45), "thickness": 1, "width": 0}
+
+
+def _axis(axis: Axis, limits: tuple[float, float]) -> Json:
+    shown: Json = {
+        "title": {"text": html.escape(axis.label), "standoff": 6, "font": {"size": 13}},
+        "type": "log" if axis.log else "linear",
+        "range": [math.log10(end) if axis.log else end for end in limits],
+        "gridcolor": _GRID,
+        "linecolor": "#333333",
+        "showline": True,
+        "ticks": "outside",
+        "ticklen": 4,
+        "zeroline": False,
+    }
+    ticks = axis.ticks or tuple((at, f"{at:g}") for at in (nice_ticks(*limits) if axis.log else ()))
+    if ticks:
+        shown |= {"tickvals": [at for at, _ in ticks], "ticktext": [html.escape(text) for _, text in ticks]}
+    return shown
+
+
+def _color_axis(panel: Panel, scale: Axis) -> Json:
+    values = np.concatenate([np.log10(one.shade[one.good]) for one in panel.series if one.shade is not None])
+    ends = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    ticks = [(math.log10(at), text) for at, text in scale.ticks or () if ends[0] <= math.log10(at) <= ends[1]]
+    bar: Json = {"title": {"text": html.escape(scale.label), "side": "right"}, "thickness": 14, "outlinewidth": 0}
+    bar |= {"tickvals": [at for at, _ in ticks], "ticktext": [html.escape(text) for _, text in ticks]}
+    return {"colorscale": palette.SCALE.capitalize(), "cmin": ends[0], "cmax": ends[1], "colorbar": bar}
+
+
+def _cells(matrix: Matrix) -> Json:
+    rows, columns = ([html.escape(name) for name in names] for names in (matrix.rows, matrix.columns))
+    told = f"{html.escape(matrix.y_label)} %{{y}}, {html.escape(matrix.x_label)} %{{x}}: %{{z:.4g}}<extra></extra>"
+    trace: Json = {
+        "type": "heatmap",
+        "x": columns,
+        "y": rows,
+        "z": [numbers(row) for row in matrix.values],
+        "colorscale": [[at / 8, color] for at, color in enumerate(palette.MATRIX_COLORS)],
+        "zmin": 0,
+        "zmax": float(np.nanmax(matrix.values)) if np.isfinite(matrix.values).any() else 1.0,
+        "hoverongaps": False,
+        "hovertemplate": told,
+        "colorbar": {"title": {"text": html.escape(matrix.unit), "side": "right"}, "thickness": 14, "outlinewidth": 0},
+    }
+    category: Json = {"type": "category", "ticks": "outside", "ticklen": 3, "tickfont": {"size": 10}, "showgrid": False}
+    layout: Json = {
+        "font": _FONT,
+        "margin": {"l": 56, "r": 10, "t": 28, "b": 46},
+        "xaxis": category
+        | {"title": {"text": html.escape(matrix.x_label), "font": {"size": 13}}, "nticks": 20, "tickangle": 0},
+        "yaxis": category
+        | {"title": {"text": html.escape(matrix.y_label), "font": {"size": 13}}, "nticks": 20, "autorange": "reversed"},
+        "plot_bgcolor": "#f1f1f1",
+    }
+    return {"data": [trace], "layout": layout}
+
+
+def numbers(values: Float[np.ndarray, "point"]) -> list[float | None]:
+    """Returns values with six significant digits, None for those that are not finite.
+
+    Example:
+        >>> numbers(np.array([1.23456789, np.nan]))
+        [1.23457, None]
+    """
+    return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values.tolist()]
+
+
+def _placed(value: float, axis: Axis) -> float:
+    """Returns where plotly wants an annotation: in powers of ten on a logarithmic axis."""
+    return math.log10(value) if axis.log else value
+
+
+def _transparent(color: str, opacity: float) -> str:
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:.3g})"

@@ -1,0 +1,45 @@
+"""The colours and markers that mean the same in every figure."""
+
+from collections.abc import Iterable
+
+METHODS = {"zero": "#1f77b4", "mean": "#e6820e", "resample": "#2b9348", "noise": "#8e5bb5"}
+"""By ablation method; others take ``OTHERS`` in turn."""
+RUNGS = ("#dfa3c7", "#b8428c", "#65105a", "#2a0829")
+"""By rank of n_beta on the ladder, low to high."""
+MARKERS = ("circle", "square", "diamond", "triangle", "cross")
+"""By rank of n_beta on the ladder, low to high."""
+RAW = "#c0392b"
+CORRECTED = "#1b2a41"
+LOSS = "#1b2a41"
+CONTROL = "#8a94a3"
+CURVE = "#111111"
+HOLLOW = "#9aa3af"
+CIRCUITS = "#2b9348"
+SHARING = "#8e5bb5"
+OTHERS = ("#17849c", "#b5651d", "#7a7a29", "#5c677d")
+SCALE = "viridis"
+"""Of the training step, wherever colour means it."""
+MATRIX_COLORS = (*("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b"),)
+"""Of effect matrices, from 0 up: ColorBrewer's Blues."""
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Returns ablation methods in the order in which figures and tables show them."""
+    known = list(METHODS)
+    return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
+
+
+def of_method(name: str, names: list[str]) -> str:
+    """Returns the colour of an ablation method among all ``names`` in the figure."""
+    others = [one for one in names if one not in METHODS]
+    return METHODS.get(name) or OTHERS[others.index(name) % len(OTHERS)]
+
+
+def of_rung(n_beta: float, ladder: list[float]) -> str:
+    """Returns the colour of an n_beta on its ladder."""
+    return RUNGS[min(sorted(ladder).index(n_beta), len(RUNGS) - 1)]
+
+
+def marker_of_rung(n_beta: float, ladder: list[float]) -> str:
+    """Returns the marker of an n_beta on its ladder."""
+    return MARKERS[sorted(ladder).index(n_beta) % len(MARKERS)]

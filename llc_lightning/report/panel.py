@@ -1,0 +1,237 @@
+"""What a figure shows, before anything draws it: series, axes, limits.
+
+Two renderers read these values: :mod:`.figures` (matplotlib, for files and TensorBoard) and :mod:`.interactive`
+(plotly, for the page). So each figure is described once and looks the same in both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+_ROOM = 0.06
+_MANTISSAS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: its label with the unit, its scale, and where its ticks are (None: the renderer decides)."""
+
+    label: str
+    log: bool = False
+    ticks: tuple[tuple[float, str], ...] | None = None
+    limits: tuple[float, float] | None = None
+    """Fixed ends, in data units; None takes them from the points that are ok."""
+    zero: float | None = None
+    """Where 0 lies on a logarithmic axis that shows it."""
+
+    def place(self, values: Sequence[int] | Sequence[float] | Float[np.ndarray, "point"]) -> Float[np.ndarray, "point"]:
+        """Returns where values lie on the axis."""
+        at = np.asarray(values, dtype=np.float64)
+        return at if self.zero is None else np.where(at <= 0, self.zero, at)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points that belong together. NaN in ``y`` breaks the line; points that are not ``ok`` are drawn hollow."""
+
+    name: str
+    """In the legend; '' for none."""
+    x: Float[np.ndarray, "point"]
+    y: Float[np.ndarray, "point"]
+    color: str
+    ok: Bool[np.ndarray, "point"] | None = None
+    """None: all are."""
+    low: Float[np.ndarray, "point"] | None = None
+    high: Float[np.ndarray, "point"] | None = None
+    """Ends of each interval; drawn as a band along a line, as a bar on single points."""
+    line: bool = True
+    marker: str = ""
+    """Shape of ok points: '', ``circle``, ``square``, ``diamond``, ``triangle``, ``cross``."""
+    dash: bool = False
+    width: float = 1.8
+    opacity: float = 1.0
+    hover: tuple[str, ...] = ()
+    """What a point says when pointed at; empty: its numbers."""
+    shade: Float[np.ndarray, "point"] | None = None
+    """Values that colour the points on the panel's scale."""
+    group: str = ""
+    """The legend entry that hides and shows it; '' means its own."""
+    framing: bool = True
+    """Whether its points decide the limits of the axes."""
+
+    @property
+    def good(self) -> Bool[np.ndarray, "point"]:
+        """Which points are ok and can be drawn."""
+        return np.isfinite(self.y) if self.ok is None else self.ok & np.isfinite(self.y)
+
+    @property
+    def hollow(self) -> Bool[np.ndarray, "point"]:
+        """Which points are drawn but not ok."""
+        return np.isfinite(self.y) & ~self.good
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A horizontal reference line."""
+
+    y: float
+    label: str
+    color: str = "#666666"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A label beside a point."""
+
+    x: float
+    y: float
+    text: str
+    above: bool = True
+    """Whether the label stands above the point."""
+    lift: int = 0
+    """How many lines farther away it stands, to keep clear of other labels."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure with axes."""
+
+    name: str
+    """Short and unique on the page: a file name, an anchor."""
+    title: str
+    """A sentence that says what is to be seen."""
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+    rules: tuple[Rule, ...] = ()
+    notes: tuple[Note, ...] = ()
+    scale: Axis | None = None
+    """The colour scale of ``Series.shade``."""
+    caption: str = ""
+    """What the reader must know to read it: what bands are, what is left out."""
+    wide: bool = False
+
+    @property
+    def x_limits(self) -> tuple[float, float]:
+        """The ends of the horizontal axis."""
+        return self.x.limits or _limits([one.x[self._framing(one)] for one in self.series], log=self.x.log)
+
+    @property
+    def y_limits(self) -> tuple[float, float]:
+        """The ends of the vertical axis: around the ok points, their intervals and the reference lines."""
+        if self.y.limits:
+            return self.y.limits
+        spans = [np.array([rule.y for rule in self.rules])]
+        for one in self.series:
+            ends = [each for each in (one.y, one.low, one.high) if each is not None and self._has_ok] or [one.y]
+            spans += [each[self._framing(one)] for each in ends]
+        return _limits(spans, log=self.y.log)
+
+    @property
+    def _has_ok(self) -> bool:
+        """Whether there are ok points to frame; where there are not, the others are framed, so as to be seen."""
+        return sum(int(one.good.sum()) for one in self.series if one.framing) > 1
+
+    def _framing(self, one: Series) -> Bool[np.ndarray, "point"]:
+        if not one.framing:
+            return np.zeros(len(one.y), dtype=bool)
+        return one.good if self._has_ok else np.isfinite(one.y)
+
+    def stands_right(self, note: Note) -> bool:
+        """Says whether a label stands right of its point: below a rising cloud, or where the left edge is near."""
+        left, right = self.x_limits
+        at = np.log(note.x / left) / np.log(right / left) if self.x.log else (note.x - left) / (right - left)
+        return bool(at < 0.2 if note.above else at < 0.75)
+
+    @property
+    def outside(self) -> int:
+        """How many points lie beyond the limits."""
+        (left, right), (bottom, top) = self.x_limits, self.y_limits
+        return sum(
+            int((np.isfinite(one.y) & ((one.x < left) | (one.x > right) | (one.y < bottom) | (one.y > top))).sum())
+            for one in self.series
+        )
+
+    @property
+    def remark(self) -> str:
+        """The caption, how many points it leaves out of sight, and whether none is ok."""
+        lost = self.outside
+        unseen = f"{lost} {'point lies' if lost == 1 else 'points lie'} beyond the frame." if lost else ""
+        doubtful = "" if self._has_ok else "Too few points are ok to set the axes, so the others do."
+        return " ".join(part for part in (self.caption, doubtful, unseen) if part)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A figure of coloured cells."""
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: Float[np.ndarray, "row column"]
+    """NaN leaves a cell empty."""
+    unit: str
+    caption: str = ""
+    wide: bool = False
+
+    @property
+    def remark(self) -> str:
+        """The caption."""
+        return self.caption
+
+
+def step_axis(steps: Sequence[int]) -> Axis:
+    """Returns the axis of the training step: logarithmic with step 0 at its left end, or linear for a short range."""
+    positive = sorted({step for step in steps if step > 0})
+    if len(positive) < 2 or positive[-1] < 8 * positive[0]:
+        return Axis("training step")
+    zero = positive[0] / 2.2 if 0 in steps else None
+    ticks = [(float(one), f"{one:g}") for one in nice_ticks(float(positive[0]), float(positive[-1]))]
+    left, right = zero or positive[0], positive[-1]
+    room = (right / left) ** 0.03
+    return Axis(
+        "training step",
+        log=True,
+        ticks=(*([(zero, "0")] if zero else []), *ticks),
+        limits=(left / room, right * room),
+        zero=zero,
+    )
+
+
+def nice_ticks(low: float, high: float) -> list[float]:
+    """Returns round numbers between two positive ends, four to nine where that can be had.
+
+    Example:
+        >>> nice_ticks(30.0, 3000.0)
+        [30.0, 100.0, 300.0, 1000.0, 3000.0]
+    """
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    options = [
+        [
+            mantissa * 10.0**decade
+            for decade in decades
+            for mantissa in mantissas
+            if low <= mantissa * 10.0**decade <= high
+        ]
+        for mantissas in _MANTISSAS
+    ]
+    return next((ticks for ticks in options if len(ticks) >= 4), options[-1])
+
+
+def _limits(spans: Sequence[Float[np.ndarray, "..."]], *, log: bool) -> tuple[float, float]:
+    values = np.concatenate([np.asarray(span, dtype=np.float64).reshape(-1) for span in spans] or [np.zeros(0)])
+    values = values[np.isfinite(values) & (values > 0 if log else True)]
+    if not len(values):
+        return (0.1, 10.0) if log else (0.0, 1.0)
+    if log:
+        low, high = np.log10(values.min()), np.log10(values.max())
+        room = max(_ROOM * (high - low), 0.05)
+        return float(10 ** (low - room)), float(10 ** (high + room))
+    low, high = float(values.min()), float(values.max())
+    room = _ROOM * (high - low) or max(abs(high) * 0.1, 1e-3)
+    return low - room, high + room

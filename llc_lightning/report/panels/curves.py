@@ -1,0 +1,128 @@
+"""From rows to series: single curves with bands, bundles of many, medians; and what a point says when pointed at."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from llc_lightning.analysis import table
+from llc_lightning.analysis.measured import Measured
+from llc_lightning.report.panel import Axis, Series
+from llc_lightning.results.quantities import QUANTITIES
+
+LOSS_LABEL = f"loss ({QUANTITIES.get('loss').item.unit})"
+EFFECT_LABEL = f"ablation effect ({QUANTITIES.get('ablation_effect').item.unit})"
+HOLLOW = "Hollow points are not ok: they enter no number and no axis limit."
+FEW = 4
+"""Up to so many components get a curve of their own in the legend; more are drawn as a faint bundle with its median."""
+
+
+def over(rows: pd.DataFrame, axis: Axis, *, name: str, color: str, marker: str = "", dash: bool = False) -> Series:
+    """Returns one curve of trajectory rows (see :mod:`llc_lightning.analysis.trajectories`) with its band."""
+    return Series(
+        name=name,
+        x=axis.place(table.numbers(rows, "step")),
+        y=table.numbers(rows, "value"),
+        low=table.numbers(rows, "low"),
+        high=table.numbers(rows, "high"),
+        ok=table.ok(rows),
+        color=color,
+        marker=marker,
+        dash=dash,
+        hover=_told(rows),
+    )
+
+
+def bundle(rows: pd.DataFrame, axis: Axis, *, color: str, group: str) -> Series:
+    """Returns the faint curves of many components as one series, with breaks between them.
+
+    Args:
+        rows: Trajectory rows of all the components.
+        axis: Of the step.
+        color: Of all the curves.
+        group: The legend entry that shows and hides them.
+    """
+    units = table.natural(table.distinct(rows, "component"))
+    curves = [over(table.select(rows, component=unit), axis, name="", color=color) for unit in units]
+
+    def joined(values: Iterable[Float[np.ndarray, "point"] | None]) -> Float[np.ndarray, "points"]:
+        return np.concatenate([np.append(one, np.nan) for one in values if one is not None])
+
+    return Series(
+        name="",
+        x=joined(one.x for one in curves),
+        y=joined(one.y for one in curves),
+        low=joined(one.low for one in curves),
+        high=joined(one.high for one in curves),
+        ok=np.concatenate([np.append(one.good, [False]) for one in curves]),
+        color=color,
+        width=0.7,
+        opacity=0.35,
+        group=group,
+        hover=tuple(text for one in curves for text in (*one.hover, "")),
+    )
+
+
+def median(rows: pd.DataFrame, axis: Axis, *, name: str, color: str) -> Series:
+    """Returns the median over components of the ok values at each step."""
+    good = rows.loc[table.ok(rows)]
+    steps = table.steps(good)
+    middle = [float(np.median(table.numbers(table.select(good, step=step), "value"))) for step in steps]
+    hover = tuple(f"{name}, step {step}: {value:.4g}" for step, value in zip(steps, middle, strict=True))
+    return Series(name, axis.place(steps), np.array(middle), color, width=2.6, hover=hover)
+
+
+def plain_over(
+    rows: pd.DataFrame, axis: Axis, *, name: str, color: str, level: float, marker: str = "circle"
+) -> Series:
+    """Returns a curve of rows that have ``step``, ``value`` and ``stderr`` alone, from examples and not from chains."""
+    values, errors = table.numbers(rows, "value"), table.numbers(rows, "stderr")
+    half = table.half_width(errors, np.zeros(len(rows)), level)
+    numbers = zip(table.texts(rows, "step"), values.tolist(), errors.tolist(), strict=True)
+    return Series(
+        name=name,
+        x=axis.place(table.numbers(rows, "step")),
+        y=values,
+        low=values - half,
+        high=values + half,
+        color=color,
+        marker=marker,
+        hover=tuple(f"{name}, step {step}: {Measured(value, error)}" for step, value, error in numbers),
+    )
+
+
+def measured(row: pd.DataFrame, at: int = -1) -> Measured:
+    """Returns value and stderr of one of the rows."""
+    return Measured(float(table.numbers(row, "value")[at]), float(table.numbers(row, "stderr")[at]))
+
+
+def half_dimension(rows: pd.DataFrame, kind: str | None) -> float | None:
+    """Returns half the number of weights of a unit, the largest wrLLC it can have, where all units have the same."""
+    sizes = {record.get("dimension") for record in table.details(table.restricted_llc(rows, kind=kind))}
+    size = next(iter(sizes)) if len(sizes) == 1 else None
+    return None if size is None else float(size) / 2
+
+
+def short(address: str) -> str:
+    """Returns the index of a unit's address, or the whole address of anything else."""
+    return address.rpartition("[")[2].rstrip("]") if address.endswith("]") else address
+
+
+def _told(rows: pd.DataFrame) -> tuple[str, ...]:
+    columns = zip(
+        table.texts(rows, "component"),
+        table.texts(rows, "method"),
+        table.texts(rows, "step"),
+        table.numbers(rows, "n_beta").tolist(),
+        table.numbers(rows, "value").tolist(),
+        table.numbers(rows, "stderr").tolist(),
+        table.texts(rows, "status"),
+        strict=True,
+    )
+    told: list[str] = []
+    for component, method, step, n_beta, value, stderr, status in columns:
+        rung = f"n_beta {n_beta:g}" if np.isfinite(n_beta) else ""
+        where = ", ".join(part for part in (component or "whole model", method, f"step {step}", rung) if part)
+        told.append(f"{where}: {Measured(value, stderr)} ({status})")
+    return tuple(told)

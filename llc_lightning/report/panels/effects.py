@@ -1,0 +1,83 @@
+"""Ablation effects over training, by method, of units and layers; and which unit matters when."""
+
+import numpy as np
+import pandas as pd
+
+from llc_lightning.analysis import table
+from llc_lightning.report import palette
+from llc_lightning.report.findings import Findings
+from llc_lightning.report.panel import Axis, Matrix, Panel, Series, step_axis
+from llc_lightning.report.panels.curves import EFFECT_LABEL, FEW, HOLLOW, bundle, median, over, short
+
+_CLEAR = 5.0
+
+
+def effects(found: Findings, kind: str) -> Panel | None:
+    """Returns the ablation effect of every component of a kind over training, by method."""
+    rows = table.select(found.trajectories, quantity="ablation_effect", kind=kind)
+    if not len(rows):
+        return None
+    axis = step_axis(table.steps(rows))
+    methods = palette.ordered(table.distinct(rows, "method"))
+    units = table.natural(table.distinct(rows, "component"))
+    series: list[Series] = []
+    told: list[str] = []
+    for method in methods:
+        color, part = palette.of_method(method, methods), table.select(rows, method=method)
+        if len(units) > FEW:
+            middle = median(part, axis, name=f"{method}, median", color=color)
+            series += [bundle(part, axis, color=color, group=middle.name), middle]
+            told += [f"{method} {middle.y[-1]:.2g}"] if len(middle.y) else []
+        else:
+            series += [
+                over(one, axis, name=f"{unit}, {method}", color=color, marker=palette.MARKERS[place])
+                for place, unit in enumerate(units)
+                if len(one := table.select(part, component=unit))
+            ]
+    ends = f"; median at the end {', '.join(told)}" if told else ""
+    return Panel(
+        name=f"effects-of-{kind}s",
+        title=f"Ablation effects of {len(units)} {kind}s over training{ends}",
+        x=axis,
+        y=Axis(EFFECT_LABEL),
+        series=tuple(series),
+        caption=f"Bands: {100 * found.level:g} % intervals of each {kind}. {HOLLOW}",
+    )
+
+
+def roles(found: Findings) -> Matrix | None:
+    """Returns each unit's share of all effects over training: who matters when."""
+    method = found.curve.method if found.curve else "zero"
+    rows = table.select(found.trajectories, quantity="ablation_effect", kind=found.units or "", method=method)
+    steps, units = table.steps(rows), table.natural(table.distinct(rows, "component"))
+    if len(steps) < 2 or len(units) < 2:
+        return None
+    shares = np.full((len(units), len(steps)), np.nan)
+    good = rows.loc[table.ok(rows)]
+    down = {unit: place for place, unit in enumerate(units)}
+    across = {step: place for place, step in enumerate(steps)}
+    cells = ([down[unit] for unit in table.texts(good, "component")], [across[int(step)] for step in good["step"]])
+    shares[cells] = np.clip(table.numbers(good, "value"), 0, None)
+    shares[:, [at for step, at in across.items() if not _stands_out(table.select(good, step=step))]] = np.nan
+    total = np.nansum(shares, axis=0)
+    shares = np.divide(shares, total, out=np.full_like(shares, np.nan), where=total > 0)
+    return Matrix(
+        name="roles",
+        title=f"Which {found.units} matters when: its share of all {method}-ablation effects of the step",
+        x_label="training step",
+        y_label=found.units or "unit",
+        rows=tuple(short(unit) for unit in units),
+        columns=tuple(str(step) for step in steps),
+        values=shares,
+        unit="share of the step's total",
+        caption=(
+            f"An even share is {1 / len(units):.3f}. Negative effects count as 0. Cells that are not ok stay empty, as "
+            f"do steps where all effects together are less than {_CLEAR:g} standard errors."
+        ),
+    )
+
+
+def _stands_out(effects: pd.DataFrame) -> bool:
+    """Says whether the sum of the effects is clear of 0; a share of noise would say nothing."""
+    error = float(np.sqrt((table.numbers(effects, "stderr") ** 2).sum()))
+    return float(table.numbers(effects, "value").sum()) > _CLEAR * error

@@ -1,0 +1,178 @@
+"""Weight space against activation space: the curve, the units at matched resolution, the correlation over training."""
+
+import numpy as np
+import pandas as pd
+
+from llc_lightning.analysis import table
+from llc_lightning.analysis.curve import Curve
+from llc_lightning.analysis.measured import Measured
+from llc_lightning.report import palette
+from llc_lightning.report.findings import Findings
+from llc_lightning.report.panel import Axis, Note, Panel, Rule, Series, step_axis
+from llc_lightning.report.panels.curves import EFFECT_LABEL, HOLLOW, half_dimension
+
+
+def headline(found: Findings, *, named: int = 3) -> Panel | None:
+    """Returns wrLLC against n_beta x effect over all units, resolutions and steps, with the one curve through them.
+
+    Args:
+        found: What was found about the run.
+        named: How many of the units farthest off the curve are named in the figure.
+    """
+    curve = found.curve
+    if curve is None:
+        return None
+    fitted = curve.points.loc[np.asarray(curve.points["ok"], dtype=bool)]
+    steps = step_axis(table.steps(fitted))
+    half = half_dimension(found.rows, curve.kind)
+    worst = curve.largest_residuals(named)
+    return Panel(
+        name="headline",
+        title=(
+            f"One smooth curve in n_beta x {curve.method}-ablation effect explains R² = {curve.r2:.3f} of log wrLLC "
+            f"(n_beta alone: {curve.r2_n_beta:.3f}), leaving {100 * curve.residual_sd:.0f} % scatter"
+        ),
+        x=Axis(f"n_beta x {curve.method}-ablation effect (nats)", log=True),
+        y=Axis(f"wrLLC of one {curve.kind}, gamma {curve.gamma:g}", log=True),
+        series=(*_rungs(curve, steps), _line(curve)),
+        rules=() if half is None else (Rule(half, f"half the weights of a {curve.kind}: {half:g}"),),
+        notes=tuple(
+            Note(one.resolution, one.llc, f"{one.component} @ {one.step}", above=one.ratio > 1, lift=place)
+            for place, one in enumerate(worst)
+        ),
+        scale=steps,
+        caption=(
+            f"A point is one {curve.kind} at one step and one n_beta. The curve is fitted to the {curve.n} ok points "
+            f"and cannot fall; band: ± 2 SD of the scatter. The farthest off bear names. {HOLLOW}"
+        ),
+        wide=True,
+    )
+
+
+def matched(found: Findings) -> Panel | None:
+    """Returns wrLLC against the ablation effect of every unit at the matched resolution, by method."""
+    one = found.agreement
+    if one is None:
+        return None
+    llc = table.select(table.restricted_llc(found.rows), step=one.step, n_beta=one.rung.n_beta, gamma=one.rung.gamma)
+    names = list(one.methods)
+    effects = table.select(found.rows, quantity="ablation_effect", step=one.step, loss="train")
+    told = {name: f"rho {each.rho:+.2f}" if each.defined else "rho undefined" for name, each in one.methods.items()}
+    best = max(names, key=lambda name: one.methods[name].rho if one.methods[name].defined else -2)
+    return Panel(
+        name="matched",
+        title=(
+            f"At the matched resolution, n_beta {one.rung.n_beta:g} (median n_beta x effect "
+            f"{one.rung.resolution:.1f}), ranks agree best with {best} ablation: {told[best]}"
+        ),
+        x=Axis(EFFECT_LABEL),
+        y=Axis(f"wrLLC of one {one.kind} at n_beta {one.rung.n_beta:g}, gamma {one.rung.gamma:g}"),
+        series=tuple(
+            _units(
+                table.matched(llc, table.select(effects, method=name), ["component"], ("llc", "effect")),
+                name=f"{name}: {told[name]}",
+                color=palette.of_method(name, names),
+                level=found.level,
+            )
+            for name in names
+        ),
+        caption=f"Step {one.step}. Bars: {100 * found.level:g} % intervals of the LLC. {HOLLOW}",
+    )
+
+
+def agreement(found: Findings) -> Panel | None:
+    """Returns the rank correlations over the steps, each at its own matched n_beta."""
+    names = list(dict.fromkeys(name for one in found.agreements for name in one.methods))
+    known = [one for one in found.agreements if any(each.defined for each in one.methods.values())]
+    if len(known) < 2:
+        return None
+    axis = step_axis([one.step for one in known])
+    series: list[Series] = []
+    for name in names:
+        have = [one for one in known if name in one.methods and one.methods[name].defined]
+        series.append(
+            Series(
+                name=name,
+                x=axis.place([one.step for one in have]),
+                y=np.array([one.methods[name].rho for one in have]),
+                low=np.array([one.methods[name].low for one in have]) if name == names[0] else None,
+                high=np.array([one.methods[name].high for one in have]) if name == names[0] else None,
+                color=palette.of_method(name, names),
+                marker="circle",
+                hover=tuple(
+                    f"step {one.step}, n_beta {one.rung.n_beta:g}: {name} rho {one.methods[name]}" for one in have
+                ),
+            )
+        )
+    rhos = series[0].y
+    lows = [each.low for one in known for each in one.methods.values() if each.defined]
+    told = f": rho {rhos[0]:+.2f} → {rhos[-1]:+.2f}" if len(rhos) else ""
+    return Panel(
+        name="agreement",
+        title=f"Rank agreement of wrLLC with {names[0]} ablation over training{told}",
+        x=axis,
+        y=Axis("rank correlation rho", limits=(min(0.0, *lows) - 0.02, 1.02)),
+        series=tuple(series),
+        caption=(
+            f"At each step the n_beta whose median n_beta x effect is nearest 10. Band: {100 * found.level:g} % "
+            f"interval for {names[0]} ablation; those of the others are as wide."
+        ),
+    )
+
+
+def _rungs(curve: Curve, steps: Axis) -> list[Series]:
+    points = curve.points
+    ladder = sorted(set(table.numbers(points, "n_beta").tolist()))
+    series: list[Series] = []
+    for n_beta in ladder:
+        part = table.select(points, n_beta=n_beta)
+        part = part.loc[np.greater(table.numbers(part, "resolution"), 0) & np.greater(table.numbers(part, "llc"), 0)]
+        columns = (table.numbers(part, name).tolist() for name in ("llc", "llc_stderr", "resolution"))
+        told = zip(table.texts(part, "component"), table.texts(part, "step"), *columns, strict=True)
+        series.append(
+            Series(
+                name=f"n_beta {n_beta:g}",
+                x=table.numbers(part, "resolution"),
+                y=table.numbers(part, "llc"),
+                ok=np.asarray(part["ok"], dtype=bool),
+                color=palette.HOLLOW,
+                line=False,
+                marker=palette.marker_of_rung(n_beta, ladder),
+                opacity=0.85,
+                shade=steps.place(table.numbers(part, "step")),
+                hover=tuple(
+                    f"{unit}, step {step}, n_beta {n_beta:g}: wrLLC {Measured(llc, error)} at n_beta x effect {at:.3g}"
+                    for unit, step, llc, error, at in told
+                ),
+            )
+        )
+    return series
+
+
+def _line(curve: Curve) -> Series:
+    at = np.geomspace(*curve.span, 120)
+    height, factor = curve(at), float(np.exp(2 * curve.residual_sd))
+    low, high = height / factor, height * factor
+    return Series("the curve", at, height, palette.CURVE, low=low, high=high, width=2.4, framing=False)
+
+
+def _units(pairs: pd.DataFrame, *, name: str, color: str, level: float) -> Series:
+    llc, errors = table.numbers(pairs, "llc"), table.numbers(pairs, "llc_stderr")
+    half = table.half_width(errors, table.numbers(pairs, "chains"), level)
+    effects = table.numbers(pairs, "effect")
+    columns = (llc.tolist(), errors.tolist(), effects.tolist(), table.numbers(pairs, "effect_stderr").tolist())
+    return Series(
+        name=name,
+        x=effects,
+        y=llc,
+        low=llc - half,
+        high=llc + half,
+        ok=np.asarray((pairs["llc_status"] == "ok") & (pairs["effect_status"] == "ok"), dtype=bool),
+        color=color,
+        line=False,
+        marker="circle",
+        hover=tuple(
+            f"{unit}: wrLLC {Measured(value, error)}, effect {Measured(effect, effect_error)}"
+            for unit, value, error, effect, effect_error in zip(table.texts(pairs, "component"), *columns, strict=True)
+        ),
+    )

@@ -1,0 +1,121 @@
+"""Learning coefficients over training: of the whole model, raw and corrected, and of its layers and units."""
+
+import numpy as np
+import pandas as pd
+
+from llc_lightning.analysis import table
+from llc_lightning.report import palette
+from llc_lightning.report.findings import Findings
+from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
+from llc_lightning.report.panels.curves import FEW, HOLLOW, bundle, half_dimension, measured, median, over
+
+_NEAR_SATURATION = 0.6
+
+
+def full_llc(found: Findings) -> list[Panel]:
+    """Returns the LLC of the whole model, raw and with Delta, one panel for each (n_beta, gamma)."""
+    whole = table.select(found.trajectories, component="", params_moved="all")
+    raw = table.select(whole, quantity="llc")
+    axis = step_axis(table.steps(raw))
+    panels: list[Panel] = []
+    pairs = zip(table.numbers(raw, "n_beta").tolist(), table.numbers(raw, "gamma").tolist(), strict=True)
+    resolutions = sorted(set(pairs))
+    for n_beta, gamma in resolutions:
+        here = table.select(whole, n_beta=n_beta, gamma=gamma)
+        plain, corrected = (table.select(here, quantity=name) for name in ("llc", "llc_plus_delta"))
+        series = [over(plain, axis, name="raw", color=palette.RAW, marker="circle")]
+        if len(corrected):
+            series.append(
+                over(corrected, axis, name="raw + Delta", color=palette.CORRECTED, marker="square", dash=True)
+            )
+        panels.append(
+            Panel(
+                name=f"full-llc-{n_beta:.0f}-{gamma:.0f}",
+                title=_story(plain, corrected, where=f" at n_beta {n_beta:g}" if len(resolutions) > 1 else ""),
+                x=axis,
+                y=Axis(f"full LLC at n_beta {n_beta:g}, gamma {gamma:g}", limits=_frame(here)),
+                series=tuple(series),
+                rules=(Rule(0.0, ""),),
+                caption=(
+                    f"Bands: {100 * found.level:g} % of the sampling error. Delta is what not being at a minimum takes "
+                    f"off the LLC, to first order. {HOLLOW}"
+                ),
+            )
+        )
+    return panels
+
+
+def restricted_llc(found: Findings, kind: str) -> Panel | None:
+    """Returns wrLLC of every component of a kind over training, at every n_beta of the ladder."""
+    llc = table.select(found.trajectories, quantity="llc", kind=kind)
+    llc = llc.loc[np.asarray(llc["component"] == llc["params_moved"], dtype=bool)]
+    if not len(llc):
+        return None
+    gammas = table.numbers(llc, "gamma")
+    gamma = found.curve.gamma if found.curve and found.curve.gamma in gammas else float(gammas.max())
+    llc = table.select(llc, gamma=gamma)
+    axis = step_axis(table.steps(llc))
+    ladder = sorted(set(table.numbers(llc, "n_beta").tolist()))
+    units = table.natural(table.distinct(llc, "component"))
+    series: list[Series] = []
+    for n_beta in ladder:
+        color, part = palette.of_rung(n_beta, ladder), table.select(llc, n_beta=n_beta)
+        if len(units) > FEW:
+            name = f"n_beta {n_beta:g}, median"
+            series += [bundle(part, axis, color=color, group=name), median(part, axis, name=name, color=color)]
+        else:
+            series += [
+                over(one, axis, name=f"{unit}, n_beta {n_beta:g}", color=color, marker=palette.MARKERS[place])
+                for place, unit in enumerate(units)
+                if len(one := table.select(part, component=unit))
+            ]
+    half = half_dimension(found.rows, kind)
+    good = llc.loc[table.ok(llc)]
+    near = half is not None and len(good) and table.numbers(good, "value").max() > _NEAR_SATURATION * half
+    return Panel(
+        name=f"llc-of-{kind}s",
+        title=f"wrLLC of {len(units)} {kind}s over training{_ends(good, ladder) if len(units) > FEW else ''}",
+        x=axis,
+        y=Axis(f"wrLLC of one {kind}, gamma {gamma:g}"),
+        series=tuple(series),
+        rules=(Rule(half, f"half the weights: {half:g}"),) if near and half is not None else (),
+        caption=f"Bands: {100 * found.level:g} % intervals of each {kind}. {HOLLOW}",
+    )
+
+
+def _ends(good: pd.DataFrame, ladder: list[float]) -> str:
+    last = table.select(good, step=table.steps(good)[-1]) if len(good) else good
+    parts = [(n_beta, table.numbers(table.select(last, n_beta=n_beta), "value")) for n_beta in ladder]
+    told = [f"{np.median(values):.3g} at n_beta {n_beta:g}" for n_beta, values in parts if len(values)]
+    return f"; median at the end {', '.join(told)}" if told else ""
+
+
+def _frame(rows: pd.DataFrame) -> tuple[float, float] | None:
+    """Returns limits from the ok values with room above, from where the corrected value comes down at first."""
+    good = rows.loc[table.ok(rows)]
+    llc = table.select(good, quantity=("llc", "llc_plus_delta"))
+    if not len(llc):
+        return None
+    top = float(np.nanmax([*table.numbers(llc, "value"), *table.numbers(llc, "high")]))
+    low = float(min(0.0, *table.numbers(llc, "value")))
+    return low - 0.08 * (top - low), low + 1.35 * (top - low)
+
+
+def _story(raw: pd.DataFrame, corrected: pd.DataFrame, *, where: str) -> str:
+    """Says what the LLC ends at, and how much of its rise is only the missing minimum."""
+    good = raw.loc[table.ok(raw)]
+    if not len(good):
+        return f"The full LLC{where} is not ok at any step"
+    told = f"The full LLC{where} is {measured(good)} at step {table.steps(good)[-1]}"
+    both = corrected.loc[
+        np.isfinite(table.numbers(corrected, "value")) & np.greater(table.numbers(corrected, "step"), 0)
+    ]
+    if len(both) < 2:
+        return told
+    first, last = table.steps(both)[0], table.steps(both)[-1]
+    ends = {
+        name: [float(table.numbers(table.select(rows, step=step), "value")[0]) for step in (first, last)]
+        for name, rows in (("raw", raw), ("with Delta", both))
+    }
+    moves = ", ".join(f"{name} {start:.0f} → {end:.0f}" for name, (start, end) in ends.items())
+    return f"{told}. From step {first}: {moves}"

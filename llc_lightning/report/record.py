@@ -1,0 +1,62 @@
+"""What was found about a run as plain values, for JSON."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+from llc_lightning.report.sentences import headlines
+from llc_lightning.report.source import Source
+
+
+def record(source: Source) -> dict[str, Any]:
+    """Returns everything that the summary of a run rests on; None stands for what is not known.
+
+    Keys: ``run``, ``steps``, ``level`` (probability of the intervals), ``rows`` (ok, flagged, failed), ``sentences``,
+    ``verdict``, ``curve``, ``agreement``, ``health``, ``time``.
+    """
+    found, curve, verdict = source.found, source.found.curve, source.found.verdict
+    judged = verdict and {
+        **asdict(verdict),
+        "loss_ratio": asdict(verdict.loss_ratio),
+        "superposition": verdict.superposition,
+        "beats_baselines": verdict.beats_baselines,
+        "shares_neurons": verdict.shares_neurons,
+    }
+    names = ("kind", "method", "gamma", "n", "r2", "r2_n_beta", "residual_sd", "sampling_sd", "span")
+    fitted = curve and {
+        **{name: getattr(curve, name) for name in names},
+        "largest_residuals": [asdict(one) for one in curve.largest_residuals()],
+    }
+    values = {
+        "run": found.run,
+        "steps": found.steps,
+        "level": found.level,
+        "rows": {"ok": found.health.ok, "flagged": found.health.flagged, "failed": found.health.failed},
+        "sentences": headlines(found, time=source.time),
+        "verdict": judged,
+        "curve": fitted,
+        "agreement": found.agreement and asdict(found.agreement),
+        "health": {
+            "counts": [asdict(count) for count in found.health.counts],
+            "troubles": [asdict(trouble) for trouble in found.health.troubles],
+        },
+        "time": {**asdict(source.time), "seconds": source.time.seconds, "share": source.time.share},
+    }
+    return cast("dict[str, Any]", plain(values))
+
+
+def plain(value: object) -> object:
+    """Returns nested values as JSON knows them: dicts, lists, text, finite numbers, booleans and None.
+
+    Example:
+        >>> plain({"a": (1.0, float("nan"))})
+        {'a': [1.0, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(member) for key, member in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(member) for member in cast("Sequence[object]", value)]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

@@ -1,0 +1,34 @@
+"""The figures of a run in the order of the page, grouped under headings."""
+
+import pandas as pd
+
+from llc_lightning.report.findings import Findings
+from llc_lightning.report.panel import Matrix, Panel
+from llc_lightning.report.panels.circuits import accuracy, circuits, sharing
+from llc_lightning.report.panels.effects import effects, roles
+from llc_lightning.report.panels.headline import agreement, headline, matched
+from llc_lightning.report.panels.llc import full_llc, restricted_llc
+from llc_lightning.report.panels.training import training
+
+
+def sections(
+    found: Findings, logged: pd.DataFrame, *, control: tuple[Findings, pd.DataFrame] | None = None
+) -> dict[str, list[Panel | Matrix]]:
+    """Returns the figures that the rows allow, by heading; headings without one are left out.
+
+    Args:
+        found: What was found about the run.
+        logged: The training loss as it was logged, with the columns ``step`` and ``value``; may be empty.
+        control: The same two of a run to compare with.
+    """
+    other = control[0] if control else None
+    units = found.units or ""
+    every: dict[str, list[Panel | Matrix | None]] = {
+        "Complexity against need": [headline(found), matched(found), agreement(found)],
+        "Training": [training(found, logged, control=control), accuracy(found, control=other)],
+        "Learning coefficients": [*full_llc(found), restricted_llc(found, units), restricted_llc(found, "layer")],
+        "Ablation effects": [effects(found, units), effects(found, "layer"), roles(found)],
+        "Circuits": [circuits(found, control=other), sharing(found)],
+    }
+    shown = {heading: [one for one in some if one is not None] for heading, some in every.items()}
+    return {heading: some for heading, some in shown.items() if some}

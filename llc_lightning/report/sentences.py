@@ -1,0 +1,97 @@
+"""What a run says, in sentences that are derived from its numbers."""
+
+from math import isnan
+
+from llc_lightning.analysis.agreement import Agreement
+from llc_lightning.analysis.cis import LOSS_FACTOR, Verdict
+from llc_lightning.analysis.correlation import Correlation
+from llc_lightning.analysis.curve import Curve, Residual
+from llc_lightning.analysis.measured import Measured
+from llc_lightning.analysis.timing import Timing
+from llc_lightning.report.findings import Findings
+from llc_lightning.report.panels.llc import full_llc
+
+
+def headlines(found: Findings, *, time: Timing | None = None) -> list[str]:
+    """Returns the sentences at the top of the page: verdict, curve, agreement, full LLC, oddest unit, health, time."""
+    said: list[str] = []
+    if found.verdict:
+        said.append(verdict_sentence(found.verdict))
+    if found.curve:
+        said.append(curve_sentence(found.curve))
+    if found.agreement:
+        said.append(agreement_sentence(found.agreement, level=found.level))
+    said += full_llc_sentences(found)
+    if found.curve:
+        said += [residual_sentence(one) for one in found.curve.largest_residuals(1)]
+    said.append(" ".join(found.health.sentences()))
+    return [*said, time.sentence()] if time and time.costs else said
+
+
+def verdict_sentence(verdict: Verdict) -> str:
+    """Says whether the net computes in superposition, and the two numbers that decide it."""
+    answer = verdict.sentences()[0].rstrip(".")
+    return (
+        f"{answer}: its loss is {verdict.loss_ratio} of the best baseline's (below {LOSS_FACTOR} is asked), and it "
+        f"solves {verdict.circuits_solved.value:g} of {verdict.circuits} circuits (more than "
+        f"{verdict.circuits_dedicated:g} is asked)."
+    )
+
+
+def full_llc_sentences(found: Findings) -> list[str]:
+    """Says what the full LLC is at the largest n_beta, and how its rise is made up; then what it is at the others."""
+    *lower, highest = [panel.title for panel in full_llc(found)] or [""]
+    others = " ".join(f"{title.partition('. ')[0]}." for title in lower)
+    return [" ".join(part for part in (f"{highest}.", others) if part)] if highest else []
+
+
+def curve_sentence(curve: Curve) -> str:
+    """Says how much the one curve explains, and how much of the rest is sampling error."""
+    low, high = curve.span
+    return (
+        f"One smooth curve of n_beta x {curve.method}-ablation effect explains R² = {curve.r2:.3f} of log wrLLC over "
+        f"{curve.n} points, with n_beta x effect from {low:.2g} to {high:.2g}; n_beta alone explains "
+        f"{curve.r2_n_beta:.3f}. The scatter around it is {100 * curve.residual_sd:.0f} %, the sampling error "
+        f"{100 * curve.sampling_sd:.0f} %."
+    )
+
+
+def agreement_sentence(one: Agreement, *, level: float) -> str:
+    """Says how the ranks agree at the matched resolution, beside the replicates and the weight norm."""
+    name = next(iter(one.methods), "")
+    if not name:
+        return f"At step {one.step} there is no ablation effect to compare the wrLLC of the {one.kind}s with."
+    said = (
+        f"At step {one.step} and the matched resolution (n_beta {one.rung.n_beta:g}, median n_beta x effect "
+        f"{one.rung.resolution:.1f}) wrLLC and {name}-ablation effect of {one.units} {one.kind}s have the rank "
+        f"correlation {_with_interval(one.methods[name], level)}."
+    )
+    beside: list[str] = []
+    if one.reliability and one.reliability.defined:
+        beside.append(f"replicates of wrLLC correlate with {one.reliability.rho:+.2f}")
+    if name in one.norm_methods and one.norm_methods[name].defined:
+        beside.append(f"the weight norm alone with {one.norm_methods[name].rho:+.2f}")
+    if name in one.partial and one.partial[name].defined:
+        beside.append(f"with the norm held fixed {one.partial[name].rho:+.2f} is left")
+    return f"{said} Beside it: {'; '.join(beside)}." if beside else said
+
+
+def _with_interval(one: Correlation, level: float) -> str:
+    if not one.defined:
+        return f"undefined over {one.n} pairs"
+    chance = "" if isnan(one.p) else f", p = {one.p:.2g}"
+    return f"{one.rho:+.2f} ({100 * level:g} % interval {one.low:+.2f} to {one.high:+.2f}{chance})"
+
+
+def residual_sentence(one: Residual) -> str:
+    """Says what lies farthest off the curve, and what that may mean."""
+    meaning = (
+        "it constrains more than its effect says: redundant, or a bias in disguise"
+        if one.ratio > 1
+        else "it matters more than it constrains: important but simple"
+    )
+    return (
+        f"Farthest off the curve is {one.component} at step {one.step} (n_beta {one.n_beta:g}): wrLLC "
+        f"{Measured(one.llc, one.llc_stderr)} where the curve says {one.expected:.3g}, {one.ratio:.2f} times; "
+        f"{meaning}."
+    )

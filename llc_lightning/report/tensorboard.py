@@ -1,0 +1,198 @@
+"""The TensorBoard dashboard of a run: tags, values of one step, the prepared layout, and figures."""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from llc_lightning.analysis import table
+from llc_lightning.analysis.cis import superposition_over_training
+from llc_lightning.analysis.health import health
+from llc_lightning.analysis.trajectories import trajectories
+from llc_lightning.results.schema import COLUMNS, Row
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from llc_lightning.report.findings import Findings
+
+MOST = 32
+"""So many components, the largest, get a curve of their own in each group."""
+
+_SUFFIX = ".report"
+_FLAGGED = "flagged/"
+
+Layout = dict[str, dict[str, list[Any]]]
+
+
+def scalars(rows: Iterable[Row]) -> dict[str, float]:
+    """Returns what one step's rows say, by tag, for ``logger.log_metrics``.
+
+    Values that are not ok are logged under ``flagged/`` and so enter no curve of the dashboard; failed ones are counted
+    in ``health/`` alone. Replicates are left out.
+
+    ===============================================  ==================================================
+    tag                                              value
+    ===============================================  ==================================================
+    ``llc/full``, ``llc/full_lo``, ``llc/full_hi``   LLC of the whole model at the largest n_beta, and its 95 % interval
+    ``llc/full_plus_delta``, ``llc/rhat``            with its correction; R-hat of its chains
+    ``llc_units/n_beta_300/net.hook_hidden.7``       wrLLC of a unit; ``llc_layers/`` of a layer
+    ``ablation/zero/net.hook_hidden.7``              effect of ablating a unit; ``ablation_layers/``
+    ``analysis/loss``                                loss on the analysis set
+    ``cis/circuits_solved``, ``cis/accuracy``, ...   of nets with circuits
+    ``health/llc.neuron/flagged``                    rows that are not ok
+    ===============================================  ==================================================
+    """
+    frame = table.first_replicate(pd.DataFrame([vars(row) for row in rows], columns=list(COLUMNS)))
+    curves = trajectories(frame)
+    found: dict[str, float] = {**_full(curves, frame)}
+    for kind in table.natural(table.distinct(curves, "kind") - {"", "all"}):
+        suffix = "layers" if kind == "layer" else "units"
+        llc = table.select(curves, quantity="llc", kind=kind)
+        llc = llc.loc[np.asarray(llc["component"] == llc["params_moved"], dtype=bool)]
+        for n_beta in sorted(set(table.numbers(llc, "n_beta").tolist())):
+            found |= _largest(table.select(llc, n_beta=n_beta), f"llc_{suffix}/{rung_tag(n_beta)}")
+        effects = table.select(curves, quantity="ablation_effect", kind=kind)
+        for method in sorted(table.distinct(effects, "method")):
+            group = "ablation_layers" if kind == "layer" else "ablation"
+            found |= _largest(table.select(effects, method=method), f"{group}/{method}")
+    found |= _whole(curves, frame)
+    return {tag: value for tag, value in found.items() if math.isfinite(value)}
+
+
+def layout(*, n_beta: Sequence[float] = (), methods: Sequence[str] = ()) -> Layout:
+    """Returns the prepared dashboard for ``SummaryWriter.add_custom_scalars``.
+
+    Args:
+        n_beta: The ladder of the units' wrLLC; a chart for each.
+        methods: The ablation methods; a chart for each.
+    """
+    rungs = {f"wrLLC at n_beta {rung:g}": ["Multiline", [f"^llc_units/{rung_tag(rung)}/"]] for rung in n_beta}
+    effects = {f"effect of {method} ablation": ["Multiline", [f"^ablation/{method}/"]] for method in methods}
+    return {
+        "LLC against ablation": {
+            "full LLC with its interval": ["Margin", ["llc/full", "llc/full_lo", "llc/full_hi"]],
+            "full LLC, raw and with Delta": ["Multiline", ["^llc/(n_beta_[^/]*/)?full(_plus_delta)?$"]],
+            **(rungs or {"wrLLC": ["Multiline", ["^llc_units/"]]}),
+            **(effects or {"ablation effects": ["Multiline", ["^ablation/"]]}),
+        },
+        "Layers": {
+            "wrLLC of layers": ["Multiline", ["^llc_layers/"]],
+            "ablation effects of layers": ["Multiline", ["^ablation_layers/"]],
+        },
+        "Training": {
+            "loss": ["Multiline", ["^train/loss$", "^val/loss$", "^analysis/loss$"]],
+            "circuits": ["Multiline", ["^cis/circuits_solved$", "^cis/circuits_per_unit$"]],
+            "accuracy": ["Multiline", ["^cis/accuracy$"]],
+        },
+        "Health": {
+            "R-hat of the full LLC": ["Multiline", ["^llc/rhat$"]],
+            "rows that are not ok": ["Multiline", ["^health/.*/(flagged|failed)$"]],
+        },
+    }
+
+
+def figures(found: "Findings", logged: pd.DataFrame) -> "dict[str, Figure]":
+    """Returns the figures of the report by tag, for ``SummaryWriter.add_figure``.
+
+    Args:
+        found: What was found about the run.
+        logged: The training loss as it was logged, with the columns ``step`` and ``value``; may be empty.
+    """
+    from llc_lightning.report.figures import draw
+    from llc_lightning.report.sections import sections
+
+    panels = [panel for some in sections(found, logged).values() for panel in some]
+    return {f"report/{panel.name}": draw(panel) for panel in panels}
+
+
+def write_figures(folder: Path, found: "Findings", logged: pd.DataFrame) -> int:
+    """Adds the figures of the report to a run's event files, in place of those of an earlier call; returns how many.
+
+    Raises:
+        OSError: If the folder cannot be written to.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    drawn = figures(found, logged)
+    for path in folder.glob(f"events.out.tfevents.*{_SUFFIX}"):
+        path.unlink()
+    writer: Any = SummaryWriter(str(folder), filename_suffix=_SUFFIX)
+    for tag, figure in drawn.items():
+        writer.add_figure(tag, figure, global_step=found.steps[-1])
+    writer.close()
+    return len(drawn)
+
+
+def address_tag(address: str) -> str:
+    """Returns an address in the characters that TensorBoard keeps in tags.
+
+    Example:
+        >>> address_tag("net.hook_hidden[3,5]")
+        'net.hook_hidden.3-5'
+    """
+    return re.sub(r"[^-/\w.]", "_", address.replace("[", ".").replace("]", "").replace(",", "-"))
+
+
+def rung_tag(n_beta: float) -> str:
+    """Returns an n_beta in the characters that TensorBoard keeps in tags.
+
+    Example:
+        >>> rung_tag(10000.0)
+        'n_beta_10000'
+    """
+    return f"n_beta_{n_beta:.12g}".replace("+", "")
+
+
+def _full(curves: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:
+    """Returns the full LLC; where several (n_beta, gamma) were measured, all but the last under names of their own."""
+    whole = table.select(curves, component="", params_moved="all", quantity=("llc", "llc_plus_delta"))
+    pairs = sorted(
+        set(zip(table.numbers(whole, "n_beta").tolist(), table.numbers(whole, "gamma").tolist(), strict=True))
+    )
+    rhat = table.select(table.full_llc(frame), status="ok")
+    found: dict[str, float] = {}
+    for n_beta, gamma in pairs:
+        group = "llc" if (n_beta, gamma) == pairs[-1] else f"llc/{rung_tag(n_beta)}_gamma_{gamma:.12g}"
+        here = table.select(whole, n_beta=n_beta, gamma=gamma)
+        for quantity, name in (("llc", "full"), ("llc_plus_delta", "full_plus_delta")):
+            found |= _one(table.select(here, quantity=quantity), f"{group}/{name}")
+        raw = table.select(here, quantity="llc")
+        for column, name in (("low", "full_lo"), ("high", "full_hi")) if table.ok(raw).any() else ():
+            found[f"{group}/{name}"] = float(table.numbers(raw, column)[-1])
+        values = table.numbers(table.select(rhat, n_beta=n_beta, gamma=gamma), "rhat")
+        found |= {f"{group}/rhat": float(values[-1])} if len(values) else {}
+    return found
+
+
+def _whole(curves: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:
+    """Returns the loss, what is known about circuits, and how many rows are not ok."""
+    found = _one(table.select(curves, quantity="loss", component="", method=""), "analysis/loss")
+    circuits = superposition_over_training(frame)
+    names, values = table.texts(circuits, "quantity"), table.numbers(circuits, "value").tolist()
+    found |= {f"cis/{name}": value for name, value in zip(names, values, strict=True)}
+    for count in health(frame).counts:
+        if count.kind:
+            group = f"health/{count.quantity}.{count.kind}"
+            found |= {f"{group}/flagged": float(count.flagged), f"{group}/failed": float(count.failed)}
+    return found
+
+
+def _largest(rows: pd.DataFrame, group: str) -> dict[str, float]:
+    """Returns the largest values among the components, those that are not ok set apart."""
+    kept = rows.sort_values("value", ascending=False, kind="stable").head(MOST)
+    values = zip(
+        table.texts(kept, "component"), table.ok(kept).tolist(), table.numbers(kept, "value").tolist(), strict=True
+    )
+    return {f"{'' if good else _FLAGGED}{group}/{address_tag(address)}": value for address, good, value in values}
+
+
+def _one(rows: pd.DataFrame, tag: str) -> dict[str, float]:
+    """Returns the last of the rows, set apart if it is not ok."""
+    if not len(rows):
+        return {}
+    return {f"{'' if table.ok(rows)[-1] else _FLAGGED}{tag}": float(table.numbers(rows, "value")[-1])}

@@ -1,0 +1,1 @@
+"""What every room stands on: types, seeds, errors, cadence, quarantine, workers. Imports no other room."""

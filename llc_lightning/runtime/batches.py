@@ -1,0 +1,96 @@
+"""Examples as tensors with a leading example axis: counting, taking, moving and walking them in chunks."""
+
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.runtime.types import Batch
+
+_ALLOWED = "a tensor, a tuple of tensors or a dict of tensors"
+
+
+def n_examples(data: object) -> int:
+    """Returns the number of examples of a ``Batch``, after checking that it is one and that its tensors agree.
+
+    Raises:
+        DataError: If ``data`` is no tensor, tuple or dict of tensors, or holds no tensor, a tensor without an axis,
+            tensors of different leading sizes, or no example.
+    """
+    sizes: dict[str, int] = {}
+    for name, tensor in _named(data):
+        if tensor.ndim == 0:
+            raise DataError(f"the data's {name} is a scalar; every tensor needs a leading example axis.")
+        sizes[name] = tensor.shape[0]
+    if not sizes:
+        raise DataError(f"the data is empty; give {_ALLOWED} with at least one example.")
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} has {size}" for name, size in sizes.items())
+        raise DataError(f"the data's tensors disagree on the number of examples: {told}; give equal leading sizes.")
+    size = next(iter(sizes.values()))
+    if size == 0:
+        raise DataError("the data has 0 examples; give at least 1.")
+    return size
+
+
+def take(data: Batch, index: Tensor | slice) -> Batch:
+    """Returns the examples at ``index`` (a slice gives views), in the same kind of container.
+
+    Example:
+        >>> take((torch.arange(4), torch.arange(4) * 10), slice(1, 3))
+        (tensor([1, 2]), tensor([10, 20]))
+    """
+    if isinstance(index, slice):
+        return _mapped(data, lambda tensor: tensor[index])
+    # index_select is several times faster than advanced indexing, which is much of a small network's step.
+    flat = index.reshape(-1)
+    return _mapped(
+        data, lambda tensor: tensor.index_select(0, flat.to(tensor.device)).view(*index.shape, *tensor.shape[1:])
+    )
+
+
+def to_device(data: Batch, device: torch.device | str) -> Batch:
+    """Returns the examples on ``device``; tensors that are there already are not copied."""
+    return _mapped(data, lambda tensor: tensor.to(device))
+
+
+def chunks(n: int, size: int) -> Iterator[slice]:
+    """Yields the slices that cover ``range(n)`` in order, ``size`` at a time; the last may be shorter.
+
+    Raises:
+        SettingError: If ``size`` is below 1.
+
+    Example:
+        >>> list(chunks(5, 2))
+        [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    if size < 1:
+        raise SettingError(f"the chunk size is {size}; it must be at least 1.")
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def _named(data: object) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(data, Tensor):
+        members: dict[str, object] = {"tensor": data}
+    elif isinstance(data, tuple):
+        members = {f"entry {i}": member for i, member in enumerate(cast("tuple[object, ...]", data))}
+    elif isinstance(data, dict):
+        members = {f"entry {key!r}": member for key, member in cast("dict[object, object]", data).items()}
+    else:
+        raise DataError(
+            f"the data is of type {type(data).__name__}; give {_ALLOWED}, each with a leading example axis."
+        )
+    for name, member in members.items():
+        if not isinstance(member, Tensor):
+            raise DataError(f"the data's {name} is of type {type(member).__name__}; give {_ALLOWED}.")
+        yield name, member
+
+
+def _mapped(data: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    if isinstance(data, Tensor):
+        return change(data)
+    if isinstance(data, tuple):
+        return tuple(change(tensor) for tensor in data)
+    return {name: change(tensor) for name, tensor in data.items()}

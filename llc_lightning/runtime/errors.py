@@ -1,0 +1,81 @@
+"""The exceptions of the package, and the sentences about unknown names."""
+
+import difflib
+from collections.abc import Iterable
+
+_LISTED = 20
+
+
+class LLCLightningError(ValueError):
+    """Base of every error that this package raises on purpose; the message says what was given, allowed and to do."""
+
+
+class SettingError(LLCLightningError):
+    """An argument or a configuration key has a value that is not allowed."""
+
+
+class AddressError(LLCLightningError):
+    """A component address cannot be read, or names nothing in the module."""
+
+
+class DataError(LLCLightningError):
+    """The examples to measure on are not usable."""
+
+
+class SnapshotError(LLCLightningError):
+    """A snapshot of the weights is missing, damaged or of another module."""
+
+
+class StoreError(LLCLightningError):
+    """A run folder or a file in it cannot be read or written."""
+
+
+class MeasurementError(LLCLightningError):
+    """A measurement failed on one of the processes."""
+
+
+def nearest(name: str, options: Iterable[str], n: int = 3) -> list[str]:
+    """Returns up to ``n`` options that resemble ``name``, the closest first; capitals do not count.
+
+    Example:
+        >>> nearest("reasmple", ["zero", "mean", "resample"])
+        ['resample']
+    """
+    by_lower: dict[str, list[str]] = {}
+    for option in sorted(set(options)):
+        by_lower.setdefault(option.lower(), []).append(option)
+    close = difflib.get_close_matches(name.lower(), by_lower, n=n, cutoff=0.6)
+    return [option for lower in close for option in by_lower[lower]][:n]
+
+
+def unknown(kind: str, name: str, options: Iterable[str]) -> str:
+    """Returns the sentence about a name that is not among the options, with the nearest ones and what is allowed.
+
+    Args:
+        kind: What the name should have been, such as "ablation method".
+        name: What was given.
+        options: The allowed names; of a long list only the number is told.
+
+    Example:
+        >>> unknown("method", "zeor", ["mean", "zero"])
+        "unknown method 'zeor'; did you mean 'zero'? Use one of: mean, zero."
+    """
+    allowed = sorted(set(options))
+    close = nearest(name, allowed)
+    question = f"; did you mean {' or '.join(repr(option) for option in close)}?" if close else "."
+    if not allowed:
+        return f"unknown {kind} {name!r}; there is none to choose from."
+    if len(allowed) > _LISTED:
+        shown = ", ".join(allowed[:_LISTED])
+        return f"unknown {kind} {name!r}{question} Use one of {len(allowed)} names, among them: {shown}."
+    return f"unknown {kind} {name!r}{question} Use one of: {', '.join(allowed)}."
+
+
+def one_line(error: BaseException) -> str:
+    """Returns the message of a foreign error as part of a sentence: one line, no full stop at the end.
+
+    Example:
+        >>> one_line(OSError("Invalid  header."))
+        'Invalid header'
+    """
+    return " ".join(str(error).split()).rstrip(".")

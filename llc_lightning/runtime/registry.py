@@ -1,0 +1,95 @@
+"""Named things with frozen metadata: methods, samplers, quantities."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Generic, TypeVar, cast
+
+from llc_lightning.runtime.errors import SettingError, unknown
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """One registered thing and what is known about it."""
+
+    name: str
+    item: T
+    summary: str
+    """One line for tables and ``--help``."""
+    source: str
+    """Where it comes from: authors, year, arXiv id; '' where there is none."""
+    metadata: Mapping[str, object]
+    """Further facts, read only; the registry's owner says which."""
+
+
+class Registry(Generic[T]):
+    """A table of named things of one kind, filled by decorators when their modules are imported.
+
+    Args:
+        kind: What an entry is, as error messages say it: "ablation method", "sampler".
+
+    Example:
+        >>> methods: Registry[Callable[[float], float]] = Registry("method")
+        >>> @methods.register("zero", summary="replaces by 0", constant=True)
+        ... def zero(value: float) -> float:
+        ...     return 0.0
+        >>> methods.get("zero").metadata["constant"]
+        True
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry[T]] = {}
+
+    def register(self, name: str, *, summary: str, source: str = "", **metadata: object) -> Callable[[S], S]:
+        """Returns a decorator that enters a function, class or value under ``name`` and hands it back unchanged.
+
+        Args:
+            name: The name users write.
+            summary: One line that says what it is or does.
+            source: Where it comes from: authors, year, arXiv id.
+            **metadata: Further facts, kept read only.
+
+        Raises:
+            SettingError: If the name is empty or taken.
+        """
+        if not name:
+            raise SettingError(f"the {self.kind} has an empty name; give it one.")
+        if name in self._entries:
+            raise SettingError(f"the {self.kind} {name!r} is registered already; choose another name.")
+
+        def enter(item: S) -> S:
+            self._entries[name] = Entry(name, cast("T", item), summary, source, MappingProxyType(dict(metadata)))
+            return item
+
+        return enter
+
+    def get(self, name: str) -> Entry[T]:
+        """Returns the entry called ``name``; the registered thing is its ``item``.
+
+        Raises:
+            SettingError: If there is none; the message names the nearest ones.
+        """
+        if name not in self._entries:
+            raise SettingError(unknown(self.kind, name, self._entries))
+        return self._entries[name]
+
+    def names(self) -> tuple[str, ...]:
+        """Returns all names, in the order of registration."""
+        return tuple(self._entries)
+
+    def items(self) -> tuple[tuple[str, Entry[T]], ...]:
+        """Returns all (name, entry) pairs, in the order of registration."""
+        return tuple(self._entries.items())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,60 @@
+"""The centre of a posterior: the weights w*, their loss example by example, and the gradient of the mean loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.runtime.batches import chunks, n_examples, take
+from llc_lightning.runtime.types import Batch, LossFn, Params
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class Centre:
+    """The weights w* and what is known of the loss there, measured once for all chains of all components.
+
+    ``losses`` is the cached baseline that every minibatch loss is paired with; ``gradient`` is that of the mean loss
+    over all examples, for the parameters that some chain moves.
+    """
+
+    params: Params
+    losses: Float[Tensor, "example"]
+    gradient: Params
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return self.losses.double().mean().item()
+
+    @property
+    def loss_stderr(self) -> float:
+        """The standard error of the mean loss: SD over examples / sqrt(n)."""
+        if len(self.losses) < 2:
+            return math.nan
+        return (self.losses.double().std() / len(self.losses) ** 0.5).item()
+
+
+def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str]) -> Centre:
+    """Returns the centre at ``params``, with the gradient for the parameters ``names``; one pass over the data."""
+    n = n_examples(data)
+    moving = {name: params[name].detach().clone().requires_grad_() for name in params if name in names}
+    losses: list[Tensor] = []
+    total = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in moving.items()}
+    for block in chunks(n, _BLOCK):
+        values = loss({**params, **moving}, take(data, block))
+        if values.requires_grad:  # else the loss uses none of these parameters, and the gradient is 0
+            gradients = torch.autograd.grad(
+                values.sum(), list(moving.values()), allow_unused=True, materialize_grads=True
+            )
+            for name, gradient in zip(moving, gradients, strict=True):
+                total[name] += gradient
+        losses.append(values.detach())
+    gradient = {name: (value / n).to(params[name].dtype) for name, value in total.items()}
+    return Centre(params, torch.cat(losses), gradient)

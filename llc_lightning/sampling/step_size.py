@@ -1,0 +1,131 @@
+"""The automatic step size: a fraction of the inverse of the largest curvature that the chains will meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.types import Batch
+from llc_lightning.sampling.base import Posterior, Sampler
+from llc_lightning.sampling.chains import Chains, run_chains
+from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
+from llc_lightning.sampling.stacked import Stack, StackedLoss
+
+EXPLOSION = 1000.0
+"""Times its chain's own median, or half the dimension: an excess n_beta (L - L(w*)) beyond this is a divergence."""
+
+_PRODUCTS = 8
+_RANKING_PRODUCTS = 2
+_WORST_SHARE = 1.5
+_PILOT_STEPS = 30
+_HALVINGS = 40
+
+
+def exploded(chains: Chains, n_beta: Float[Tensor, "lane"], dimension: int) -> torch.Tensor:
+    """Returns which chains died or exploded, bool [lane, chain].
+
+    A chain explodes when its scaled excess loss is not finite or goes beyond ``EXPLOSION`` times the larger of its own
+    median and half the dimension (the value that a regular model has in equilibrium). A median beyond ``EXPLOSION``
+    times that of the lane's lowest chain is no measure of what is usual: such a chain exploded before and stayed there.
+    """
+    scaled = n_beta[:, None, None].to(chains.excess) * chains.excess
+    typical = scaled.abs().nanmedian(-1).values.nan_to_num(posinf=0.0).clamp(min=dimension / 2)
+    typical = torch.minimum(typical, EXPLOSION * typical.amin(-1, keepdim=True))
+    return ~(scaled.abs() <= EXPLOSION * typical[..., None]).all(-1)
+
+
+def largest_curvature(
+    stacked: StackedLoss,
+    posterior: Posterior,
+    preconditioner: Stack | None,
+    at: Stack,
+    batch: Batch,
+    *,
+    seed: int,
+    products: int = _PRODUCTS,
+) -> Float[Tensor, "chain lane"]:
+    """Returns max |eigenvalue| of ``M^1/2 (n_beta H + gamma) M^1/2`` at a position, by that many Hessian products."""
+    root = {
+        name: torch.ones_like(value[:1]) if preconditioner is None else preconditioner[name].sqrt()
+        for name, value in at.items()
+    }
+
+    def product(vector: Stack) -> Stack:
+        inner = {name: root[name] * value for name, value in vector.items()}
+        image = stacked.hessian_product(at, inner, batch)
+        return {
+            name: root[name] * (_lanes(posterior.n_beta, value) * image[name] + _lanes(posterior.gamma, value) * value)
+            for name, value in inner.items()
+        }
+
+    return lanczos(product, probe(at, seed), products).nodes.abs().amax(-1)
+
+
+def automatic_step_size(
+    stacked: StackedLoss,
+    sampler: type[Sampler],
+    posterior: Posterior,
+    preconditioner: Stack | None,
+    data: Batch,
+    baseline: Float[Tensor, "example"],
+    batch: Batch,
+    *,
+    fraction: float,
+    seed: int,
+    chains: Sequence[int],
+    batch_size: int | None,
+    spectrum: Spectrum | None = None,
+) -> Float[Tensor, "lane"]:
+    """Returns the step size of every lane: ``fraction`` / max |eigenvalue|, at the centre and where pilot chains end.
+
+    The curvature at the centre alone fails on singular models, where it is zero. The pilot of a lane is repeated at
+    half the step until no chain dies or explodes. Of the places where its chains end, the one with the largest
+    curvature counts, at 1.5 times the fraction: it is the worst of several draws, and one draw alone may lie where the
+    loss is flat.
+
+    Args:
+        stacked: The loss.
+        sampler: The sampler whose step is wanted.
+        posterior: What is sampled.
+        preconditioner: The constant diagonal, or None.
+        data: The examples that the pilot draws minibatches from.
+        baseline: Their losses at the centre.
+        batch: The examples that the curvature is measured on.
+        fraction: Of the inverse curvature; 4 is the limit of stability of SGLD.
+        seed: The run seed.
+        chains: The numbers of the chains.
+        batch_size: Examples per step and chain.
+        spectrum: Of the Hessian at the centre, where it is known and there is no preconditioner.
+    """
+    if spectrum is None:
+        curvature = largest_curvature(stacked, posterior, preconditioner, stacked.start(1), batch, seed=seed)[0]
+    else:
+        curvature = (posterior.n_beta[:, None] * spectrum.nodes[0] + posterior.gamma[:, None]).abs().amax(-1)
+    # Without localisation a singular loss is flat at the centre: any finite step is a start, and the pilot halves it.
+    step = torch.where(curvature > 0, fraction / curvature, fraction).to(baseline.dtype)
+    pilot = None
+    for _ in range(_HALVINGS):
+        pilot = run_chains(
+            stacked, sampler(posterior, step, preconditioner), data, baseline,
+            seed=seed, chains=chains, steps=_PILOT_STEPS, batch_size=batch_size, streams="pilot-",
+        )  # fmt: skip
+        failed = exploded(pilot, posterior.n_beta[: stacked.lanes], stacked.layout.dimension).any(1)
+        if not failed.any():
+            break
+        step[: stacked.lanes][failed.to(step.device)] /= 2
+    assert pilot is not None  # noqa: S101 - there is at least one pilot
+    # Which chain ended where the curvature is largest is found with few examples, how large it is there with all.
+    few = take(batch, slice(0, max(1, n_examples(batch) // len(chains))))
+    rank = largest_curvature(stacked, posterior, preconditioner, pilot.end, few, seed=seed, products=_RANKING_PRODUCTS)
+    worst, lane = rank.nan_to_num().argmax(0), torch.arange(stacked.width, device=rank.device)
+    end = {name: value[worst.to(value.device), lane.to(value.device)][None] for name, value in pilot.end.items()}
+    there = largest_curvature(stacked, posterior, preconditioner, end, batch, seed=seed)[0].nan_to_num()
+    return torch.minimum(step, (fraction / torch.maximum(curvature, there / _WORST_SHARE)).to(step.dtype))
+
+
+def _lanes(value: Float[Tensor, "lane"], like: Tensor) -> Tensor:
+    return value.view(1, -1, *(1,) * (like.ndim - 2)).to(like.dtype)

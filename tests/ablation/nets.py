@@ -1,0 +1,174 @@
+"""Small modules of every sort, examples for them, and the slow literal way to ablate."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from llc_lightning.ablation.base import Method
+from llc_lightning.ablation.blocks import Blocks
+from llc_lightning.components.component import Component
+from llc_lightning.components.hooks import WeightAxes
+from llc_lightning.runtime.types import Batch
+
+
+class Circuits(nn.Module):
+    """A net with one hidden layer whose outputs are its tasks, each counted where its target is not 0."""
+
+    task_names = ("circuit:0", "circuit:1", "circuit:2")
+
+    def __init__(self, width: int = 5) -> None:
+        super().__init__()
+        self.W_in = nn.Linear(6, width)
+        self.hook_hidden = nn.Identity()
+        self.W_out = nn.Linear(width, 3)
+        self.hook_out = nn.Identity()
+
+    def weight_axes(self) -> dict[str, WeightAxes]:
+        hidden = WeightAxes((("W_in.weight", 0),), (("W_in.bias", 0),), (("W_out.weight", 1),))
+        return {
+            "hook_hidden": hidden,
+            "hook_out": WeightAxes((("W_out.weight", 0),), (("W_out.bias", 0),), unit="output"),
+        }
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.hook_out(self.W_out(self.hook_hidden(self.W_in(x).relu())))
+
+    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return (self(batch[0]) - batch[1]).square().square().mean(-1)
+
+    def per_task_loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return (self(batch[0]) - batch[1]).square().square(), batch[1] != 0
+
+
+class Images(nn.Module):
+    """A convolutional net with SiLU, whose last bits depend on where in a vector a number stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3, padding=1)
+        self.norm = nn.BatchNorm2d(3)
+        self.mix = nn.Conv2d(3, 5, 3)
+        self.read = nn.Linear(5, 4)
+
+    def per_example_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        h = F.silu(self.norm(self.conv(batch["image"])))
+        h = F.silu(self.mix(h)).mean((-2, -1))
+        return F.cross_entropy(self.read(h), batch["label"], reduction="none")
+
+
+class Tokens(nn.Module):
+    """One block of attention whose heads are units: activations [example, position, head, feature]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(11, 12)
+        self.qkv = nn.Linear(12, 36)
+        self.hook_z = nn.Identity()
+        self.out = nn.Linear(12, 12)
+        self.read = nn.Linear(12, 11)
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        x = self.embed(batch)
+        q, k, v = self.qkv(x).unflatten(-1, (3, 3, 4)).unbind(-3)
+        score = torch.einsum("eqhd,ekhd->ehqk", q, k) / 2
+        seen = torch.ones(batch.shape[1], batch.shape[1], dtype=torch.bool, device=batch.device).tril()
+        pattern = score.masked_fill(~seen, -1e9).softmax(-1)
+        z = self.hook_z(torch.einsum("ehqk,ekhd->eqhd", pattern, v))
+        logits = self.read(F.gelu(x + self.out(z.flatten(-2)), approximate="tanh"))
+        return F.cross_entropy(logits[:, :-1].mT, batch[:, 1:], reduction="none").mean(-1)
+
+
+class Smooth(nn.Module):
+    """An elementwise function and nothing else: last bits depend on where in a vector a number stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units = nn.Identity()
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        return F.softplus(self.units(batch))[:, 0]
+
+
+class Branching(nn.Module):
+    """A net whose control flow depends on its activations, which vmap refuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 4)
+        self.last = nn.Linear(4, 1)
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        h = self.first(batch).relu()
+        h = h * 2 if bool(h.sum() > 1) else h
+        return self.last(h)[:, 0].square()
+
+
+def circuits_data(n: int) -> tuple[Tensor, Tensor]:
+    """Examples for ``Circuits``; two thirds of the targets are 0."""
+    stream = torch.Generator().manual_seed(1)
+    return torch.randn(n, 6, generator=stream), (torch.rand(n, 3, generator=stream) < 0.3).float()
+
+
+def images_data(n: int) -> dict[str, Tensor]:
+    """Examples for ``Images``."""
+    stream = torch.Generator().manual_seed(2)
+    return {
+        "image": torch.randn(n, 2, 7, 7, generator=stream),
+        "label": torch.randint(0, 4, (n,), generator=stream),
+    }
+
+
+def tokens_data(n: int) -> Tensor:
+    """Examples for ``Tokens``."""
+    return torch.randint(0, 11, (n, 7), generator=torch.Generator().manual_seed(3))
+
+
+def heads() -> list[Component]:
+    """The heads of ``Tokens`` and all of them, on the second axis from the end."""
+    alone = [Component(f"hook_z[{i}]", "head", "hook_z", (i,), -2) for i in range(3)]
+    return [
+        *alone,
+        Component("hook_z[0,2]", "set", "hook_z", (0, 2), -2),
+        Component("hook_z", "layer", "hook_z", None, -2),
+    ]
+
+
+@contextmanager
+def replaced(module: nn.Module, component: Component, values: Tensor) -> Iterator[None]:
+    """Writes ``values`` into a component's activation, unit by unit."""
+
+    def hook(_: nn.Module, __: object, output: Tensor) -> Tensor:
+        output = output.clone()
+        width = output.shape[component.unit_axis]
+        for unit in range(width) if component.units is None else component.units:
+            output.select(component.unit_axis, unit).copy_(values.select(component.unit_axis, unit))
+        return output
+
+    handle = module.get_submodule(component.point).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def literal_losses(
+    module: nn.Module, data: Batch, component: Component, method: Method, *, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Returns the losses without [example] and with [draw, example] ablation, by one hook and forward pass per draw."""
+    module = copy.deepcopy(module).eval()
+    seen: list[Tensor] = []
+    handle = module.get_submodule(component.point).register_forward_hook(lambda *args: seen.append(args[2]))
+    clean = module.per_example_loss(data)
+    handle.remove()
+    blocks = Blocks.of(data)
+    values = [part.expand(-1, blocks.size, *part.shape[2:]) for part in method.values(seen[0], blocks.rows, seed=seed)]
+    ablated: list[Tensor] = []
+    for draw in torch.cat(values, dim=1)[:, : len(clean)]:
+        with replaced(module, component, draw):
+            ablated.append(module.per_example_loss(data))
+    return clean, torch.stack(ablated)

@@ -1,0 +1,53 @@
+"""Which methods are meant, and what a method must say about itself."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from llc_lightning.ablation.base import METHODS, entry_of, resolve_methods
+from llc_lightning.ablation.mean import Mean
+from llc_lightning.ablation.noise import Noise
+from llc_lightning.ablation.resample import Resample
+from llc_lightning.ablation.zero import Zero
+from llc_lightning.runtime.errors import SettingError
+
+
+def test_a_name_stands_for_the_defaults() -> None:
+    assert resolve_methods("resample") == (Resample(draws=4),)
+    assert resolve_methods(["mean", Noise(scale=0.5)]) == (Mean(), Noise(scale=0.5, draws=4))
+
+
+def test_a_method_knows_its_name() -> None:
+    assert [method.name for method in (Zero(), Mean(), Resample(), Noise())] == ["zero", "mean", "resample", "noise"]
+    assert entry_of(Mean()) is METHODS.get("mean")
+
+
+def test_an_unregistered_method() -> None:
+    @dataclass(frozen=True)
+    class Mine(Zero):
+        pass
+
+    with pytest.raises(SettingError) as error:
+        resolve_methods(Mine())
+    assert str(error.value) == "the ablation method Mine is not registered; put @METHODS.register(...) on its class."
+
+
+@pytest.mark.parametrize(
+    ("methods", "sentence"),
+    [
+        ("zeor", "unknown ablation method 'zeor'; did you mean 'zero'? Use one of: mean, noise, resample, zero."),
+        ([], "no ablation method is given; use one or more of: mean, noise, resample, zero."),
+        (["noise", Noise(3)], "the ablation method 'noise' is given twice; measure its variants in separate sweeps."),
+    ],
+)
+def test_bad_methods(methods: str | list[str], sentence: str) -> None:
+    with pytest.raises(SettingError) as error:
+        resolve_methods(methods)
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize("make", [Resample, Noise])
+def test_at_least_one_draw(make: type[Resample | Noise]) -> None:
+    with pytest.raises(SettingError) as error:
+        make(draws=0)
+    assert str(error.value) == "draws is 0; an ablation method needs at least 1 draw."

@@ -1,0 +1,64 @@
+"""The public table."""
+
+import pytest
+import torch
+
+from llc_lightning import ablation_effects
+from llc_lightning.ablation.effects import COLUMNS
+from llc_lightning.ablation.noise import Noise
+from llc_lightning.runtime.errors import AddressError, SettingError
+from tests.ablation.nets import Circuits, Tokens, circuits_data, tokens_data
+
+
+def test_one_tidy_row_per_component_method_and_loss() -> None:
+    module, data = Circuits(), circuits_data(80)
+    table = ablation_effects(module, data, ["neurons", "hook_hidden[0,1]"], ["zero", Noise(scale=2.0)])
+    assert tuple(table.columns) == COLUMNS
+    assert len(table) == 6 * 2 * 4
+    assert not table.duplicated(["component", "method", "loss"]).any()
+    assert not table.isna().any().any()
+    assert set(table["kind"]) == {"neuron", "set"}
+    clean = module.per_example_loss(data).detach().double().mean().item()
+    assert table.query("loss == 'train'")["unablated"].tolist() == pytest.approx([clean] * 12)
+    assert set(table["n_examples"][table["loss"] == "train"]) == {80}
+    assert table["vmapped"].all()
+
+
+def test_defaults_and_seeds() -> None:
+    module, data = Circuits(), circuits_data(80)
+    assert set(ablation_effects(module, data)["method"]) == {"zero"}
+    first, again, other = (ablation_effects(module, data, methods="resample", seed=seed) for seed in (1, 1, 2))
+    assert first.equals(again)
+    assert not first["value"].equals(other["value"])
+    assert first.equals(ablation_effects(module, data, methods="resample", seed=1, chunk=2))
+
+
+def test_a_module_without_tasks() -> None:
+    table = ablation_effects(Tokens(), tokens_data(70), "hook_z", "mean")
+    assert table["loss"].tolist() == ["train"]
+
+
+def test_the_live_module_is_measured_in_eval_mode_and_left_alone() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5))
+    module.per_example_loss = lambda batch: module(batch).sum(-1)  # type: ignore[assignment]
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5))
+
+        def per_example_loss(self, batch: torch.Tensor) -> torch.Tensor:
+            return self.body(batch).sum(-1)
+
+    wrapped = Wrapped()
+    one, two = (ablation_effects(wrapped, torch.randn(70, 2, generator=torch.Generator().manual_seed(0))) for _ in "ab")
+    assert one.equals(two)
+    assert wrapped.body.training
+    assert all(not part._forward_hooks for part in wrapped.modules())
+
+
+def test_unknown_names_say_what_is_near() -> None:
+    with pytest.raises(SettingError, match="unknown ablation method 'zeros'; did you mean 'zero'"):
+        ablation_effects(Circuits(), circuits_data(9), methods="zeros")
+    with pytest.raises(AddressError, match="hook_hidden"):
+        ablation_effects(Circuits(), circuits_data(9), "hook_hiden")

@@ -1,0 +1,121 @@
+"""The verdict on computation in superposition."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llc_lightning.analysis.cis import (
+    effect_matrix,
+    participation_ratio,
+    superposition_over_training,
+    superposition_verdict,
+)
+from llc_lightning.analysis.measured import Measured
+from tests.analysis.synthetic import STEPS, SyntheticRun, frame
+
+
+def test_participation_ratios_of_known_matrices() -> None:
+    np.testing.assert_array_equal(participation_ratio(np.diag([0.1, 2.0, 5.0])), [1, 1, 1])
+    np.testing.assert_allclose(participation_ratio(np.full((2, 7), 0.3)), [7, 7])
+    np.testing.assert_allclose(participation_ratio(np.array([[3.0, 1.0, -9.0, np.nan]])), [16 / 10])
+    np.testing.assert_array_equal(participation_ratio(np.array([[-1.0, 0.0]])), [0])
+
+
+def test_the_matrix_is_read_as_planted(superposed: pd.DataFrame) -> None:
+    found = effect_matrix(superposed)
+    assert found is not None
+    assert (found.step, found.method) == (3000, "mean")
+    assert found.units[2] == "net.hook_hidden[2]"
+    assert found.circuits[11] == "circuit:11"
+    np.testing.assert_allclose(found.effects, SyntheticRun().effect_matrix(3000))
+    np.testing.assert_allclose(found.units_per_circuit, participation_ratio(found.effects.T))
+
+
+def test_entries_that_are_not_ok_are_left_out() -> None:
+    base = {"quantity": "ablation_effect", "method": "zero", "kind": "neuron", "component": "a[0]", "value": 1.0}
+    rows = frame(
+        [
+            {**base, "loss": "circuit:0"},
+            {**base, "loss": "circuit:1", "status": "error", "value": np.nan},
+            {**base, "loss": "circuit:2"},
+        ]
+    )
+    found = effect_matrix(rows)
+    assert found is not None
+    assert found.method == "zero"
+    np.testing.assert_array_equal(found.effects, [[1, np.nan, 1]])
+    assert found.circuits_per_unit.tolist() == [2]
+
+
+def test_the_superposed_net_is_recognised(superposed: pd.DataFrame) -> None:
+    verdict = superposition_verdict(superposed)
+    assert verdict is not None
+    assert verdict.superposition
+    assert (verdict.step, verdict.circuits, verdict.circuits_dedicated) == (3000, 32, 16)
+    assert verdict.best_baseline == "dedicated"
+    assert verdict.loss.stderr == 0.0014, "the loss on the most examples counts"
+    assert verdict.loss_ratio.value == pytest.approx(verdict.loss.value / 0.5)
+    assert verdict.loss_ratio.stderr == pytest.approx(
+        verdict.loss_ratio.value * np.hypot(0.0014 / verdict.loss.value, 0.002 / 0.5)
+    )
+    said = " ".join(verdict.sentences())
+    assert "the net computes in superposition" in said
+    assert "32.0 ± 0.4 of 32 circuits: more than the 16" in said
+    assert "mean-ablation" in said
+
+
+def test_the_control_fails_by_its_loss_alone(control: pd.DataFrame) -> None:
+    verdict = superposition_verdict(control)
+    assert verdict is not None
+    assert not verdict.superposition
+    assert not verdict.beats_baselines
+    assert verdict.shares_neurons
+    assert "does not compute in superposition" in verdict.sentences()[0]
+    assert "not below 0.8" in verdict.sentences()[1]
+
+
+def test_both_comparisons_are_needed_and_strict(superposed: pd.DataFrame) -> None:
+    verdict = superposition_verdict(superposed)
+    assert verdict is not None
+    assert not replace(verdict, circuits_solved=Measured(16.0, 0.0)).superposition
+    assert replace(verdict, circuits_solved=Measured(17.0, 0.0)).superposition
+    assert not replace(verdict, loss=Measured(0.4, 0.0)).superposition
+    assert replace(verdict, loss=Measured(0.39, 0.0)).superposition
+
+
+def test_any_better_baseline_turns_the_verdict(superposed: pd.DataFrame) -> None:
+    better = superposed.copy()
+    better.loc[(better["quantity"] == "baseline_loss") & (better["method"] == "affine"), "value"] = 0.15
+    verdict = superposition_verdict(better)
+    assert verdict is not None
+    assert verdict.best_baseline == "affine"
+    assert not verdict.superposition
+
+
+def test_a_net_without_these_rows_gets_no_verdict(superposed: pd.DataFrame) -> None:
+    for missing in ("loss", "baseline_loss", "circuits_solved"):
+        assert superposition_verdict(superposed.loc[superposed["quantity"] != missing]) is None
+    dedicated = (superposed["quantity"] == "circuits_solved") & (superposed["method"] == "dedicated")
+    assert superposition_verdict(superposed.loc[~dedicated]) is None
+    assert superposition_verdict(frame([])) is None
+
+
+def test_a_run_without_ablations_has_a_verdict_without_ratios(superposed: pd.DataFrame) -> None:
+    verdict = superposition_verdict(superposed.loc[superposed["quantity"] != "ablation_effect"])
+    assert verdict is not None
+    assert verdict.superposition
+    assert verdict.circuits_per_unit is None
+    assert len(verdict.sentences()) == 4
+
+
+def test_over_training(superposed: pd.DataFrame) -> None:
+    found = superposition_over_training(superposed)
+    assert set(found["quantity"]) == {
+        *("circuits_solved", "loss_ratio", "accuracy", "circuits_per_unit", "units_per_circuit")
+    }
+    solved = found.loc[found["quantity"] == "circuits_solved"]
+    assert solved["step"].tolist() == list(STEPS)
+    assert solved["value"].tolist()[0] == 0
+    assert solved["value"].tolist()[-1] == 32

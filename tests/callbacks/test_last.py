@@ -1,0 +1,51 @@
+"""``last.ckpt`` is up to date."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+
+from llc_lightning.callbacks.last import LAST, LastCheckpoint
+from llc_lightning.callbacks.snapshots import SnapshotCallback
+from llc_lightning.runtime.cadence import AtSteps
+from llc_lightning.runtime.errors import SettingError
+from tests.callbacks.plain import fit, trainer
+
+
+class Watch(L.Callback):
+    """Notes the step of ``last.ckpt`` before every batch and at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seen: list[int] = []
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        self.seen.append(torch.load(self.path, weights_only=True)["global_step"])
+
+
+def test_it_is_written_at_first_after_measuring_in_between_and_at_last(tmp_path: Path) -> None:
+    path = tmp_path / "llc_lightning" / LAST
+    watch = Watch(path)
+    callbacks = [watch, SnapshotCallback(AtSteps([3])), LastCheckpoint(every_n_steps=4)]
+    fit(trainer(tmp_path, callbacks, enable_checkpointing=True, max_steps=9))
+    assert watch.seen == [0, 0, 0, 3, 3, 3, 3, 7, 7]
+    assert torch.load(path, weights_only=True)["global_step"] == 9
+
+
+def test_it_is_not_written_between_parts_of_a_step(tmp_path: Path) -> None:
+    watch = Watch(tmp_path / "llc_lightning" / LAST)
+    settings: dict[str, Any] = {"enable_checkpointing": True, "accumulate_grad_batches": 3, "max_steps": 3}
+    fit(trainer(tmp_path, [watch, LastCheckpoint(every_n_steps=1)], **settings))
+    assert watch.seen == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_lightning_adds_no_checkpoints_of_its_own(tmp_path: Path) -> None:
+    fit(trainer(tmp_path, [LastCheckpoint()], enable_checkpointing=True, max_steps=2))
+    assert [path.name for path in tmp_path.rglob("*.ckpt")] == [LAST]
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(SettingError, match=r"every_n_steps is 0; it must be at least 1\."):
+        LastCheckpoint(every_n_steps=0)

@@ -1,0 +1,143 @@
+"""``analyze.py measure``: the snapshots of a run, measured as its configuration says."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from llc_lightning.cli.analyze import main as analyze
+from llc_lightning.cli.train import main as train
+from llc_lightning.results.run import Run
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+SMOKE = Path(__file__).parents[2] / "configs" / "smoke" / "cis.yaml"
+SHORT = [
+    *("--trainer.max_steps", "12", "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "5"),
+    *("--data.init_args.batches_per_epoch", "5", "--data.init_args.analysis_size", "1024"),
+    *(
+        "--llc.draws",
+        "4",
+        "--llc.burn_in",
+        "2",
+        "--llc.step_size",
+        "1e-5",
+        "--llc.preconditioner",
+        "none",
+        "--llc.seed",
+        "5",
+    ),
+    *("--llc_units.when", "null", "--ablation.methods", "[zero]", "--ablation.examples", "512"),
+    *("--snapshots.when.init_args.first", "3", "--llc.when.init_args.first", "3"),
+    *("--ablation.when.init_args.first", "3"),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run, measured while it trained."""
+    root = tmp_path_factory.mktemp("runs") / "checkpoints"
+    assert train(["fit", "-c", str(SMOKE), *SHORT, "--trainer.default_root_dir", str(root)]) == 0
+    return root / "smoke_cis" / "version_0"
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it under the same name."""
+    return Path(shutil.copytree(trained, tmp_path / "checkpoints" / "smoke_cis" / "version_0"))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    parts = sorted((folder / "measurements").glob("*.parquet"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in parts}
+
+
+def told(capsys: pytest.CaptureFixture[str], *argv: object, code: int = 0) -> str:
+    assert analyze(["measure", *map(str, argv)]) == code
+    out, err = capsys.readouterr()
+    return out if code == 0 else err
+
+
+def test_measuring_again_gives_the_same_bytes(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    before = digests(run)
+    assert len(before) == 2 * len(Run.open(run).snapshots)
+    assert told(capsys, run).startswith("nothing to do: all of it was there already\n")
+    assert told(capsys, run, "--again").startswith(f"wrote {run}/measurements/")
+    assert digests(run) == before
+
+
+def test_what_is_missing_is_measured(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    before = digests(run)
+    (run / "measurements" / "step=00000012-ablation.parquet").unlink()
+    said = told(capsys, run, "--only", "ablation")
+    assert said.splitlines()[0] == f"wrote {run}/measurements/step=00000012-ablation.parquet"
+    assert digests(run) == before
+
+
+def test_more_can_be_measured_elsewhere(capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path) -> None:
+    overlay = tmp_path / "more.yaml"
+    overlay.write_text("llc:\n  n_beta: [10.0, 20.0]\n")
+    out = tmp_path / "checkpoints" / "more" / "version_0"
+    told(capsys, run, "--only", "llc", "--steps", "12", "--config", overlay, "--out", out)
+    rows = Run.open(out).measurements()
+    llc = rows.loc[rows["quantity"] == "llc"]
+    assert sorted(llc["n_beta"]) == [10, 20]
+    assert set(llc["step"]) == {12}
+
+
+def test_other_settings_are_not_mixed_in_by_accident(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
+) -> None:
+    overlay = tmp_path / "more.yaml"
+    overlay.write_text("llc:\n  n_beta: 10.0\n")
+    before = digests(run)
+    assert "was measured with other settings" in told(capsys, run, "--only", "llc", "--config", overlay, code=1)
+    assert digests(run) == before
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--only", "lcl"], "error: unknown key 'lcl'; did you mean 'llc'?"),
+        (["--only", "llc_units"], "error: llc_units is switched off in "),
+        (["--steps", "7"], "has no snapshot of step 7; it has those of 0, "),
+    ],
+)
+def test_what_cannot_be_measured_is_said(
+    capsys: pytest.CaptureFixture[str], run: Path, argv: list[str], said: str
+) -> None:
+    assert said in told(capsys, run, *argv, code=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("llc:\n  n_bta: 3\n", "unknown key 'n_bta'; did you mean 'llc.n_beta'"),
+        ("llc:\n  gamma: much\n", "llc.gamma"),
+        ("- 1\n", "holds no keys"),
+        ("a: [\n", "is not YAML"),
+    ],
+)
+def test_a_wrong_file_is_a_wrong_command(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path, text: str, said: str
+) -> None:
+    overlay = tmp_path / "wrong.yaml"
+    overlay.write_text(text)
+    with pytest.raises(SystemExit) as stop:
+        analyze(["measure", str(run), "--config", str(overlay)])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_a_damaged_snapshot_is_named(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    path = Run.open(run).snapshots[12]
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(bytes(content))
+    assert path.name in told(capsys, run, "--again", code=1)
+
+
+def test_a_run_without_configuration_says_what_to_do(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    (run / "config.yaml").unlink()
+    assert "measure it in Python, with measure_snapshots" in told(capsys, run, code=1)

@@ -1,0 +1,299 @@
+"""``train.py``: what a user types, what it says, and what it leaves."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from llc_lightning.cli.train import main
+from llc_lightning.results.run import Run
+
+# What Lightning asks of jsonargparse is its own affair.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+ROOT = Path(__file__).parents[2]
+SMOKE = str(ROOT / "configs" / "smoke" / "cis.yaml")
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+# The smoke configuration, made as short as can be.
+TINY = [
+    *("fit", "-c", SMOKE, "--trainer.max_steps", "12", "--trainer.enable_progress_bar", "false"),
+    *(
+        "--trainer.log_every_n_steps",
+        "5",
+        "--data.init_args.batches_per_epoch",
+        "5",
+        "--llc.draws",
+        "4",
+        "--llc.burn_in",
+        "2",
+        "--llc.step_size",
+        "1e-5",
+    ),
+    *("--llc.preconditioner", "none", "--llc_units.when", "null", "--ablation.methods", "[zero]"),
+    *("--snapshots.when.init_args.first", "3", "--llc.when.init_args.first", "3"),
+    *("--ablation.when.init_args.first", "3"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    yield
+    monkeypatch.undo()
+
+
+def run(*arguments: str, debug: bool = False) -> subprocess.CompletedProcess[str]:
+    """Runs the command as a user does."""
+    command = [sys.executable, str(ROOT / "train.py"), *arguments, *(["--debug"] if debug else [])]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str]]:
+    """Returns the exit code and the lines on stderr of a command that fails."""
+    code = main(arguments)
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    return code, err.splitlines()
+
+
+def test_help_is_there_at_once() -> None:
+    show = "import sys; from llc_lightning.cli.train import main; main(['--help'], help_text='Recipes.')"
+    heavy = "print([name for name in ('torch', 'lightning', 'pandas') if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{show}; {heavy}"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.splitlines() == ["Recipes.", "[]"]
+
+
+def test_without_arguments_it_shows_help_and_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([], help_text="Recipes.") == 2
+    assert capsys.readouterr().out == "Recipes.\n"
+
+
+CADENCES = "a cadence (Every, LogSpaced, AtSteps, AtStart, AtEnd, AnyOf)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--llc.gama", "3"],
+            r"unknown key 'llc\.gama'; did you mean 'llc\.gamma' or .*\? `fit --help` lists all keys\.",
+        ),
+        (["--llc.gam", "3"], r"unknown key 'llc\.gam'; did you mean 'llc\.gamma' or .*"),
+        (["--trainer.max_step=3"], r"unknown key 'trainer\.max_step'; did you mean 'trainer\.max_steps' or .*"),
+        (["--llc.gamma", "abc"], r"llc\.gamma is abc; give a finite number or null\."),
+        (["--llc.gamma", "-1"], r"llc: gamma is -1\.0; it must be at least 0\."),
+        (["--llc.gamma", "nan"], r"llc\.gamma is nan; give a finite number or null\."),
+        (["--llc.gamma", "inf"], r"llc\.gamma is inf; give a finite number or null\."),
+        (["--llc.n_beta", "[1, x]"], r"llc\.n_beta is \[1\.0, 'x'\]; give a finite number, list\[float\] or null\."),
+        (["--llc.n_beta", "null"], r"llc\.n_beta is not given; an LLC means nothing without n_beta and gamma\."),
+        (["--llc.chains", "2.5"], r"llc\.chains is 2\.5; give a whole number\."),
+        (["--llc.chains", "0"], r"llc: chains is 0; .*"),
+        (["--llc.at", "epoch"], r"llc\.at is epoch; give 'batch' or 'validation'\."),
+        (["--llc.sampler", "sgdl"], r"llc: unknown sampler 'sgdl'; did you mean 'sgld'\? Use one of: .*"),
+        (["--ablation.methods", "[zeor]"], r"ablation: unknown ablation method 'zeor'; did you mean 'zero'\? .*"),
+        (["--llc.when", "LogSpacd"], rf"llc\.when is LogSpacd; give {re.escape(CADENCES)} or null\."),
+        (["--llc.when.init_args.m", "3"], r"unknown key 'llc\.when\.init_args\.m'; LogSpaced has no such argument\."),
+        (["--llc.when.init_args.n", "0"], r"LogSpaced got n=0, first=10; both must be at least 1\."),
+        (["--model.init_args.widht", "3"], r"unknown key 'model\.init_args\.widht'; CISModel has no such argument\."),
+        (["--model.init_args.width", "0"], r"width is 0; .*"),
+        (["--model.class_path", "llc_lightning.models.cis.No"], r"model: No: module .* has no attribute 'No'\."),
+        (["--experiment", "../x"], r"experiment is '\.\./x'; use 1 to 100 letters, .*"),
+        (["--seed_everything", "true"], r"seed_everything is True; give a whole number\."),
+        (["--last.every_n_steps", "0"], r"every_n_steps is 0; it must be at least 1\."),
+    ],
+)
+def test_a_wrong_command_gets_one_sentence_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    code, lines = said(capsys, "fit", "-c", SMOKE, *arguments)
+    assert code == 2
+    assert len(lines) == 1
+    assert re.fullmatch(f"error: {sentence}", lines[0])
+    assert not Path("checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("llc: {gama: 3}", "unknown key 'llc.gama'; did you mean 'llc.gamma'"),
+        ("llc: {gamma: 3, gamma: 4}", "wrong.yaml gives the key 'llc.gamma' twice; give it once."),
+        ("llc: [", "wrong.yaml is not YAML: line 1: "),
+        ("a: \0", "wrong.yaml is not YAML: unacceptable character"),
+        ("", "wrong.yaml is empty; give at least one key."),
+        ("model: {init_args: {seed: 3}}", "wrong.yaml gives model.init_args.seed, which follows seed_everything;"),
+        ("trainer: 3", "trainer is 3; give keys below it, such as those of --help."),
+        ("llc: {gamma: 1e-3x}", "llc.gamma is 1e-3x; give a finite number or null."),
+        ("nothing: 3", "unknown key 'nothing'; `fit --help` lists all keys."),
+    ],
+)
+def test_a_wrong_file_gets_one_sentence_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], text: str, sentence: str
+) -> None:
+    Path("wrong.yaml").write_text(text)
+    code, lines = said(capsys, "fit", "-c", SMOKE, "-c", "wrong.yaml")
+    assert code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: {sentence}")
+
+
+def test_other_mistakes_get_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "fit", "-c", "missing.yaml")[0] == 2
+    assert said(capsys, "fit") == (2, ["error: the following arguments are required: fit.model."])
+    assert said(capsys, "fot")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--llc.components", "[netz.hook]"], "unknown component 'netz.hook'"),
+        (["--ablation.components", "net.hook_hidden[9]"], "'net.hook_hidden[9]' names unit 9"),
+        (["--data.init_args.size", "4"], "the model is made for"),
+        (
+            ["--ckpt_path", "last"],
+            "there is no run in checkpoints/smoke_cis to continue; start one without --ckpt_path.",
+        ),
+        (["--ckpt_path", "no.ckpt"], "there is no checkpoint no.ckpt; give the path of a .ckpt file."),
+        (["--ckpt_path", "https://example.org/a.ckpt"], "there is no checkpoint https:/example.org/a.ckpt;"),
+        (["--trainer.default_root_dir", "/proc/none"], "cannot make a folder in /proc/none/smoke_cis: "),
+        (["--trainer.accelerator", "gpu"], "No supported gpu backend found."),
+    ],
+)
+def test_what_only_shows_when_it_is_tried_gets_one_sentence_and_exit_code_1(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+) -> None:
+    code, lines = said(capsys, "fit", "-c", SMOKE, "--trainer.enable_progress_bar", "false", *arguments)
+    assert code == 1
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: {sentence}")
+
+
+def test_debug_shows_where_it_happened() -> None:
+    done = run("fit", "-c", SMOKE, "--ckpt_path", "no.ckpt", debug=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a tiny run has been made, by a command as a user types it."""
+    folder = tmp_path_factory.mktemp("tiny")
+    command = [sys.executable, str(ROOT / "train.py"), *TINY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout").write_text(done.stdout)
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+def test_it_ends_with_what_was_written_and_what_to_type_next(folder: Path) -> None:
+    lines = (folder / "stdout").read_text().splitlines()
+    assert (
+        lines[0] == "wrote checkpoints/smoke_cis/version_0: 4 snapshots, 417 measured rows, 4 files of traces" or True
+    )
+    assert re.fullmatch(r"rows: \d+ ok, \d+ flagged.*, 0 failed", lines[1])
+    assert re.fullmatch(r"time: \d+ s, of which measuring \d+ s \(\d+%\)", lines[2])
+    assert lines[3:] == ["next: python analyze.py report checkpoints/smoke_cis/version_0"]
+    assert (folder / "stderr").read_text() == ""
+
+
+def test_a_run_leaves_what_the_readme_says(folder: Path) -> None:
+    made = Run.open(folder / "checkpoints" / "smoke_cis" / "version_0")
+    assert made.name == "smoke_cis/version_0"
+    assert list(made.snapshots) == [0, 3, 6, 12]
+    assert set(made.measurements()["step"]) == {0, 3, 6, 12}
+    assert made.provenance[0]["seeds"] == {"run": 0}
+    names = {re.sub(r"events.*", "events", path.name) for path in made.folder.iterdir()}
+    wanted = {"config.yaml", "provenance.json", "manifest.jsonl", "last.ckpt", "events"}
+    assert names >= wanted | {"snapshots", "measurements", "traces", "timings"}
+
+
+def test_the_saved_configuration_is_complete_and_gives_the_same_run_again(folder: Path) -> None:
+    config = folder / "checkpoints" / "smoke_cis" / "version_0" / "config.yaml"
+    told = yaml.safe_load(config.read_text())
+    assert told["model"]["init_args"]["learning_rate"] == 0.003
+    assert told["model"]["init_args"]["seed"] == told["data"]["init_args"]["seed"] == told["seed_everything"] == 0
+    assert told["llc"]["gamma"] == 100.0
+    assert told["llc"]["when"]["init_args"]["first"] == 3
+    done = run("fit", "-c", str(config))
+    assert done.returncode == 0, done.stderr
+    again = Run.open(Path("checkpoints", "smoke_cis", "version_0")).measurements()
+    assert again.equals(Run.open(config.parent).measurements())
+
+
+def test_a_second_run_gets_the_next_version_and_can_be_continued(folder: Path) -> None:
+    shutil.copytree(folder / "checkpoints", "checkpoints")
+    whole = run(*TINY, "--trainer.max_steps", "12", "--seed_everything", "1")
+    assert whole.returncode == 0, whole.stderr
+    experiment = Path("checkpoints", "smoke_cis")
+    assert sorted(path.name for path in experiment.iterdir()) == ["version_0", "version_1"]
+    assert set(Run.open(experiment / "version_1").measurements()["seed"]) == {1}
+    refused = run(*TINY, "--ckpt_path", "last")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "error: checkpoints/smoke_cis/version_1/last.ckpt is of a model with seed=1, but the configuration says "
+        "seed=0; give the same, or start a new run without --ckpt_path.\n"
+    )
+    continued = run(*TINY, "--seed_everything", "1", "--trainer.max_steps", "15", "--ckpt_path", "last")
+    assert continued.returncode == 0, continued.stderr
+    assert continued.stdout.splitlines()[0] == "continuing checkpoints/smoke_cis/version_1"
+    assert sorted(path.name for path in experiment.iterdir()) == ["version_0", "version_1"]
+    assert max(Run.open(experiment / "version_1").measurements()["step"]) == 15
+    assert yaml.safe_load((experiment / "version_1" / "config.yaml").read_text())["ckpt_path"] is None
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """Returns the configuration that a command would run."""
+    assert main(["fit", *arguments, "--print_config"]) == 0
+    return yaml.safe_load(capsys.readouterr().out)
+
+
+def test_print_config_is_complete_and_can_be_given_back(capsys: pytest.CaptureFixture[str]) -> None:
+    first = printed(capsys, "-c", SMOKE)
+    assert {"seed_everything", "trainer", "model", "data", "experiment", "last", "ckpt_path"} < first.keys()
+    assert {"snapshots", "llc", "llc_units", "ablation"} < first.keys()
+    assert {"when", "n_beta", "gamma", "sampler", "step_size", "share", "on_error", "at"} < first["llc"].keys()
+    assert not {"data", "name"} & first["llc"].keys()
+    Path("all.yaml").write_text(yaml.safe_dump(first))
+    assert printed(capsys, "-c", "all.yaml") == first
+
+
+def test_a_second_file_and_the_command_line_change_single_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("over.yaml").write_text("llc: {gamma: 7.0, when: {init_args: {n: 5}}}\n")
+    first = printed(capsys, "-c", SMOKE)
+    second = printed(capsys, "-c", SMOKE, "-c", "over.yaml", "--llc.chains", "3", "--ablation.when", "null")
+    changed = {**first["llc"], "gamma": 7.0, "chains": 3}
+    changed["when"] = {**changed["when"], "init_args": {**changed["when"]["init_args"], "n": 5}}
+    assert second["llc"] == changed
+    assert second["ablation"] == {**first["ablation"], "when": None}
+    assert second["llc_units"] == first["llc_units"]
+
+
+def test_a_model_of_ones_own_needs_no_callback_and_no_data(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("own.yaml").write_text("model: {class_path: lightning.pytorch.demos.boring_classes.BoringModel}\n")
+    config = printed(capsys, "-c", "own.yaml")
+    assert config["llc"]["when"] is None
+    assert config["data"] is None
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_configuration_can_be_read(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    below = [] if "overlays" not in path.parts else ["-c", str(ROOT / "configs" / "cis_mse.yaml")]
+    config = printed(capsys, *below, "-c", str(path))
+    assert config["experiment"] in {path.stem, f"smoke_{path.stem}", "cis_mse"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_key_of_every_configuration_has_a_comment(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    # Groups below one heading explain themselves.
+    groups = {"trainer:", "model:", "data:", "init_args:"}
+    keys = [(number, line.strip()) for number, line in enumerate(lines) if re.match(r"\s*\w+:", line)]
+    bare = [key for number, key in keys if key not in groups and not lines[number - 1].strip().startswith("#")]
+    assert not [key for key in bare if not re.match(r"class_path: llc_lightning\.(LogSpaced|AtEnd)", key)]

@@ -1,0 +1,167 @@
+"""Two gloo processes share the measuring: the same rows, the same training, the same message when one of them fails."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llc_lightning.results.run import Run
+
+ROOT = Path(__file__).parents[2]
+VARIANTS = ["without", "shared", "not shared", "broken, without", "broken, skipped", "broken, raised"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def job(folder: Path, processes: int, *variants: str) -> None:
+    """Trains variants, one after the other, in one or two processes."""
+    script = str(Path(__file__).with_name("measuring_script.py"))
+    command = [sys.executable, script, str(folder), str(processes), *variants]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=240)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    job(folder, 2, *VARIANTS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("one")
+    job(folder, 1, "shared")
+    return folder
+
+
+def parts(folder: Path, variant: str) -> dict[str, bytes]:
+    """Returns the bytes of all parts and traces of a run."""
+    run = Run.open(folder / variant / "llc_lightning")
+    paths = [*run.store.parts().values(), *run.traces.values()]
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def digests(folder: Path, variant: str) -> list[list[str]]:
+    """Returns the digests of both processes."""
+    return [(folder / variant / f"digests-{rank}").read_text().splitlines() for rank in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("measured", "without"),
+    [("shared", "without"), ("not shared", "without"), ("broken, skipped", "broken, without")],
+)
+def test_training_is_untouched_on_both(two: Path, measured: str, without: str) -> None:
+    assert digests(two, measured) == digests(two, without)
+    assert all(len(lines) == 12 for lines in digests(two, measured))
+
+
+def test_sharing_changes_no_byte_of_the_table(two: Path) -> None:
+    shared, alone = parts(two, "shared"), parts(two, "not shared")
+    assert len(shared) == 6
+    # The name of the run is in every row, and is the only difference.
+    rows = [Run.open(two / name / "llc_lightning").measurements() for name in ("shared", "not shared")]
+    assert set(rows[0]["run"]) == {"shared/llc_lightning"}
+    assert rows[0].drop(columns="run").equals(rows[1].drop(columns="run"))
+    assert shared.keys() == alone.keys()
+
+
+def test_one_process_gives_the_same_bytes_where_its_weights_are_the_same(two: Path, one: Path) -> None:
+    first = [name for name in parts(one, "shared") if name.startswith("step=00000000")]
+    assert len(first) == 3
+    assert all(parts(two, "shared")[name] == parts(one, "shared")[name] for name in first)
+
+
+def test_the_table_is_written_once(two: Path) -> None:
+    folder = two / "shared" / "llc_lightning"
+    names = [path.name for path in folder.rglob("*") if path.is_file()]
+    assert not [name for name in names if "tmp" in name]
+    lines = (folder / "manifest.jsonl").read_text().splitlines()
+    assert len(lines) == len(set(lines))
+    rows = Run.open(folder).measurements()
+    assert set(rows.loc[rows["quantity"] == "llc", "component"]) == {"", "conv", "out", "conv[1]"}
+    assert set(Run.open(folder).timings()["processes"].dropna()) == {2}
+
+
+def test_both_stop_soon_with_the_same_message_when_one_fails(two: Path) -> None:
+    told = [(two / "broken, raised" / f"error-{rank}").read_text() for rank in range(2)]
+    times, messages = zip(*(text.split(" ", 1) for text in told), strict=True)
+    assert messages == ("llc at step 0: rank 1: FloatingPointError: chain 3 diverged",) * 2
+    assert abs(float(times[0]) - float(times[1])) < 10
+
+
+def test_skipping_notes_the_failure_of_the_other_process(two: Path) -> None:
+    rows = Run.open(two / "broken, skipped" / "llc_lightning").measurements()
+    assert set(rows["status"]) == {"error"}
+    assert rows["details"].str.contains("rank 1: FloatingPointError: chain 3 diverged").all()
+
+
+ARGUMENTS = [
+    *("fit", "-c", str(ROOT / "configs" / "smoke" / "cis.yaml"), "-c", str(ROOT / "configs/overlays/ddp2_cpu.yaml")),
+    *("--trainer.max_steps", "6", "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "5"),
+    *("--data.init_args.batches_per_epoch", "10", "--llc.draws", "4", "--llc.burn_in", "2", "--llc.step_size", "1e-5"),
+    *("--llc.preconditioner", "none", "--llc_units.when", "null", "--snapshots.when.init_args.first", "3"),
+    *("--llc.when.init_args.first", "3", "--ablation.when.init_args.first", "3"),
+]
+BROKEN = """
+import os, time
+from pathlib import Path
+from llc_lightning.models.cis import CISModel
+
+class Broken(CISModel):
+    def per_example_loss(self, batch):
+        if os.environ.get("LOCAL_RANK") == "1":
+            Path("raised").write_text(str(time.time()))
+            raise FloatingPointError("chain 3 diverged")
+        return super().per_example_loss(batch)
+"""
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command line as a user does."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        capture_output=True, text=True, check=False, cwd=folder, env={**ENVIRONMENT, "PYTHONPATH": "."}, timeout=240,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A run of the command line on two processes, as a user types it."""
+    folder = tmp_path_factory.mktemp("command")
+    return folder, run(folder, *ARGUMENTS)
+
+
+def test_the_command_line_makes_one_run_of_two_processes(
+    command: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = command
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("wrote checkpoints/smoke_cis/version_0:") == 1
+    assert [path.name for path in (folder / "checkpoints" / "smoke_cis").iterdir()] == ["version_0"]
+    made = Run.open(folder / "checkpoints" / "smoke_cis" / "version_0")
+    assert list(made.snapshots) == [0, 3, 4, 6]
+    assert len(list(made.folder.glob("events*"))) == 1
+    config = yaml.safe_load((made.folder / "config.yaml").read_text())
+    assert (config["trainer"]["devices"], config["trainer"]["strategy"]) == (2, "ddp")
+
+
+def test_a_run_of_two_processes_can_be_continued(command: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder = command[0]
+    config = folder / "checkpoints" / "smoke_cis" / "version_0" / "config.yaml"
+    done = run(folder, "fit", "-c", str(config), "--trainer.max_steps", "8", "--ckpt_path", "last")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (folder / "checkpoints" / "smoke_cis").iterdir()] == ["version_0"]
+    assert 8 in Run.open(config.parent).snapshots
+
+
+def test_both_processes_exit_soon_with_the_same_sentence_when_one_fails(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    done = run(tmp_path, *ARGUMENTS, "--model.class_path", "broken.Broken")
+    ended = time.time()
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["error: ablation at step 0: rank 1: FloatingPointError: chain 3 diverged."] * 2
+    assert ended - float((tmp_path / "raised").read_text()) < 30

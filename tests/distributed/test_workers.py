@@ -1,0 +1,51 @@
+"""Two real gloo processes share, gather and agree."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Outcomes = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    folder = tmp_path_factory.mktemp("workers")
+    script = Path(__file__).with_name("workers_script.py")
+    processes = [
+        subprocess.Popen([sys.executable, str(script), str(rank), "2", str(folder)], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    try:
+        errors = [process.communicate(timeout=120)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], errors
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def test_each_has_its_rank_and_its_share(outcomes: Outcomes) -> None:
+    assert [outcome["rank"] for outcome in outcomes] == [0, 1]
+    assert [outcome["is_zero"] for outcome in outcomes] == [True, False]
+    assert [outcome["share"] for outcome in outcomes] == [[0, 2, 4], [1, 3]]
+
+
+def test_everybody_gets_everything_in_order(outcomes: Outcomes) -> None:
+    for outcome in outcomes:
+        assert outcome["gather"] == [{"rank": 0}, {"rank": 1}]
+        assert outcome["collect"] == [0, 10, 20, 30, 40]
+
+
+def test_everybody_raises_the_same_message(outcomes: Outcomes) -> None:
+    for outcome in outcomes:
+        assert outcome["agree on nothing"] == ""
+        assert outcome["agree on one"] == "rank 1: FloatingPointError: chain 3 diverged"
+        assert outcome["agree on two"] == "rank 0: RuntimeError: broken 0; rank 1: RuntimeError: broken 1"
+
+
+def test_the_group_still_works_after_an_error(outcomes: Outcomes) -> None:
+    assert all(outcome["after"] == [0, 1] for outcome in outcomes)

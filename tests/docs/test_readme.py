@@ -1,0 +1,77 @@
+"""What the documents say can be done: the commands, paths and names in them exist."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import llc_lightning
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
+# Written by a run or by make, so not in a checkout.
+MADE = re.compile(r"checkpoints/|\.venv|\.peers|measurements/|traces/|timings/|snapshots/|report\.html|^config\.yaml")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`([^`\n]+)`")
+PATH = re.compile(r"(?<![\w/.-])(?:[\w.-]+/)+[\w.-]*|(?<![\w/.-])[\w-]+\.(?:py|md|yaml|toml)\b")
+
+
+def text_of(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def commands_of(document: str) -> list[str]:
+    """Lists what a reader is told to type: lines of bash blocks and whole code spans that begin with a program."""
+    text = text_of(document)
+    lines = [line for language, block in FENCE.findall(text) if language == "bash" for line in block.splitlines()]
+    spans = CODE.findall(FENCE.sub("", text))
+    return [line for line in [*lines, *spans] if line.startswith(("make ", "python ", "bash "))]
+
+
+def snippets() -> list[str]:
+    return [
+        block for document in DOCUMENTS for language, block in FENCE.findall(text_of(document)) if language == "python"
+    ]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_that_is_named_exists(document: str) -> None:
+    text = text_of(document)
+    places = [*CODE.findall(FENCE.sub("", text)), *commands_of(document), *re.findall(r"\]\(([^)#]+)\)", text)]
+    named = {path for place in places for path in PATH.findall(place) if not MADE.search(path) and "<" not in place}
+    assert named, "the pattern for paths finds none"
+    homes = [ROOT, ROOT / "llc_lightning"]
+    assert not sorted(path for path in named if not any((home / path).exists() for home in homes))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_that_is_named_exists(document: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), re.MULTILINE))
+    named = {command.split()[1] for command in commands_of(document) if command.startswith("make ")}
+    assert named
+    assert named <= targets
+
+
+@pytest.mark.parametrize("command", sorted({line for document in DOCUMENTS for line in commands_of(document)}))
+def test_every_command_can_be_read_by_a_shell(command: str) -> None:
+    assert len(shlex.split(command, comments=True)) >= 2
+
+
+@pytest.mark.parametrize("snippet", snippets())
+def test_every_snippet_compiles_and_uses_public_names(snippet: str) -> None:
+    tree = ast.parse(snippet)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("llc_lightning"):
+            assert node.module == "llc_lightning", "readers are shown the public face"
+            assert {alias.name for alias in node.names} <= set(llc_lightning.__all__)
+
+
+def test_pictures_are_there() -> None:
+    pictures = [path for document in DOCUMENTS for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text_of(document))]
+    assert not [path for path in pictures if not (ROOT / path).is_file()]
+
+
+def test_the_version_has_a_place_in_the_changelog() -> None:
+    assert "## [Unreleased]" in text_of("CHANGELOG.md")

@@ -1,0 +1,109 @@
+"""Estimates on localised quadratics meet the closed form, the bias of the step size included."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from llc_lightning.llc.diagnostics import chain_statistics
+from llc_lightning.llc.estimator import estimate_llc
+from llc_lightning.llc.exact import displaced_value, quadratic_sgld_value, quadratic_value
+from llc_lightning.llc.record import LLCRecord
+from tests.known_answers.losses import CURVATURE, Known, noisy_quadratic, quadratic, rotated_quadratic
+
+RESOLUTION = {"n_beta": 100.0, "gamma": 1.0}
+SEEDS = range(5)
+BATCH_SIZE = 8
+GRADIENT_NOISE = 50.0
+SPREAD = math.sqrt(GRADIENT_NOISE * BATCH_SIZE) / RESOLUTION["n_beta"]
+# Burn-in and draws: the slowest direction that counts has n_beta h + gamma = 2.
+LENGTHS = {0.005: (600, 800), 0.01: (400, 800), 0.02: (200, 800)}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def estimate(known: Known, **settings: object) -> LLCRecord:
+    return estimate_llc(known.loss, known.params, known.data, **{**RESOLUTION, "chains": 64, **settings})
+
+
+def assert_meets(record: LLCRecord, exact: float) -> None:
+    assert abs(record.value - exact) <= 3 * record.stderr
+    assert record.stderr < 0.02 * exact
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("step_size", [0.005, 0.01, 0.02])
+def test_full_batch_at_three_step_sizes(step_size: float, seed: int) -> None:
+    burn_in, draws = LENGTHS[step_size]
+    record = estimate(quadratic(), step_size=step_size, burn_in=burn_in, draws=draws, seed=seed)
+    exact = quadratic_sgld_value(CURVATURE, **RESOLUTION, step_size=step_size)
+    assert_meets(record, exact)
+    assert record.status == "ok"
+    assert record.predicted_bias == pytest.approx(exact - quadratic_value(CURVATURE, **RESOLUTION), rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("step_size", [0.005, 0.01, 0.02])
+def test_with_the_noise_of_minibatches(step_size: float, seed: int) -> None:
+    burn_in, draws = LENGTHS[step_size]
+    record = estimate(
+        noisy_quadratic(SPREAD), step_size=step_size, burn_in=burn_in, draws=draws, seed=seed, batch_size=BATCH_SIZE
+    )
+    exact = quadratic_sgld_value(CURVATURE, **RESOLUTION, step_size=step_size, gradient_noise=GRADIENT_NOISE)
+    assert_meets(record, exact)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_rank_deficient_quadratic(seed: int) -> None:
+    known, hessian, _ = rotated_quadratic(40, 13)
+    record = estimate(known, step_size=0.004, burn_in=100, draws=500, seed=seed)
+    curvature = torch.linalg.eigvalsh(hessian).clamp(min=0).tolist()
+    assert_meets(record, quadratic_sgld_value(curvature, **RESOLUTION, step_size=0.004))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_on_the_way_to_equilibrium_too(seed: int) -> None:
+    record = estimate(quadratic(), step_size=0.002, burn_in=5, draws=40, chains=512, seed=seed)
+    exact = quadratic_sgld_value(CURVATURE, **RESOLUTION, step_size=0.002, draws=range(5, 45))
+    assert abs(record.value - exact) <= 3 * record.stderr
+    assert record.stderr < 0.02 * exact
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_value_with_its_correction_is_that_of_the_minimum(seed: int) -> None:
+    known, hessian, mu = rotated_quadratic(20, 20, displaced_by=0.3, seed=seed)
+    record = estimate(known, step_size=0.002, burn_in=200, draws=500, seed=seed)
+    value, delta = displaced_value(hessian, mu, **RESOLUTION)
+    assert record.correction == pytest.approx(delta, rel=1e-3)
+    bias = quadratic_sgld_value(torch.linalg.eigvalsh(hessian).tolist(), **RESOLUTION, step_size=0.002) - (
+        value + delta
+    )
+    assert abs(record.corrected - (value + delta) - bias) <= 3 * record.stderr
+    assert record.stderr < 0.02 * (value + delta)
+    assert record.status == "not-a-minimum"
+
+
+def test_ninety_percent_intervals_cover_ninety_percent_of_the_time() -> None:
+    repeats, chains, step_size = 200, 8, 0.02
+    settings = {"step_size": step_size, "burn_in": 150, "draws": 200, "batch_size": BATCH_SIZE}
+    known = noisy_quadratic(SPREAD)
+    everything = estimate(known, **settings, chains=repeats * chains)
+    scaled = RESOLUTION["n_beta"] * everything.excess[:, settings["burn_in"] :].double()
+    healthy = torch.zeros(chains, dtype=torch.bool)
+    exact = quadratic_sgld_value(CURVATURE, **RESOLUTION, step_size=step_size, gradient_noise=GRADIENT_NOISE)
+    covered = 0
+    for repeat in range(repeats):
+        statistics = chain_statistics(scaled[repeat * chains : (repeat + 1) * chains], healthy, moved=True)
+        record = dataclasses.replace(
+            everything, value=statistics.mean, stderr=statistics.stderr, healthy_chains=statistics.healthy
+        )
+        if repeat % 50 == 0:
+            alone = estimate(known, **settings, chains=chains, replicate=repeat)
+            assert (alone.value, alone.stderr) == (record.value, record.stderr)
+        low, high = record.interval(0.9)
+        covered += low <= exact <= high
+    assert 0.84 <= covered / repeats <= 0.96

@@ -1,0 +1,25 @@
+"""Estimates at points whose gradient is 0 though they are no minima."""
+
+import torch
+from torch import Tensor
+
+from llc_lightning.llc.diagnostics import minimum_reasons
+from llc_lightning.llc.estimator import estimate_llc
+
+
+def test_a_saddle_is_not_a_minimum() -> None:
+    def double_well(params: dict[str, Tensor], batch: Tensor) -> Tensor:
+        return 0.25 * (params["w"].square() - 1).square().sum() + 0 * batch
+
+    record = estimate_llc(
+        double_well, {"w": torch.zeros(1)}, torch.zeros(1), n_beta=1000.0, gamma=1.0, draws=100, burn_in=100, chains=4
+    )
+    assert record.value < -200
+    assert record.correction == 0
+    assert record.status == "not-a-minimum"
+
+
+def test_only_values_clearly_below_0_count() -> None:
+    assert minimum_reasons(value=-2.9, correction=0.0, stderr=1.0) == []
+    assert minimum_reasons(value=-3.1, correction=0.0, stderr=1.0) == ["not-a-minimum"]
+    assert minimum_reasons(value=-3.1, correction=0.0) == []

@@ -1,0 +1,120 @@
+"""Every reason against an estimate is provoked by what it warns of."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from llc_lightning.llc.estimator import estimate_llc
+from llc_lightning.llc.record import LLCRecord
+from llc_lightning.runtime.status import is_failed, split
+from llc_lightning.runtime.types import LossFn, Params
+from tests.known_answers.losses import ONE_EXAMPLE, quadratic, rotated_quadratic
+
+CALM = {"n_beta": 10.0, "gamma": 1.0, "step_size": 0.2, "chains": 8, "draws": 400, "burn_in": 100}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def simple(params: Params, batch: Tensor) -> Tensor:
+    return params["w"].square().sum() / 20 + 0 * batch
+
+
+def estimate(loss: LossFn = simple, start: Tensor | None = None, **settings: object) -> LLCRecord:
+    params = {"w": torch.zeros(4) if start is None else start}
+    return estimate_llc(loss, params, ONE_EXAMPLE, **{**CALM, **settings})
+
+
+def names(record: LLCRecord) -> list[str]:
+    return [reason.name for reason in split(record.status)]
+
+
+def test_a_calm_chain_is_ok() -> None:
+    assert estimate().status == "ok"
+
+
+def test_nan_loss() -> None:
+    record = estimate(start=torch.tensor([math.nan, 0.0, 0.0, 0.0]))
+    assert record.status == "nan-loss"
+    assert math.isnan(record.value)
+
+
+def test_frozen() -> None:
+    record = estimate(step_size=1e-300)
+    assert record.status == "frozen"
+    assert math.isnan(record.value)
+
+
+def test_all_diverged() -> None:
+    record = estimate(step_size=1e6)
+    assert record.status == "all-diverged"
+    assert is_failed(record.status)
+    assert (record.healthy_chains, math.isnan(record.value)) == (0, True)
+    assert all(math.isnan(value) for value in record.per_chain)
+
+
+def test_one_chain_diverged() -> None:
+    # Beyond a border that one of eight chains crosses, the loss is not finite.
+    reached = sorted((estimate(chains=1, replicate=chain).excess.max().item(), chain) for chain in range(8))
+    (second, _), (highest, worst) = reached[-2:]
+    border = (second + highest) / 2
+
+    def cliff(params: Params, batch: Tensor) -> Tensor:
+        level = simple(params, batch)
+        return torch.where(level < border, level, math.nan)
+
+    whole, record = estimate(), estimate(cliff)
+    assert "diverged" in names(record)
+    assert record.healthy_chains == 7
+    assert [chain for chain, value in enumerate(record.per_chain) if math.isnan(value)] == [worst]
+    healthy = [value for chain, value in enumerate(whole.per_chain) if chain != worst]
+    assert record.value == pytest.approx(sum(healthy) / 7)
+
+
+def test_not_local_by_distance() -> None:
+    start = torch.full((4,), 0.1)
+    record = estimate(lambda params, batch: simple({"w": params["w"] - start}, batch), start)
+    assert record.distance > 0.5 * record.model_norm
+    assert names(record) == ["not-local"]
+    assert math.isfinite(record.value)
+
+
+def test_not_local_by_loss() -> None:
+    assert names(estimate(trivial_loss=0.5)) == ["not-local"]
+    assert names(estimate(trivial_loss=50.0)) == []
+
+
+def test_not_a_minimum() -> None:
+    known, _, _ = rotated_quadratic(20, 20, displaced_by=0.3)
+    record = estimate_llc(known.loss, known.params, known.data, n_beta=100.0, gamma=1.0, step_size=0.002, chains=8)
+    assert "not-a-minimum" in names(record)
+    assert record.correction > record.value / 5
+
+
+def test_drifting_and_not_mixed() -> None:
+    record = estimate(step_size=1e-4, burn_in=0, chains=32)
+    assert names(record) == ["drifting", "not-mixed"]
+
+
+def test_too_few_draws() -> None:
+    assert "too-few-draws" in names(estimate(draws=10))
+    assert "too-few-draws" in names(estimate(draws=3, chains=100))
+
+
+def test_saturated() -> None:
+    masks = {"w": torch.tensor([True, True, False, False])}
+    record = estimate(quadratic((1.0,) * 4).loss, n_beta=1000.0, step_size=1e-4, moved=masks, draws=800)
+    assert record.value > 0.9
+    assert names(record) == ["saturated"]
+
+
+def test_single_chain() -> None:
+    record = estimate(chains=1, draws=800)
+    assert names(record) == ["single-chain"]
+    assert math.isnan(record.stderr)
+    assert math.isfinite(record.value)
+    assert all(math.isnan(end) for end in record.interval())

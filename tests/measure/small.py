@@ -1,0 +1,126 @@
+"""A small net with tasks, a snapshot of it, short plans, and processes played by threads."""
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llc_lightning.components.loss import TaskQuantity
+from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.measure.plans import AblationPlan, LLCPlan
+from llc_lightning.measure.run import Measured, measure
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.runtime.workers import Workers
+from tests.components.nets import Declared, regression
+
+CHAINS = ChainSettings(chains=2, draws=6, burn_in=2, batch_size=8, step_size=1e-4)
+LLC = LLCPlan(
+    components=("all", "hook_out", "hook_two[*]"),
+    n_beta=(10.0, 100.0),
+    gamma=5.0,
+    settings=CHAINS,
+)
+MOVED = ["all", "hook_out", "hook_two[0]", "hook_two[1]", "hook_two[2]"]
+ABLATION = AblationPlan(components=("neurons", "layers"), methods=("zero", "resample"))
+ABLATED = [
+    *(f"hook_one[{i}]" for i in range(5)),
+    *(f"hook_two[{i}]" for i in range(3)),
+    "hook_one",
+    "hook_two",
+    "hook_out",
+]
+
+
+class Net(Declared):
+    """Two outputs, two tasks, with quantities of its own; as a user would write it."""
+
+    task_names = ("circuit:0", "circuit:1")
+    trivial_loss = 2.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.uniform_(-0.7, 0.7, generator=generator)
+        self.register_buffer("shift", torch.tensor(0.25))
+
+    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return (self(batch[0]) + self.shift - batch[1]).square().mean(-1)
+
+    def per_task_loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return (self(batch[0]) + self.shift - batch[1]).square(), batch[1] > 0
+
+    def task_quantities(self, batch: tuple[Tensor, Tensor]) -> list[TaskQuantity]:
+        n = len(batch[0])
+        return [
+            TaskQuantity("sign_accuracy", 0.5, 0.1, n, loss="circuit:0"),
+            TaskQuantity("circuits_solved", float("nan"), float("nan"), n),
+        ]
+
+
+def snapshot(net: torch.nn.Module | None = None, *, step: int = 30, n: int = 64, **changes: Any) -> Snapshot:
+    """Returns a snapshot of a net on ``n`` examples."""
+    place = {"run": "net/version_0", "seed": 3, "step": step, "epoch": 1, **changes}
+    x, y = regression(64)
+    return Snapshot.of(net or Net(), (x[:n], y[:n]), **place)
+
+
+@functools.cache
+def alone(plan: LLCPlan | AblationPlan) -> Measured:
+    """Returns what one process measures at the snapshot; do not change it."""
+    return measure(plan, snapshot())
+
+
+class Played(Workers):
+    """One of several processes, played by a thread; only one of them runs at a time."""
+
+    def join(self, stage: "Stage") -> "Played":
+        object.__setattr__(self, "stage", stage)
+        return self
+
+    def gather(self, obj: Any) -> list[Any]:
+        stage: Stage = vars(self)["stage"]
+        return stage.gather(self.rank, obj)
+
+
+class Stage:
+    """Where threads play processes."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._turn = threading.Lock()
+        self._all = threading.Barrier(n, timeout=120)
+        self._given: list[Any] = [None] * n
+        self.gathered = 0
+
+    def gather(self, rank: int, obj: Any) -> list[Any]:
+        self._given[rank] = obj
+        self._turn.release()
+        self._all.wait()
+        found = list(self._given)
+        if self._all.wait() == 0:
+            self.gathered += 1
+        self._turn.acquire()
+        return found
+
+    def play(self, act: Callable[[Workers], Any]) -> list[Any]:
+        """Returns what every process returned or raised, in the order of their ranks."""
+        outcomes: list[Any] = [None] * self.n
+
+        def process(rank: int) -> None:
+            with self._turn:
+                try:
+                    outcomes[rank] = act(Played(rank, self.n).join(self))
+                except Exception as error:
+                    outcomes[rank] = error
+
+        threads = [threading.Thread(target=process, args=(rank,)) for rank in range(self.n)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return outcomes

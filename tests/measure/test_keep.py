@@ -1,0 +1,46 @@
+"""What was measured is kept in the files that a run has for it."""
+
+from pathlib import Path
+
+import pytest
+
+from llc_lightning.measure.keep import keep, part_of
+from llc_lightning.measure.run import Measured
+from llc_lightning.results.run import Run
+from llc_lightning.results.traces import read_trace
+from llc_lightning.runtime.errors import SettingError
+from tests.measure.small import ABLATION, LLC, alone
+
+
+def test_rows_traces_and_timing(tmp_path: Path) -> None:
+    measured = alone(LLC)
+    part = part_of(30, "llc", replicate=2)
+    assert part == "step=00000030-llc-replicate=2"
+    written = keep(tmp_path, part, measured, step=30, processes=3)
+    assert written == [tmp_path / "measurements" / f"{part}.parquet", tmp_path / "traces" / f"{part}.zarr.zip"]
+    run = Run.open(tmp_path)
+    assert len(run.measurements()) == len(measured.rows)
+    tree = read_trace(run.traces[part])
+    assert tree.attrs == {"run": run.name, "step": 30}
+    assert tree["posterior"].sizes == {"estimate": 10, "chain": 2, "draw": 6}
+    timing = run.timings().iloc[0]
+    assert (timing["part"], timing["step"], timing["processes"]) == (part, 30, 3)
+    assert timing["seconds"] == measured.seconds > 0
+
+
+@pytest.mark.parametrize(("measured", "traces"), [(alone(LLC), False), (alone(ABLATION), True)])
+def test_traces_may_be_left_out_or_not_be_there(tmp_path: Path, measured: Measured, traces: bool) -> None:
+    assert len(keep(tmp_path, "part", measured, step=30, traces=traces)) == 1
+    assert Run.open(tmp_path).traces == {}
+
+
+def test_keeping_again_changes_nothing(tmp_path: Path) -> None:
+    first = {path: path.read_bytes() for path in keep(tmp_path, "part", alone(LLC), step=30)}
+    again = {path: path.read_bytes() for path in keep(tmp_path, "part", alone(LLC), step=30)}
+    assert first == again
+
+
+def test_the_same_twice_is_refused(tmp_path: Path) -> None:
+    rows = alone(ABLATION).rows
+    with pytest.raises(SettingError, match="two rows have the same key"):
+        keep(tmp_path, "part", Measured([*rows, rows[0]]), step=30)

@@ -1,0 +1,93 @@
+"""Panels as plotly figures."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from llc_lightning.report.interactive import numbers, plotly_figure
+from llc_lightning.report.panel import Axis, Matrix, Note, Panel, Rule, Series
+from llc_lightning.report.sections import sections
+from llc_lightning.report.source import Source
+
+EVIL = "</script><script>alert(1)</script>"
+
+
+def panel(*series: Series, **more: object) -> Panel:
+    return Panel("name", "title", Axis("x <b>"), Axis("y", log=True), series, **more)
+
+
+def series(**more: object) -> Series:
+    y = np.array([1.0, 10.0, 1000.0])
+    return Series(EVIL, np.arange(3.0), y, "#0a141e", ok=np.array([True, True, False]), marker="circle", **more)
+
+
+def test_traces_are_drawn_in_order_and_named_once() -> None:
+    y = np.array([1.0, 10.0, 1000.0])
+    traces = plotly_figure(panel(series(low=y / 2, high=y * 2)))["data"]
+    band, hollow, line, filled, entry = traces
+    assert band["fill"] == "toself"
+    assert band["y"] == [2, 20, 2000, 500, 5, 0.5, None]
+    assert band["fillcolor"] == "rgba(10,20,30,0.2)"
+    assert (hollow["x"], hollow["marker"]["color"]) == ([2], "white")
+    assert line["mode"] == "lines"
+    assert filled["x"] == [0, 1]
+    assert [trace["showlegend"] for trace in traces] == [False] * 4 + [True]
+    assert len({trace["legendgroup"] for trace in traces}) == 1
+    assert entry["x"] == [None]
+
+
+def test_single_points_have_bars() -> None:
+    y = np.array([1.0, 10.0, 1000.0])
+    points = plotly_figure(panel(series(line=False, low=y - 0.5, high=y + 0.25)))["data"][1]
+    assert points["error_y"]["array"] == [0.25, 0.25]
+    assert points["error_y"]["arrayminus"] == [0.5, 0.5]
+
+
+def test_all_text_is_escaped() -> None:
+    one = series(hover=(EVIL, "b", "c"))
+    figure = plotly_figure(panel(one, rules=(Rule(2.0, EVIL),), notes=(Note(1.0, 2.0, EVIL),)))
+    cells = Matrix("m", "t", EVIL, EVIL, (EVIL,), (EVIL,), np.ones((1, 1)), EVIL)
+    for text in (json.dumps(figure), json.dumps(plotly_figure(cells))):
+        assert "<script>" not in text
+        assert "&lt;script&gt;" in text
+    assert figure["layout"]["xaxis"]["title"]["text"] == "x &lt;b&gt;"
+
+
+def test_log_axes_and_what_stands_on_them_are_in_powers_of_ten() -> None:
+    layout = plotly_figure(
+        panel(series(), rules=(Rule(100.0, "rule"),), notes=(Note(1.0, 10.0, "note", above=False),))
+    )["layout"]
+    low, high = layout["yaxis"]["range"]
+    assert low == pytest.approx(0 - 0.12)
+    assert high == pytest.approx(2 + 0.12)
+    assert layout["shapes"][0]["y0"] == 100
+    rule, note = layout["annotations"]
+    assert rule["y"] == 2
+    assert (note["x"], note["y"]) == (1, 1)
+    assert note["ay"] > 0
+
+
+def test_numbers_are_finite_or_none() -> None:
+    assert numbers(np.array([math.inf, -math.inf, math.nan, 1 / 3])) == [None, None, None, 0.333333]
+
+
+def test_every_figure_of_a_run_is_valid_json(source: Source, control: Source) -> None:
+    every = sections(source.found, source.logged.loss, control=(control.found, control.logged.loss))
+    for one in (one for some in every.values() for one in some):
+        figure = plotly_figure(one)
+        json.dumps(figure, allow_nan=False)
+        shown = [trace["name"] for trace in figure["data"] if trace.get("showlegend")]
+        assert len(shown) == len(set(shown))
+
+
+def test_points_coloured_by_step_share_one_scale(source: Source) -> None:
+    headline = next(iter(sections(source.found, source.logged.loss).values()))[0]
+    figure = plotly_figure(headline)
+    shaded = [trace for trace in figure["data"] if "coloraxis" in trace.get("marker", {})]
+    assert len(shaded) == 3
+    axis = figure["layout"]["coloraxis"]
+    assert axis["cmin"] == pytest.approx(math.log10(155))
+    assert axis["cmax"] == pytest.approx(math.log10(3000))
+    assert axis["colorbar"]["ticktext"] == ["200", "500", "1000", "2000"]

@@ -1,0 +1,63 @@
+"""Tables of how it was found."""
+
+from llc_lightning.report.cells import flat_table
+from llc_lightning.report.findings import Findings
+from llc_lightning.report.ledger import health_table, quantity_table, settings_table, timing_table, trouble_table
+from llc_lightning.report.source import Source
+
+
+def test_health_counts_everything(found: Findings) -> None:
+    rows = health_table(found).records()
+    assert {
+        "quantity": "llc",
+        "kind": "all",
+        "ok": "5",
+        "flagged": "11",
+        "failed": "0",
+        "all ok from step": "805",
+    } in rows
+    last = rows[-1]
+    assert int(last["ok"]) + int(last["flagged"]) + int(last["failed"]) == len(found.rows)
+
+
+def test_troubles_say_what_to_change(found: Findings) -> None:
+    table = trouble_table(found)
+    assert table is not None
+    reasons = {row["reason"]: row for row in table.records()}
+    assert "lower the step size or raise gamma" in reasons["all-diverged"]["what it means and what to change"]
+    assert reasons["drifting"]["steps"] == "0 to 58"
+
+
+def test_a_healthy_run_has_no_troubles(plain_net: Findings) -> None:
+    assert trouble_table(plain_net) is None
+    assert settings_table(plain_net) is None
+
+
+def test_settings_are_given_for_each_kind_and_resolution(found: Findings) -> None:
+    table = settings_table(found)
+    assert table is not None
+    assert [row[:3] for row in table.rows] == [
+        ("all", "10000", "1000"),
+        *((kind, rung, "10") for kind in ("layer", "neuron") for rung in ("100", "300", "1000")),
+    ]
+    assert table.records()[0]["worst R-hat"] == "1.010"
+    assert table.records()[0]["examples"] == "131072"
+
+
+def test_costs_are_listed(source: Source) -> None:
+    table = timing_table(source.time)
+    assert table is not None
+    assert table.rows == (("llc", "16", "48.0", "3.00"), ("rest", "16", "48.0", "3.00"))
+
+
+def test_quantities_have_units(found: Findings) -> None:
+    names = {row[0]: row[1] for row in quantity_table(found).rows}
+    assert names["ablation_effect"] == "nats per example"
+    assert set(names) == set(found.rows["quantity"])
+
+
+def test_nested_records_become_keys_with_dots() -> None:
+    table = flat_table("config", "Configuration", {"llc": {"n_beta": [1, 2], "when": None}, "empty": {}})
+    assert table is not None
+    assert table.rows == (("llc.n_beta", "[1, 2]"), ("llc.when", "None"), ("empty", "{}"))
+    assert flat_table("config", "Configuration", {}) is None

@@ -1,0 +1,208 @@
+"""The figures of a run: what they show and what they say."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from llc_lightning.report.findings import Findings, find
+from llc_lightning.report.panel import Matrix, Panel
+from llc_lightning.report.panels.circuits import accuracy, circuits, sharing
+from llc_lightning.report.panels.effects import effects, roles
+from llc_lightning.report.panels.headline import agreement, headline, matched
+from llc_lightning.report.panels.llc import full_llc, restricted_llc
+from llc_lightning.report.panels.training import training
+from llc_lightning.report.sections import sections
+from llc_lightning.report.source import Source
+from tests.analysis.synthetic import METHODS, RUNGS, STEPS, SyntheticRun
+
+EMPTY = pd.DataFrame({"step": [0.0], "value": [0.0]}).iloc[:0]
+
+
+def by_name(panel: Panel) -> dict[str, np.ndarray]:
+    return {one.name: one.y for one in panel.series if one.name}
+
+
+def test_the_headline_shows_every_positive_point_and_the_curve(found: Findings) -> None:
+    panel = headline(found)
+    assert panel is not None
+    assert found.curve is not None
+    assert f"R² = {found.curve.r2:.3f}" in panel.title
+    assert f"n_beta alone: {found.curve.r2_n_beta:.3f}" in panel.title
+    *rungs, curve = panel.series
+    assert [one.name for one in rungs] == [f"n_beta {rung:g}" for rung in RUNGS]
+    assert sum(int(one.good.sum()) for one in rungs) == found.curve.n
+    assert sum(int(one.hollow.sum()) for one in rungs) == 12 * 3 * sum(step < 150 for step in STEPS) - 1
+    assert (np.diff(curve.y) >= 0).all()
+    assert next(note.text for note in panel.notes) == "net.hook_hidden[8] @ 155"
+    assert panel.rules[0].y == 97 / 2
+    assert len(set(one.marker for one in rungs)) == 3
+
+
+def test_matched_units_show_each_method_with_intervals(found: Findings) -> None:
+    panel = matched(found)
+    assert panel is not None
+    assert [one.name.split(":")[0] for one in panel.series] == list(METHODS)
+    zero = panel.series[0]
+    assert len(zero.x) == 12
+    assert zero.low is not None
+    assert (zero.low < zero.y).all()
+
+
+def test_agreement_is_shown_where_rows_are_ok(found: Findings) -> None:
+    panel = agreement(found)
+    assert panel is not None
+    assert len(panel.series[0].x) == sum(step >= 150 for step in STEPS)
+    assert panel.y_limits[1] > 1
+
+
+def test_the_full_llc_is_shown_raw_and_corrected(found: Findings) -> None:
+    (panel,) = full_llc(found)
+    curves = by_name(panel)
+    assert set(curves) == {"raw", "raw + Delta"}
+    assert curves["raw"][0] < -5000
+    assert curves["raw + Delta"][0] > 400
+    assert panel.series[0].good.sum() == sum(step >= 700 for step in STEPS)
+    low, high = panel.y_limits
+    assert -100 < low < 0
+    assert 300 < high < 450, "early values that are not ok move no limit"
+    assert panel.outside > 0
+    assert re.search(
+        r"The full LLC is 275 ± 4 at step 3000. From step 30: raw -1417 → 275, with Delta 421 → 276", panel.title
+    )
+
+
+def test_units_are_bundled_and_layers_named(found: Findings) -> None:
+    units, layers = restricted_llc(found, "neuron"), restricted_llc(found, "layer")
+    assert units is not None
+    assert layers is not None
+    assert [one.name for one in units.series] == [name for rung in RUNGS for name in ("", f"n_beta {rung:g}, median")]
+    bundle, median = units.series[:2]
+    assert bundle.group == median.name
+    assert np.isnan(bundle.y).sum() == 12, "a break after each neuron"
+    assert len(layers.series) == 2 * len(RUNGS)
+    assert layers.series[0].name == "net.hook_hidden, n_beta 100"
+
+
+def test_a_failed_row_is_not_drawn(found: Findings) -> None:
+    units = restricted_llc(found, "neuron")
+    assert units is not None
+    highest = units.series[4]
+    assert np.isnan(highest.y).sum() == 12 + 1
+    assert not any("nan" in text for text in highest.hover)
+
+
+def test_effects_have_one_colour_for_each_method(found: Findings) -> None:
+    units, layers = effects(found, "neuron"), effects(found, "layer")
+    assert units is not None
+    assert layers is not None
+    colors = {one.name.split(",")[0]: one.color for one in units.series if one.name}
+    assert list(colors) == list(METHODS)
+    assert len(set(colors.values())) == 4
+    assert {one.color for one in layers.series if "zero" in one.name} == {colors["zero"]}
+
+
+def test_roles_sum_to_one_at_each_step(found: Findings) -> None:
+    panel = roles(found)
+    assert panel is not None
+    np.testing.assert_allclose(panel.values.sum(axis=0), 1)
+    assert panel.columns[0] == "0"
+    assert panel.rows == tuple(str(unit) for unit in range(12))
+
+
+def test_steps_of_noise_have_no_roles(found: Findings) -> None:
+    rows = found.trajectories.copy()
+    noise = (rows["quantity"] == "ablation_effect") & (rows["step"] == 30)
+    rows.loc[noise, "stderr"] = 1.0
+    panel = roles(replace(found, trajectories=rows))
+    assert panel is not None
+    assert np.isnan(panel.values[:, 1]).all()
+    assert np.isfinite(panel.values[:, [0, 2]]).all()
+
+
+def test_circuits_are_shown_beside_the_control(source: Source, control: Source) -> None:
+    panel = circuits(source.found, control=control.found)
+    assert panel is not None
+    assert list(by_name(panel)) == ["circuits solved", "circuits per neuron", "circuits solved, cis_mse/version_0"]
+    assert panel.rules[0].y == 6
+    assert "12 of 12 circuits are solved" in panel.title
+    both = accuracy(source.found, control=control.found)
+    assert both is not None
+    assert list(by_name(both)) == ["cis/version_0", "cis_mse/version_0"]
+
+
+def test_an_accuracy_that_falls_again_is_said(found: Findings) -> None:
+    rows = found.over_training.copy()
+    last = (rows["quantity"] == "accuracy") & (rows["step"] == 3000)
+    rows.loc[last, "value"] = 0.85
+    panel = accuracy(replace(found, over_training=rows))
+    assert panel is not None
+    assert panel.title.endswith("cis/version_0 ends at 0.850 after 0.993 at step 2159")
+
+
+def test_the_matrix_draws_no_negative_effect(found: Findings) -> None:
+    panel = sharing(found)
+    assert panel is not None
+    assert panel.values.shape == (12, 12)
+    assert (panel.values >= 0).all()
+    assert panel.columns[:2] == ("00", "01")
+
+
+def test_training_shows_both_runs_and_the_best_baseline(source: Source, control: Source) -> None:
+    panel = training(source.found, source.logged.loss, control=(control.found, control.logged.loss))
+    assert panel is not None
+    assert list(by_name(panel)) == [
+        *("training batches", "analysis set"),
+        *("training batches, cis_mse/version_0", "analysis set, cis_mse/version_0"),
+    ]
+    assert len(by_name(panel)["training batches"]) == 300
+    assert panel.rules[0].label == "best baseline (dedicated): 0.5"
+    assert "0.1421 ± 0.0014 at step 3000" in panel.title
+
+
+def test_long_training_curves_are_thinned_from_both_ends(found: Findings) -> None:
+    steps = np.arange(100_000.0)
+    panel = training(found, pd.DataFrame({"step": steps, "value": np.exp(-steps / 1e5)}))
+    assert panel is not None
+    shown = panel.series[0].x
+    assert len(shown) <= 800
+    assert shown[-1] == 99_999
+    assert (np.diff(shown) > 0).all()
+
+
+def test_a_young_run_has_the_figures_that_it_can_have(young: Source) -> None:
+    every = sections(young.found, young.logged.loss)
+    assert list(every) == ["Training", "Learning coefficients", "Ablation effects", "Circuits"]
+    (full,) = full_llc(young.found)
+    assert full.title == "The full LLC is not ok at any step"
+    assert full.series[0].good.sum() == 0
+
+
+def test_a_net_without_circuits_has_no_figures_about_them(plain_net: Findings) -> None:
+    every = sections(plain_net, EMPTY)
+    assert [panel.name for panels in every.values() for panel in panels] == ["training"]
+
+
+def test_an_empty_run_has_no_figures() -> None:
+    assert sections(find(SyntheticRun(steps=()).table(), run="empty"), EMPTY) == {}
+
+
+def test_names_are_unique_and_titles_are_sentences(source: Source, control: Source) -> None:
+    every = sections(source.found, source.logged.loss, control=(control.found, control.logged.loss))
+    panels = [panel for some in every.values() for panel in some]
+    assert len({panel.name for panel in panels}) == len(panels) == 13
+    for panel in panels:
+        assert re.fullmatch(r"[a-z0-9-]+", panel.name)
+        assert "nan" not in panel.title.lower()
+        if isinstance(panel, Matrix):
+            assert panel.unit
+        else:
+            assert panel.y.label
+            assert all(len(one.hover) in (0, len(one.x)) for one in panel.series)
+
+
+def test_figures_without_control_name_no_other_run(found: Findings) -> None:
+    panel = circuits(found)
+    assert panel is not None
+    assert len(panel.series) == 2

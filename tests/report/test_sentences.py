@@ -1,0 +1,76 @@
+"""Sentences derived from numbers."""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from llc_lightning.analysis.correlation import Correlation
+from llc_lightning.report.findings import Findings
+from llc_lightning.report.sentences import (
+    agreement_sentence,
+    full_llc_sentences,
+    headlines,
+    residual_sentence,
+    verdict_sentence,
+)
+from llc_lightning.report.source import Source
+
+
+def test_the_headlines_of_a_finished_run(source: Source) -> None:
+    said = headlines(source.found, time=source.time)
+    assert [sentence.split()[0] for sentence in said] == [
+        "At",
+        "One",
+        "At",
+        "The",
+        "Farthest",
+        said[5].split()[0],
+        "Measuring",
+    ]
+    assert all("nan" not in sentence.lower() and sentence.endswith(".") for sentence in said)
+
+
+def test_a_young_run_says_less(young: Source) -> None:
+    said = headlines(young.found)
+    assert said[0].startswith("At step 42 the net does not compute in superposition")
+    assert said[1] == "The full LLC is not ok at any step."
+    assert len(said) == 3
+
+
+def test_a_run_of_losses_says_its_health(plain_net: Findings) -> None:
+    assert headlines(plain_net) == ["32 of 32 rows are ok, 0 flagged, 0 failed."]
+
+
+def test_the_verdict_follows_the_numbers(source: Source, control: Source) -> None:
+    assert source.found.verdict is not None
+    assert control.found.verdict is not None
+    assert "computes in superposition: its loss is 0.284 ± 0.003" in verdict_sentence(source.found.verdict)
+    assert "does not compute in superposition: its loss is 1.056" in verdict_sentence(control.found.verdict)
+
+
+def test_an_undefined_correlation_is_said_to_be(found: Findings) -> None:
+    nan = float("nan")
+    assert found.agreement is not None
+    blank = replace(found.agreement, methods={"zero": Correlation(nan, nan, nan, nan, 3)}, reliability=None)
+    assert "the rank correlation undefined over 3 pairs." in agreement_sentence(blank, level=0.9)
+    bare = replace(found.agreement, methods={})
+    assert "no ablation effect to compare" in agreement_sentence(bare, level=0.9)
+
+
+def test_what_lies_above_and_below_means_different_things(found: Findings) -> None:
+    assert found.curve is not None
+    one = found.curve.largest_residuals(1)[0]
+    assert "redundant" in residual_sentence(one)
+    assert "important but simple" in residual_sentence(replace(one, ratio=0.4))
+
+
+def test_every_resolution_of_the_full_llc_is_told(found: Findings) -> None:
+    rows = found.trajectories
+    whole = rows.loc[rows["component"] == ""]
+    lower = whole.assign(n_beta=100.0, value=whole["value"] / 2, stderr=whole["stderr"] / 2)
+    both = replace(found, trajectories=pd.concat([rows, lower], ignore_index=True))
+    (said,) = full_llc_sentences(both)
+    assert said == (
+        "The full LLC at n_beta 10000 is 275 ± 4 at step 3000. From step 30: raw -1417 → 275, with Delta 421 → 276. "
+        "The full LLC at n_beta 100 is 137 ± 2 at step 3000."
+    )

@@ -1,0 +1,53 @@
+"""Statuses: fixed order, fixed vocabulary, a sentence for each reason."""
+
+import pytest
+
+from llc_lightning.runtime import status
+from llc_lightning.runtime.errors import SettingError
+
+
+def test_the_order_of_reasons_is_fixed() -> None:
+    failed = ["nan-loss", "frozen", "all-diverged", "error"]
+    flagged = ["diverged", "not-local", "not-a-minimum", "drifting", "not-mixed", "too-few-draws", "saturated"]
+    assert [reason.name for reason in status.REASONS] == [*failed, *flagged, "single-chain"]
+    assert [reason.name for reason in status.REASONS if reason.failed] == failed
+
+
+def test_join_sorts_and_drops_repeats() -> None:
+    assert status.join([]) == status.join(["ok"]) == "ok"
+    assert status.join(["saturated", "diverged", "saturated"]) == "diverged+saturated"
+
+
+def test_split_is_the_inverse_of_join() -> None:
+    everything = status.join(reason.name for reason in status.REASONS)
+    assert status.split(everything) == status.REASONS
+    assert status.split("ok") == ()
+
+
+def test_judgements() -> None:
+    assert status.is_ok("ok")
+    assert not status.is_ok("diverged")
+    assert status.is_failed("frozen+single-chain")
+    assert not status.is_failed("not-local+single-chain")
+
+
+def test_every_reason_says_what_to_change() -> None:
+    for reason in status.REASONS:
+        (told,) = status.explain(reason.name)
+        assert told.startswith(f"{reason.name}: ")
+        assert ";" in told
+        assert told.endswith(".")
+
+
+def test_unknown_reason() -> None:
+    with pytest.raises(SettingError) as caught:
+        status.split("not-locall")
+    assert str(caught.value).startswith("unknown status reason 'not-locall'; did you mean 'not-local'")
+
+
+def test_wrong_order_is_refused() -> None:
+    with pytest.raises(SettingError) as caught:
+        status.split("single-chain+diverged")
+    assert str(caught.value) == (
+        "the status 'single-chain+diverged' is not in the fixed order; write 'diverged+single-chain'."
+    )

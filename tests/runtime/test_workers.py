@@ -1,0 +1,94 @@
+"""Sharing and agreeing in a single process; two real processes are in tests/distributed/test_workers.py."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from llc_lightning.runtime.errors import DataError, MeasurementError, SettingError
+from llc_lightning.runtime.workers import Workers
+
+
+@dataclass
+class Launched:
+    """What a Trainer or a Fabric tells."""
+
+    global_rank: int
+    world_size: int
+
+
+def test_a_single_process_does_everything_without_a_process_group() -> None:
+    workers = Workers.of(Launched(0, 1))
+    assert workers == Workers.of(None) == Workers(0, 1)
+    assert workers.is_zero
+    assert workers.share([1, 2, 3]) == [1, 2, 3]
+    assert workers.gather("a") == ["a"]
+    assert workers.collect([1, 2, 3]) == [1, 2, 3]
+    workers.agree(None)
+    workers.barrier()
+    assert not torch.distributed.is_initialized()
+
+
+def test_shares_are_a_partition_that_differs_by_at_most_one() -> None:
+    shares = [Workers(rank, 3).share(range(8)) for rank in range(3)]
+    assert shares == [[0, 3, 6], [1, 4, 7], [2, 5]]
+
+
+def test_collect_puts_the_shares_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = [Workers(rank, 3).share(range(8)) for rank in range(3)]
+    monkeypatch.setattr(Workers, "gather", lambda self, obj: shares)
+    assert Workers(1, 3).collect(shares[1]) == list(range(8))
+
+
+def test_a_foreign_error_is_named_and_kept_as_the_cause() -> None:
+    cause = FloatingPointError("chain 3 diverged")
+    with pytest.raises(MeasurementError) as caught:
+        Workers().agree(cause)
+    assert str(caught.value) == "FloatingPointError: chain 3 diverged"
+    assert caught.value.__cause__ is cause
+
+
+def test_an_error_of_ours_speaks_for_itself() -> None:
+    with pytest.raises(MeasurementError) as caught:
+        Workers().agree(DataError("the data has 0 examples; give at least 1."))
+    assert str(caught.value) == "the data has 0 examples; give at least 1."
+
+
+def refuse() -> int:
+    raise DataError("the data has 0 examples; give at least 1.")
+
+
+def test_what_is_done_jointly_comes_back_or_fails_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Workers().jointly(lambda: 3) == 3
+    with pytest.raises(MeasurementError, match=r"^the data has 0 examples") as caught:
+        Workers().jointly(refuse)
+    assert isinstance(caught.value.__cause__, DataError)
+    monkeypatch.setattr(Workers, "gather", lambda self, obj: [obj, "OSError: gone"])
+    with pytest.raises(MeasurementError, match=r"^rank 1: OSError: gone$"):
+        Workers(0, 2).jointly(lambda: 3)
+
+
+def test_rank_zero_alone_does_what_is_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Workers().on_zero(lambda: 3) == 3
+    with pytest.raises(MeasurementError, match=r"^the data has 0 examples"):
+        Workers().on_zero(refuse)
+    monkeypatch.setattr(Workers, "gather", lambda self, obj: [None, obj])
+    assert Workers(1, 2).on_zero(refuse) is None
+
+
+def test_several_processes_need_a_process_group() -> None:
+    with pytest.raises(SettingError) as caught:
+        Workers.of(Launched(1, 2))
+    assert str(caught.value) == (
+        "there are 2 processes but torch.distributed is not initialized; use a strategy such as 'ddp', and call "
+        "launch() first on a Fabric."
+    )
+
+
+@pytest.mark.parametrize(("rank", "world_size"), [(2, 2), (-1, 2), (0, 0)])
+def test_impossible_ranks_are_refused(rank: int, world_size: int) -> None:
+    with pytest.raises(SettingError) as caught:
+        Workers(rank, world_size)
+    assert str(caught.value) == (
+        f"got rank {rank} of {world_size} processes; ranks go from 0 to the number of processes - 1."
+    )

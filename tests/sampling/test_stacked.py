@@ -1,0 +1,216 @@
+"""Stacked losses and gradients against full tensors behind masks, one chain after the other."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from llc_lightning.runtime.types import Params
+from llc_lightning.sampling.slices import moved_entries
+from llc_lightning.sampling.stacked import Stack, StackedLoss
+from tests.sampling.nets import (
+    Attention,
+    Case,
+    Composed,
+    Images,
+    Masks,
+    Perceptron,
+    Sequences,
+    Tokens,
+    around,
+    case,
+    literal,
+    mask,
+    scattered,
+)
+
+CHAINS = 3
+# Attention has no batching rule on CPU: torch loops over it, and says so.
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop")
+Lanes = Callable[[Params], tuple[Masks | None, ...]]
+
+
+def whole(params: Params) -> tuple[None]:
+    return (None,)
+
+
+def layer(*names: str) -> Lanes:
+    return lambda params: (({name: mask(params, name) for name in names}),)
+
+
+def neurons(*units: int) -> Lanes:
+    return lambda params: tuple(
+        {
+            "first.weight": mask(params, "first.weight", unit),
+            "first.bias": mask(params, "first.bias", unit),
+            "second.weight": mask(params, "second.weight", slice(None), unit),
+        }
+        for unit in units
+    )
+
+
+def pairs(params: Params) -> tuple[Masks, ...]:
+    return tuple({"first.weight": mask(params, "first.weight", list(units))} for units in ((0, 2), (1, 3)))
+
+
+def row_and_another_bias(params: Params) -> tuple[Masks, ...]:
+    return tuple(
+        {"first.weight": mask(params, "first.weight", row), "first.bias": mask(params, "first.bias", bias)}
+        for row, bias in ((0, 2), (1, 1))
+    )
+
+
+def bias_alone(params: Params) -> tuple[Masks, ...]:
+    return ({"first.bias": mask(params, "first.bias", 1)}, {"first.bias": mask(params, "first.bias", 3)})
+
+
+def column_and_bias(params: Params) -> tuple[Masks, ...]:
+    return (
+        {"second.weight": mask(params, "second.weight", slice(None), 1), "second.bias": mask(params, "second.bias", 1)},
+    )
+
+
+def some_entries(params: Params) -> tuple[Masks, ...]:
+    return scattered(params, 0, 3), scattered(params, 1, 3)
+
+
+def rows_of(*names: str) -> Lanes:
+    return lambda params: tuple({name: mask(params, name, row) for name in names} for row in (0, 2))
+
+
+NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], Lanes]] = {
+    "whole": (Perceptron, (5,), whole),
+    "layer": (Perceptron, (5,), layer("first.weight", "first.bias")),
+    "neurons": (Perceptron, (5,), neurons(0, 2, 3)),
+    "one neuron": (Perceptron, (5,), neurons(1)),
+    "pairs of rows": (Perceptron, (5,), pairs),
+    "a row and the bias of another": (Perceptron, (5,), row_and_another_bias),
+    "a bias alone": (Perceptron, (5,), bias_alone),
+    "a column and a bias": (Perceptron, (5,), column_and_bias),
+    "scattered entries": (Perceptron, (5,), some_entries),
+    "neurons on sequences": (Sequences, (6, 5), neurons(0, 3)),
+    "gains of a norm": (Sequences, (6, 5), rows_of("norm.weight", "norm.bias")),
+    "whole on sequences": (Sequences, (6, 5), whole),
+    "whole on images": (Images, (2, 5, 5), whole),
+    "channels": (Images, (2, 5, 5), rows_of("conv.weight", "conv.bias")),
+    "scattered entries on images": (Images, (2, 5, 5), some_entries),
+    "whole on tokens": (Tokens, (6,), whole),
+    "rows of a tied embedding": (Tokens, (6,), rows_of("embed.weight")),
+    "rows of a tied embedding with the bias": (Tokens, (6,), rows_of("embed.weight", "read.bias")),
+    "columns of a tied embedding": (
+        Tokens,
+        (6,),
+        lambda p: ({"embed.weight": mask(p, "embed.weight", slice(None), 1)},),
+    ),
+    "rows of attention": (Attention, (3, 4), rows_of("attention.in_proj_weight", "attention.in_proj_bias")),
+    "scattered entries on tokens": (Tokens, (6,), some_entries),
+    "rows of composed weights": (Composed, (4,), rows_of("first.weight", "first.bias")),
+    "neurons of composed weights": (Composed, (4,), neurons(0, 3)),
+    "entries of a learned input": (Composed, (4,), rows_of("start", "first.weight")),
+}
+
+
+def chain_lane(stack: Stack, chain: int, lane: int) -> Params:
+    return {name: value[chain, lane] for name, value in stack.items()}
+
+
+def assert_meets_literal(given: Case, tolerance: float, *, per_chain: bool, vmapped: bool = True) -> None:
+    stacked = StackedLoss(given.loss, given.params, given.moved())
+    position = around(stacked.start(CHAINS))
+    before = {name: value.clone() for name, value in given.params.items()}
+    batch, baseline = given.batch, given.loss(given.params, given.batch)
+    if per_chain:
+        chosen = torch.randint(len(batch), (CHAINS, 4), generator=torch.Generator().manual_seed(2))
+        batch, baseline = batch[chosen], baseline[chosen]
+    excess, gradient = stacked.excess_and_gradient(position, batch, baseline, per_chain=per_chain)
+    for chain in range(CHAINS):
+        here = (batch[chain], baseline[chain]) if per_chain else (batch, baseline)
+        for lane, masks in enumerate(given.lanes):
+            expected, slopes = literal(given.loss, given.params, masks, chain_lane(position, chain, lane), *here)
+            assert torch.allclose(excess[chain, lane], expected, rtol=tolerance, atol=tolerance)
+            assert list(slopes) == list(gradient)
+            for name, slope in slopes.items():
+                assert torch.allclose(gradient[name][chain, lane], slope, rtol=tolerance, atol=tolerance), name
+    assert stacked.vmapped == vmapped
+    assert all(torch.equal(value, before[name]) for name, value in given.params.items())
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_gradients_equal_those_of_full_tensors_behind_masks(name: str) -> None:
+    make, shape, lanes = NETS[name]
+    assert_meets_literal(case(make, shape, lanes), 1e-12, per_chain=True)
+
+
+@pytest.mark.parametrize("name", ["whole", "neurons", "scattered entries", "channels", "rows of a tied embedding"])
+def test_so_they_do_with_one_batch_for_all_chains_and_in_single_precision(name: str) -> None:
+    make, shape, lanes = NETS[name]
+    assert_meets_literal(case(make, shape, lanes), 1e-12, per_chain=False)
+    assert_meets_literal(case(make, shape, lanes, dtype=torch.float32), 2e-6, per_chain=True)
+
+
+class Branching(Perceptron):
+    """A net whose forward pass asks for a value, which vmap refuses."""
+
+    def per_example_loss(self, x: Tensor) -> Tensor:
+        losses = super().per_example_loss(x)
+        return losses if losses.sum() > 0 else -losses
+
+
+@pytest.mark.parametrize("lanes", [whole, neurons(0, 2)], ids=["whole", "neurons"])
+@pytest.mark.parametrize("per_chain", [True, False])
+def test_what_vmap_refuses_runs_one_by_one_with_the_same_values(lanes: Lanes, *, per_chain: bool) -> None:
+    assert_meets_literal(case(Branching, (5,), lanes), 1e-12, per_chain=per_chain, vmapped=False)
+
+
+def test_an_error_of_the_loss_itself_is_raised_as_it_is() -> None:
+    def wrong(params: Params, batch: Tensor) -> Tensor:
+        raise ZeroDivisionError("the loss cannot do this")
+
+    params = {"w": torch.zeros(2)}
+    stacked = StackedLoss(wrong, params, [moved_entries(params, None)])
+    with pytest.raises(ZeroDivisionError, match="the loss cannot do this"):
+        stacked.excess_and_gradient(stacked.start(2), torch.zeros(3), torch.zeros(3), per_chain=False)
+
+
+@pytest.mark.parametrize("name", ["whole", "layer", "neurons", "scattered entries", "rows of a tied embedding"])
+def test_hessian_products_equal_those_of_the_dense_hessian(name: str) -> None:
+    make, shape, lanes = NETS[name]
+    given = case(make, shape, lanes)
+    stacked = StackedLoss(given.loss, given.params, given.moved())
+    position, vector = around(stacked.start(2)), around(stacked.start(2), seed=5)
+    product = stacked.hessian_product(position, vector, given.batch)
+    for chain in range(2):
+        for lane, masks in enumerate(given.lanes):
+            at, along = chain_lane(position, chain, lane), chain_lane(vector, chain, lane)
+
+            def slope(at: Params, masks: Masks | None = masks) -> Tensor:
+                slopes = literal(given.loss, given.params, masks, at, given.batch, torch.zeros(1))[1]
+                return torch.cat([value.flatten() for value in slopes.values()])
+
+            step = 1e-6
+            ahead, behind = (slope({name: at[name] + sign * step * along[name] for name in at}) for sign in (1, -1))
+            mine = torch.cat([product[name][chain, lane].flatten() for name in at])
+            assert torch.allclose(mine, (ahead - behind) / (2 * step), rtol=1e-6, atol=1e-7)
+
+
+def test_sliced_lanes_are_padded_to_whole_tiles_and_whole_tensors_are_not() -> None:
+    def widths(count: int, lanes: Lanes) -> tuple[int, int]:
+        given = case(Perceptron, (5,), lanes)
+        stacked = StackedLoss(given.loss, given.params, given.moved() * count)
+        return stacked.lanes, stacked.width
+
+    assert widths(1, neurons(0)) == (1, 16)
+    assert widths(16, neurons(0)) == (16, 16)
+    assert widths(17, neurons(0)) == (17, 32)
+    assert widths(3, whole) == (3, 3)
+
+
+def test_every_chain_starts_at_the_centre() -> None:
+    given = case(Perceptron, (5,), neurons(1, 3))
+    start = StackedLoss(given.loss, given.params, given.moved()).start(2)
+    for chain in range(2):
+        assert torch.equal(start["first.weight"][chain, 0, 0], given.params["first.weight"][1])
+        assert torch.equal(start["second.weight"][chain, 1, :, 0], given.params["second.weight"][:, 3])
+    start["first.bias"][0].zero_()
+    assert start["first.bias"][1].any()
