@@ -169,15 +169,13 @@ def report(options: Namespace) -> None:
     from llc_lightning.report.source import Source
     from llc_lightning.results.run import Run
 
-    control = Run.open(options.control) if options.control else None
-    run = Run.open(options.run)
-    path = write_report(run, control=control, out=options.out, level=options.level, static=options.static)
+    source = Source.of(Run.open(options.run), level=options.level)
+    control = Source.of(Run.open(options.control), level=options.level) if options.control else None
+    path = write_report(source, control=control, out=options.out, static=options.static)
     if not options.json:
-        source = Source.of(run, level=options.level)
         said = headlines(source.found, time=source.time)
-        verdict = Source.of(control, level=options.level).found.verdict if control else None
-        if verdict:
-            said.insert(1, f"The control: {verdict_sentence(verdict)}")
+        if control and control.found.verdict:
+            said.insert(1, f"The control: {verdict_sentence(control.found.verdict)}")
         sys.stdout.write(rendered(said, []))
     _end(options, [path], f"open {_quoted(path)} in a browser, or type: tensorboard --logdir {_quoted(options.run)}")
 

@@ -20,7 +20,7 @@ from llc_lightning.sampling.stacked import Stack, StackedLoss
 _PRODUCTS = 12
 _PROBE_PRODUCTS = 10
 _PROBES = 32
-_STEP_EXAMPLES = 1024
+_STEP_EXAMPLES = 512
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from llc_lightning.analysis.table import LEVEL, components
+from llc_lightning.analysis.table import components
 from llc_lightning.report import ledger, outcomes
 from llc_lightning.report.cells import Table, flat_table
 from llc_lightning.report.figures import draw, svg
@@ -19,7 +19,6 @@ from llc_lightning.report.sections import sections
 from llc_lightning.report.sentences import headlines
 from llc_lightning.report.source import Source
 from llc_lightning.report.tensorboard import write_figures
-from llc_lightning.results.run import Run
 from llc_lightning.runtime.errors import StoreError
 
 NAME = "report.html"
@@ -28,23 +27,21 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 
 
 def write_report(
-    run: Run, *, control: Run | None = None, out: Path | None = None, level: float = LEVEL, static: bool = False
+    source: Source, *, control: Source | None = None, out: Path | None = None, static: bool = False
 ) -> Path:
     """Writes the report of a run and returns its path; its figures also go to the run's TensorBoard, under Images.
 
     Args:
-        run: The run.
+        source: The run.
         control: A run to compare with: its loss, circuits and verdict are shown beside.
         out: The file to write; by default ``report.html`` in the run folder.
-        level: Probability of the intervals.
         static: Draw the figures as SVG, without hover and zoom, for a file of a tenth of the size.
 
     Raises:
-        StoreError: If a run has no measurements or is damaged, or the file cannot be written.
+        StoreError: If the file cannot be written.
     """
-    source = Source.of(run, level=level)
-    text = page(source, control=Source.of(control, level=level) if control else None, static=static)
-    path = out or run.folder / NAME
+    text = page(source, control=control, static=static)
+    path = out or source.folder / NAME
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -52,7 +49,7 @@ def write_report(
         raise StoreError(f"{path} cannot be written: {error.strerror}; choose another place with --out.") from error
     # The figures are copies: a run folder that cannot be written to does not keep the page from anyone.
     with suppress(OSError):
-        write_figures(run.folder, source.found, source.logged.loss)
+        write_figures(source.folder, source.found, source.logged.loss)
     return path
 
 

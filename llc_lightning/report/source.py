@@ -1,6 +1,7 @@
 """A run as the report reads it: rows, events, timings, provenance, configuration."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from llc_lightning.analysis.table import LEVEL
@@ -15,6 +16,7 @@ from llc_lightning.runtime.errors import StoreError
 class Source:
     """All that is said about one run."""
 
+    folder: Path
     found: Findings
     logged: Logged
     time: Timing
@@ -35,4 +37,4 @@ class Source:
             )
         logged = read_events(run.folder)
         found = find(rows, run=run.name, level=level)
-        return cls(found, logged, timing(run.timings(), elapsed=logged.seconds), run.provenance, run.config)
+        return cls(run.folder, found, logged, timing(run.timings(), elapsed=logged.seconds), run.provenance, run.config)

@@ -71,8 +71,8 @@ class PatchedParameters(TorchFunctionMode):
             moved = moved + (
                 self._values[self._forms[id(bias)].parameter][0] if self._is_moved(bias) else bias[unit][0]
             )
-        here = torch.arange(weight.shape[0], device=weight.device) == unit
-        return torch.where(here, moved.unsqueeze(-1), F.linear(inputs, weight, bias))
+        where = unit.expand(*inputs.shape[:-1], 1)
+        return F.linear(inputs, weight, bias).scatter(-1, where, moved.unsqueeze(-1))
 
     def _column(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """One input unit's outgoing weights are moved: their change is added to the frozen output."""

@@ -13,10 +13,11 @@ from typing import Any, TypeAlias, cast
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 from torch.utils import _pytree as pytree
 
+from llc_lightning.runtime.batches import chunks, n_examples, take
+from llc_lightning.runtime.graph import traced
 from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.patched import PatchedParameters
 from llc_lightning.sampling.slices import LANES_PER_TILE, Moved, of_one_unit, stack_index
@@ -25,6 +26,10 @@ Stack: TypeAlias = dict[str, Tensor]
 """Moved values by parameter name: [chain, lane, *slice]."""
 
 Function: TypeAlias = Callable[..., Any]
+
+_BLOCK = 512
+_SLICED_BLOCK = 256
+"""Hessian products take a batch in blocks: the activations of a tile of sliced lanes then stay in a CPU's cache."""
 
 
 class StackedLoss:
@@ -79,83 +84,101 @@ class StackedLoss:
                 mean, pairs the difference and keeps float32 from rounding it away.
             per_chain: Whether batch and baseline are stacked over chains.
         """
-        arguments = (position, self._index, (batch, baseline))
-        excess, *gradient = self._call("gradient", self._excess_and_gradient, arguments, per_chain=per_chain)
+        examples = (batch, baseline)
+        excess, *gradient = self._call("gradient", self._excess_and_gradient, position, examples, per_chain=per_chain)
         return excess, self._named(gradient)
 
     def hessian_product(self, position: Stack, vector: Stack, batch: Batch) -> Stack:
         """Returns the product of the Hessian of the mean loss over a shared batch with a vector, per chain and lane."""
-        arguments = ({"position": position, "vector": vector}, self._index, batch)
-        return self._named(self._call("hessian", self._hessian_product, arguments, per_chain=False))
+        n, size = n_examples(batch), _SLICED_BLOCK if self.layout.sliced else _BLOCK
+        state = {"position": position, "vector": vector}
+        total: list[Tensor] = []
+        for block in chunks(n, size):
+            product = self._call("hessian", self._hessian_product, state, take(batch, block), per_chain=False)
+            share = (block.stop - block.start) / n
+            if not total:
+                total = [part * share for part in product]
+            else:
+                total = [whole.add_(part, alpha=share) for whole, part in zip(total, product, strict=True)]
+        return self._named(total)
 
     def _named(self, values: Sequence[Tensor]) -> Stack:
         return {form.parameter: value for form, value in zip(self.layout.forms, values, strict=True)}
 
-    def _excess_and_gradient(self, values: Params, index: Params, examples: tuple[Batch, Tensor]) -> tuple[Tensor, ...]:
+    def _excess_and_gradient(
+        self, values: Params, index: Params, examples: tuple[Batch, Tensor], frozen: Params
+    ) -> tuple[Tensor, ...]:
         batch, baseline = examples
 
         def excess(values: Params) -> Tensor:
-            return (self._at(values, index, batch) - baseline).mean()
+            return (self._at(values, index, batch, frozen) - baseline).mean()
 
         gradient, value = torch.func.grad_and_value(excess)(values)
         return (value, *(gradient[form.parameter] for form in self.layout.forms))
 
-    def _hessian_product(self, state: dict[str, Params], index: Params, batch: Batch) -> tuple[Tensor, ...]:
+    def _hessian_product(
+        self, state: dict[str, Params], index: Params, batch: Batch, frozen: Params
+    ) -> tuple[Tensor, ...]:
         def gradient(values: Params) -> Params:
             return torch.func.grad(mean)(values)
 
         def mean(values: Params) -> Tensor:
-            return self._at(values, index, batch).mean()
+            return self._at(values, index, batch, frozen).mean()
 
         # Reverse over reverse: forward-mode derivatives are missing for some operators (attention kernels).
         pull: Function = torch.func.vjp(gradient, state["position"])[1]
         (product,) = pull(state["vector"])
         return tuple(product[form.parameter] for form in self.layout.forms)
 
-    def _at(self, values: Params, index: Params, batch: Batch) -> Tensor:
+    def _at(self, values: Params, index: Params, batch: Batch, frozen: Params) -> Tensor:
         if not self.layout.sliced:
-            return self._loss({**self._params, **values}, batch)
-        with PatchedParameters(self._params, self.layout.forms, index, values, one_unit=self._one_unit):
-            return self._loss(dict(self._params), batch)
+            return self._loss({**frozen, **values}, batch)
+        with PatchedParameters(frozen, self.layout.forms, index, values, one_unit=self._one_unit):
+            return self._loss(dict(frozen), batch)
 
-    def _call(self, name: str, function: Function, arguments: tuple[Any, ...], *, per_chain: bool) -> Sequence[Tensor]:
-        """Returns the function of (values, index, batch), mapped over chains and lanes; traced once per shape."""
-        leaves = _leaves(arguments)
+    def _call(self, name: str, function: Function, values: Any, batch: Any, *, per_chain: bool) -> Sequence[Tensor]:
+        """Returns the function of (values, index, batch, frozen), over chains and lanes; prepared once per shape."""
+        leaves = [*_leaves(values), *_leaves(batch)]
         key = (name, *(leaf.shape for leaf in leaves))
         if key not in self._mapped:
-            self._mapped[key] = self._traced_or_looped(function, arguments, per_chain)
+            self._mapped[key] = self._prepared(function, values, batch, per_chain)
         return self._mapped[key](*leaves)
 
-    def _traced_or_looped(self, function: Function, arguments: tuple[Any, ...], per_chain: bool) -> Function:
+    def _prepared(self, function: Function, values: Any, batch: Any, per_chain: bool) -> Function:
+        """Returns the function of the tensors in values and batch: traced, or as it is, or chain by chain."""
         chain_axis = 0 if per_chain else None
         if self.layout.sliced:
-            mapped = torch.vmap(torch.vmap(function, (0, 0, None)), (0, None, chain_axis))
+            mapped = torch.vmap(torch.vmap(function, (0, 0, None, None)), (0, None, chain_axis, None))
         else:
+            mapped = _without_lane_axis(torch.vmap(function, (0, None, chain_axis, None)))
+        form = pytree.tree_structure((values, batch, self._index, self._params))
+        fixed = _leaves((self._index, self._params))
 
-            def whole(values: Any, batch: Any) -> Any:
-                return function(values, {}, batch)
+        def in_a_row(over: Function) -> Function:
+            def call(*leaves: Tensor) -> Sequence[Tensor]:
+                values, batch, index, frozen = pytree.tree_unflatten(leaves, form)
+                return over(values, index, batch, frozen)
 
-            mapped = _without_lane_axis(torch.vmap(whole, (0, chain_axis)))
+            return call
+
+        def with_fixed(over: Function) -> Function:
+            return lambda *leaves: over(*leaves, *fixed)
+
+        leaves = [*_leaves(values), *_leaves(batch), *fixed]
         try:
-            return _traced(_flat(mapped, arguments), arguments)
-        except Exception:
+            graph = traced(in_a_row(mapped), *leaves)
+            # The graph's own packing of arguments costs as much as a small network.
+            graph.graph.set_codegen(CodeGen())
+            graph.recompile()
+            return with_fixed(graph)
+        except Exception:  # tracing is for speed alone, and fails in many ways
+            pass
+        try:
+            in_a_row(mapped)(*leaves)
+            return with_fixed(in_a_row(mapped))
+        except Exception:  # vmap refuses control flow that depends on the chain; what is wrong itself is raised below
             self.vmapped = False
-            return _flat(_looped(function, per_chain), arguments)
-
-
-def _flat(function: Function, arguments: tuple[Any, ...]) -> Function:
-    """Returns the function with the tensors of its nested arguments in a row."""
-    form = pytree.tree_structure(arguments)
-    return lambda *leaves: function(*pytree.tree_unflatten(leaves, form))
-
-
-def _traced(flat: Function, arguments: tuple[Any, ...]) -> Function:
-    """Returns the function as a graph of tensor operations: the same bits at half the overhead."""
-    graph = make_fx(flat)(*_leaves(arguments))
-    # The graph's own packing of arguments costs as much as a small network: tensors go in and come out in a row.
-    graph.graph.set_codegen(CodeGen())
-    graph.recompile()
-    return graph
+            return with_fixed(in_a_row(_looped(function, per_chain)))
 
 
 def _leaves(tree: Any) -> list[Tensor]:
@@ -178,9 +201,9 @@ def _select(tree: Any, index: Any) -> Any:
 def _without_lane_axis(mapped: Function) -> Function:
     """Runs whole-tensor lanes one after the other, so that each keeps the shapes it has alone."""
 
-    def call(values: Any, index: Params, batch: Any) -> tuple[Tensor, ...]:
+    def call(values: Any, index: Params, batch: Any, frozen: Params) -> tuple[Tensor, ...]:
         lanes = _leaves(values)[0].shape[1]
-        results = [mapped(_select(values, (slice(None), lane)), batch) for lane in range(lanes)]
+        results = [mapped(_select(values, (slice(None), lane)), {}, batch, frozen) for lane in range(lanes)]
         return tuple(torch.stack(parts, dim=1) for parts in zip(*results, strict=True))
 
     return call
@@ -189,7 +212,7 @@ def _without_lane_axis(mapped: Function) -> Function:
 def _looped(function: Function, per_chain: bool) -> Function:
     """Runs every chain of every lane by itself."""
 
-    def call(values: Any, index: Params, batch: Any) -> tuple[Tensor, ...]:
+    def call(values: Any, index: Params, batch: Any, frozen: Params) -> tuple[Tensor, ...]:
         chains, lanes = _leaves(values)[0].shape[:2]
         rows: list[tuple[Tensor, ...]] = []
         for chain in range(chains):
@@ -199,6 +222,7 @@ def _looped(function: Function, per_chain: bool) -> Function:
                     _select(values, (chain, lane)),
                     {name: where[lane] for name, where in index.items()},
                     examples,
+                    frozen,
                 )
                 for lane in range(lanes)
             ]

@@ -109,7 +109,13 @@ def test_trajectories_to_files(capsys: pytest.CaptureFixture[str], run: Path, tm
 
 def test_the_report_of_a_young_run(capsys: pytest.CaptureFixture[str], young: Path, tmp_path: Path) -> None:
     told = called(capsys, "report", young, "--out", tmp_path / "page.html", "--control", young)
-    assert told.startswith(f"wrote {tmp_path / 'page.html'}\nnext: open {tmp_path / 'page.html'} in a browser")
+    said, written, end = told.partition(
+        f"wrote {tmp_path / 'page.html'}\nnext: open {tmp_path / 'page.html'} in a browser"
+    )
+    assert said.startswith("• At step 30 the net does not compute in superposition")
+    assert "The control: At step 30 the net does not" in said
+    assert written
+    assert end == f", or type: tensorboard --logdir '{young}'\n"
     called(capsys, "report", young)
     assert (young / "report.html").is_file()
 

@@ -128,8 +128,8 @@ def test_three_units_are_too_few_for_ranks_and_have_a_page(source: Source) -> No
     assert not re.search(r"\bnan\b", " ".join(read(few).text).lower())
 
 
-def test_it_is_written_where_asked(young_run: Run, elsewhere: Path) -> None:
-    assert write_report(young_run, out=elsewhere) == elsewhere
+def test_it_is_written_where_asked(young: Source, elsewhere: Path) -> None:
+    assert write_report(young, out=elsewhere) == elsewhere
     assert elsewhere.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
 
@@ -140,10 +140,10 @@ def test_the_same_run_gives_the_same_page(source: Source, text: str, control: So
 def test_a_run_without_measurements_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "manifest.jsonl").write_text("")
     with pytest.raises(StoreError, match=r"no measurements yet.*analyze\.py measure"):
-        write_report(Run.open(tmp_path))
+        Source.of(Run.open(tmp_path))
 
 
-def test_a_place_that_cannot_be_written_is_named(young_run: Run, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named(young: Source, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"file/page\.html cannot be written: .*--out"):
-        write_report(young_run, out=tmp_path / "file" / "page.html")
+        write_report(young, out=tmp_path / "file" / "page.html")

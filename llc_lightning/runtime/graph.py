@@ -13,7 +13,8 @@ def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
     """Returns the graph of ``function`` for arguments of these shapes: the same bits, without Python and vmap.
 
     It is traced on fake tensors: numbers and sizes that depend on the input are computed again in every call, and a
-    function that branches on them cannot be traced, rather than keep the branch of the first call.
+    function that branches on them cannot be traced, rather than keep the branch of the first call. Tensors that it
+    holds itself become constants of the graph.
 
     Raises:
         Exception: Whatever tracing meets; many functions cannot be traced, and run as they are.
@@ -23,7 +24,7 @@ def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
     def plain(*args: Any) -> Any:  # fx counts the arguments of what it unwraps, and miscounts bound methods
         return function(*args)
 
-    return _each_once(make_fx(plain, tracing_mode="fake")(*args))
+    return _each_once(make_fx(plain, tracing_mode="fake", _allow_non_fake_inputs=True)(*args))
 
 
 def _each_once(module: GraphModule) -> GraphModule:

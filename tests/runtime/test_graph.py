@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.ablation.graph import traced
+from llc_lightning.runtime.graph import traced
 
 
 def operations(graph: torch.fx.GraphModule) -> list[str]:
