@@ -29,11 +29,13 @@ $(READY): pyproject.toml
 	$(PYTHON) -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
-# Two processes share the measuring, which threads cannot: its tensors are too small. Together they train on 512 examples a step.
+# Two processes share the measuring, which threads cannot: its tensors are too small. Together they train on 512 examples a
+# step. The control trains in the background while they start.
 demo: export OMP_NUM_THREADS = 1
 demo: $(READY) ## the main job: train a net and its control, measure, write the report
-	$(PYTHON) train.py fit -c configs/cis_mse.yaml
-	$(PYTHON) train.py fit -c configs/cis.yaml -c configs/overlays/ddp2_cpu.yaml --data.init_args.batch_size 256
+	$(PYTHON) train.py fit -c configs/cis_mse.yaml --trainer.enable_progress_bar false & control=$$!; \
+	$(PYTHON) train.py fit -c configs/cis.yaml -c configs/overlays/ddp2_cpu.yaml --data.init_args.batch_size 256 \
+	&& wait $$control
 	$(PYTHON) analyze.py report "$(RUN)" --control "$(CONTROL)"
 
 test: $(READY) ## the whole test suite on two processes (ARGS="-k sgld" for a part)

@@ -90,6 +90,11 @@ class StackedLoss:
 
     def hessian_product(self, position: Stack, vector: Stack, batch: Batch) -> Stack:
         """Returns the product of the Hessian of the mean loss over a shared batch with a vector, per chain and lane."""
+        chains = next(iter(position.values())).shape[0]
+        rows = [self._product_of_one_chain(_chain(position, i), _chain(vector, i), batch) for i in range(chains)]
+        return self._named([torch.cat(parts) for parts in zip(*rows, strict=True)])
+
+    def _product_of_one_chain(self, position: Stack, vector: Stack, batch: Batch) -> list[Tensor]:
         n, size = n_examples(batch), _SLICED_BLOCK if self.layout.sliced else _BLOCK
         state = {"position": position, "vector": vector}
         total: list[Tensor] = []
@@ -100,7 +105,7 @@ class StackedLoss:
                 total = [part * share for part in product]
             else:
                 total = [whole.add_(part, alpha=share) for whole, part in zip(total, product, strict=True)]
-        return self._named(total)
+        return total
 
     def _named(self, values: Sequence[Tensor]) -> Stack:
         return {form.parameter: value for form, value in zip(self.layout.forms, values, strict=True)}
@@ -179,6 +184,10 @@ class StackedLoss:
         except Exception:  # vmap refuses control flow that depends on the chain; what is wrong itself is raised below
             self.vmapped = False
             return with_fixed(in_a_row(_looped(function, per_chain)))
+
+
+def _chain(stack: Stack, number: int) -> Stack:
+    return {name: value[number : number + 1] for name, value in stack.items()}
 
 
 def _leaves(tree: Any) -> list[Tensor]:

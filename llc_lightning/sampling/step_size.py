@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.batches import n_examples, take
 from llc_lightning.runtime.types import Batch
 from llc_lightning.sampling.base import Posterior, Sampler
 from llc_lightning.sampling.chains import Chains, run_chains
@@ -21,6 +20,7 @@ EXPLOSION = 1000.0
 _PRODUCTS = 8
 _RANKING_PRODUCTS = 2
 _WORST_SHARE = 1.5
+_STABLE = 4.0
 _PILOT_STEPS = 30
 _HALVINGS = 40
 
@@ -83,9 +83,10 @@ def automatic_step_size(
     """Returns the step size of every lane: ``fraction`` / max |eigenvalue|, at the centre and where pilot chains end.
 
     The curvature at the centre alone fails on singular models, where it is zero. The pilot of a lane is repeated at
-    half the step until no chain dies or explodes. Of the places where its chains end, the one with the largest
-    curvature counts, at 1.5 times the fraction: it is the worst of several draws, and one draw alone may lie where the
-    loss is flat.
+    half the step until no chain dies, explodes, or ends where the step is beyond the limit of stability: such a chain
+    is about to explode, and its curvature is not one that is met in equilibrium. Of the places where its chains end,
+    the one with the largest curvature counts, at 1.5 times the fraction: it is the worst of several draws, and one draw
+    alone may lie where the loss is flat.
 
     Args:
         stacked: The loss.
@@ -107,24 +108,28 @@ def automatic_step_size(
         curvature = (posterior.n_beta[:, None] * spectrum.nodes[0] + posterior.gamma[:, None]).abs().amax(-1)
     # Without localisation a singular loss is flat at the centre: any finite step is a start, and the pilot halves it.
     step = torch.where(curvature > 0, fraction / curvature, fraction).to(baseline.dtype)
-    pilot = None
     for _ in range(_HALVINGS):
         pilot = run_chains(
             stacked, sampler(posterior, step, preconditioner), data, baseline,
             seed=seed, chains=chains, steps=_PILOT_STEPS, batch_size=batch_size, streams="pilot-",
         )  # fmt: skip
-        failed = exploded(pilot, posterior.n_beta[: stacked.lanes], stacked.layout.dimension).any(1)
+        there = _curvature_at_the_end(stacked, posterior, preconditioner, pilot.end, batch, seed=seed)
+        failed = exploded(pilot, posterior.n_beta[: stacked.lanes], stacked.layout.dimension).any(1).to(step.device)
+        failed |= ~(step * there <= _STABLE)[: stacked.lanes]
         if not failed.any():
-            break
-        step[: stacked.lanes][failed.to(step.device)] /= 2
-    assert pilot is not None  # noqa: S101 - there is at least one pilot
-    # Which chain ended where the curvature is largest is found with few examples, how large it is there with all.
-    few = take(batch, slice(0, max(1, n_examples(batch) // len(chains))))
-    rank = largest_curvature(stacked, posterior, preconditioner, pilot.end, few, seed=seed, products=_RANKING_PRODUCTS)
-    worst, lane = rank.nan_to_num().argmax(0), torch.arange(stacked.width, device=rank.device)
-    end = {name: value[worst.to(value.device), lane.to(value.device)][None] for name, value in pilot.end.items()}
-    there = largest_curvature(stacked, posterior, preconditioner, end, batch, seed=seed)[0].nan_to_num()
-    return torch.minimum(step, (fraction / torch.maximum(curvature, there / _WORST_SHARE)).to(step.dtype))
+            return torch.minimum(step, (fraction / torch.maximum(curvature, there / _WORST_SHARE)).to(step.dtype))
+        step[: stacked.lanes][failed] /= 2
+    return step
+
+
+def _curvature_at_the_end(
+    stacked: StackedLoss, posterior: Posterior, preconditioner: Stack | None, at: Stack, batch: Batch, *, seed: int
+) -> Float[Tensor, "lane"]:
+    """Returns the largest curvature where the chains of a lane are: which one is found with few products."""
+    rank = largest_curvature(stacked, posterior, preconditioner, at, batch, seed=seed, products=_RANKING_PRODUCTS)
+    worst, lane = rank.nan_to_num(nan=torch.inf).argmax(0), torch.arange(stacked.width, device=rank.device)
+    end = {name: value[worst.to(value.device), lane.to(value.device)][None] for name, value in at.items()}
+    return largest_curvature(stacked, posterior, preconditioner, end, batch, seed=seed)[0]
 
 
 def _lanes(value: Float[Tensor, "lane"], like: Tensor) -> Tensor:
