@@ -5,15 +5,14 @@ from torch import Tensor
 
 
 def power_of(error: Float[Tensor, "*shape"], power: float) -> Float[Tensor, "*shape"]:
-    """Returns ``|error|^power``; 2 and 4 by squaring, which is 3 times faster than ``pow`` on a CPU.
+    """Returns ``|error|^power``; 2 and 4 by products, whose derivatives are several times faster than those of ``pow``.
 
     Example:
         >>> import torch
         >>> power_of(torch.tensor([-2.0, 3.0]), 4.0)
         tensor([16., 81.])
     """
-    if power == 2:
-        return error.square()
-    if power == 4:
-        return error.square().square()
+    if power in (2, 4):
+        square = error * error
+        return square if power == 2 else square * square
     return error.abs().pow(power)

@@ -66,7 +66,7 @@ class PatchedParameters(TorchFunctionMode):
         form = self._forms[id(weight)]
         unit = self._index[form.parameter]
         # In this order the result comes out contiguous over lanes, and so does everything computed from it.
-        moved = self._values[form.parameter][0] @ inputs.mT
+        moved = (self._values[form.parameter] @ inputs.mT).squeeze(-2)
         if bias is not None:
             moved = moved + (
                 self._values[self._forms[id(bias)].parameter][0] if self._is_moved(bias) else bias[unit][0]
