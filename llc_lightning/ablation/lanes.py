@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from llc_lightning.runtime.graph import traced
 from llc_lightning.components.loss import Edit, ModuleLoss
 from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.graph import traced
 from llc_lightning.runtime.types import Batch, Params
 
 Losses: TypeAlias = tuple[Tensor, ...]

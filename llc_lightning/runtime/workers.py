@@ -65,14 +65,21 @@ class Workers:
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """Returns this process's part of the items: every ``world_size``-th, from its rank on."""
-        return list(items[self.rank :: self.world_size])
+        """Returns this process's part of the items, which are dealt back and forth: to ranks 0, 1, 1, 0, 0, 1 ...
+
+        Lists begin with the whole model, so its process gets no other large part beside it.
+        """
+        return [item for number, item in enumerate(items) if self._owner(number) == self.rank]
 
     def collect(self, results: Sequence[T]) -> list[T]:
         """Returns the results of all processes in the order of the items before ``share``, one result per item."""
         parts = self.gather(list(results))
-        longest = max(len(part) for part in parts)
-        return [part[i] for i in range(longest) for part in parts if i < len(part)]
+        left = [iter(part) for part in parts]
+        return [next(left[self._owner(number)]) for number in range(sum(map(len, parts)))]
+
+    def _owner(self, number: int) -> int:
+        round_, place = divmod(number, self.world_size)
+        return place if round_ % 2 == 0 else self.world_size - 1 - place
 
     def gather(self, obj: T) -> list[T]:
         """Returns the objects of all processes in the order of their ranks, on every process."""

@@ -8,6 +8,7 @@ depends on frozen weights alone is computed once for all lanes of a chain.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -170,14 +171,12 @@ class StackedLoss:
             return lambda *leaves: over(*leaves, *fixed)
 
         leaves = [*_leaves(values), *_leaves(batch), *fixed]
-        try:
+        with suppress(Exception):  # tracing is for speed alone, and fails in many ways
             graph = traced(in_a_row(mapped), *leaves)
             # The graph's own packing of arguments costs as much as a small network.
             graph.graph.set_codegen(CodeGen())
             graph.recompile()
             return with_fixed(graph)
-        except Exception:  # tracing is for speed alone, and fails in many ways
-            pass
         try:
             in_a_row(mapped)(*leaves)
             return with_fixed(in_a_row(mapped))
