@@ -67,8 +67,10 @@ class Verdict:
 
     @property
     def loss_ratio(self) -> Measured:
-        """The loss as a share of the best baseline's; errors of the two are taken as independent."""
+        """The loss as a share of the best baseline's, NaN where that is 0; their errors are taken as independent."""
         best = self.baselines[self.best_baseline]
+        if best.value == 0 or self.loss.value == 0:
+            return Measured(0.0 if best.value else np.nan, np.nan)
         ratio = self.loss.value / best.value
         relative = np.hypot(self.loss.stderr / self.loss.value, best.stderr / best.value)
         return Measured(ratio, abs(ratio) * float(relative))

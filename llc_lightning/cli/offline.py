@@ -95,7 +95,11 @@ def _read(parser: Any, path: Path) -> object:
     found: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         parser.error(f"{path} holds no keys; give some, such as 'llc: {{n_beta: 3000}}'.")
-    return cast("object", found)
+    keys = cast("dict[object, object]", found)
+    for key, value in keys.items():
+        if not isinstance(value, dict):
+            parser.error(f"{path} gives {key}: {value!r}; give keys below it, such as 'llc: {{n_beta: 3000}}'.")
+    return keys
 
 
 def _chosen(made: Mapping[str, Any], only: Sequence[str] | None, run: Run) -> dict[str, LLCCallback | AblationCallback]:

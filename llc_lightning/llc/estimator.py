@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, overload
 
+import torch
 from torch import Tensor
 
+from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
@@ -14,10 +16,7 @@ from llc_lightning.llc.tile import Tile
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.centre import Centre, centre_of
-from llc_lightning.sampling.slices import Layout, moved_entries
-
-_LANES = 32
-"""Lanes of one tile: their activations still fit a CPU's cache."""
+from llc_lightning.sampling.slices import LANES_PER_TILE, Layout, moved_entries
 
 
 @overload
@@ -144,8 +143,31 @@ def estimate_parts(
     """
     if not parts or not resolutions:
         raise SettingError("there is nothing to estimate; give at least one part and one n_beta.")
-    params = {name: tensor.detach() for name, tensor in params.items()}
-    lanes = [moved_entries(params, part.moved) for part in parts]
+    # The caller's grad mode must not reach the gradients; tensors made in inference mode cannot leave it.
+    with torch.inference_mode(False), torch.enable_grad():
+        params = {name: tensor.detach().clone() for name, tensor in params.items()}
+        return _estimate(
+            loss_fn, params, data, parts, resolutions, settings,
+            seed=seed, replicate=replicate, trivial_loss=trivial_loss, centre=centre, done=done,
+        )  # fmt: skip
+
+
+def _estimate(
+    loss_fn: LossFn,
+    params: Params,
+    data: Batch,
+    parts: Sequence[Part],
+    resolutions: Sequence[Resolution],
+    settings: ChainSettings,
+    *,
+    seed: int,
+    replicate: int,
+    trivial_loss: float | None,
+    centre: Centre | None,
+    done: Callable[[int], object] | None,
+) -> list[list[LLCRecord]]:
+    everything = _weights(loss_fn, params)
+    lanes = [moved_entries(params, everything if part.moved is None else part.moved) for part in parts]
     names = {form.parameter for lane in lanes for form in lane.layout.forms}
     centre = centre or centre_of(loss_fn, params, data, names)
     records: list[list[LLCRecord]] = [[] for _ in parts]
@@ -162,11 +184,19 @@ def estimate_parts(
     return records
 
 
+def _weights(loss_fn: LossFn, params: Params) -> dict[str, Tensor] | None:
+    """Returns masks of what "everything" means: a module's parameters without its buffers; None for all there are."""
+    if not isinstance(loss_fn, ModuleLoss):
+        return None
+    names = {name for name, _ in loss_fn.module.named_parameters(remove_duplicate=False)}
+    return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in params.items() if name in names}
+
+
 def _tiles(layouts: Sequence[Layout]) -> Iterator[list[int]]:
     """Yields the indices of lanes that run together: those that share a sliced layout; whole tensors run alone."""
     groups: dict[object, list[int]] = {}
     for i, layout in enumerate(layouts):
         groups.setdefault(layout if layout.sliced else i, []).append(i)
     for group in groups.values():
-        for start in range(0, len(group), _LANES):
-            yield group[start : start + _LANES]
+        for start in range(0, len(group), LANES_PER_TILE):
+            yield group[start : start + LANES_PER_TILE]

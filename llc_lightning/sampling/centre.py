@@ -11,9 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.runtime.batches import chunks, n_examples, take
+from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
 
 _BLOCK = 4096
+_CHECKED = 64
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,13 @@ class Centre:
 
 
 def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str]) -> Centre:
-    """Returns the centre at ``params``, with the gradient for the parameters ``names``; one pass over the data."""
+    """Returns the centre at ``params``, with the gradient for the parameters ``names``; one pass over the data.
+
+    Raises:
+        SettingError: If the loss of an example depends on the others, or on chance.
+    """
     n = n_examples(data)
+    _check_alone(loss, params, data, n)
     moving = {name: params[name].detach().clone().requires_grad_() for name in params if name in names}
     losses: list[Tensor] = []
     total = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in moving.items()}
@@ -58,3 +66,22 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
         losses.append(values.detach())
     gradient = {name: (value / n).to(params[name].dtype) for name, value in total.items()}
     return Centre(params, torch.cat(losses), gradient)
+
+
+def _check_alone(loss: LossFn, params: Params, data: Batch, n: int) -> None:
+    """Checks that examples have the same losses beside others: baselines are subtracted from those of other batches."""
+    some = min(n, _CHECKED)
+    with torch.no_grad():
+        together = loss(params, take(data, slice(0, some))).double()
+        parts = [loss(params, take(data, part)).double() for part in chunks(some, max(1, some // 2))]
+    apart = torch.cat(parts)
+    if not bool(together.isfinite().all() and apart.isfinite().all()):
+        return
+    away = (together - apart).abs()
+    if bool((away > _ROUNDING * (together.abs() + together.abs().mean())).any()):
+        worst = int(away.argmax())
+        raise SettingError(
+            f"the loss of example {worst} is {together[worst]:.6g} in one batch and {apart[worst]:.6g} in another; it "
+            "must depend on the weights and that example alone: use running statistics instead of those of the batch, "
+            "and no random numbers."
+        )

@@ -13,7 +13,7 @@ from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Params
 
 LANES_PER_TILE = 16
-"""Sliced lanes are stacked in multiples of this: over fewer, matrix products use kernels whose last bits differ."""
+"""Sliced lanes are stacked to exactly this many: over more or fewer, kernels may be others whose last bits differ."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def moved_entries(params: Params, moved: Mapping[str, Tensor] | None) -> Moved:
     """Returns what a chain moves, from masks by parameter name (absent: frozen; ``None``: everything).
 
     Raises:
-        SettingError: If a mask names no parameter, has another shape, or nothing is moved.
+        SettingError: If a mask names no parameter, has another shape, nothing is moved, or a moved parameter is of a
+            type in which chains cannot be run.
     """
     masks = dict.fromkeys(params) if moved is None else dict(moved)
     unknown = [name for name in masks if name not in params]
@@ -93,6 +94,11 @@ def moved_entries(params: Params, moved: Mapping[str, Tensor] | None) -> Moved:
     for name, tensor in params.items():
         if name not in masks:
             continue
+        if tensor.dtype not in (torch.float32, torch.float64):
+            raise SettingError(
+                f"{name!r} is {tensor.dtype}; chains need float32 or float64, since smaller types round their steps "
+                "away: give such values, or leave it out of moved."
+            )
         mask = masks[name]
         if mask is not None and (mask.shape != tensor.shape or mask.dtype != torch.bool):
             raise SettingError(

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.fx.graph import CodeGen
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from llc_lightning.runtime.batches import chunks, n_examples, take
@@ -137,15 +138,17 @@ class StackedLoss:
         return tuple(product[form.parameter] for form in self.layout.forms)
 
     def _at(self, values: Params, index: Params, batch: Batch, frozen: Params) -> Tensor:
-        if not self.layout.sliced:
-            return self._loss({**frozen, **values}, batch)
-        with PatchedParameters(frozen, self.layout.forms, index, values, one_unit=self._one_unit):
-            return self._loss(dict(frozen), batch)
+        # Fused attention kernels have no second derivative, which the curvature needs.
+        with sdpa_kernel(SDPBackend.MATH):
+            if not self.layout.sliced:
+                return self._loss({**frozen, **values}, batch)
+            with PatchedParameters(frozen, self.layout.forms, index, values, one_unit=self._one_unit):
+                return self._loss(dict(frozen), batch)
 
     def _call(self, name: str, function: Function, values: Any, batch: Any, *, per_chain: bool) -> Sequence[Tensor]:
         """Returns the function of (values, index, batch, frozen), over chains and lanes; prepared once per shape."""
         leaves = [*_leaves(values), *_leaves(batch)]
-        key = (name, *(leaf.shape for leaf in leaves))
+        key = (name, per_chain, *((leaf.shape, leaf.dtype) for leaf in leaves))
         if key not in self._mapped:
             self._mapped[key] = self._prepared(function, values, batch, per_chain)
         return self._mapped[key](*leaves)
@@ -176,6 +179,7 @@ class StackedLoss:
             # The graph's own packing of arguments costs as much as a small network.
             graph.graph.set_codegen(CodeGen())
             graph.recompile()
+            graph(*leaves)  # some operators trace on fake tensors and fail on real ones
             return with_fixed(graph)
         try:
             in_a_row(mapped)(*leaves)
