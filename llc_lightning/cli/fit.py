@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import lightning as L
 from jsonargparse import Namespace
-from jsonargparse.typing import NonNegativeInt
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -94,7 +93,7 @@ class FitCLI(LightningCLI):
         """Adds the seed, which must be a number, since so much follows from it."""
         untyped: Any = parser
         text = "Seed of the weights, the data and every measurement."
-        untyped.add_argument("--seed_everything", type=NonNegativeInt, default=0, help=text)
+        untyped.add_argument("--seed_everything", type=int, default=0, help=text)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the keys beside Lightning's."""
