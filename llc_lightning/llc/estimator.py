@@ -146,42 +146,22 @@ def estimate_parts(
     # The caller's grad mode must not reach the gradients; tensors made in inference mode cannot leave it.
     with torch.inference_mode(False), torch.enable_grad():
         params = {name: tensor.detach().clone() for name, tensor in params.items()}
-        return _estimate(
-            loss_fn, params, data, parts, resolutions, settings,
-            seed=seed, replicate=replicate, trivial_loss=trivial_loss, centre=centre, done=done,
-        )  # fmt: skip
-
-
-def _estimate(
-    loss_fn: LossFn,
-    params: Params,
-    data: Batch,
-    parts: Sequence[Part],
-    resolutions: Sequence[Resolution],
-    settings: ChainSettings,
-    *,
-    seed: int,
-    replicate: int,
-    trivial_loss: float | None,
-    centre: Centre | None,
-    done: Callable[[int], object] | None,
-) -> list[list[LLCRecord]]:
-    everything = _weights(loss_fn, params)
-    lanes = [moved_entries(params, everything if part.moved is None else part.moved) for part in parts]
-    names = {form.parameter for lane in lanes for form in lane.layout.forms}
-    centre = centre or centre_of(loss_fn, params, data, names)
-    records: list[list[LLCRecord]] = [[] for _ in parts]
-    for chosen in _tiles([lane.layout for lane in lanes]):
-        tile = Tile(
-            loss_fn, data, [lanes[i] for i in chosen], [parts[i].whole for i in chosen], centre, settings,
-            seed=seed, replicate=replicate, trivial_loss=trivial_loss,
-        )  # fmt: skip
-        for at in resolutions:
-            for i, record in zip(chosen, tile.records(at), strict=True):
-                records[i].append(record)
-            if done is not None:
-                done(len(chosen) * (settings.burn_in + settings.draws))
-    return records
+        everything = _weights(loss_fn, params)
+        lanes = [moved_entries(params, everything if part.moved is None else part.moved) for part in parts]
+        names = {form.parameter for lane in lanes for form in lane.layout.forms}
+        centre = centre or centre_of(loss_fn, params, data, names)
+        records: list[list[LLCRecord]] = [[] for _ in parts]
+        for chosen in _tiles([lane.layout for lane in lanes]):
+            tile = Tile(
+                loss_fn, data, [lanes[i] for i in chosen], [parts[i].whole for i in chosen], centre, settings,
+                seed=seed, replicate=replicate, trivial_loss=trivial_loss,
+            )  # fmt: skip
+            for at in resolutions:
+                for i, record in zip(chosen, tile.records(at), strict=True):
+                    records[i].append(record)
+                if done is not None:
+                    done(len(chosen) * (settings.burn_in + settings.draws))
+        return records
 
 
 def _weights(loss_fn: LossFn, params: Params) -> dict[str, Tensor] | None:

@@ -184,7 +184,11 @@ class StackedLoss:
         try:
             in_a_row(mapped)(*leaves)
             return with_fixed(in_a_row(mapped))
-        except Exception:  # vmap refuses control flow that depends on the chain; what is wrong itself is raised below
+        except (
+            RuntimeError,
+            ValueError,
+            TypeError,
+        ):  # vmap refuses control flow that depends on the chain; what is wrong itself is raised below
             self.vmapped = False
             return with_fixed(in_a_row(_looped(function, per_chain)))
 

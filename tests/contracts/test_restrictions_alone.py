@@ -84,6 +84,24 @@ def test_neurons_alone_in_any_subset_and_in_any_order(cis: Subject) -> None:
             assert record.excess.any()
 
 
+def test_channels_of_a_convolution_in_the_shares_of_two_processes() -> None:
+    class Images(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.c1, self.c2, self.out = nn.Conv2d(1, 20, 3), nn.Conv2d(20, 20, 3), nn.Linear(320, 3)
+
+        def per_example_loss(self, batch: Tensor) -> Tensor:
+            return self.out(self.c2(self.c1(batch).relu()).relu().flatten(1)).square().mean(1)
+
+    images = Subject.of(Images(), torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(1)))
+    channels = images.parts("c2[*]")
+    together = images.estimates(channels)
+    for chosen in (list(range(0, 20, 2)), list(range(1, 20, 2))):
+        for number, (record,) in zip(chosen, images.estimates([channels[i] for i in chosen]), strict=True):
+            assert_same(record, together[number][0])
+
+
 def test_layers_and_sets_among_neurons(cis: Subject) -> None:
     layers = cis.parts("layers")
     sets = cis.parts("net.hook_hidden[3,5]", "net.hook_hidden[4,30]")

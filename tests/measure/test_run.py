@@ -105,7 +105,7 @@ def test_processes_share_the_components(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(module, "estimate", spy)
     Stage(2).play(lambda workers: measure(LLC, snapshot(), workers=workers))
-    assert sorted(seen) == sorted(Workers(rank, 2).share(MOVED) for rank in range(2))
+    assert sorted(seen) == sorted([[MOVED[0], MOVED[3], MOVED[4]], [MOVED[1], MOVED[2]]])
 
 
 @PLANS
