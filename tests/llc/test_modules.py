@@ -52,6 +52,7 @@ def estimate(module: nn.Module, params: dict[str, Tensor] | None = None, **more:
     return estimate_llc(loss_fn(module), given, X, **{**SETTINGS, **more})
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # vmap says so of an LSTM, once a process
 @pytest.mark.parametrize("body", [Attention(), nn.LSTM(3, 3, batch_first=True), nn.GRU(3, 3, batch_first=True)])
 def test_fused_operators_do_not_keep_from_an_estimate(body: nn.Module) -> None:
     record = estimate(Net(body))
