@@ -76,6 +76,13 @@ class Verdict:
         return Measured(ratio, abs(ratio) * float(relative))
 
     @property
+    def compared(self) -> str:
+        """Says what the loss is beside the best baseline's."""
+        if np.isnan(self.loss_ratio.value):
+            return "not to be compared with the best baseline's, which is 0"
+        return f"{self.loss_ratio} of the best baseline's"
+
+    @property
     def beats_baselines(self) -> bool:
         """Whether the loss is below 0.8 of the best baseline's."""
         return self.loss_ratio.value < LOSS_FACTOR
@@ -95,7 +102,7 @@ class Verdict:
         best = self.baselines[self.best_baseline]
         said = [
             f"At step {self.step} the net {'computes' if self.superposition else 'does not compute'} in superposition.",
-            f"Its loss {self.loss} is {self.loss_ratio} of the best baseline's "
+            f"Its loss {self.loss} is {self.compared} "
             f"({self.best_baseline.replace('_', ' ')}, {best}): "
             f"{'below' if self.beats_baselines else 'not below'} {LOSS_FACTOR}.",
             f"It solves {self.circuits_solved} of {self.circuits} circuits: "

@@ -25,6 +25,8 @@ from llc_lightning.results.run import CONFIG, RUNS
 from llc_lightning.runtime.errors import SettingError, SnapshotError
 from llc_lightning.runtime.workers import Workers
 
+_LARGEST_SEED = 2**32 - 1  # numpy's, which Lightning seeds as well
+
 
 class SaveConfig(SaveConfigCallback):
     """Writes the complete configuration into the run folder; one from which the same run can be started again."""
@@ -116,6 +118,9 @@ class FitCLI(LightningCLI):
             if fault is not None:
                 untyped.error(fault)
         self.config = untyped.parse_args(self._argv)
+        seed = self.config["fit"]["seed_everything"]
+        if not 0 <= seed <= _LARGEST_SEED:
+            untyped.error(f"seed_everything is {seed}; give a whole number from 0 to {_LARGEST_SEED}.")
         for group in ("trainer", "last", *self._parser("fit").callback_keys):
             if not isinstance(self.config["fit"][group], Namespace):
                 untyped.error(f"{group} is {self.config['fit'][group]}; give keys below it, such as those of --help")

@@ -32,7 +32,7 @@ def verdict_sentence(verdict: Verdict) -> str:
     """Says whether the net computes in superposition, and the two numbers that decide it."""
     answer = verdict.sentences()[0].rstrip(".")
     return (
-        f"{answer}: its loss is {verdict.loss_ratio} of the best baseline's (below {LOSS_FACTOR} is asked), and it "
+        f"{answer}: its loss is {verdict.compared} (below {LOSS_FACTOR} is asked), and it "
         f"solves {verdict.circuits_solved.value:g} of {verdict.circuits} circuits (more than "
         f"{verdict.circuits_dedicated:g} is asked)."
     )

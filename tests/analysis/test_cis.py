@@ -66,6 +66,19 @@ def test_the_superposed_net_is_recognised(superposed: pd.DataFrame) -> None:
     assert "mean-ablation" in said
 
 
+def test_a_loss_of_zero_and_a_baseline_of_zero_have_a_verdict(superposed: pd.DataFrame) -> None:
+    verdict = superposition_verdict(superposed)
+    assert verdict is not None
+    nothing = Measured(0.0, 0.0)
+    perfect = replace(verdict, loss=nothing)
+    assert perfect.loss_ratio.value == 0
+    assert perfect.beats_baselines
+    beaten = replace(verdict, baselines={**verdict.baselines, verdict.best_baseline: nothing})
+    assert np.isnan(beaten.loss_ratio.value)
+    assert not beaten.beats_baselines
+    assert "is not to be compared with the best baseline's, which is 0" in " ".join(beaten.sentences())
+
+
 def test_the_control_fails_by_its_loss_alone(control: pd.DataFrame) -> None:
     verdict = superposition_verdict(control)
     assert verdict is not None

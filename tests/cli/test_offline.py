@@ -115,6 +115,7 @@ def test_what_cannot_be_measured_is_said(
         ("llc:\n  n_bta: 3\n", "unknown key 'n_bta'; did you mean 'llc.n_beta'"),
         ("llc:\n  gamma: much\n", "llc.gamma"),
         ("- 1\n", "holds no keys"),
+        ("llc: 3\n", "gives llc: 3; give keys below it, such as 'llc: {n_beta: 3000}'."),
         ("a: [\n", "is not YAML"),
     ],
 )

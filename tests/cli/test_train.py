@@ -106,6 +106,8 @@ CADENCES = "a cadence (Every, LogSpaced, AtSteps, AtStart, AtEnd, AnyOf)"
         (["--model.class_path", "llc_lightning.models.cis.No"], r"model: No: module .* has no attribute 'No'\."),
         (["--experiment", "../x"], r"experiment is '\.\./x'; use 1 to 100 letters, .*"),
         (["--seed_everything", "true"], r"seed_everything is True; give a whole number\."),
+        (["--seed_everything", "-1"], r"seed_everything is -1; give a whole number from 0 to 4294967295\."),
+        (["--seed_everything", "4294967296"], r"seed_everything is 4294967296; give a whole number from 0 to .*"),
         (["--last.every_n_steps", "0"], r"every_n_steps is 0; it must be at least 1\."),
     ],
 )

@@ -41,7 +41,8 @@ def training(
     if found.verdict:
         best = found.verdict.baselines[found.verdict.best_baseline]
         name = found.verdict.best_baseline.replace("_", " ")
-        rules = (Rule(best.value, f"best baseline ({name}): {best.value:.3g}"),)
+        # A loss of 0 has no place on the logarithmic axis.
+        rules = (Rule(best.value, f"best baseline ({name}): {best.value:.3g}"),) if best.value > 0 else ()
     ending = f" ends at {measured(losses)} at step {table.steps(losses)[-1]}" if len(losses) else ""
     caption = f"Bands: {100 * found.level:g} % intervals." if len(losses) else ""
     title, y = f"The loss{ending}", Axis(LOSS_LABEL, log=True)
