@@ -35,7 +35,14 @@ class LLCCallback(MeasurementCallback):
         step_size: The sampler's step size, or ``auto``.
         step_fraction: What ``auto`` takes of the inverse largest curvature.
         preconditioner: ``none`` or ``hutchinson``.
-        curvature_examples: Examples that the Hessian is measured on, for step sizes and the correction Delta.
+        curvature_examples: Examples that the Hessian is measured on, for step sizes and the correction Delta; ``auto``
+            keeps that a tenth or so of the work.
+        estimator: Which estimate is the value: ``mean`` or ``first_order``; the others are in the details.
+        box: The largest distance of any weight from w*; None for no limit.
+        watched_examples: How many examples' losses are recorded one by one, for the functional variance.
+        losses: What to sample: the training loss (``train``) or tasks of the module, each on the examples that count
+            for it; one or several.
+        tasks: Whether to record the loss of every task of the module along the chains of the training loss.
         replicates: Disjoint sets of random numbers to measure the final weights with, when training ends; their
             agreement is the reliability of the estimates.
         data: Examples to measure on; by default the datamodule's ``analysis_set()``.
@@ -66,7 +73,12 @@ class LLCCallback(MeasurementCallback):
         step_size: float | Literal["auto"] = "auto",
         step_fraction: float = 0.4,
         preconditioner: str = "none",
-        curvature_examples: int = 4096,
+        curvature_examples: int | Literal["auto"] = "auto",
+        estimator: str = "mean",
+        box: float | None = None,
+        watched_examples: int = 0,
+        losses: str | Sequence[str] = "train",
+        tasks: bool = False,
         replicates: int = 1,
         data: Batch | None = None,
         on_error: OnError = "raise",
@@ -90,7 +102,12 @@ class LLCCallback(MeasurementCallback):
                 burn_in=burn_in,
                 batch_size=batch_size,
                 curvature_examples=curvature_examples,
+                estimator=estimator,
+                box=box,
+                watched_examples=watched_examples,
             ),
+            losses=(losses,) if isinstance(losses, str) else tuple(losses),
+            tasks=tasks,
         )
         check_count("replicates", replicates, 1)
         super().__init__(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from llc_lightning.components.hooks import submodules
 from llc_lightning.components.skeleton import Skeleton
-from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.batches import n_examples, take
 from llc_lightning.runtime.errors import AddressError, SettingError, unknown
 from llc_lightning.runtime.types import Batch, Params
 
@@ -193,6 +193,39 @@ class ModuleLoss:
             for point, change in [*((edit.point, edit) for edit in self.edits), *changes]:
                 hooks.enter_context(_hooked(self.module, point, change))
             return self.skeleton.run(method, params, batch)
+
+
+@dataclass(frozen=True)
+class TaskLoss:
+    """A module's loss on one of its tasks as a function of its weights, for the examples that count for the task."""
+
+    whole: ModuleLoss
+    task: int
+
+    def __call__(self, params: Params, batch: Batch, /) -> Float[Tensor, "example"]:
+        """Returns the task's loss of every example."""
+        return self.whole.per_task(params, batch)[0][:, self.task]
+
+    @property
+    def module(self) -> nn.Module:
+        """The copy that it runs on."""
+        return self.whole.module
+
+
+def task_loss(whole: ModuleLoss, params: Params, data: Batch, name: str) -> tuple[TaskLoss, Batch]:
+    """Returns the loss on one task, and the examples that count for it.
+
+    Raises:
+        SettingError: If the module has no such task, or no example counts for it.
+    """
+    if name not in whole.task_names:
+        raise SettingError(unknown("task", name, whole.task_names))
+    task = whole.task_names.index(name)
+    with torch.no_grad():
+        counts = whole.per_task(params, data)[1][:, task]
+    if not bool(counts.any()):
+        raise SettingError(f"no example counts for the task {name!r}; measure it on data that has some.")
+    return TaskLoss(whole, task), take(data, counts.nonzero().flatten())
 
 
 def loss_fn(module: nn.Module, edits: Sequence[Edit] = ()) -> ModuleLoss:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-Draws: TypeAlias = npt.NDArray[np.float64]
+from llc_lightning.llc.draws import Draws, Mixing, error_of, mcse_of, mixing_of
+from llc_lightning.llc.estimators import Estimate
 
 RHAT_LIMIT = 1.05
 ESS_LIMIT = 100.0
-TAIL = (0.05, 0.95)
+MANY_CHAINS = 32
 LOCAL_DISTANCE = 0.5
 LOCAL_EXCESS = 0.1
 CORRECTION_SHARE = 0.2
@@ -25,6 +21,10 @@ BELOW_ERRORS = 3.0
 SATURATION = 0.9
 DRIFT_ERRORS = 4.0
 DRIFT_SHARE = 0.05
+DISAGREEMENT_ERRORS = 3.0
+DISAGREEMENT_SHARE = 0.15
+HEAVY_TAILS = 3.0
+BOX_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,7 @@ class ChainStatistics:
     stderr: float
     healthy: int
     per_chain: tuple[float, ...]
-    rhat: float
-    ess: float
-    ess_tail: float
-    mcse: float
+    mixing: Mixing
     reasons: tuple[str, ...]
 
 
@@ -47,38 +44,37 @@ def chain_statistics(
 ) -> ChainStatistics:
     """Returns the mean of the scaled excess loss over healthy chains, with its error and the reasons against it.
 
-    The standard error is the larger of the Monte Carlo error of all draws and the spread of the chain means over
-    sqrt(chains): the first alone covers too little at small batches. R-hat is the rank-normalised split R-hat, ESS the
-    bulk effective sample size (Vehtari et al. 2021, arXiv:1903.08008), both from ArviZ.
+    What judges the mixing is the rank-normalised split R-hat and the bulk effective sample size, both from ArviZ; the
+    nested R-hat in place of the former for 32 chains or more.
 
     Args:
         scaled: ``n_beta (L - L(w*))`` of every kept draw.
         failed: Which chains died or exploded.
         moved: Whether the weights moved at all.
     """
-    means = scaled.double().mean(1).where(~failed, torch.nan)
+    means = scaled.double().mean(1).where(~failed, math.nan)
     per_chain = tuple(float(mean) for mean in means)
     draws = scaled[~failed].double().cpu().numpy()
     healthy = len(draws)
     nan = math.nan
+    unknown = Mixing(nan, nan, nan, nan, nan)
     if not moved:
-        return ChainStatistics(nan, nan, healthy, per_chain, nan, nan, nan, nan, ("frozen",))
+        return ChainStatistics(nan, nan, healthy, per_chain, unknown, ("frozen",))
     if healthy == 0:
-        return ChainStatistics(nan, nan, 0, per_chain, nan, nan, nan, nan, ("all-diverged",))
+        return ChainStatistics(nan, nan, 0, per_chain, unknown, ("all-diverged",))
     reasons = ["diverged"] if healthy < len(scaled) else []
-    rhat, ess, ess_tail, mcse = _mixing(draws)
+    mixing = mixing_of(draws)
+    # Of many short chains, each too short for a variance of its own, the groups are what can be compared.
+    rhat = mixing.rhat_nested if healthy >= MANY_CHAINS else mixing.rhat
     if draws.size < ESS_LIMIT or draws.shape[1] < 4:
         reasons.append("too-few-draws")
-    elif ess < ESS_LIMIT or rhat >= RHAT_LIMIT or math.isnan(ess):
+    elif mixing.ess < ESS_LIMIT or rhat >= RHAT_LIMIT or math.isnan(mixing.ess):
         reasons.append("not-mixed")
     if _drifts(draws):
         reasons.append("drifting")
-    stderr = nan
     if healthy == 1:
         reasons.append("single-chain")
-    else:
-        stderr = max(0.0 if math.isnan(mcse) else mcse, float(draws.mean(1).std(ddof=1)) / math.sqrt(healthy))
-    return ChainStatistics(float(draws.mean()), stderr, healthy, per_chain, rhat, ess, ess_tail, mcse, tuple(reasons))
+    return ChainStatistics(float(draws.mean()), error_of(draws), healthy, per_chain, mixing, tuple(reasons))
 
 
 def locality_reasons(*, distance: float, norm: float, excess_loss: float, trivial_loss: float | None) -> list[str]:
@@ -109,24 +105,25 @@ def saturation_reasons(*, value: float, dimension: int) -> list[str]:
     return ["saturated"] if value > SATURATION * dimension / 2 else []
 
 
-def _mixing(draws: Draws) -> tuple[float, float, float, float]:
-    """Returns R-hat, bulk ESS, tail ESS and MCSE; ArviZ calls constant chains perfect in ESS and undefined in R-hat."""
-    if draws.shape[1] < 4:
-        return math.nan, math.nan, math.nan, math.nan
-    if np.ptp(draws) == 0:
-        return 1.0, float(draws.size), float(draws.size), 0.0
-    return (
-        _arviz("rhat", draws) if len(draws) > 1 else math.nan,
-        _arviz("ess", draws, method="bulk"),
-        _arviz("ess", draws, method="tail", prob=TAIL),
-        _arviz("mcse", draws, method="mean"),
+def agreement_reasons(*, value: float, gap: Estimate | None, variance: Estimate | None) -> list[str]:
+    """Returns ``estimators-disagree`` where independent estimators contradict each other.
+
+    That is where the mean and the Stein estimate differ by more than 3 of the errors of their difference and 15 % of
+    the value, or where the variance exceeds three times the mean by more than 3 of its errors: near the limit of
+    stability the tails of the chains are too heavy.
+    """
+    apart = (
+        gap is not None
+        and abs(gap.value) > DISAGREEMENT_ERRORS * gap.stderr
+        and abs(gap.value) > DISAGREEMENT_SHARE * abs(value)
     )
+    heavy = variance is not None and variance.value - DISAGREEMENT_ERRORS * variance.stderr > HEAVY_TAILS * abs(value)
+    return ["estimators-disagree"] if apart or heavy else []
 
 
-def _arviz(name: str, draws: Draws, **options: Any) -> float:
-    # ArviZ declares neither its exports nor its types.
-    module: Any = importlib.import_module("arviz_stats.base")
-    return float(getattr(module.array_stats, name)(draws, chain_axis=0, draw_axis=1, **options))
+def box_reasons(hits: float) -> list[str]:
+    """Returns ``box-hits`` where the box held back more than a hundredth of all moves."""
+    return ["box-hits"] if hits > BOX_SHARE else []
 
 
 def _drifts(draws: Draws) -> bool:
@@ -138,7 +135,7 @@ def _drifts(draws: Draws) -> bool:
     if half < 4:
         return False
     first, last = draws[:, :half], draws[:, -half:]
-    error = math.hypot(_arviz("mcse", first, method="mean"), _arviz("mcse", last, method="mean"))
+    error = math.hypot(mcse_of(first), mcse_of(last))
     changes = last.mean(1) - first.mean(1)
     if len(changes) > 1:
         error = max(error, float(changes.std(ddof=1)) / math.sqrt(len(changes)))

@@ -8,10 +8,12 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.components.loss import ModuleLoss, TaskLoss
 from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.slopes import with_slopes
+from llc_lightning.llc.tasks import Tasks, tasks_of_masks
 from llc_lightning.llc.tile import Tile
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
@@ -24,14 +26,18 @@ def estimate_llc(
     loss_fn: LossFn, params: Params, data: Batch, *, n_beta: float, gamma: float, sampler: str = ...,
     step_size: float | Literal["auto"] = ..., chains: int = ..., draws: int = ..., burn_in: int = ...,
     batch_size: int | None = ..., moved: Mapping[str, Tensor] | None = ..., seed: int = ..., preconditioner: str = ...,
-    step_fraction: float = ..., replicate: int = ..., trivial_loss: float | None = ..., curvature_examples: int = ...,
+    step_fraction: float = ..., replicate: int = ..., trivial_loss: float | None = ...,
+    curvature_examples: int | Literal["auto"] = ..., estimator: str = ..., box: float | None = ...,
+    watched_examples: int = ..., tasks: Mapping[str, Tensor] | None = ...,
 ) -> LLCRecord: ...  # fmt: skip
 @overload
 def estimate_llc(
     loss_fn: LossFn, params: Params, data: Batch, *, n_beta: Sequence[float], gamma: float, sampler: str = ...,
     step_size: float | Literal["auto"] = ..., chains: int = ..., draws: int = ..., burn_in: int = ...,
     batch_size: int | None = ..., moved: Mapping[str, Tensor] | None = ..., seed: int = ..., preconditioner: str = ...,
-    step_fraction: float = ..., replicate: int = ..., trivial_loss: float | None = ..., curvature_examples: int = ...,
+    step_fraction: float = ..., replicate: int = ..., trivial_loss: float | None = ...,
+    curvature_examples: int | Literal["auto"] = ..., estimator: str = ..., box: float | None = ...,
+    watched_examples: int = ..., tasks: Mapping[str, Tensor] | None = ...,
 ) -> list[LLCRecord]: ...  # fmt: skip
 def estimate_llc(
     loss_fn: LossFn,
@@ -52,7 +58,11 @@ def estimate_llc(
     step_fraction: float = 0.4,
     replicate: int = 0,
     trivial_loss: float | None = None,
-    curvature_examples: int = 4096,
+    curvature_examples: int | Literal["auto"] = "auto",
+    estimator: str = "mean",
+    box: float | None = None,
+    watched_examples: int = 0,
+    tasks: Mapping[str, Tensor] | None = None,
 ) -> LLCRecord | list[LLCRecord]:
     """Returns the local learning coefficient of a loss at ``params``, or one for each ``n_beta`` of a ladder.
 
@@ -80,10 +90,15 @@ def estimate_llc(
         step_fraction: What ``auto`` takes of the inverse largest curvature.
         replicate: Another number gives a disjoint set of streams.
         trivial_loss: Loss of the trivial predictor, to judge whether the chains stayed local.
-        curvature_examples: Examples that the Hessian is measured on.
+        curvature_examples: Examples that the Hessian is measured on, or ``auto``.
+        estimator: Which of the estimators is the value: ``mean`` or ``first_order``.
+        box: The largest distance of any weight from w*; None for no limit.
+        watched_examples: How many examples' losses are recorded one by one, for the functional variance.
+        tasks: Subsets of the examples by name, bool [example]; the records tell ``n_beta E[L_task(w) - L_task(w*)]`` of
+            each, over the same draws.
 
     Raises:
-        SettingError: If a setting is out of range or ``moved`` does not fit the parameters.
+        SettingError: If a setting is out of range, or ``moved`` or ``tasks`` do not fit.
         DataError: If the data is empty or its tensors disagree.
 
     Example:
@@ -96,14 +111,16 @@ def estimate_llc(
     """
     settings = ChainSettings(
         sampler=sampler, step_size=step_size, step_fraction=step_fraction, preconditioner=preconditioner, chains=chains,
-        draws=draws, burn_in=burn_in, batch_size=batch_size, curvature_examples=curvature_examples,
+        draws=draws, burn_in=burn_in, batch_size=batch_size, curvature_examples=curvature_examples, estimator=estimator,
+        box=box, watched_examples=watched_examples,
     )  # fmt: skip
     ladder = [n_beta] if isinstance(n_beta, (int, float)) else list(n_beta)
     records = estimate_parts(
         loss_fn, params, data, [Part(moved, whole=moved is None)], [Resolution(rung, gamma) for rung in ladder],
         settings, seed=seed, replicate=replicate, trivial_loss=trivial_loss,
+        tasks=tasks_of_masks(loss_fn, data, tasks) if tasks else None,
     )[0]  # fmt: skip
-    return records[0] if isinstance(n_beta, (int, float)) else records
+    return records[0] if isinstance(n_beta, (int, float)) else with_slopes(records)
 
 
 def estimate_parts(
@@ -118,6 +135,7 @@ def estimate_parts(
     replicate: int = 0,
     trivial_loss: float | None = None,
     centre: Centre | None = None,
+    tasks: Tasks | None = None,
     done: Callable[[int], object] | None = None,
 ) -> list[list[LLCRecord]]:
     """Returns the estimates of several parts at several resolutions: a list for each part, in the order of the latter.
@@ -135,6 +153,7 @@ def estimate_parts(
         replicate: Another number gives a disjoint set of streams.
         trivial_loss: Loss of the trivial predictor.
         centre: What is known at w*, where the caller has it already.
+        tasks: Losses to record beside the one that is sampled.
         done: Called with the number of finished chain-steps x lanes, for a progress bar; the total is
             ``len(parts) * len(resolutions) * (burn_in + draws)``.
 
@@ -154,7 +173,7 @@ def estimate_parts(
         for chosen in _tiles([lane.layout for lane in lanes]):
             tile = Tile(
                 loss_fn, data, [lanes[i] for i in chosen], [parts[i].whole for i in chosen], centre, settings,
-                seed=seed, replicate=replicate, trivial_loss=trivial_loss,
+                seed=seed, replicate=replicate, trivial_loss=trivial_loss, tasks=tasks,
             )  # fmt: skip
             for at in resolutions:
                 for i, record in zip(chosen, tile.records(at), strict=True):
@@ -166,7 +185,7 @@ def estimate_parts(
 
 def _weights(loss_fn: LossFn, params: Params) -> dict[str, Tensor] | None:
     """Returns masks of what "everything" means: a module's parameters without its buffers; None for all there are."""
-    if not isinstance(loss_fn, ModuleLoss):
+    if not isinstance(loss_fn, ModuleLoss | TaskLoss):
         return None
     names = {name for name, _ in loss_fn.module.named_parameters(remove_duplicate=False)}
     return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in params.items() if name in names}

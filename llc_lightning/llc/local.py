@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.llc.parts import Resolution
@@ -37,6 +38,14 @@ class Local:
     diagonal: Stack | None
     batch: Batch
 
+    def expected_distance2(self, at: Resolution, dimension: int) -> Float[Tensor, "lane"]:
+        """Returns the mean squared distance from w* in the quadratic approximation, ``sum_i 1 / (n_beta h_i + gamma)``.
+
+        The sum is estimated by the quadrature of one random probe; without localisation flat directions are infinite.
+        """
+        nodes = self.from_probe.nodes[0].clamp(min=0)
+        return dimension * (self.from_probe.weights[0] / (at.n_beta * nodes + at.gamma)).sum(-1)
+
     def preconditioner(self, at: Resolution) -> Stack | None:
         """Returns the constant diagonal ``1 / (n_beta max(diag H, 0) + gamma)``, or None."""
         if self.diagonal is None:
@@ -53,9 +62,9 @@ def local_curvature(
     noise matters less, and step sizes, which need a largest eigenvalue alone, take a part of those.
     """
     start = stacked.start(1)
-    batch = _some(data, settings.curvature_examples, seed)
+    batch = _some(data, settings.curvature_size(n_examples(data)), seed)
     few = take(batch, slice(0, _STEP_EXAMPLES))
-    along = _stack([lane.read(gradient) for lane in lanes], stacked.width)
+    along = stack_lanes([lane.read(gradient) for lane in lanes], stacked.width)
     from_gradient = lanczos(lambda vector: stacked.hessian_product(start, vector, batch), along, _PRODUCTS)
     signs = probe(start, seed)
     from_probe = lanczos(lambda vector: stacked.hessian_product(start, vector, few), signs, _PROBE_PRODUCTS)
@@ -71,7 +80,7 @@ def _some(data: Batch, size: int, seed: int) -> Batch:
     return data if n <= size else take(data, torch.randperm(n, generator=generator(seed, "curvature"))[:size])
 
 
-def _stack(lanes: Sequence[Params], width: int) -> dict[str, Tensor]:
+def stack_lanes(lanes: Sequence[Params], width: int) -> dict[str, Tensor]:
     """Returns lane values as [1, lane, *slice], the last repeated up to ``width``."""
     padded = [*lanes, *[lanes[-1]] * (width - len(lanes))]
     return {name: torch.stack([lane[name] for lane in padded])[None] for name in lanes[0]}

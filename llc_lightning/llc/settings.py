@@ -6,11 +6,17 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, unknown
 from llc_lightning.sampling.base import SAMPLERS
 
 PRECONDITIONERS = ("none", "hutchinson")
 """``hutchinson``: the constant diagonal ``1 / (n_beta max(D, 0) + gamma)``, D Hutchinson's estimate of diag H."""
+
+CHOICES = ("mean", "first_order")
+"""Estimators that may stand for the value; the others are reported beside it."""
+
+# About 30 Hessian products, each as dear as three gradients, on this share of the examples that the chains evaluate.
+_SHARE, _FEWEST, _MOST = 150, 64, 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +24,10 @@ class ChainSettings:
     """The settings of one estimate's chains.
 
     ``step_size`` is SGLD's ``eps``, or ``auto``: ``step_fraction`` over the largest curvature met. ``draws`` are kept
-    per chain after ``burn_in``. ``batch_size`` None means the full batch. The curvature is measured on
-    ``curvature_examples``.
+    per chain after ``burn_in``. ``batch_size`` None means the full batch. ``estimator`` names the one whose value is
+    reported first. ``box`` holds every weight within that distance of w*. The curvature is measured on
+    ``curvature_examples``; ``auto`` takes as many as keep that a tenth or so of the work. The losses of
+    ``watched_examples`` are recorded one by one, for the functional variance.
     """
 
     sampler: str = "sgld"
@@ -30,7 +38,10 @@ class ChainSettings:
     draws: int = 500
     burn_in: int = 200
     batch_size: int | None = None
-    curvature_examples: int = 4096
+    estimator: str = "mean"
+    box: float | None = None
+    curvature_examples: int | Literal["auto"] = "auto"
+    watched_examples: int = 0
 
     def __post_init__(self) -> None:
         """Checks every range.
@@ -38,18 +49,47 @@ class ChainSettings:
         Raises:
             SettingError: If a value is out of range.
         """
-        SAMPLERS.get(self.sampler)
+        sampler = SAMPLERS.get(self.sampler)
         if self.preconditioner not in PRECONDITIONERS:
             raise SettingError(
                 f"unknown preconditioner {self.preconditioner!r}; use one of: {', '.join(PRECONDITIONERS)}."
             )
+        if self.preconditioner != "none" and not sampler.metadata["preconditioned"]:
+            raise SettingError(
+                f"preconditioner is {self.preconditioner!r}, but {self.sampler} finds a diagonal of its own; use none."
+            )
+        if self.estimator not in CHOICES:
+            raise SettingError(unknown("estimator", self.estimator, CHOICES))
         if self.step_size != "auto":
             check_positive("step_size", self.step_size)
         check_positive("step_fraction", self.step_fraction)
-        for name, least in (("chains", 1), ("draws", 1), ("burn_in", 0), ("curvature_examples", 1)):
+        for name, least in (("chains", 1), ("draws", 1), ("burn_in", 0), ("watched_examples", 0)):
             check_count(name, getattr(self, name), least)
+        if self.curvature_examples != "auto":
+            check_count("curvature_examples", self.curvature_examples, 1)
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size, 1)
+        if sampler.metadata["full_batch"] and self.batch_size is not None:
+            raise SettingError(
+                f"batch_size is {self.batch_size}, but {self.sampler} compares losses of the full batch; use null "
+                "(None in Python)."
+            )
+        if self.box is not None:
+            check_positive("box", self.box)
+            if sampler.metadata["full_batch"]:
+                raise SettingError(f"{self.sampler} is exact without a box, and not with one; leave box out.")
+
+    @property
+    def steps(self) -> int:
+        """Steps of a chain, burn-in included."""
+        return self.burn_in + self.draws
+
+    def curvature_size(self, n_examples: int) -> int:
+        """Returns on how many of the examples the curvature is measured."""
+        if self.curvature_examples != "auto":
+            return min(self.curvature_examples, n_examples)
+        evaluations = self.chains * self.steps * (self.batch_size or n_examples)
+        return min(n_examples, max(_FEWEST, min(evaluations // _SHARE, _MOST)))
 
 
 def check_positive(name: str, value: object, *, zero: bool = False) -> None:

@@ -10,20 +10,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llc_lightning.llc.assess import Around, Assessor
 from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
-from llc_lightning.llc.diagnostics import chain_statistics, locality_reasons, minimum_reasons, saturation_reasons
-from llc_lightning.llc.local import Local, local_curvature
+from llc_lightning.llc.local import Local, local_curvature, stack_lanes
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.runtime.status import is_failed, join
-from llc_lightning.runtime.types import Batch, LossFn, Params
+from llc_lightning.llc.tasks import Tasks
+from llc_lightning.llc.virial import virial_weights
+from llc_lightning.runtime.batches import take
+from llc_lightning.runtime.types import Batch, LossFn
 from llc_lightning.sampling.base import SAMPLERS, Posterior
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains
+from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import StackedLoss
-from llc_lightning.sampling.step_size import automatic_step_size, exploded
+from llc_lightning.sampling.step_size import automatic_step_size
 
 
 class Tile:
@@ -39,6 +42,7 @@ class Tile:
         seed: Keys all random streams.
         replicate: Number of the set of streams.
         trivial_loss: Loss of the trivial predictor, or None.
+        tasks: Losses to record beside the one that is sampled.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Tile:
         seed: int,
         replicate: int,
         trivial_loss: float | None,
+        tasks: Tasks | None = None,
     ) -> None:
         self._data = data
         self._lanes = lanes
@@ -63,22 +68,44 @@ class Tile:
         self._replicate = replicate
         self._trivial_loss = trivial_loss
         self._stacked = StackedLoss(loss_fn, centre.params, lanes)
-        self._dimension = self._stacked.layout.dimension
-        self._model_norm = _norm({name: value for name, value in centre.params.items() if value.is_floating_point()})
+        self._tasks = tasks
+        self._task_baseline = None if tasks is None else tasks.baseline(centre.params, data, list(lanes))
 
     def records(self, at: Resolution) -> list[LLCRecord]:
         """Returns one record per lane."""
         if not bool(self._centre.losses.isfinite().all()):
-            return [self._failed(lane, at) for lane in range(len(self._lanes))]
+            return [self._assessor(lane).failed(at) for lane in range(len(self._lanes))]
         step_size, chains = self._sample(at)
         correction = displaced_minimum_correction(self._local.from_gradient, n_beta=at.n_beta, gamma=at.gamma)[0]
         bias = self._bias(at, step_size)
+        distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
         return [
-            self._record(
-                at, lane, chains.lane(lane), step_size[lane].item(), correction[lane].item(), bias[lane].item()
+            self._assessor(lane).record(
+                at,
+                chains.lane(lane),
+                step_size=step_size[lane].item(),
+                around=Around(
+                    correction=correction[lane].item(),
+                    predicted_bias=bias[lane].item(),
+                    curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
+                    expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
+                ),
+                vmapped=self._stacked.vmapped,
             )
             for lane in range(len(self._lanes))
         ]
+
+    def _assessor(self, lane: int) -> Assessor:
+        return Assessor(
+            self._centre,
+            self._lanes[lane],
+            self._settings,
+            seed=self._seed,
+            replicate=self._replicate,
+            whole=self._whole[lane],
+            trivial_loss=self._trivial_loss,
+            tasks=self._tasks.names if self._tasks else (),
+        )
 
     @cached_property
     def _local(self) -> Local:
@@ -90,7 +117,8 @@ class Tile:
         centre = stacked.start(1)
         like = next(iter(centre.values()))
         n_beta = torch.full((stacked.width,), at.n_beta, dtype=like.dtype, device=like.device)
-        posterior = Posterior(centre, n_beta, torch.full_like(n_beta, at.gamma))
+        gradient = stack_lanes([lane.read(self._centre.gradient) for lane in self._lanes], stacked.width)
+        posterior = Posterior(centre, n_beta, torch.full_like(n_beta, at.gamma), gradient)
         preconditioner = self._local.preconditioner(at)
         sampler = SAMPLERS.get(settings.sampler).item
         numbers = range(self._replicate * settings.chains, (self._replicate + 1) * settings.chains)
@@ -102,70 +130,31 @@ class Tile:
             )  # fmt: skip
         else:
             step_size = torch.full_like(n_beta, settings.step_size)
+        recorder = Recorder(
+            stacked, posterior, draws=settings.draws,
+            weights=lambda position: virial_weights(stacked, position, self._local.batch, at, seed=self._seed),
+            tasks=self._task_baseline, examples=self._watched(),
+        )  # fmt: skip
         return step_size, run_chains(
             stacked, sampler(posterior, step_size, preconditioner), self._data, losses,
-            seed=self._seed, chains=numbers, steps=settings.burn_in + settings.draws, burn_in=settings.burn_in,
-            batch_size=settings.batch_size,
+            seed=self._seed, chains=numbers, steps=settings.steps, burn_in=settings.burn_in,
+            batch_size=settings.batch_size, box=settings.box, recorder=recorder,
+            first_order=gradient if settings.estimator == "first_order" or settings.sampler == "sgld_cv" else None,
         )  # fmt: skip
+
+    def _watched(self) -> tuple[Batch, Float[Tensor, "example"]] | None:
+        """Returns the examples whose losses are recorded one by one."""
+        some = slice(0, self._settings.watched_examples)
+        return (take(self._data, some), self._centre.losses[some]) if some.stop else None
 
     def _bias(self, at: Resolution, step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
         """Returns the predicted bias of the step size, NaN where there is no formula."""
-        if self._settings.sampler != "sgld" or self._settings.preconditioner != "none":
+        if self._settings.sampler not in ("sgld", "sgld_cv") or self._settings.preconditioner != "none":
             return torch.full_like(step_size, math.nan)
         return predicted_step_bias(
-            self._local.from_probe, n_beta=at.n_beta, gamma=at.gamma, step_size=step_size, dimension=self._dimension
+            self._local.from_probe,
+            n_beta=at.n_beta,
+            gamma=at.gamma,
+            step_size=step_size,
+            dimension=self._stacked.layout.dimension,
         )
-
-    def _record(
-        self, at: Resolution, lane: int, chains: Chains, step_size: float, correction: float, bias: float
-    ) -> LLCRecord:
-        kept = at.n_beta * chains.excess[0, :, self._settings.burn_in :].double()
-        failed = exploded(chains, torch.tensor([at.n_beta]), self._dimension)[0]
-        statistics = chain_statistics(kept, failed, moved=bool(chains.distance2.ne(0).any()))
-        healthy = chains.distance2[0, ~failed].double()
-        distance = healthy.mean().sqrt().item() if len(healthy) else math.nan
-        reasons = list(statistics.reasons)
-        if not math.isnan(statistics.mean):
-            reasons += locality_reasons(
-                distance=distance,
-                norm=self._model_norm,
-                excess_loss=statistics.mean / at.n_beta,
-                trivial_loss=self._trivial_loss if self._whole[lane] else None,
-            )
-            reasons += minimum_reasons(value=statistics.mean, correction=correction, stderr=statistics.stderr)
-            if not self._whole[lane]:
-                reasons += saturation_reasons(value=statistics.mean, dimension=self._dimension)
-        status = join(reasons)
-        failed_altogether = is_failed(status)
-        return LLCRecord(
-            value=math.nan if failed_altogether else statistics.mean,
-            stderr=math.nan if failed_altogether else statistics.stderr,
-            status=status, n_beta=at.n_beta, gamma=at.gamma, step_size=step_size, settings=self._settings,
-            seed=self._seed, replicate=self._replicate, healthy_chains=statistics.healthy,
-            per_chain=statistics.per_chain, rhat=statistics.rhat, ess=statistics.ess, ess_tail=statistics.ess_tail,
-            mcse=statistics.mcse, dimension=self._dimension, correction=correction,
-            curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(), predicted_bias=bias,
-            excess_loss=statistics.mean / at.n_beta, distance=distance,
-            weight_norm=_norm(self._lanes[lane].read(self._centre.params)), model_norm=self._model_norm,
-            gradient_norm=self._local.from_gradient.norm2[0, lane].sqrt().item(), loss=self._centre.loss,
-            loss_stderr=self._centre.loss_stderr, n_examples=len(self._centre.losses),
-            vmapped=self._stacked.vmapped, excess=chains.excess[0], baseline=chains.baseline,
-        )  # fmt: skip
-
-    def _failed(self, lane: int, at: Resolution) -> LLCRecord:
-        """Returns the record of an estimate whose loss at w* is not finite."""
-        nan = math.nan
-        nothing = torch.empty(self._settings.chains, 0)
-        return LLCRecord(
-            value=nan, stderr=nan, status="nan-loss", n_beta=at.n_beta, gamma=at.gamma, step_size=nan,
-            settings=self._settings, seed=self._seed, replicate=self._replicate, healthy_chains=0, per_chain=(),
-            rhat=nan, ess=nan, ess_tail=nan, mcse=nan, dimension=self._dimension, correction=nan, curvature=nan,
-            predicted_bias=nan, excess_loss=nan, distance=nan,
-            weight_norm=_norm(self._lanes[lane].read(self._centre.params)), model_norm=self._model_norm,
-            gradient_norm=nan, loss=nan, loss_stderr=nan, n_examples=len(self._centre.losses), vmapped=True,
-            excess=nothing, baseline=nothing,
-        )  # fmt: skip
-
-
-def _norm(values: Params) -> float:
-    return math.sqrt(sum(value.double().square().sum().item() for value in values.values()))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from llc_lightning.components.component import Component
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.results.schema import KEY
+from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.types import Batch
 
 
@@ -28,6 +27,8 @@ class Job:
     """How it is ablated."""
     resolution: Resolution | None = None
     """Where its LLC is meant."""
+    loss: str = "train"
+    """The loss whose LLC or effect it is."""
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -38,6 +39,7 @@ class Job:
             "component": "" if self.component.kind == "all" else address,
             "kind": self.component.kind,
             "method": self.method,
+            "loss": self.loss,
             "settings": self.settings,
         }
         if self.resolution is None:
@@ -46,7 +48,7 @@ class Job:
 
     def key(self, *, run: str, step: int) -> tuple[str | int, ...]:
         """Returns the key that its row has in the table of a run."""
-        place = {"run": run, "step": step, "loss": "train", "params_moved": "", **self.columns}
+        place = {"run": run, "step": step, "params_moved": "", **self.columns}
         return tuple(place[name] for name in KEY)
 
 
@@ -58,6 +60,7 @@ def data_digest(data: Batch, n: int | None = None) -> str:
         n: How many of them count, from the first on; None for all.
 
     Example:
+        >>> import torch
         >>> data_digest(torch.arange(3)) == data_digest(torch.arange(3)) != data_digest(torch.arange(3.0))
         True
     """
@@ -67,10 +70,4 @@ def data_digest(data: Batch, n: int | None = None) -> str:
         named = dict(sorted(data.items()))
     else:
         named = {str(i): tensor for i, tensor in enumerate(data)}
-    digest = hashlib.blake2b(digest_size=8)
-    for name, tensor in named.items():
-        used = tensor.detach()[:n]
-        digest.update(f"{name} {used.dtype} {tuple(used.shape)} ".encode())
-        plain = used.cpu().resolve_conj().resolve_neg().contiguous()
-        digest.update(plain.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return tensor_digest({name: tensor[:n] for name, tensor in named.items()})

@@ -136,9 +136,9 @@ class _Measurement:
             rows = Store(folder).read_part(self.part)
         except StoreError:
             return False
-        rows = rows[
-            (rows["quantity"] == self.jobs[0].quantity) & (rows["loss"] == "train") & (rows["status"] != "error")
-        ]
+        rows = rows[(rows["quantity"] == self.jobs[0].quantity) & (rows["status"] != "error")]
+        if self.plan.kind == "ablation":  # whose tasks come beside their jobs
+            rows = rows[rows["loss"] == "train"]
         # Without the run's name, since a folder may have been moved.
         found = set(rows[list(KEY[1:])].itertuples(index=False, name=None))
         keys = {job.key(run="", step=self.step)[1:] for job in self.jobs}

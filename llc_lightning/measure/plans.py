@@ -17,6 +17,9 @@ from llc_lightning.measure.jobs import Job
 from llc_lightning.results.schema import settings_hash
 from llc_lightning.runtime.errors import SettingError
 
+TRAIN = "train"
+"""The training loss, in the column ``loss``."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LLCPlan:
@@ -35,10 +38,15 @@ class LLCPlan:
     gamma: float
     """Strength of the localisation."""
     settings: ChainSettings = field(default_factory=ChainSettings)
+    losses: tuple[str, ...] = (TRAIN,)
+    """The losses to sample: the training loss, or tasks of the module, each on the examples that count for it."""
+    tasks: bool = False
+    """Whether the chains of the training loss also record the loss of every task of the module."""
 
     def __post_init__(self) -> None:
         _check_each_once("components", self.components)
         _check_each_once("n_beta", self.n_beta)
+        _check_each_once("losses", self.losses)
         _ = self.resolutions
 
     @property
@@ -66,24 +74,33 @@ class LLCPlan:
             )
         return found
 
-    def settings_at(self, rung: float | None, *, data: str, replicate: int) -> str:
+    def settings_at(
+        self, rung: float | tuple[float, float] | None, *, data: str, replicate: int, loss: str = TRAIN
+    ) -> str:
         """Returns what names the settings in rows: of an estimate at a rung, or of what belongs to none (None).
 
         Components and other rungs do not enter, since they change no value: measuring more leaves rows as they are.
 
         Args:
-            rung: n_beta.
+            rung: n_beta, or two of them.
             data: The digest of the examples.
             replicate: Number of the set of random streams.
+            loss: The loss that is sampled.
         """
-        chains = asdict(self.settings)
+        chains = asdict(self.settings) | {"sampled": loss}
         place = {"measure": self.kind, "n_beta": rung, "gamma": self.gamma, "data": data, "replicate": replicate}
         return settings_hash(place | chains)
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
-        """Returns one job for each component and rung, rung by rung within a component."""
-        rungs = [(self.settings_at(at.n_beta, data=data, replicate=replicate), at) for at in self.resolutions]
-        return [Job("llc", part, settings, resolution=at) for part in components for settings, at in rungs]
+        """Returns one job for each component, loss and rung, rung by rung within a loss within a component."""
+        rungs = [
+            (self.settings_at(at.n_beta, data=data, replicate=replicate, loss=loss), at, loss)
+            for loss in self.losses
+            for at in self.resolutions
+        ]
+        return [
+            Job("llc", part, settings, resolution=at, loss=loss) for part in components for settings, at, loss in rungs
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,13 @@ REASONS: tuple[Reason, ...] = (
         "the chains disagree or their draws are too correlated (R-hat or ESS); raise draws, chains or the step size, "
         "or use a preconditioner.",
     ),
+    Reason(
+        "estimators-disagree",
+        False,
+        "two estimators that agree in equilibrium contradict each other; lower the step size, raise burn_in or "
+        "batch_size, or use another sampler (lm, mala).",
+    ),
+    Reason("box-hits", False, "the box held the chains back, the value is about the box; widen it or raise gamma."),
     Reason("too-few-draws", False, "there are too few draws to judge the chains; raise draws."),
     Reason(
         "saturated",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +23,46 @@ class Posterior:
     centre: Stack
     n_beta: Float[Tensor, "lane"]
     gamma: Float[Tensor, "lane"]
+    gradient: Stack | None = None
+    """That of the mean loss over all examples at the centre, [1, lane, *slice]; what a control variate needs."""
+
+
+class Evaluated(NamedTuple):
+    """The mean loss over the examples of a step, in excess of that of w* on the same examples, and its gradient."""
+
+    excess: Float[Tensor, "chain lane"]
+    gradient: Stack
+
+
+@runtime_checkable
+class Evaluate(Protocol):
+    """Evaluates the loss on the examples of one step."""
+
+    @property
+    def minibatch(self) -> bool:
+        """Whether the examples are some of all, drawn by every chain for itself."""
+        ...
+
+    def __call__(self, position: Stack) -> Evaluated:
+        """Returns the loss and its gradient at any position."""
+        ...
+
+    def gradient_at_centre(self) -> Stack:
+        """Returns the gradient at the centre, on the same examples."""
+        ...
+
+
+@runtime_checkable
+class Noise(Protocol):
+    """The random numbers of all chains; all lanes share them."""
+
+    def normal(self) -> Stack:
+        """Draws standard normal noise, [chain, 1, *slice]; overwritten by the next call."""
+        ...
+
+    def uniform(self) -> Float[Tensor, "chain 1"]:
+        """Draws a number between 0 and 1 for every chain."""
+        ...
 
 
 class Sampler(ABC):
@@ -40,16 +80,41 @@ class Sampler(ABC):
         self, posterior: Posterior, step_size: Float[Tensor, "lane"], preconditioner: Stack | None
     ) -> None: ...
 
+    def look(self, position: Stack, evaluate: Evaluate) -> Evaluated:
+        """Returns the loss and the gradient at ``position``, before it is moved; the mean of what it draws is exact."""
+        return evaluate(position)
+
     @abstractmethod
-    def step(self, position: Stack, gradient: Stack, noise: Callable[[], Stack]) -> None:
+    def step(self, position: Stack, here: Evaluated, evaluate: Evaluate, noise: Noise) -> None:
         """Moves ``position`` in place.
 
         Args:
             position: Where the chains are.
-            gradient: The gradient of the (minibatch) mean loss there.
-            noise: Draws standard normal noise, [chain, 1, *slice].
+            here: What ``look`` said of it.
+            evaluate: Evaluates further positions on the same examples.
+            noise: The random numbers.
         """
+
+    def settle(self) -> None:
+        """Ends what adapts; called once, after burn-in, so that the kept draws are those of one fixed chain."""
+        return
+
+    @property
+    def metric(self) -> Stack | None:
+        """The diagonal that an adapting sampler has found so far, [chain, lane, *slice]; None for all others."""
+        return None
+
+    @property
+    def acceptance(self) -> Float[Tensor, "chain lane"] | None:
+        """The share of accepted proposals so far; None for a sampler that accepts all."""
+        return None
 
 
 SAMPLERS: Registry[type[Sampler]] = Registry("sampler")
-"""All samplers by name."""
+"""All samplers by name. Metadata: ``full_batch`` (refuses minibatches), ``preconditioned`` (takes a diagonal),
+``adapts`` (finds its own)."""
+
+
+def per_lane(value: Float[Tensor, "lane"], like: Tensor) -> Tensor:
+    """Returns a value of each lane in a shape that broadcasts against [chain, lane, *slice], in its type."""
+    return value.view(1, -1, *(1,) * (like.ndim - 2)).to(like.dtype)

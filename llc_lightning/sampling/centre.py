@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.runtime.batches import chunks, n_examples, take
+from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
 
 _BLOCK = 4096
+_FEWEST_BLOCKS = 8
 _CHECKED = 64
 _ROUNDING = 1e-3
 
@@ -24,12 +27,19 @@ class Centre:
     """The weights w* and what is known of the loss there, measured once for all chains of all components.
 
     ``losses`` is the cached baseline that every minibatch loss is paired with; ``gradient`` is that of the mean loss
-    over all examples, for the parameters that some chain moves.
+    over all examples, for the parameters that some chain moves, and ``gradient_variance`` the squared standard error of
+    each of its entries, from how it differs between blocks of examples (NaN where there is one block).
     """
 
     params: Params
     losses: Float[Tensor, "example"]
     gradient: Params
+    gradient_variance: Params
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the weights."""
+        return tensor_digest(self.params)
 
     @property
     def loss(self) -> float:
@@ -55,7 +65,9 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
     moving = {name: params[name].detach().clone().requires_grad_() for name in params if name in names}
     losses: list[Tensor] = []
     total = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in moving.items()}
-    for block in chunks(n, _BLOCK):
+    square = {name: torch.zeros_like(value) for name, value in total.items()}
+    size = min(_BLOCK, max(1, -(-n // _FEWEST_BLOCKS)))
+    for block in chunks(n, size):
         values = loss({**params, **moving}, take(data, block))
         if values.requires_grad:  # else the loss uses none of these parameters, and the gradient is 0
             gradients = torch.autograd.grad(
@@ -63,9 +75,15 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
             )
             for name, gradient in zip(moving, gradients, strict=True):
                 total[name] += gradient
+                square[name] += gradient.double().square() / (block.stop - block.start)
         losses.append(values.detach())
     gradient = {name: (value / n).to(params[name].dtype) for name, value in total.items()}
-    return Centre(params, torch.cat(losses), gradient)
+    blocks = -(-n // size)
+    variance = {  # of the mean of blocks: the variance between them, over their number
+        name: ((square[name] / n - (value / n).square()) / (blocks - 1 or torch.nan)).clamp(min=0)
+        for name, value in total.items()
+    }
+    return Centre(params, torch.cat(losses), gradient, variance)
 
 
 def _check_alone(loss: LossFn, params: Params, data: Batch, n: int) -> None:

@@ -90,6 +90,16 @@ class StackedLoss:
         excess, *gradient = self._call("gradient", self._excess_and_gradient, position, examples, per_chain=per_chain)
         return excess, self._named(gradient)
 
+    def losses(self, position: Stack, batch: Batch, *, per_chain: bool) -> Float[Tensor, "chain lane example ..."]:
+        """Returns the loss of every example, or whatever the loss function gives for each of them.
+
+        Args:
+            position: The moved weights.
+            batch: Examples, with a leading chain axis where ``per_chain``; else shared by all chains.
+            per_chain: Whether the batch is stacked over chains.
+        """
+        return self._call("losses", self._losses, position, batch, per_chain=per_chain)[0]
+
     def hessian_product(self, position: Stack, vector: Stack, batch: Batch) -> Stack:
         """Returns the product of the Hessian of the mean loss over a shared batch with a vector, per chain and lane."""
         chains = next(iter(position.values())).shape[0]
@@ -122,6 +132,9 @@ class StackedLoss:
 
         gradient, value = torch.func.grad_and_value(excess)(values)
         return (value, *(gradient[form.parameter] for form in self.layout.forms))
+
+    def _losses(self, values: Params, index: Params, batch: Batch, frozen: Params) -> tuple[Tensor]:
+        return (self._at(values, index, batch, frozen).detach(),)
 
     def _hessian_product(
         self, state: dict[str, Params], index: Params, batch: Batch, frozen: Params

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.runtime.types import Batch
-from llc_lightning.sampling.base import Posterior, Sampler
+from llc_lightning.sampling.base import Posterior, Sampler, per_lane
 from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
 from llc_lightning.sampling.stacked import Stack, StackedLoss
@@ -58,7 +58,8 @@ def largest_curvature(
         inner = {name: root[name] * value for name, value in vector.items()}
         image = stacked.hessian_product(at, inner, batch)
         return {
-            name: root[name] * (_lanes(posterior.n_beta, value) * image[name] + _lanes(posterior.gamma, value) * value)
+            name: root[name]
+            * (per_lane(posterior.n_beta, value) * image[name] + per_lane(posterior.gamma, value) * value)
             for name, value in inner.items()
         }
 
@@ -86,7 +87,8 @@ def automatic_step_size(
     half the step until no chain dies, explodes, or ends where the step is beyond the limit of stability: such a chain
     is about to explode, and its curvature is not one that is met in equilibrium. Of the places where its chains end,
     the one with the largest curvature counts, at 1.5 times the fraction: it is the worst of several draws, and one draw
-    alone may lie where the loss is flat.
+    alone may lie where the loss is flat. Of a sampler that finds its own diagonal, the curvature is that in the
+    diagonal that its pilot found.
 
     Args:
         stacked: The loss.
@@ -102,18 +104,33 @@ def automatic_step_size(
         batch_size: Examples per step and chain.
         spectrum: Of the Hessian at the centre, where it is known and there is no preconditioner.
     """
-    if spectrum is None:
-        curvature = largest_curvature(stacked, posterior, preconditioner, stacked.start(1), batch, seed=seed)[0]
+
+    def pilot_with(step: Float[Tensor, "lane"]) -> tuple[Chains, Stack | None]:
+        made = sampler(posterior, step, preconditioner)
+        pilot = run_chains(
+            stacked, made, data, baseline,
+            seed=seed, chains=chains, steps=_PILOT_STEPS, batch_size=batch_size, streams="pilot-",
+        )  # fmt: skip
+        return pilot, made.metric
+
+    def at_centre(metric: Stack | None) -> Float[Tensor, "lane"]:
+        return largest_curvature(stacked, posterior, metric, stacked.start(1), batch, seed=seed)[0]
+
+    metric = preconditioner
+    first = sampler(posterior, torch.ones_like(posterior.n_beta), preconditioner).metric
+    if first is not None:  # it finds its own: from a step that is safe in the one that it starts with
+        metric = _mean(pilot_with((fraction / at_centre(first)).to(baseline.dtype))[1])
+        curvature = at_centre(metric)
+    elif spectrum is None:
+        curvature = at_centre(metric)
     else:
         curvature = (posterior.n_beta[:, None] * spectrum.nodes[0] + posterior.gamma[:, None]).abs().amax(-1)
     # Without localisation a singular loss is flat at the centre: any finite step is a start, and the pilot halves it.
     step = torch.where(curvature > 0, fraction / curvature, fraction).to(baseline.dtype)
     for _ in range(_HALVINGS):
-        pilot = run_chains(
-            stacked, sampler(posterior, step, preconditioner), data, baseline,
-            seed=seed, chains=chains, steps=_PILOT_STEPS, batch_size=batch_size, streams="pilot-",
-        )  # fmt: skip
-        there = _curvature_at_the_end(stacked, posterior, preconditioner, pilot.end, batch, seed=seed)
+        pilot, found = pilot_with(step)
+        metric = metric if found is None else _mean(found)
+        there = _curvature_at_the_end(stacked, posterior, metric, pilot.end, batch, seed=seed)
         failed = exploded(pilot, posterior.n_beta[: stacked.lanes], stacked.layout.dimension).any(1).to(step.device)
         failed |= ~(step * there <= _STABLE)[: stacked.lanes]
         if not failed.any():
@@ -132,5 +149,6 @@ def _curvature_at_the_end(
     return largest_curvature(stacked, posterior, preconditioner, end, batch, seed=seed)[0]
 
 
-def _lanes(value: Float[Tensor, "lane"], like: Tensor) -> Tensor:
-    return value.view(1, -1, *(1,) * (like.ndim - 2)).to(like.dtype)
+def _mean(metric: Stack | None) -> Stack | None:
+    """Returns a diagonal that every chain has for itself as one for all of them."""
+    return None if metric is None else {name: value.mean(0, keepdim=True) for name, value in metric.items()}

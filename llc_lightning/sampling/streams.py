@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.runtime.seeding import generator
@@ -19,7 +19,9 @@ class NoiseStream:
     """Standard normal noise: one generator per chain, drawn tensor by tensor in the order of the parameters."""
 
     def __init__(self, seed: int, chains: Sequence[int], layout: Layout, like: Stack, *, kind: str = "noise") -> None:
-        self._generators = [generator(seed, kind, chain, device=next(iter(like.values())).device) for chain in chains]
+        device = next(iter(like.values())).device
+        self._generators = [generator(seed, kind, chain, device=device) for chain in chains]
+        self._uniform = [generator(seed, f"{kind}-uniform", chain, device=device) for chain in chains]
         self._buffers = {
             form.parameter: torch.empty(
                 (len(chains), 1, *form.shape), dtype=like[form.parameter].dtype, device=like[form.parameter].device
@@ -28,12 +30,16 @@ class NoiseStream:
         }
         self._rows = [[buffer[chain] for buffer in self._buffers.values()] for chain in range(len(chains))]
 
-    def draw(self) -> Stack:
-        """Returns the next noise, [chain, 1, *slice]; overwritten by the next call."""
+    def normal(self) -> Stack:
+        """Draws standard normal noise, [chain, 1, *slice]; overwritten by the next call."""
         for stream, rows in zip(self._generators, self._rows, strict=True):
             for row in rows:
                 row.normal_(generator=stream)
         return self._buffers
+
+    def uniform(self) -> Float[Tensor, "chain 1"]:
+        """Draws a number between 0 and 1 for every chain, from a generator of its own."""
+        return torch.stack([torch.rand(1, generator=stream, device=stream.device) for stream in self._uniform])
 
 
 class BatchStream:

@@ -38,7 +38,10 @@ def test_a_resolution_has_no_default() -> None:
         ({"gamma": -1.0}, "gamma is -1.0; it must be at least 0."),
         ({"chains": 0}, "chains is 0; give an integer of at least 1."),
         ({"replicates": 0}, "replicates is 0; give an integer of at least 1."),
-        ({"sampler": "sgdl"}, "unknown sampler 'sgdl'; did you mean 'sgld'? Use one of: sgld."),
+        (
+            {"sampler": "sgdl"},
+            "unknown sampler 'sgdl'; did you mean 'sgld'? Use one of: lm, mala, rmsprop_sgld, sgld, sgld_cv, sgnht.",
+        ),
     ],
 )
 def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:

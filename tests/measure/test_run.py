@@ -76,7 +76,7 @@ def test_what_an_llc_plan_measures() -> None:
     rows = alone(LLC).rows
     count = {quantity: sum(row.quantity == quantity for row in rows) for quantity in {row.quantity for row in rows}}
     assert 0 < count.pop("llc_correction") <= 10
-    assert count == {"loss": 1, "llc": 10, "weight_norm": 5, "grad_norm": 5}
+    assert count == {"loss": 1, "llc": 10, "weight_norm": 5, "grad_norm": 5, "llc_slope": 5}
 
 
 def test_what_an_ablation_plan_measures() -> None:

@@ -10,7 +10,7 @@ from llc_lightning.sampling.step_size import exploded
 
 
 def of(excess: Tensor) -> list[bool]:
-    chains = Chains(excess[None], torch.zeros_like(excess), excess[None], {})
+    chains = Chains(excess[None], torch.zeros_like(excess), {})
     return exploded(chains, torch.tensor([100.0]), 10)[0].tolist()
 
 

@@ -1,0 +1,83 @@
+"""The statistics of correlated draws, by ArviZ."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Draws: TypeAlias = npt.NDArray[np.float64]
+
+TAIL = (0.05, 0.95)
+_SUPERCHAINS = 8
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How well chains mix: R-hat, bulk and tail ESS, and the Monte Carlo standard error of the mean.
+
+    All by Vehtari et al. 2021, arXiv:1903.08008. ``rhat_nested`` (Margossian et al. 2022, arXiv:2110.13017) compares
+    groups of chains in place of chains, and is fit for many short ones.
+    """
+
+    rhat: float
+    rhat_nested: float
+    ess: float
+    ess_tail: float
+    mcse: float
+
+
+def mixing_of(draws: Draws) -> Mixing:
+    """Returns how well chains mix, NaN where it cannot be known: one chain, or fewer than 4 draws."""
+    nan = math.nan
+    if draws.shape[1] < 4:
+        return Mixing(nan, nan, nan, nan, nan)
+    if np.ptp(draws) == 0:  # ArviZ calls constant chains perfect in ESS and undefined in R-hat
+        return Mixing(1.0, 1.0, float(draws.size), float(draws.size), 0.0)
+    return Mixing(
+        _arviz("rhat", draws) if len(draws) > 1 else nan,
+        _nested(draws),
+        _arviz("ess", draws, method="bulk"),
+        _arviz("ess", draws, method="tail", prob=TAIL),
+        _arviz("mcse", draws, method="mean"),
+    )
+
+
+def error_of(draws: Draws) -> float:
+    """Returns the standard error of the mean of all draws: the larger of two, NaN for a single chain.
+
+    They are the Monte Carlo error of the draws, and the spread of the chain means over sqrt(chains): the first alone
+    covers too little at small batches.
+    """
+    if len(draws) < 2:
+        return math.nan
+    between = float(draws.mean(1).std(ddof=1)) / math.sqrt(len(draws))
+    return max(between, mcse_of(draws))
+
+
+def mcse_of(draws: Draws) -> float:
+    """Returns the Monte Carlo standard error of the mean, 0 where there are too few draws to know it."""
+    if draws.shape[1] < 4 or np.ptp(draws) == 0:
+        return 0.0
+    found = _arviz("mcse", draws, method="mean")
+    return 0.0 if math.isnan(found) else found
+
+
+def _nested(draws: Draws) -> float:
+    """Returns the nested R-hat over groups of neighbouring chains; NaN for fewer than 2 chains in each."""
+    per_group = len(draws) // _SUPERCHAINS
+    if per_group < 2:
+        return math.nan
+    some = draws[: per_group * _SUPERCHAINS]
+    groups = np.repeat(np.arange(_SUPERCHAINS), per_group)
+    return _arviz("rhat_nested", some, superchain_ids=groups)
+
+
+def _arviz(name: str, draws: Draws, **options: Any) -> float:
+    # ArviZ declares neither its exports nor its types.
+    module: Any = importlib.import_module("arviz_stats.base")
+    return float(getattr(module.array_stats, name)(draws, chain_axis=0, draw_axis=1, **options))

@@ -1,0 +1,161 @@
+"""Several estimators of the local learning coefficient from the same chains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from llc_lightning.llc.draws import Draws, error_of
+from llc_lightning.runtime.registry import Registry
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its standard error, which is NaN for a single chain."""
+
+    value: float
+    stderr: float
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The kept draws of healthy chains.
+
+    ``scaled`` is ``n_beta`` times the excess loss of the minibatch; ``first_order`` is ``n_beta`` times its part of
+    first order at w*, or None. ``virial`` is ``(w - w*) . M grad U`` at every ``len(draws) / len(virials)``-th draw,
+    and ``trace`` that of ``M``; None where there is no M. ``watched`` are excess losses of single examples at some
+    draws, [chain, draw, example].
+    """
+
+    scaled: Draws
+    n_beta: float
+    minibatch: bool
+    first_order: Draws | None = None
+    virial: Draws | None = None
+    trace: float = math.nan
+    watched: Draws | None = None
+
+
+Estimator: TypeAlias = Callable[[Sampled], Estimate | None]
+
+ESTIMATORS: Registry[Estimator] = Registry("estimator")
+"""All estimators by name; each returns None where the chains did not record what it needs."""
+
+
+@ESTIMATORS.register(
+    "mean",
+    summary="n_beta times the mean excess loss, paired with w* minibatch by minibatch",
+    source="Lau et al. 2023, arXiv:2308.12108",
+)
+def mean(sampled: Sampled) -> Estimate:
+    """Returns the mean of the scaled excess loss."""
+    return _of(sampled.scaled)
+
+
+@ESTIMATORS.register(
+    "first_order",
+    summary="the mean without the minibatch's first-order term at w*, whose expectation is 0",
+    source="Baker et al. 2019, arXiv:1706.05439, for gradients",
+)
+def first_order(sampled: Sampled) -> Estimate | None:
+    """Returns the mean of the scaled excess loss minus ``n_beta (w - w*) . (grad L_b(w*) - grad L(w*))``."""
+    return None if sampled.first_order is None else _of(sampled.scaled - sampled.first_order)
+
+
+@ESTIMATORS.register(
+    "stein",
+    summary="the mean plus half of what the virial misses of its value in equilibrium: independent of the step size's "
+    "bias where the loss is quadratic",
+    source="Assaraf and Caffarel 1999, Phys. Rev. Lett. 83; Mira et al. 2013, arXiv:1012.2983",
+)
+def stein(sampled: Sampled) -> Estimate | None:
+    """Returns the mean plus ``1/2 (tr M - E[(w - w*) . M grad U])``, which is 0 for any loss and constant M.
+
+    The identity is Stein's, by partial integration under ``p ~ exp(-U)``. With ``M = n_beta H (n_beta H + gamma)^-1``
+    and a quadratic loss the estimate has no error at all, also on the way to equilibrium and at a finite step size.
+    """
+    if sampled.virial is None or stein_gap(sampled) is None:
+        return None
+    # The same draws in both terms: what they have in common cancels.
+    every = -(-sampled.scaled.shape[1] // sampled.virial.shape[1])
+    matched = sampled.scaled[:, ::every] + (sampled.trace - sampled.virial) / 2
+    return _of(matched)
+
+
+@ESTIMATORS.register(
+    "variance",
+    summary="the variance of the scaled loss (heat capacity), which needs no baseline",
+    source="Watanabe 2009; shift-invariant: arXiv:2606.22389",
+)
+def variance(sampled: Sampled) -> Estimate | None:
+    """Returns ``Var(n_beta L)`` within chains; the noise of minibatches is taken off.
+
+    It is what the mean gains less of when n_beta grows, ``Var = E - dE / d ln n_beta`` for the mean E: the two agree
+    where the mean depends on n_beta no more. With minibatches the variance is extrapolated from the covariances of
+    draws one and two steps apart, whose minibatches are independent, ``2 c_1 - c_2``. Deviation from the source, which
+    evaluates the loss on more examples.
+    """
+    draws = sampled.scaled
+    if draws.shape[1] < 4:
+        return None
+    away = draws - draws.mean(1, keepdims=True)
+    if sampled.minibatch:
+        one, two = (away[:, :-lag] * away[:, lag:] for lag in (1, 2))
+        per_chain = 2 * one.mean(1) - two.mean(1)
+    else:
+        per_chain = (away**2).sum(1) / (draws.shape[1] - 1)
+    # Each chain's own mean takes away the variance of that mean, which the spread of the means tells.
+    means = draws.mean(1)
+    between = float(means.var(ddof=1)) if len(means) > 1 else 0.0
+    spread = float(per_chain.std(ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else math.nan
+    return Estimate(float(per_chain.mean()) + between, spread)
+
+
+@ESTIMATORS.register(
+    "functional_variance",
+    summary="n_beta / 2 times the posterior variance of an example's loss, averaged over examples: the singular "
+    "fluctuation, where the loss is a negative log-likelihood",
+    source="Watanabe 2010, arXiv:1004.2316 (WAIC)",
+)
+def functional_variance(sampled: Sampled) -> Estimate | None:
+    """Returns ``n_beta / 2 mean_i Var_w(l_i(w))``; for a regular model at its truth half the number of weights."""
+    watched = sampled.watched
+    if watched is None or watched.shape[1] < 2:
+        return None
+    per_chain = watched.var(axis=1, ddof=1).mean(-1) * sampled.n_beta / 2
+    means = watched.mean(1)
+    between = float(means.var(axis=0, ddof=1).mean()) * sampled.n_beta / 2 if len(means) > 1 else 0.0
+    spread = float(per_chain.std(ddof=1)) / math.sqrt(len(per_chain)) if len(per_chain) > 1 else math.nan
+    return Estimate(float(per_chain.mean()) + between, spread)
+
+
+def slope(lower: tuple[float, Draws], upper: tuple[float, Draws]) -> Estimate:
+    """Returns ``(E_1 - E_2) / (1 / n_beta_1 - 1 / n_beta_2)``, E the mean loss at two inverse temperatures.
+
+    It needs no baseline, and is the coefficient between the two (Watanabe 2013, arXiv:1208.6338). The error is that of
+    the chains' own slopes, since the same chain has the same random numbers at both.
+
+    Args:
+        lower: n_beta and the scaled excess loss of every chain, [chain], at the one.
+        upper: The same at the other.
+    """
+    (one, first), (two, second) = lower, upper
+    per_chain = (first / one - second / two) / (1 / one - 1 / two)
+    per_chain = per_chain[np.isfinite(per_chain)]
+    spread = float(per_chain.std(ddof=1)) / math.sqrt(len(per_chain)) if len(per_chain) > 1 else math.nan
+    return Estimate(float(per_chain.mean()) if len(per_chain) else math.nan, spread)
+
+
+def stein_gap(sampled: Sampled) -> Estimate | None:
+    """Returns ``1/2 (tr M - E[(w - w*) . M grad U])``: 0 in equilibrium, negative where the chains are too hot."""
+    if sampled.virial is None or sampled.virial.size == 0 or not sampled.trace > 0:
+        return None
+    return Estimate((sampled.trace - float(sampled.virial.mean())) / 2, error_of(sampled.virial / 2))
+
+
+def _of(draws: Draws) -> Estimate:
+    return Estimate(float(draws.mean()), error_of(draws))

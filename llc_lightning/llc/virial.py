@@ -1,0 +1,46 @@
+"""The weights of the virial, by which chains are checked against what must hold in equilibrium."""
+
+from __future__ import annotations
+
+import torch
+
+from llc_lightning.llc.parts import Resolution
+from llc_lightning.runtime.types import Batch
+from llc_lightning.sampling.curvature import probe
+from llc_lightning.sampling.stacked import Stack, StackedLoss
+
+_SIGNIFICANT = 2.0
+_PROBES = 8
+
+
+def virial_weights(stacked: StackedLoss, position: Stack, batch: Batch, at: Resolution, *, seed: int) -> Stack:
+    """Returns the diagonal ``M = n_beta D / (n_beta D + gamma)`` of every lane, [1, lane, *slice].
+
+    ``D`` is Hutchinson's estimate of the Hessian's diagonal, one probe where each of the first 8 chains is, averaged
+    over them. Any constant M is right; this one weighs every direction by its part in the coefficient. Where D does not
+    exceed twice its error it counts as 0, so that directions in which the loss is flat do not blur the check.
+
+    Args:
+        stacked: The loss.
+        position: Where the chains are when burn-in ends; the draws that follow are checked.
+        batch: The examples that the Hessian is measured on.
+        at: The resolution.
+        seed: The run seed.
+    """
+    chains = min(len(next(iter(position.values()))), _PROBES)
+    found: dict[str, list[torch.Tensor]] = {name: [] for name in position}
+    for chain in range(chains):
+        here = {name: value[chain : chain + 1] for name, value in position.items()}
+        signs = probe(here, seed, chain)
+        for name, image in stacked.hessian_product(here, signs, batch).items():
+            found[name].append((signs[name] * image).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
+    return {name: _share(torch.cat(parts), at) for name, parts in found.items()}
+
+
+def _share(diagonals: torch.Tensor, at: Resolution) -> torch.Tensor:
+    mean = diagonals.mean(0, keepdim=True)
+    if len(diagonals) > 1:
+        error = diagonals.std(0, keepdim=True) / len(diagonals) ** 0.5
+        mean = mean.where(mean > _SIGNIFICANT * error, 0.0)
+    scaled = at.n_beta * mean.clamp(min=0)
+    return torch.where(scaled > 0, scaled / (scaled + at.gamma), 0.0)

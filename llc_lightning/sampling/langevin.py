@@ -1,0 +1,38 @@
+"""The Langevin move that several samplers share."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.sampling.base import Posterior, per_lane
+from llc_lightning.sampling.stacked import Stack
+
+
+class LangevinMove:
+    """The move ``w' = w - eps/2 M (n_beta g + gamma (w - w*)) + sqrt(eps M) xi`` with a constant diagonal ``M``.
+
+    Args:
+        posterior: What is sampled.
+        step_size: ``eps`` of each lane.
+        metric: ``M``, [1 or chain, lane, *slice]; 1 by default.
+    """
+
+    def __init__(self, posterior: Posterior, step_size: Float[Tensor, "lane"], metric: Stack | None) -> None:
+        self._centre = posterior.centre
+        self._pull: Stack = {}
+        self._drift: Stack = {}
+        self._spread: Stack = {}
+        for name, centre in posterior.centre.items():
+            lanes = (1, -1, *(1,) * (centre.ndim - 2))
+            eps = step_size.view(lanes) if metric is None else step_size.view(lanes) * metric[name]
+            self._pull[name] = (eps * per_lane(posterior.gamma, centre) / 2).to(centre.dtype)
+            self._drift[name] = (eps * per_lane(posterior.n_beta, centre) / -2).to(centre.dtype)
+            self._spread[name] = eps.sqrt().to(centre.dtype)
+
+    def __call__(self, position: Stack, gradient: Stack, xi: Stack) -> None:
+        """Moves ``position`` in place."""
+        for name, w in position.items():
+            w.lerp_(self._centre[name].expand_as(w), self._pull[name].expand_as(w))
+            w.addcmul_(gradient[name], self._drift[name])
+            w.addcmul_(xi[name], self._spread[name])

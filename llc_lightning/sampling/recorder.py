@@ -1,0 +1,150 @@
+"""What is recorded of chains beside their losses, at some of the kept draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from llc_lightning.runtime.types import Batch
+from llc_lightning.sampling.base import Evaluated, Posterior, per_lane
+from llc_lightning.sampling.stacked import Stack, StackedLoss
+from llc_lightning.sampling.step_loss import StepLoss
+
+RECORDED = 50
+"""At most about twice this many draws are looked at closely."""
+
+Weights: TypeAlias = Callable[[Stack], Stack]
+
+
+@dataclass(frozen=True)
+class TaskBaseline:
+    """The losses of several tasks, known at the centre; the loss function gives them as [example, task]."""
+
+    stacked: StackedLoss
+    losses: Float[Tensor, "example task"]
+    """At the centre."""
+    shares: Float[Tensor, "example task"]
+    """How much an example counts for a task: 0, or the inverse of the share of the examples that do."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """What was recorded; None where it was not asked for.
+
+    ``distance2`` is the squared distance of the moved weights from the centre. ``virial`` is ``(w - w*) . M grad U``,
+    whose mean in equilibrium is ``trace``, that of ``M``, whatever the loss. ``tasks`` are the excess losses of tasks,
+    ``examples`` those of some examples.
+    """
+
+    distance2: Float[Tensor, "lane chain draw"]
+    virial: Float[Tensor, "lane chain draw"] | None = None
+    trace: Float[Tensor, "lane"] | None = None
+    tasks: Float[Tensor, "lane chain draw task"] | None = None
+    examples: Float[Tensor, "lane chain draw example"] | None = None
+
+    def lane(self, number: int) -> Records:
+        """Returns the records of one lane, with a lane axis of 1."""
+        one: dict[str, Any] = {
+            name: None if value is None else value[number : number + 1] for name, value in vars(self).items()
+        }
+        return Records(**one)
+
+
+class Recorder:
+    """Looks at the chains at about every ``draws / 50``-th kept draw.
+
+    Args:
+        stacked: The loss.
+        posterior: What is sampled.
+        draws: Kept draws.
+        weights: Gives the diagonal ``M`` of the virial for where the chains are when burn-in ends; None leaves it out.
+        tasks: The tasks to record, or None.
+        examples: The examples to record, with their losses at the centre, or None.
+    """
+
+    def __init__(
+        self,
+        stacked: StackedLoss,
+        posterior: Posterior,
+        *,
+        draws: int,
+        weights: Weights | None = None,
+        tasks: TaskBaseline | None = None,
+        examples: tuple[Batch, Float[Tensor, "example"]] | None = None,
+    ) -> None:
+        self._stacked = stacked
+        self._posterior = posterior
+        self._every = max(1, draws // RECORDED)
+        self._weights_at = weights
+        self._weights: Stack = {}
+        self._tasks = tasks
+        self._examples = examples
+        self._distances: list[Tensor] = []
+        self._virials: list[Tensor] = []
+        self._task_losses: list[Tensor] = []
+        self._example_losses: list[Tensor] = []
+
+    def settle(self, position: Stack) -> None:
+        """Chooses the weights of the virial, once, when burn-in ends: they must not follow the draws."""
+        if self._weights_at is not None:
+            self._weights = self._weights_at(position)
+
+    def look(self, draw: int, position: Stack, here: Evaluated, loss: StepLoss) -> None:
+        """Records a kept draw, if it is one of those to be recorded.
+
+        Args:
+            draw: Its number.
+            position: Where the chains are.
+            here: The loss and its gradient there.
+            loss: The loss on the examples of the step, which are independent of the position.
+        """
+        if draw % self._every:
+            return
+        away = {name: w - self._posterior.centre[name] for name, w in position.items()}
+        self._distances.append(_sum({name: value.square() for name, value in away.items()}))
+        if self._weights:
+            self._virials.append(_sum({name: self._virial(name, value, here) for name, value in away.items()}))
+        if self._tasks is not None:
+            losses, shares = self._tasks.losses, self._tasks.shares
+            if loss.index is not None:
+                losses, shares = losses[loss.index], shares[loss.index]
+            there = self._tasks.stacked.losses(position, loss.batch, per_chain=loss.minibatch)
+            change = (there - _with_lane(losses, loss.minibatch)) * _with_lane(shares, loss.minibatch)
+            self._task_losses.append(change.mean(2))
+        if self._examples is not None:
+            examples, losses = self._examples
+            self._example_losses.append(self._stacked.losses(position, examples, per_chain=False) - losses)
+
+    def records(self) -> Records:
+        """Returns what was recorded, on the CPU, without padding."""
+        lanes = self._stacked.lanes
+        return Records(
+            _gathered(self._distances, lanes),
+            _gathered(self._virials, lanes) if self._virials else None,
+            _sum(self._weights)[0, :lanes].cpu() if self._weights else None,
+            _gathered(self._task_losses, lanes) if self._task_losses else None,
+            _gathered(self._example_losses, lanes) if self._example_losses else None,
+        )
+
+    def _virial(self, name: str, away: Tensor, here: Evaluated) -> Tensor:
+        n_beta, gamma = per_lane(self._posterior.n_beta, away), per_lane(self._posterior.gamma, away)
+        return away * self._weights[name] * (n_beta * here.gradient[name] + gamma * away)
+
+
+def _sum(stack: Stack) -> Float[Tensor, "chain lane"]:
+    return torch.stack([value.flatten(2).sum(2) for value in stack.values()]).sum(0)
+
+
+def _with_lane(values: Shaped[Tensor, "..."], per_chain: bool) -> Tensor:
+    """Returns values of [chain or none, example, task] as they broadcast against [chain, lane, example, task]."""
+    return values[:, None] if per_chain else values
+
+
+def _gathered(found: list[Tensor], lanes: int) -> Tensor:
+    """Returns [draw][chain, lane, ...] as [lane, chain, draw, ...]."""
+    return torch.stack(found).transpose(0, 2)[:lanes].contiguous().cpu()
