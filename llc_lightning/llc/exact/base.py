@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, field
+from dataclasses import MISSING, Field, field
 from typing import Any, ClassVar, NoReturn, Protocol, runtime_checkable
 
 from llc_lightning.llc.exact.coefficient import LearningCoefficient
@@ -16,6 +16,8 @@ MEAN = "n_beta E[L - L(w*)]"
 @runtime_checkable
 class KnownAnswer(Protocol):
     """A frozen dataclass whose fields are the parameters of a loss, each with its help, and what is known about it."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     quantity: ClassVar[str]
     """What :meth:`value` returns; '' where no value is known."""

@@ -87,7 +87,7 @@ class _Sampled(_Curved):
 
 @KNOWN.register(
     "quadratic-sgld",
-    summary="the same as SGLD sees it, with the bias of its step size, minibatch noise and the start at the minimum",
+    summary="1/2 sum h w^2 as SGLD sees it: with the bias of its step size, minibatch noise, and its way from w*",
     source="recursion of the second moment; SGLD: Welling and Teh 2011, ICML",
 )
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class QuadraticSGLD(_Sampled):
 
 @KNOWN.register(
     "quadratic-lm",
-    summary="the same as the Leimkuhler-Matthews method sees it, whose step size has no bias without minibatch noise",
+    summary="1/2 sum h w^2 as the Leimkuhler-Matthews method sees it, whose only bias is that of minibatch noise",
     source="recursion of the second moment; Leimkuhler and Matthews 2013, Applied Mathematics Research eXpress",
 )
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Regular:
 
     def value(self, *, n_beta: float, gamma: float) -> float:
         """Raises a SettingError: it depends on the curvatures."""
-        raise SettingError("the value at finite n_beta depends on the curvatures; ask for quadratic with --curvature.")
+        raise SettingError("the value at finite n_beta depends on the curvatures; give them to quadratic.")
 
 
 @KNOWN.register(

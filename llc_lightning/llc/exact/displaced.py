@@ -90,6 +90,9 @@ def _posterior(
     """Returns ``S = n_beta H``, the covariance ``C = (S + gamma)^-1``, ``S C``, and the minimum less the mean."""
     check_positive("n_beta", n_beta)
     check_positive("gamma", gamma, zero=True)
+    for name, given in (("hessian", hessian), ("minimum", minimum)):
+        if not bool(given.isfinite().all()):
+            raise SettingError(f"{name} has an entry that is not finite; give finite numbers.")
     scaled = n_beta * hessian.double()
     lowest = float(np.linalg.eigvalsh(scaled.numpy())[0])
     if lowest + gamma <= 0:

@@ -13,7 +13,8 @@ from torch.nn.functional import logsigmoid
 
 from llc_lightning.llc.exact.coefficient import LearningCoefficient
 from llc_lightning.llc.exact.deep_linear import check_widths
-from llc_lightning.llc.settings import check_count, check_positive
+from llc_lightning.llc.exact.resolution import unit_localised
+from llc_lightning.llc.settings import check_count
 from llc_lightning.runtime.errors import SettingError
 
 _LARGEST_RANK = 6
@@ -79,10 +80,9 @@ def reduced_rank_value(inputs: int, hidden: int, outputs: int, *, n_beta: float,
         gamma: Localisation, of all weights.
 
     Raises:
-        SettingError: If the smallest width exceeds 6.
+        SettingError: If a number is out of range, or the smallest width exceeds 6.
     """
-    check_positive("n_beta", n_beta)
-    check_positive("gamma", gamma)
+    scale = unit_localised(n_beta, gamma)
     for name, width in (("inputs", inputs), ("hidden", hidden), ("outputs", outputs)):
         check_count(name, width, 1)
     rank = min(inputs, hidden, outputs)
@@ -92,8 +92,7 @@ def reduced_rank_value(inputs: int, hidden: int, outputs: int, *, n_beta: float,
         )
     # The transposed map has the same value, and here no more eigenvalues, which are less alike.
     inputs, outputs = sorted((inputs, outputs))
-    # Of A sqrt(gamma) and B sqrt(gamma), which have unit localisation.
-    eigenvalue = _Eigenvalue((abs(inputs - hidden) - 1) / 2, outputs, n_beta / gamma**2)
+    eigenvalue = _Eigenvalue((abs(inputs - hidden) - 1) / 2, outputs, scale)
     size = rank + rank % 2
     log_pfaffian = torch.full((size, size), -torch.inf, dtype=torch.float64)
     energy = torch.zeros(size, size, dtype=torch.float64)

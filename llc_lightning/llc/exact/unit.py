@@ -11,9 +11,12 @@ from torch.nn.functional import logsigmoid, softplus
 
 from llc_lightning.llc.exact.coefficient import LearningCoefficient
 from llc_lightning.llc.exact.reduced_rank import reduced_rank_coefficient
+from llc_lightning.llc.exact.resolution import unit_localised
 from llc_lightning.llc.settings import check_count, check_positive
+from llc_lightning.runtime.errors import SettingError
 
 _SPACING, _SMALLEST, _BEYOND = 0.1, -40.0, 12.0
+_STRONGEST = 1e5
 
 
 def unit_coefficient(inputs: int, outputs: int, *, strength: float) -> LearningCoefficient:
@@ -65,12 +68,15 @@ def unit_value(inputs: int, outputs: int, *, strength: float, n_beta: float, gam
         SettingError: If a number is out of range.
     """
     _check(inputs, outputs, strength)
-    check_positive("n_beta", n_beta)
-    check_positive("gamma", gamma)
+    scale = unit_localised(n_beta, gamma)
+    if strength * gamma > _STRONGEST:
+        raise SettingError(
+            f"strength is {strength} and gamma {gamma}; the value is known where their product is at most "
+            f"{_STRONGEST:g}."
+        )
     # The transposed unit has the same value.
     outputs, inputs = sorted((inputs, outputs))
-    # Of a sqrt(gamma) and b sqrt(gamma), which have unit localisation.
-    s, scale = strength * gamma, n_beta / gamma**2
+    s = strength * gamma
     root = math.sqrt(s)
     u = _grid(_SMALLEST, root + _BEYOND)[:, None]
     r = softplus(u)

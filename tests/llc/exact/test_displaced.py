@@ -71,6 +71,8 @@ def test_the_slope_without_localisation_is_half_the_dimension() -> None:
 def test_what_is_wrong_is_said() -> None:
     with pytest.raises(SettingError, match=r"^n_betas are both 5\.0; give two that differ\.$"):
         displaced_slope(*one_weight(0.1), n_betas=(5.0, 5.0), gamma=1.0)
+    with pytest.raises(SettingError, match=r"^minimum has an entry that is not finite; give finite numbers\.$"):
+        displaced_value(*one_weight(float("nan")), n_beta=1.0, gamma=1.0)
     with pytest.raises(
         SettingError,
         match=r"^the smallest curvature is -1; with n_beta 2\.0 and gamma 1\.0 there is a posterior above -0\.5\.$",

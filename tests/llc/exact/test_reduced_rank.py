@@ -113,5 +113,7 @@ def test_what_is_not_known_is_refused() -> None:
         reduced_rank_value(7, 8, 9, n_beta=1.0, gamma=1.0)
     with pytest.raises(SettingError, match=r"n_beta is nan; give a finite number\."):
         reduced_rank_value(1, 1, 1, n_beta=float("nan"), gamma=1.0)
+    with pytest.raises(SettingError, match=r"^n_beta is 1e\+300 and gamma 1e-300; the value is known where n_beta"):
+        reduced_rank_value(1, 1, 1, n_beta=1e300, gamma=1e-300)
     with pytest.raises(SettingError, match=r"^rank is 3; it can be at most the smallest width, 2\.$"):
         reduced_rank_coefficient(3, 2, 3, rank=3)

@@ -65,5 +65,7 @@ def test_the_coefficients_of_used_and_dead_units() -> None:
 def test_what_is_wrong_is_said() -> None:
     with pytest.raises(SettingError, match=r"^strength is -1\.0; it must be at least 0\.$"):
         unit_value(4, 4, strength=-1.0, n_beta=1.0, gamma=1.0)
+    with pytest.raises(SettingError, match=r"^strength is 2000000\.0 and gamma 1\.0; .* product is at most 100000\.$"):
+        unit_value(4, 4, strength=2e6, n_beta=1.0, gamma=1.0)
     with pytest.raises(SettingError, match=r"^gamma is 0\.0; it must be positive\.$"):
         unit_value(4, 4, strength=1.0, n_beta=1.0, gamma=0.0)
