@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llc_lightning.cli.options import Options, probability, step, table_file
+from llc_lightning.cli import exact
+from llc_lightning.cli.files import write_text
+from llc_lightning.cli.options import Options, common, probability, step, table_file
 from llc_lightning.runtime.errors import LLCLightningError, StoreError, one_line
 
 if TYPE_CHECKING:
@@ -65,10 +67,6 @@ def parser(help_text: str = "") -> Options:
         text = "probability of the intervals (default: 0.95)"
         one.add_argument("--level", type=probability, default=0.95, metavar="P", help=text)
 
-    def common(one: Options) -> None:
-        one.add_argument("--json", action="store_true", help="print JSON and nothing else")
-        one.add_argument("--debug", action="store_true", help="show the traceback of an error")
-
     one = command("summary", "Say in one screen what a run found and how far to trust it.")
     level(one)
     one.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
@@ -101,6 +99,8 @@ def parser(help_text: str = "") -> Options:
     one.add_argument("--again", action="store_true", help="also measure what is measured already")
     one.add_argument("--out", type=Path, metavar="RUN2", help="write to this folder instead of the run's own")
     common(one)
+
+    exact.add_to(below)
     return top
 
 
@@ -128,7 +128,7 @@ def summary(options: Namespace) -> None:
         ]
         text = rendered(headlines(found, time=source.time), tables, width=WIDE if options.out else None)
     if options.out:
-        _write(options.out, text)
+        write_text(options.out, text)
         _end(options, [options.out], f"python analyze.py report {_quoted(options.run)}")
         return
     sys.stdout.write(text)
@@ -208,14 +208,6 @@ def _end(options: Namespace, written: list[Path], then: str) -> None:
         f"wrote {', '.join([*few, *more])}\n" if written else "nothing to do: all of it was there already\n"
     )
     sys.stdout.write(f"next: {then}\n")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}; choose another place with --out.") from error
 
 
 def _write_table(path: Path, curves: "pd.DataFrame") -> None:

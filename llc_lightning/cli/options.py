@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,14 +13,24 @@ TABLES = (".csv", ".parquet", ".json")
 
 
 class Options(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, the last line on stderr, with exit code 2."""
+    """A parser whose errors are one sentence, the last line on stderr, with exit code 2.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    Args:
+        *args: As of argparse.
+        fill: Adds options when they are first needed: what it imports, other commands do without.
+        **kwargs: As of argparse.
+    """
+
+    def __init__(self, *args: Any, fill: "Callable[[Options], None] | None" = None, **kwargs: Any) -> None:
         kwargs = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter, **kwargs}
         super().__init__(*args, **kwargs)
+        self._fill = fill
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Knows no unknown arguments: a subcommand says by itself what it does not know."""
+        if self._fill:
+            self._fill, fill = None, self._fill
+            fill(self)
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -42,7 +53,7 @@ class Options(argparse.ArgumentParser):
         if found := re.match(r"argument (\S+): (.+)", message, re.DOTALL):
             return f"{found[1]} {found[2].rstrip('.')}."
         if found := re.match(r"the following arguments are required: (.+)", message):
-            return f"{found[1]} is missing; `{self.prog} --help` says what to give."
+            return f"{found[1]} {'are' if ',' in found[1] else 'is'} missing; `{self.prog} --help` says what to give."
         return f"{message.rstrip('.')}."
 
     def _unknown(self, words: list[str]) -> str:
@@ -52,6 +63,12 @@ class Options(argparse.ArgumentParser):
         close = nearest(name, self._option_string_actions)
         question = f"did you mean {' or '.join(close)}? " if close else ""
         return f"unknown option {name!r}; {question}`{self.prog} --help` lists all options."
+
+
+def common(one: Options, **kwargs: Any) -> None:
+    """Adds the options of every command; ``kwargs`` go to each of them."""
+    one.add_argument("--json", action="store_true", help="print JSON and nothing else", **kwargs)
+    one.add_argument("--debug", action="store_true", help="show the traceback of an error", **kwargs)
 
 
 def probability(text: str) -> float:
@@ -70,6 +87,22 @@ def step(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"is {text}; give whole numbers from 0 up")
     return int(text)
+
+
+def whole(text: str) -> int:
+    """Reads an integer."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"is {text}; give whole numbers, such as 3") from None
+
+
+def number(text: str) -> float:
+    """Reads a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"is {text}; give numbers, such as 0.5") from None
 
 
 def table_file(text: str) -> Path:

@@ -173,7 +173,7 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
-    for command in ("summary", "trajectories", "report", "measure"):
+    for command in ("summary", "trajectories", "report", "measure", "exact"):
         assert f"python analyze.py {command} " in done.stdout
 
 
