@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llc_lightning.cli import exact
+from llc_lightning.cli import calibrate, exact
 from llc_lightning.cli.files import write_text
 from llc_lightning.cli.options import Options, common, probability, step, table_file
 from llc_lightning.runtime.errors import LLCLightningError, StoreError, one_line
@@ -100,6 +100,7 @@ def parser(help_text: str = "") -> Options:
     one.add_argument("--out", type=Path, metavar="RUN2", help="write to this folder instead of the run's own")
     common(one)
 
+    calibrate.add_to(below)
     exact.add_to(below)
     return top
 

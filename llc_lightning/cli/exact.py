@@ -123,7 +123,7 @@ def _answer(kind: "type[KnownAnswer]", options: Namespace) -> "KnownAnswer":
     given: dict[str, Any] = {}
     for parameter in fields(kind):
         value = getattr(options, parameter.name)
-        given[parameter.name] = tuple(value) if isinstance(value, list) else value
+        given[parameter.name] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
     return kind(**given)
 
 

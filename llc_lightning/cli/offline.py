@@ -11,9 +11,12 @@ from llc_lightning.callbacks.base import HasAnalysisSet
 from llc_lightning.callbacks.llc import LLCCallback
 from llc_lightning.cli.keys import add_keys
 from llc_lightning.cli.parser import Parser, faulty_file
-from llc_lightning.measure.offline import measure_snapshots
-from llc_lightning.results.run import CONFIG, Run
-from llc_lightning.runtime.errors import SettingError, StoreError, unknown
+from llc_lightning.measure.offline import measure_snapshots, seed_of
+from llc_lightning.measure.restore import restore
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.results.run import CONFIG, Run, run_name
+from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch
+from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError, unknown
 from llc_lightning.runtime.progress import Progress
 
 
@@ -42,11 +45,7 @@ def measure_run(
         StoreError: If the folder is no run, or has no configuration.
         SettingError: If a key is unknown or switched off, or the data gives nothing to measure on.
     """
-    run = Run.open(folder)
-    if not run.config:
-        raise StoreError(
-            f"{folder} has no {CONFIG}, since train.py did not start it; measure it in Python, with measure_snapshots."
-        )
+    run = _configured(folder)
     made = _made(run, config)
     written: list[Path] = []
     for name, callback in _chosen(made, only, run).items():
@@ -64,6 +63,41 @@ def measure_run(
             progress=progress,
         )
     return written
+
+
+def restored(folder: Path, step: int | None = None) -> Snapshot:
+    """Returns a snapshot of a run as its configuration would measure it, with the model and data that it names.
+
+    Args:
+        folder: The run folder.
+        step: Which snapshot; the last by default.
+
+    Raises:
+        StoreError: If the folder is no run, or has no configuration.
+        SnapshotError: If there is no such snapshot, or it is damaged or of another model.
+        SettingError: If the data gives nothing to measure on.
+    """
+    run = _configured(folder)
+    there = run.snapshots
+    if not there or (step is not None and step not in there):
+        steps = ", ".join(map(str, there)) or "none"
+        asked = "no snapshots" if step is None else f"no snapshot of step {step}"
+        raise SnapshotError(f"{folder} has {asked}; there are: {steps}.")
+    at = max(there) if step is None else step
+    made = _made(run, None)
+    module = made["model"]
+    restore(module, load_snapshot(there[at]), source=str(there[at]))
+    data = _examples(made["data"])
+    return Snapshot.of(module, data, run=run_name(folder), seed=seed_of(run), step=at, epoch=snapshot_epoch(there[at]))
+
+
+def _configured(folder: Path) -> Run:
+    run = Run.open(folder)
+    if not run.config:
+        raise StoreError(
+            f"{folder} has no {CONFIG}, since train.py did not start it; measure it in Python, with measure_snapshots."
+        )
+    return run
 
 
 def _made(run: Run, overlay: Path | None) -> dict[str, Any]:

@@ -138,6 +138,7 @@ class Assessor:
             return (factor * values[0, healthy].double()).cpu().numpy()
 
         kept = slice(self.settings.burn_in, None)
+        first, second = (draws(values, at.n_beta) for values in (records.excess, records.other_excess))
         first_order = None if chains.first_order is None else chains.first_order[..., kept]
         return Sampled(
             (at.n_beta * chains.excess[0, healthy, kept].double()).cpu().numpy(),
@@ -147,6 +148,7 @@ class Assessor:
             virial=draws(records.virial),
             trace=math.nan if records.trace is None else records.trace[0].item(),
             watched=draws(records.examples),
+            pair=None if first is None or second is None else (first, second),
         )
 
     def _task_estimates(self, at: Resolution, records: Records, healthy: Tensor) -> dict[str, Estimate]:

@@ -165,7 +165,7 @@ def estimate_parts(
     # The caller's grad mode must not reach the gradients; tensors made in inference mode cannot leave it.
     with torch.inference_mode(False), torch.enable_grad():
         params = {name: tensor.detach().clone() for name, tensor in params.items()}
-        everything = _weights(loss_fn, params)
+        everything = moved_by_default(loss_fn, params)
         lanes = [moved_entries(params, everything if part.moved is None else part.moved) for part in parts]
         names = {form.parameter for lane in lanes for form in lane.layout.forms}
         centre = centre or centre_of(loss_fn, params, data, names)
@@ -183,7 +183,7 @@ def estimate_parts(
         return records
 
 
-def _weights(loss_fn: LossFn, params: Params) -> dict[str, Tensor] | None:
+def moved_by_default(loss_fn: LossFn, params: Params) -> dict[str, Tensor] | None:
     """Returns masks of what "everything" means: a module's parameters without its buffers; None for all there are."""
     if not isinstance(loss_fn, ModuleLoss | TaskLoss):
         return None

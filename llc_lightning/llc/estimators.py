@@ -28,7 +28,7 @@ class Sampled:
     ``scaled`` is ``n_beta`` times the excess loss of the minibatch; ``first_order`` is ``n_beta`` times its part of
     first order at w*, or None. ``virial`` is ``(w - w*) . M grad U`` at every ``len(draws) / len(virials)``-th draw,
     and ``trace`` that of ``M``; None where there is no M. ``watched`` are excess losses of single examples at some
-    draws, [chain, draw, example].
+    draws, [chain, draw, example]. ``pair`` are scaled excess losses at the same draws on two minibatches.
     """
 
     scaled: Draws
@@ -38,7 +38,10 @@ class Sampled:
     virial: Draws | None = None
     trace: float = math.nan
     watched: Draws | None = None
+    pair: tuple[Draws, Draws] | None = None
 
+
+_FEW = 8
 
 Estimator: TypeAlias = Callable[[Sampled], Estimate | None]
 
@@ -95,24 +98,14 @@ def variance(sampled: Sampled) -> Estimate | None:
     """Returns ``Var(n_beta L)`` within chains; the noise of minibatches is taken off.
 
     It is what the mean gains less of when n_beta grows, ``Var = E - dE / d ln n_beta`` for the mean E: the two agree
-    where the mean depends on n_beta no more. With minibatches the variance is extrapolated from the covariances of
-    draws one and two steps apart, whose minibatches are independent, ``2 c_1 - c_2``. Deviation from the source, which
-    evaluates the loss on more examples.
+    where the mean depends on n_beta no more. With minibatches it is the covariance of the losses on two of them,
+    neither of which has moved the chain yet. Deviation from the source, which takes off an estimate of their variance.
     """
-    draws = sampled.scaled
-    if draws.shape[1] < 4:
+    pair = sampled.pair if sampled.minibatch else (sampled.scaled, sampled.scaled)
+    if pair is None or pair[0].size < _FEW:
         return None
-    away = draws - draws.mean(1, keepdims=True)
-    if sampled.minibatch:
-        one, two = (away[:, :-lag] * away[:, lag:] for lag in (1, 2))
-        per_chain = 2 * one.mean(1) - two.mean(1)
-    else:
-        per_chain = (away**2).sum(1) / (draws.shape[1] - 1)
-    # Each chain's own mean takes away the variance of that mean, which the spread of the means tells.
-    means = draws.mean(1)
-    between = float(means.var(ddof=1)) if len(means) > 1 else 0.0
-    spread = float(per_chain.std(ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else math.nan
-    return Estimate(float(per_chain.mean()) + between, spread)
+    products = (pair[0] - pair[0].mean()) * (pair[1] - pair[1].mean())
+    return Estimate(float(products.mean()), error_of(products))
 
 
 @ESTIMATORS.register(

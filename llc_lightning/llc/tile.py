@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
@@ -26,7 +26,9 @@ from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import StackedLoss
+from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.step_size import automatic_step_size
+from llc_lightning.sampling.streams import BatchStream
 
 
 class Tile:
@@ -133,7 +135,7 @@ class Tile:
         recorder = Recorder(
             stacked, posterior, draws=settings.draws,
             weights=lambda position: virial_weights(stacked, position, self._local.batch, at, seed=self._seed),
-            tasks=self._task_baseline, examples=self._watched(),
+            others=self._others(numbers), tasks=self._task_baseline, examples=self._watched(),
         )  # fmt: skip
         return step_size, run_chains(
             stacked, sampler(posterior, step_size, preconditioner), self._data, losses,
@@ -141,6 +143,14 @@ class Tile:
             batch_size=settings.batch_size, box=settings.box, recorder=recorder,
             first_order=gradient if settings.estimator == "first_order" or settings.sampler == "sgld_cv" else None,
         )  # fmt: skip
+
+    def _others(self, numbers: Sequence[int]) -> Callable[[], StepLoss] | None:
+        """Returns the loss on minibatches that no chain is moved by; None with the full batch."""
+        losses, size = self._centre.losses, self._settings.batch_size
+        if size is None:
+            return None
+        batches = BatchStream(self._seed, numbers, len(losses), size, kind="check-batch")
+        return lambda: StepLoss(self._stacked, self._data, losses, batches.draw().to(losses.device))
 
     def _watched(self) -> tuple[Batch, Float[Tensor, "example"]] | None:
         """Returns the examples whose losses are recorded one by one."""

@@ -84,7 +84,7 @@ def measure_snapshots(
         if again or not measurement.is_there(folder)
     ]
     todo = workers.gather(todo)[0]
-    seed = _seed_of(run) if seed is None else seed
+    seed = seed_of(run) if seed is None else seed
     copy = independent_copy(module)
     written: list[Path] = []
     for step, path in chosen.items():
@@ -180,7 +180,12 @@ def _chosen(run: Run, steps: Sequence[int] | None) -> dict[int, Path]:
     return {step: there[step] for step in sorted(set(steps))}
 
 
-def _seed_of(run: Run) -> int:
+def seed_of(run: Run) -> int:
+    """Returns the seed that keys a run's random numbers.
+
+    Raises:
+        SettingError: If the run does not tell it.
+    """
     for record in reversed(run.provenance):
         if "run" in record.get("seeds", {}):
             return int(record["seeds"]["run"])

@@ -2,7 +2,7 @@
 
 The labels are (run seed, kind of draw, chain or draw number) and never a step, component, method or rank: then the same
 random numbers serve every step, component and method, and their differences have small errors. Kinds in use: ``noise``,
-``noise-uniform``, ``batch``, ``donors``, ``gaussian``, ``probes``, ``order``.
+``noise-uniform``, ``batch``, ``check-batch``, ``donors``, ``gaussian``, ``probes``, ``order``.
 """
 
 import hashlib

@@ -37,13 +37,16 @@ class Records:
     """What was recorded; None where it was not asked for.
 
     ``distance2`` is the squared distance of the moved weights from the centre. ``virial`` is ``(w - w*) . M grad U``,
-    whose mean in equilibrium is ``trace``, that of ``M``, whatever the loss. ``tasks`` are the excess losses of tasks,
-    ``examples`` those of some examples.
+    whose mean in equilibrium is ``trace``, that of ``M``, whatever the loss. ``excess`` and ``other_excess`` are excess
+    losses at the same positions, on minibatches that depend neither on them nor on each other. ``tasks`` are the excess
+    losses of tasks, ``examples`` those of some examples.
     """
 
     distance2: Float[Tensor, "lane chain draw"]
     virial: Float[Tensor, "lane chain draw"] | None = None
     trace: Float[Tensor, "lane"] | None = None
+    excess: Float[Tensor, "lane chain draw"] | None = None
+    other_excess: Float[Tensor, "lane chain draw"] | None = None
     tasks: Float[Tensor, "lane chain draw task"] | None = None
     examples: Float[Tensor, "lane chain draw example"] | None = None
 
@@ -63,6 +66,7 @@ class Recorder:
         posterior: What is sampled.
         draws: Kept draws.
         weights: Gives the diagonal ``M`` of the virial for where the chains are when burn-in ends; None leaves it out.
+        others: Gives the loss on further minibatches, drawn for looking alone; None leaves them out.
         tasks: The tasks to record, or None.
         examples: The examples to record, with their losses at the centre, or None.
     """
@@ -74,6 +78,7 @@ class Recorder:
         *,
         draws: int,
         weights: Weights | None = None,
+        others: Callable[[], StepLoss] | None = None,
         tasks: TaskBaseline | None = None,
         examples: tuple[Batch, Float[Tensor, "example"]] | None = None,
     ) -> None:
@@ -82,10 +87,13 @@ class Recorder:
         self._every = max(1, draws // RECORDED)
         self._weights_at = weights
         self._weights: Stack = {}
+        self._others = others
         self._tasks = tasks
         self._examples = examples
         self._distances: list[Tensor] = []
         self._virials: list[Tensor] = []
+        self._excesses: list[Tensor] = []
+        self._other_excesses: list[Tensor] = []
         self._task_losses: list[Tensor] = []
         self._example_losses: list[Tensor] = []
 
@@ -109,6 +117,11 @@ class Recorder:
         self._distances.append(_sum({name: value.square() for name, value in away.items()}))
         if self._weights:
             self._virials.append(_sum({name: self._virial(name, value, here) for name, value in away.items()}))
+        if self._others is not None:
+            other = self._others()
+            there = self._stacked.losses(position, other.batch, per_chain=other.minibatch)
+            self._excesses.append(here.excess)
+            self._other_excesses.append((there - _with_lane(other.baseline, other.minibatch)).mean(2))
         if self._tasks is not None:
             losses, shares = self._tasks.losses, self._tasks.shares
             if loss.index is not None:
@@ -127,6 +140,8 @@ class Recorder:
             _gathered(self._distances, lanes),
             _gathered(self._virials, lanes) if self._virials else None,
             _sum(self._weights)[0, :lanes].cpu() if self._weights else None,
+            _gathered(self._excesses, lanes) if self._excesses else None,
+            _gathered(self._other_excesses, lanes) if self._other_excesses else None,
             _gathered(self._task_losses, lanes) if self._task_losses else None,
             _gathered(self._example_losses, lanes) if self._example_losses else None,
         )
@@ -141,7 +156,7 @@ def _sum(stack: Stack) -> Float[Tensor, "chain lane"]:
 
 
 def _with_lane(values: Shaped[Tensor, "..."], per_chain: bool) -> Tensor:
-    """Returns values of [chain or none, example, task] as they broadcast against [chain, lane, example, task]."""
+    """Returns values of [chain or none, example, ...] as they broadcast against [chain, lane, example, ...]."""
     return values[:, None] if per_chain else values
 
 

@@ -23,7 +23,7 @@ BELOW: dict[str, set[str]] = {
     "ablation": {"components", "runtime"},
     "measure": {"llc", "sampling", "ablation", "components", "results", "runtime"},
     "analysis": {"results", "runtime"},
-    "report": {"analysis", "results", "runtime"},
+    "report": {"analysis", "llc", "results", "runtime"},
     "callbacks": {"report", "measure", "llc", "results", "components", "runtime"},
 }
 BELOW["cli"] = set(BELOW)

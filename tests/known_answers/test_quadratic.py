@@ -42,7 +42,7 @@ def test_full_batch_at_three_step_sizes(step_size: float, seed: int) -> None:
     record = estimate(quadratic(), step_size=step_size, burn_in=burn_in, draws=draws, seed=seed)
     exact = quadratic_sgld_value(CURVATURE, **RESOLUTION, step_size=step_size)
     assert_meets(record, exact)
-    assert record.status == "ok"
+    assert record.status == ("ok" if step_size < 0.02 else "estimators-disagree")  # where the bias is 44 %
     assert record.predicted_bias == pytest.approx(exact - quadratic_value(CURVATURE, **RESOLUTION), rel=1e-3)
 
 

@@ -53,16 +53,19 @@ def test_the_variance() -> None:
 
 
 def test_the_variance_without_the_noise_of_minibatches() -> None:
-    """Slow chains, and noise in their losses ten times as large as what they do."""
     draws = np.random.default_rng(1)
-    slow = np.empty((64, 4000))
-    slow[:, 0] = draws.standard_normal(64)
-    for t in range(1, 4000):
-        slow[:, t] = 0.98 * slow[:, t - 1] + math.sqrt(1 - 0.98**2) * draws.standard_normal(64)
-    noisy = 2.0 * slow + math.sqrt(40) * draws.standard_normal(slow.shape)
-    found = value("variance", Sampled(noisy, N_BETA, minibatch=True))
+    loss = 2.0 * draws.standard_normal((64, 400))
+    pair = tuple(loss + math.sqrt(40) * draws.standard_normal(loss.shape) for _ in range(2))
+    found = value("variance", Sampled(pair[0], N_BETA, minibatch=True, pair=pair))
     assert_near(found, 4.0)
-    assert value("variance", Sampled(noisy, N_BETA, minibatch=False)).value > 40
+    assert ESTIMATORS.get("variance").item(Sampled(pair[0], N_BETA, minibatch=True)) is None
+
+
+def test_the_variance_of_minibatch_chains_is_that_of_the_full_batch() -> None:
+    full, part = fitted(draws=2000), fitted(draws=2000, batch_size=200)
+    whole, found = full.estimates["variance"], part.estimates["variance"]
+    assert abs(found.value - whole.value) <= 3 * math.hypot(found.stderr, whole.stderr)
+    assert found.stderr < 0.3 * whole.value
 
 
 def test_stein_has_no_error_on_a_quadratic_also_when_the_chains_are_too_hot() -> None:

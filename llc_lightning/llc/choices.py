@@ -1,0 +1,136 @@
+"""A choice of resolution and settings, and the first one for a checkpoint that nothing is known of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from llc_lightning.llc.estimator import moved_by_default
+from llc_lightning.llc.parts import Resolution
+from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.seeding import generator
+from llc_lightning.runtime.types import Batch, LossFn, Params
+from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
+from llc_lightning.sampling.slices import moved_entries
+from llc_lightning.sampling.stacked import StackedLoss
+
+EXAMPLES_PER_N_BETA = 10
+"""With fewer examples the minimum of their mean loss is too far from that of the population."""
+
+_FRACTIONS = {"sgld": 0.2, "sgld_cv": 0.2, "rmsprop_sgld": 0.2, "lm": 0.6, "sgnht": 0.4, "mala": 0.6}
+_DISTANCE = 0.25
+_RELAXATIONS = 10
+_DRAWS = 200
+_PRODUCTS = 12
+_EXAMPLES = 512
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where an LLC is meant, and how the chains are run."""
+
+    resolution: Resolution
+    settings: ChainSettings
+
+    def longer(self) -> Choice:
+        """Returns twice the burn-in and draws."""
+        settings = self.settings
+        return replace(self, settings=replace(settings, burn_in=2 * settings.burn_in, draws=2 * settings.draws))
+
+    def finer(self) -> Choice:
+        """Returns half the step, and twice the steps to go as far."""
+        longer = self.longer()
+        return replace(longer, settings=replace(longer.settings, step_fraction=self.settings.step_fraction / 2))
+
+    def tighter(self, times: float) -> Choice:
+        """Returns a stronger localisation."""
+        at = self.resolution
+        return replace(self, resolution=Resolution(at.n_beta, times * at.gamma))
+
+
+def first_choice(
+    loss_fn: LossFn,
+    params: Params,
+    data: Batch,
+    *,
+    n_beta: float | None,
+    gamma: float | None,
+    sampler: str,
+    chains: int,
+    batch_size: int | None,
+    moved: Mapping[str, Tensor] | None,
+    budget: int,
+    seed: int,
+) -> Choice:
+    """Returns what to try first.
+
+    n_beta is ``n / ln n`` (Watanabe 2013, arXiv:1208.6338), or a tenth of the examples where that is less. gamma is the
+    smallest at which, in the quadratic approximation at w*, the rms distance of the weights is a quarter of their norm
+    and the slowest direction relaxes ten times within the budget.
+
+    Raises:
+        SettingError: If n_beta is not given and there are too few examples to choose it.
+    """
+    n = n_examples(data)
+    if n_beta is None:
+        if n < 2 * EXAMPLES_PER_N_BETA:
+            raise SettingError(f"n_beta cannot be chosen from {n} examples; give it.")
+        n_beta = min(n / math.log(n), n / EXAMPLES_PER_N_BETA)
+    if batch_size is not None and batch_size >= n:
+        batch_size = None
+    fraction = _FRACTIONS.get(sampler, 0.2)
+    settings = ChainSettings(
+        sampler=sampler, step_fraction=fraction, chains=chains, burn_in=_DRAWS // 2, draws=_DRAWS,
+        batch_size=None if sampler == "mala" else batch_size,
+    )  # fmt: skip
+    if gamma is None:
+        with torch.inference_mode(False), torch.enable_grad():
+            spectrum, dimension, norm = _around(loss_fn, params, data, moved, seed)
+        steps = budget / chains / 4  # a trial and its two checks, of which each is twice as long
+        gamma = _localisation(spectrum, dimension, norm, n_beta, fraction * steps / _RELAXATIONS)
+    return Choice(Resolution(float(n_beta), float(gamma)), settings)
+
+
+def _around(
+    loss_fn: LossFn, params: Params, data: Batch, moved: Mapping[str, Tensor] | None, seed: int
+) -> tuple[Spectrum, int, float]:
+    """Returns the spectrum of the Hessian at w*, the number of moved weights, and the norm of all."""
+    params = {name: tensor.detach().clone() for name, tensor in params.items()}
+    lane = moved_entries(params, moved_by_default(loss_fn, params) if moved is None else moved)
+    n = n_examples(data)
+    some = take(data, torch.randperm(n, generator=generator(seed, "curvature"))[:_EXAMPLES])
+    stacked = StackedLoss(loss_fn, params, [lane])
+    at = stacked.start(1)
+    spectrum = lanczos(lambda vector: stacked.hessian_product(at, vector, some), probe(at, seed), _PRODUCTS)
+    norm = math.sqrt(sum(v.double().square().sum().item() for v in params.values() if v.is_floating_point()))
+    return spectrum, lane.layout.dimension, norm
+
+
+def _localisation(spectrum: Spectrum, dimension: int, norm: float, n_beta: float, condition: float) -> float:
+    """Returns the smallest gamma that is local and mixes.
+
+    Args:
+        spectrum: Of the Hessian, from random signs.
+        dimension: Number of moved weights.
+        norm: Of all weights; 0 sets no limit to the distance.
+        n_beta: Inverse temperature times sample size.
+        condition: The largest ratio of the fastest to the slowest relaxation.
+    """
+    nodes, weights = n_beta * spectrum.nodes[0, 0].clamp(min=0), spectrum.weights[0, 0]
+    largest = nodes.max().item()
+    mixing = max(largest / condition, 1e-12 * max(largest, 1.0))
+    if norm == 0:
+        return mixing or 1.0
+    far = (_DISTANCE * norm) ** 2
+    low, high = mixing, max(mixing, dimension / far)  # at the upper end also flat directions are near enough
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        near = dimension * (weights / (nodes + middle)).sum().item() <= far
+        low, high = (low, middle) if near else (middle, high)
+    return float(f"{high:.2g}")
