@@ -122,8 +122,8 @@ def _about(options: Namespace) -> dict[str, Any]:
 def _answer(kind: "type[KnownAnswer]", options: Namespace) -> "KnownAnswer":
     given: dict[str, Any] = {}
     for parameter in fields(kind):
-        value = getattr(options, parameter.name)
-        given[parameter.name] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+        value: Any = getattr(options, parameter.name)
+        given[parameter.name] = tuple(cast("list[object]", value)) if isinstance(value, list) else value
     return kind(**given)
 
 

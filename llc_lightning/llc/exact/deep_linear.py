@@ -59,8 +59,8 @@ def check_widths(widths: Sequence[int], rank: int) -> None:
 
 
 def _is_bottleneck(excess: Sequence[int], size: int) -> bool:
-    """Says whether the ``size`` smallest of the sorted excess widths are Aoyagi's set ``S``."""
-    total, order = sum(excess[:size]), size - 1
-    if total < order * excess[size - 1]:
-        return False
-    return size == len(excess) or (excess[size - 1] < excess[size] and total < order * excess[size])
+    """Says whether the ``size`` smallest of the sorted excess widths are Aoyagi's set, where no fewer are.
+
+    The other inequality then holds by itself: the set without its largest width would have been chosen before.
+    """
+    return size == len(excess) or sum(excess[:size]) < (size - 1) * excess[size]

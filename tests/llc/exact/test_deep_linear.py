@@ -60,6 +60,9 @@ def test_the_coefficient_is_at_most_half_the_dimension_and_rises_with_the_rank()
 def test_what_the_rank_fixes_is_regular_and_the_rest_is_a_network_of_rank_zero() -> None:
     known = deep_linear((6, 4, 5), 2)
     assert known.loss(known.params, known.data).item() < 1e-12
+    first, second = known.params["1"], known.params["2"]
+    assert torch.allclose(first @ first.T, second.T @ second, atol=1e-6), "balanced"
+    assert torch.linalg.svdvals(second @ first)[:3].tolist() == pytest.approx([1, 0.5, 0], abs=1e-6)
     eigenvalues = torch.linalg.eigvalsh(population_hessian(known))
     regular = int((eigenvalues > 1e-6).sum())
     assert regular == 2 * (6 + 5 - 2)

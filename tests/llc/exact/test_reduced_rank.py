@@ -88,7 +88,7 @@ def test_another_integrator_agrees() -> None:
 def test_it_is_the_mean_over_draws_of_the_first_map(widths: tuple[int, int, int]) -> None:
     inputs, hidden, outputs = widths
     scale = 20.0 / 2.0**2
-    first = torch.randn(200_000, hidden, inputs, dtype=torch.float64)
+    first = torch.randn(100_000, hidden, inputs, dtype=torch.float64)
     # Weighted by the integral over the second map, whose energy is known given the first.
     scaled = scale * torch.linalg.eigvalsh(first @ first.mT).clamp(min=0)
     weight = (-outputs / 2 * scaled.log1p().sum(1)).exp()

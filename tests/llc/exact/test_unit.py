@@ -42,7 +42,7 @@ def test_another_integrator_agrees(strength: float) -> None:
 
 def test_another_integrator_agrees_on_more_inputs() -> None:
     root, gamma, n_beta = math.sqrt(0.5), 2.0, 30.0
-    along, across, b = np.meshgrid(np.linspace(-4, 5, 181), np.linspace(-5, 5, 201), np.linspace(-4, 5, 181))
+    along, across, b = np.meshgrid(np.linspace(-4, 5, 141), np.linspace(-5, 5, 151), np.linspace(-4, 5, 141))
     energy = n_beta / 2 * ((along * b - 0.5) ** 2 + (across * b) ** 2)
     weight = np.exp(-energy - gamma / 2 * ((along - root) ** 2 + across**2 + (b - root) ** 2))
     expected = (weight * energy).sum() / weight.sum()
