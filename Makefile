@@ -57,9 +57,12 @@ bench: $(READY) ## ratios of CPU time against plain training and devinterp
 
 peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready ## environments of other versions to compare with
 
+# A venv made again over a broken or half-made one is repaired; nothing counts as ready before it imports.
 .peers/devinterp-%/.ready:
+	@echo "Installing devinterp $* into .peers/devinterp-$*: up to 2 GB, a few minutes"
 	$(PYTHON3) -m venv .peers/devinterp-$*
-	.peers/devinterp-$*/bin/python -m pip install --quiet torch==2.13.0 devinterp==$*
+	.peers/devinterp-$*/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 devinterp==$*
+	.peers/devinterp-$*/bin/python -W ignore -c 'import devinterp.slt.sampler'
 	@touch $@
 
 look: $(READY) ## pictures of TensorBoard and the report in headless Chromium (RUN=checkpoints/cis/version_0)

@@ -1,28 +1,34 @@
-"""Runs the benchmarks: ``python -m benchmarks``, or some of them by name."""
+"""Runs the benchmarks: ``python -m benchmarks``, or one of them by name, or some of its tables: ``... llc spread``."""
 
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import sys
+import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import torch
 
-ALL = ("chain_step",)
+ALL = ("llc",)
 
 
-def main(names: list[str]) -> int:
-    """Prints every benchmark's table under a line that says when and with what it was run."""
-    unknown = [name for name in names if name not in ALL]
-    if unknown:
-        print(f"unknown benchmark {unknown[0]!r}; use one of: {', '.join(ALL)}.", file=sys.stderr)
+def main(arguments: list[str]) -> int:
+    """Prints every benchmark's tables under a line that says when and with what they were made."""
+    name, tables = (arguments[:1] or [None])[0], arguments[1:]
+    if name is not None and name not in ALL:
+        print(f"unknown benchmark {name!r}; use one of: {', '.join(ALL)}.", file=sys.stderr)
         return 2
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "devinterp"))
+    packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "lightning", "devinterp"))
     print(f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {packages}, one thread")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start; CPU time, medians of rounds in turns")
     torch.set_num_threads(1)
-    return max(importlib.import_module(f"benchmarks.{name}").main() for name in names or ALL)
+    started = time.monotonic()
+    status = max(importlib.import_module(f"benchmarks.{each}").main(tables) for each in ([name] if name else ALL))
+    print(f"\n{time.monotonic() - started:.0f} s")
+    return status
 
 
 if __name__ == "__main__":
