@@ -129,9 +129,7 @@ def test_seeds_decide_everything(examples: tuple[Tensor, Tensor]) -> None:
     assert other.per_example_loss(examples).max() < 1e-9
 
 
-def test_torch_can_do_everything_with_it(
-    model: PlantedModel, examples: tuple[Tensor, Tensor], tmp_path: Path
-) -> None:
+def test_torch_can_do_everything_with_it(model: PlantedModel, examples: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     loss, params = loss_fn(model), snapshot_params(model)
     changed = {name: value * 1.1 for name, value in params.items()}
     expected = loss(changed, examples)

@@ -41,12 +41,15 @@ class CircTask(CISTask):
     """Circuit ``t`` reads ``x[3t], x[3t+1]``, uniform in [-1, 1] where it is on, and the flag ``x[3t+2]``, 1 where on.
 
     It is off (all three 0, and its two targets 0) or, with probability ``q = active / size``, on. Its four ReLUs have
-    unit vectors and biases in [-1/2, 1/2] as incoming weights, and normal outgoing weights; from its answer the best
+    unit vectors and biases in [-1/4, 1/4] as incoming weights, and normal outgoing weights; from its answer the best
     affine map is subtracted, and each output is scaled to unit variance. So the best affine map under a squared error
     is 0, with a loss of 1. The circuits are the same in every run of the same ``size``.
 
     One circuit takes its 4 ReLUs beside a free linear map. Circuits are numbered from the largest fourth moment down:
     dedicated neurons serve the first ones, which is the best choice under a power of 4, and as good as any under 2.
+    The dedicated baseline serves a circuit wholly or not at all. A net without sharing can do better by serving all of
+    them in part: 32 neurons for 12 circuits, two or three to each, were trained to a squared error of 0.21, where the
+    formula says 0.33 and a net that shares its neurons reaches 0.14.
     """
 
     accuracy: ClassVar[str] = "accuracy"
@@ -118,7 +121,7 @@ def _circuits(size: int) -> Circuits:
     angle = torch.rand(size, N_HIDDEN, generator=draws) * (2 * torch.pi)
     raw = Circuits(
         W=torch.stack((angle.cos(), angle.sin()), dim=-1),
-        b=torch.rand(size, N_HIDDEN, generator=draws) - 0.5,
+        b=torch.rand(size, N_HIDDEN, generator=draws) / 2 - 0.25,
         V=torch.randn(size, N_WRITTEN, N_HIDDEN, generator=draws),
         A=torch.zeros(size, N_WRITTEN, N_READ),
         c=torch.zeros(size, N_WRITTEN),

@@ -1,5 +1,7 @@
 """The circ task: random small networks without an affine part."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -50,7 +52,7 @@ def test_every_output_has_unit_variance_where_active_and_no_affine_part(
 def test_circuits_are_the_same_for_every_seed_and_ordered_by_their_fourth_moment() -> None:
     assert all(torch.equal(a, b) for a, b in zip(TASK.circuits, CircTask(12, 1.0).circuits, strict=True))
     served = [TASK.dedicated_loss(4.0, 4 * n) for n in range(13)]
-    gains = [before - after for before, after in zip(served, served[1:], strict=False)]
+    gains = [before - after for before, after in pairwise(served)]
     assert gains == sorted(gains, reverse=True)
     assert served[0] == pytest.approx(TASK.trivial_loss(4.0))
     assert served[-1] == 0
