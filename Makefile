@@ -15,7 +15,7 @@ LOOK ?= out/look
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench peers look clean
+.PHONY: help setup demo test check format bench zoo peers look clean
 
 help: ## what there is to make (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ format: $(READY) ## rewrite the code as `make check` wants it
 
 bench: $(READY) ## ratios of CPU time against plain training and devinterp
 	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks $(ARGS)
+
+zoo: $(READY) ## train every model on three seeds; expected and reached figures (ARGS="cis_xor --seeds 0" for a part)
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.zoo $(ARGS)
 
 peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready ## environments of other versions to compare with
 

@@ -36,8 +36,8 @@ class CISData(L.LightningDataModule):
     ``batches_per_epoch`` only says how often Lightning ends an epoch and validates.
 
     Args:
-        task: The task's name, such as ``xor`` or ``relu``.
-        size: The task's number of circuits.
+        task: The task's name: ``xor``, ``uprod``, ``circ``, ``abs`` or ``relu``.
+        size: The task's number of circuits (uprod: of inputs).
         active: How many circuits are active in an example on average.
         batch_size: Examples in a training batch, on each rank.
         batches_per_epoch: Training batches in an epoch, over all ranks.

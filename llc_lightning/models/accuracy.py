@@ -15,7 +15,7 @@ SOLVED = 0.95
 
 
 class TaskAccuracy(Metric):
-    """The share of correct outputs among the active ones, averaged over the circuits that were active at all."""
+    """The share of correct answers among the active ones, averaged over the circuits that were active at all."""
 
     full_state_update = False
     higher_is_better = True
@@ -26,7 +26,7 @@ class TaskAccuracy(Metric):
         super().__init__(**kwargs)
         self.task = task
         for state in ("hits", "counted"):
-            self.add_state(state, torch.zeros(task.n_outputs), dist_reduce_fx="sum")  # pyright: ignore[reportUnknownMemberType]
+            self.add_state(state, torch.zeros(task.n_circuits), dist_reduce_fx="sum")  # pyright: ignore[reportUnknownMemberType]
 
     def update(self, outputs: Outputs, x: Inputs, y: Targets) -> None:
         """Adds examples."""
@@ -40,7 +40,7 @@ class TaskAccuracy(Metric):
 
 
 def accuracy_quantities(
-    task: CISTask, correct: Bool[Tensor, "example output"], active: Bool[Tensor, "example output"]
+    task: CISTask, correct: Bool[Tensor, "example circuit"], active: Bool[Tensor, "example circuit"]
 ) -> list[TaskQuantity]:
     """Returns each circuit's accuracy on its active examples, the mean of these, and how many circuits are solved.
 
@@ -51,7 +51,7 @@ def accuracy_quantities(
 
     Args:
         task: The task.
-        correct: Where an output is correct.
+        correct: Where a circuit is correct.
         active: Where it counts.
     """
     counts = active.sum(dim=0).double()

@@ -15,6 +15,7 @@ from llc_lightning.data.tasks.base import Examples, Inputs, Outputs
 from llc_lightning.models.accuracy import TaskAccuracy, accuracy_quantities
 from llc_lightning.models.baselines import baseline_quantities, dedicated_net
 from llc_lightning.models.cis_net import CISNet
+from llc_lightning.models.cis_truth import neuron_roles
 from llc_lightning.models.powers import power_of
 from llc_lightning.runtime.errors import DataError, SettingError
 
@@ -22,15 +23,16 @@ from llc_lightning.runtime.errors import DataError, SettingError
 class CISModel(L.LightningModule):
     """Trains a :class:`CISNet` on a task, by the mean over outputs of ``|output - y|^loss_power``, divided by ``q``.
 
-    The same value is trained on, sampled and ablated. Always answering 0 has the loss ``trivial_loss`` (xor: 1), over
-    all examples and on those of any single circuit. With a ``loss_power`` of 4 the xor net computes in superposition,
-    with 2 it largely does not, everything else being equal.
+    The same value is trained on, sampled and ablated. Always answering 0 has the loss ``trivial_loss`` (xor: 1). With a
+    ``loss_power`` of 4 the xor net computes in superposition, with 2 it largely does not, everything else being equal.
 
     Args:
-        task: The task's name, such as ``xor`` or ``relu``.
-        size: The task's number of circuits.
+        task: The task's name: ``xor``, ``uprod``, ``circ``, ``abs`` or ``relu``.
+        size: The task's number of circuits (uprod: of inputs).
         active: How many circuits are active in an example on average.
         width: The number of hidden neurons.
+        embedding: Into how many dimensions a fixed random map embeds the inputs, which are then in superposition
+            themselves; None gives the net the inputs as they are. The baselines are granted these in either case.
         loss_power: The exponent of the loss.
         learning_rate: Of AdamW at the start; it falls to 0 along a half cosine.
         weight_decay: Of AdamW.
@@ -48,6 +50,7 @@ class CISModel(L.LightningModule):
         active: float = 1.0,
         *,
         width: int = 32,
+        embedding: int | None = None,
         loss_power: float = 4.0,
         learning_rate: float = 3e-3,
         weight_decay: float = 0.0,
@@ -57,6 +60,8 @@ class CISModel(L.LightningModule):
         super().__init__()
         if width < 1:
             raise SettingError(f"width is {width}; a net needs at least 1 neuron.")
+        if embedding is not None and embedding < 1:
+            raise SettingError(f"embedding is {embedding}; give at least 1 dimension, or null for no embedding.")
         if not 1 <= loss_power < float("inf"):
             raise SettingError(f"loss_power is {loss_power}; give a number from 1 up, such as 2 or 4.")
         if not 0 < learning_rate < float("inf"):
@@ -71,7 +76,7 @@ class CISModel(L.LightningModule):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.total_steps = total_steps
-        self.net = CISNet(self.task.n_inputs, width, self.task.n_outputs, seed=seed)
+        self.net = CISNet(self.task.n_inputs, width, self.task.n_outputs, seed=seed, embedding=embedding)
         self.train_accuracy = TaskAccuracy(self.task)
         self.val_accuracy = TaskAccuracy(self.task)
 
@@ -94,14 +99,18 @@ class CISModel(L.LightningModule):
         x, y = batch
         return power_of(self.net(x) - y, self.loss_power).mean(dim=-1) / self.task.q
 
-    def per_task_loss(self, batch: Examples) -> tuple[Outputs, Bool[Tensor, "example output"]]:
+    def per_task_loss(
+        self, batch: Examples
+    ) -> tuple[Float[Tensor, "example circuit"], Bool[Tensor, "example circuit"]]:
         """Returns ``|output - y|^loss_power`` of every example and circuit, and where the circuit is active.
 
-        These are not divided by ``q``, so that each circuit has the scale of ``trivial_loss`` on its active examples.
+        It is the mean over the circuit's outputs, and not divided by ``q``, so that each circuit has the scale of
+        ``trivial_loss`` on its active examples.
         Their mean over circuits, divided by ``q``, is ``per_example_loss``, which also holds the noise of the others.
         """
         x, y = batch
-        return power_of(self.net(x) - y, self.loss_power), self.task.is_active(x, y)
+        losses = self.task.per_circuit(power_of(self.net(x) - y, self.loss_power))
+        return losses, self.task.is_active(x, y)
 
     def task_quantities(self, batch: Examples) -> list[TaskQuantity]:
         """Returns accuracies, the number of circuits solved, and the baselines' losses on the same examples."""
@@ -113,8 +122,24 @@ class CISModel(L.LightningModule):
             *baseline_quantities(self.task, batch, width=self.net.width, power=self.loss_power),
         ]
 
+    def ground_truth(self) -> dict[str, str]:
+        """Returns what is known of the net's components: address -> name of the circuit, or ``dead``.
+
+        Known are the outputs, which belong to the circuits one by one, and those neurons whose weights leave no doubt
+        (see :func:`neuron_roles`): all of a net that is wired by hand, hardly any of a trained one.
+        """
+        outputs = range(self.task.n_outputs)
+        neurons = neuron_roles(self.net, self.task)
+        return {
+            **{f"net.hook_hidden[{neuron}]": role for neuron, role in neurons.items()},
+            **{f"net.hook_out[{i}]": self.task.names[i // self.task.outputs_per_circuit] for i in outputs},
+        }
+
     def dedicated(self) -> "CISModel":
-        """Returns a copy whose net is wired by hand, each neuron serving one circuit alone, for comparison."""
+        """Returns a copy whose net is wired by hand, each neuron serving one circuit alone, for comparison.
+
+        It reads the inputs as they are, also where this net has them embedded.
+        """
         other = copy.deepcopy(self)
         other.net = dedicated_net(self.task, self.net.width)
         return other

@@ -13,6 +13,10 @@ from llc_lightning.runtime.seeding import generator
 class CISNet(HookedRootModule):
     """``W_out relu(W_in x + b_in) + b_out``, hooked after the ReLU (``hook_hidden``) and at the output (``hook_out``).
 
+    With an ``embedding``, ``W_E x`` stands for ``x`` (``hook_embed``): the inputs themselves are in superposition, in
+    fewer dimensions than there are inputs. ``W_E`` is a buffer, which is not trained; its columns are random unit
+    vectors.
+
     The weights are drawn as ``nn.Linear`` draws them, uniformly within ``1 / sqrt(inputs)``, but from a generator of
     the net's own, in the order of its parameters.
 
@@ -22,11 +26,27 @@ class CISNet(HookedRootModule):
         n_outputs: The number of outputs.
         seed: Of the weights.
         skip: Whether ``W_skip x`` is added to the output, with ``W_skip`` 0 at first.
+        embedding: Into how many dimensions the inputs are embedded; None for no embedding.
     """
 
-    def __init__(self, n_inputs: int, width: int, n_outputs: int, *, seed: int = 0, skip: bool = False) -> None:
+    W_E: Float[Tensor, "dimension input"] | None
+
+    def __init__(
+        self,
+        n_inputs: int,
+        width: int,
+        n_outputs: int,
+        *,
+        seed: int = 0,
+        skip: bool = False,
+        embedding: int | None = None,
+    ) -> None:
         super().__init__()
         draws = generator(seed, "init")
+        self.register_buffer("W_E", None if embedding is None else _unit_columns(embedding, n_inputs, seed))
+        if embedding is not None:
+            n_inputs = embedding
+            self.hook_embed = HookPoint()
         self.W_in = _linear(n_inputs, width, draws)
         self.hook_hidden = HookPoint()
         self.W_out = _linear(width, n_outputs, draws)
@@ -37,10 +57,17 @@ class CISNet(HookedRootModule):
     def forward(self, x: Num[Tensor, "*example input"]) -> Float[Tensor, "*example output"]:
         """Returns the outputs; inputs are cast to the type of the weights."""
         x = x.to(self.W_in.weight.dtype)
+        if self.W_E is not None:
+            x = self.hook_embed(x @ self.W_E.T)
         outputs = self.W_out(self.hook_hidden(self.W_in(x).relu()))
         if self.W_skip is not None:
             outputs = outputs + x @ self.W_skip.T
         return self.hook_out(outputs)
+
+    @property
+    def n_inputs(self) -> int:
+        """The number of inputs, before they are embedded."""
+        return self.W_in.in_features if self.W_E is None else self.W_E.shape[1]
 
     @property
     def width(self) -> int:
@@ -56,6 +83,11 @@ class CISNet(HookedRootModule):
             ),
             "hook_out": WeightAxes(incoming=(("W_out.weight", 0), *skip), bias=(("W_out.bias", 0),), unit="output"),
         }
+
+
+def _unit_columns(n_rows: int, n_columns: int, seed: int) -> Float[Tensor, "row column"]:
+    columns = torch.randn(n_rows, n_columns, generator=generator(seed, "embedding"))
+    return columns / columns.square().sum(dim=0).sqrt()
 
 
 def _linear(n_inputs: int, n_outputs: int, draws: torch.Generator) -> nn.Linear:

@@ -7,12 +7,13 @@ import torch
 
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.tasks import CISTask, make_task
+from llc_lightning.data.tasks.relu import ReluTask
 from llc_lightning.models.baselines import affine_least_squares, baseline_quantities, dedicated_net
 from llc_lightning.runtime.seeding import generator
 
 Measured: TypeAlias = tuple[CISTask, float, int, dict[str, TaskQuantity]]
 N = 131_072
-SETTINGS = {"xor": (32, 32), "relu": (100, 50)}
+SETTINGS = {"xor": (32, 32), "relu": (100, 50), "uprod": (12, 32), "circ": (12, 32), "abs": (100, 50)}
 
 
 @pytest.fixture(params=[(task, power) for task in SETTINGS for power in (2.0, 4.0)], ids=str, scope="module")
@@ -51,15 +52,15 @@ def test_the_net_wired_by_hand_reaches_the_formula_within_2_percent(
     assert rows["circuits_solved dedicated"].value == width / task.relus_per_circuit
 
 
-def test_no_affine_map_beats_zero_on_xor_and_half_the_input_is_best_on_relu(
+def test_no_affine_map_beats_zero_where_a_task_needs_computation_and_half_the_input_is_best_on_relu(
     measured: Measured,
 ) -> None:
     task, power, _, rows = measured
-    affine = rows["baseline_loss affine"].value
-    if task.accuracy == "sign_accuracy":
-        assert affine == pytest.approx(rows["baseline_loss zero"].value, rel=0.03)
-    else:
+    affine, zero = rows["baseline_loss affine"].value, rows["baseline_loss zero"].value
+    if isinstance(task, ReluTask):
         assert affine == pytest.approx({2.0: 1 / 12, 4.0: 1 / 80}[power], rel=0.05)
+    else:
+        assert affine == pytest.approx(zero, rel=0.03)
 
 
 def test_the_affine_fit_finds_an_affine_map_and_ignores_inputs_that_are_never_on() -> None:
@@ -93,7 +94,7 @@ def test_each_neuron_wired_by_hand_serves_exactly_one_circuit(name: str) -> None
 
         with torch.no_grad():
             outputs = net.run_with_hooks(x, fwd_hooks=[("hook_hidden", silence)])
-        return ((outputs - y).square() * active).sum(dim=0) / active.sum(dim=0)
+        return (task.per_circuit((outputs - y).square()) * active).sum(dim=0) / active.sum(dim=0)
 
     base = circuit_losses(None)
     effects = torch.stack([circuit_losses(neuron) - base for neuron in range(width)]).clamp(min=0)

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -13,10 +14,12 @@ from lightning.pytorch.loggers import CSVLogger
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData
+from llc_lightning.data.tasks import TASKS
 from llc_lightning.models.cis import CISModel
 from llc_lightning.runtime.errors import DataError, SettingError
 
 SMALL = {"size": 4, "active": 2.0}
+EVERY = [*({"task": task} for task in TASKS), {"task": "xor", "embedding": 5}]
 
 
 def trainer(**settings: object) -> L.Trainer:
@@ -24,7 +27,7 @@ def trainer(**settings: object) -> L.Trainer:
     return L.Trainer(**{**quiet, "enable_model_summary": False, "accelerator": "cpu", "devices": 1, **settings})
 
 
-def small_data(**settings: int) -> CISData:
+def small_data(**settings: Any) -> CISData:
     return CISData(**SMALL, **{"batch_size": 16, "batches_per_epoch": 5, "validation_size": 1024, **settings})
 
 
@@ -40,20 +43,21 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 
 class TestLosses:
     @pytest.mark.parametrize("power", [1.0, 2.0, 3.0, 4.0])
-    @pytest.mark.parametrize("task", ["xor", "relu"])
+    @pytest.mark.parametrize("task", TASKS)
     def test_the_loss_is_the_mean_power_over_outputs_divided_by_q(self, task: str, power: float) -> None:
         model = CISModel(task, **SMALL, loss_power=power)
         x, y = model.task.sample(50, torch.Generator().manual_seed(0))
-        expected = ((model.net(x) - y).abs() ** power).mean(dim=1) / 0.5
+        expected = ((model.net(x) - y).abs() ** power).mean(dim=1) / (2 / model.task.n_circuits)
         assert torch.allclose(model.per_example_loss((x, y)), expected, rtol=1e-5)
 
-    def test_circuit_losses_average_to_the_loss_and_count_where_active(
-        self, model: CISModel, batch: tuple[torch.Tensor, torch.Tensor]
-    ) -> None:
+    @pytest.mark.parametrize("task", TASKS)
+    def test_circuit_losses_average_to_the_loss_and_count_where_active(self, task: str) -> None:
+        model = CISModel(task, **SMALL)
+        batch = model.task.sample(200, torch.Generator().manual_seed(0))
         losses, counted = model.per_task_loss(batch)
         assert losses.shape == counted.shape == (200, len(model.task_names))
         assert torch.allclose(losses.mean(dim=1) / model.task.q, model.per_example_loss(batch), rtol=1e-5)
-        assert torch.equal(counted, batch[1] != 0)
+        assert torch.equal(counted, model.task.is_active(*batch))
 
     @pytest.mark.parametrize("task", ["xor", "relu"])
     def test_always_zero_has_the_trivial_loss_in_total_and_on_every_circuit(self, task: str) -> None:
@@ -77,13 +81,17 @@ class TestLosses:
         assert len(find_components(model, "neurons")) == 6
         assert find_components(model, "neurons")[0].address == "net.hook_hidden[0]"
 
-    def test_survives_pickle_and_deepcopy(self, model: CISModel, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    @pytest.mark.parametrize("settings", EVERY, ids=str)
+    def test_survives_pickle_and_deepcopy(self, settings: dict[str, Any]) -> None:
+        model = CISModel(**settings, **SMALL)
+        batch = model.task.sample(50, torch.Generator().manual_seed(0))
         for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):  # noqa: S301
             assert torch.equal(other.per_example_loss(batch), model.per_example_loss(batch))
 
-    def test_vmap_of_grad_over_stacked_weights_agrees_with_backward(
-        self, model: CISModel, batch: tuple[torch.Tensor, torch.Tensor]
-    ) -> None:
+    @pytest.mark.parametrize("settings", EVERY, ids=str)
+    def test_vmap_of_grad_over_stacked_weights_agrees_with_backward(self, settings: dict[str, Any]) -> None:
+        model = CISModel(**settings, **SMALL)
+        batch = model.task.sample(50, torch.Generator().manual_seed(0))
         loss = loss_fn(model)
         params = {name: value.detach() for name, value in model.named_parameters()}
         stacked = {name: torch.stack((value, value * 0.5)) for name, value in params.items()}
@@ -98,6 +106,7 @@ class TestSettings:
         "settings",
         [
             {"width": 0},
+            {"embedding": 0},
             {"loss_power": 0.5},
             {"loss_power": float("nan")},
             {"learning_rate": 0.0},
@@ -152,6 +161,22 @@ class TestQuantities:
         solved = [row.value for row in dedicated.task_quantities(batch) if row.quantity == "circuits_solved"]
         assert solved == [3.0, 3.0]
         assert not torch.equal(model.per_example_loss(batch), dedicated.per_example_loss(batch))
+
+
+class TestGroundTruth:
+    def test_outputs_belong_to_their_circuits_and_trained_neurons_to_none(self) -> None:
+        truth = CISModel("circ", **SMALL).ground_truth()
+        assert truth == {f"net.hook_out[{output}]": f"circuit:0{output // 2}" for output in range(8)}
+
+    @pytest.mark.parametrize("settings", EVERY, ids=str)
+    def test_of_a_net_that_is_wired_by_hand_all_is_known(self, settings: dict[str, Any]) -> None:
+        model = CISModel(**settings, **SMALL, width=8).dedicated()
+        truth = model.ground_truth()
+        components = find_components(model, ["neurons", "net.hook_out[*]"])
+        assert list(truth) == [component.address for component in components]
+        each = model.task.relus_per_circuit
+        assert truth["net.hook_hidden[0]"] == truth["net.hook_out[0]"] == "circuit:00"
+        assert truth[f"net.hook_hidden[{each}]"] == "circuit:01"
 
 
 class Trained:
@@ -249,16 +274,19 @@ def test_model_and_data_may_have_different_seeds_and_data_may_come_without_a_mod
     trainer(max_steps=2).fit(CISModel(**SMALL), data.train_dataloader(), data.val_dataloader())
 
 
-def test_a_checkpoint_holds_plain_settings_and_gives_the_model_back(tmp_path: Path) -> None:
-    model = CISModel(**SMALL, width=6, loss_power=2.0, seed=3)
-    fitted = trainer(max_steps=2)
-    fitted.fit(model, small_data())
+@pytest.mark.parametrize("settings", EVERY, ids=str)
+def test_a_checkpoint_holds_plain_settings_and_gives_the_model_back(settings: dict[str, Any], tmp_path: Path) -> None:
+    model = CISModel(**settings, **SMALL, width=6, loss_power=2.0, seed=3)
+    fitted = trainer(max_steps=2, limit_val_batches=0)
+    fitted.fit(model, small_data(task=settings["task"]))
     fitted.save_checkpoint(tmp_path / "model.ckpt")
     stored = torch.load(tmp_path / "model.ckpt", weights_only=True)
     assert stored["hyper_parameters"]["width"] == 6
     again = CISModel.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
     assert same(snapshot_params(model), snapshot_params(again))
     assert (again.loss_power, again.task) == (2.0, model.task)
+    batch = model.task.sample(20, torch.Generator().manual_seed(0))
+    assert torch.equal(again.per_example_loss(batch), model.per_example_loss(batch))
 
 
 def test_the_learning_rate_falls_to_zero_along_a_half_cosine() -> None:

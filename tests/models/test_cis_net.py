@@ -49,6 +49,21 @@ def test_weights_are_drawn_like_those_of_a_linear_layer_but_from_the_seed() -> N
     assert one.W_in.bias.std().item() == pytest.approx(like.bias.std().item(), rel=0.1)
 
 
+def test_embedded_inputs_are_read_through_fixed_random_unit_columns() -> None:
+    net = CISNet(6, 4, 3, seed=1, embedding=5)
+    assert net.n_inputs == 6
+    assert set(dict(net.named_buffers())) == {"W_E"}
+    assert torch.allclose(net.W_E.norm(dim=0), torch.ones(6))
+    assert torch.allclose(net(X), by_hand(net, X.float() @ net.W_E.T), atol=1e-6)
+    outputs, cache = net.run_with_cache(X)
+    assert torch.allclose(cache["hook_embed"], X.float() @ net.W_E.T)
+    assert torch.equal(outputs, net(X))
+    assert not torch.equal(net.W_E, CISNet(6, 4, 3, seed=2, embedding=5).W_E)
+    assert torch.equal(net.W_E, CISNet(6, 9, 3, seed=1, embedding=5).W_E)
+    assert net.W_in.weight.abs().max() <= 5**-0.5
+    assert [layer.address for layer in find_components(net, "layers")] == ["hook_hidden", "hook_out"]
+
+
 def test_transformer_lens_reads_and_edits_its_hook_points(net: CISNet) -> None:
     outputs, cache = net.run_with_cache(X)
     assert set(cache) == {"hook_hidden", "hook_out"}
@@ -83,20 +98,28 @@ def test_layers_are_both_hook_points_and_own_what_makes_them(net: CISNet) -> Non
     assert {part.parameter for part in skipping.weights} == owned[1] | {"W_skip"}
 
 
-def test_survives_pickle_and_deepcopy(net: CISNet) -> None:
+@pytest.mark.parametrize("embedding", [None, 5])
+def test_survives_pickle_and_deepcopy(embedding: int | None) -> None:
+    net = CISNet(6, 4, 3, seed=1, embedding=embedding)
+    points = set(net.run_with_cache(X)[1])
     for other in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):  # noqa: S301
         assert torch.equal(other(X), net(X))
         with torch.no_grad():
             other.W_in.weight.zero_()
         assert not torch.equal(other(X), net(X))
-        assert set(other.run_with_cache(X)[1]) == {"hook_hidden", "hook_out"}
+        assert set(other.run_with_cache(X)[1]) == points
 
 
-def test_functional_call_vmap_and_grad_agree_with_one_at_a_time(net: CISNet) -> None:
+@pytest.mark.parametrize("embedding", [None, 5])
+def test_functional_call_vmap_and_grad_agree_with_one_at_a_time(embedding: int | None) -> None:
+    net = CISNet(6, 4, 3, embedding=embedding)
+
     def loss(params: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
         return functional_call(net, params, (x,)).square().sum()
 
-    nets = [CISNet(6, 4, 3, seed=seed) for seed in range(3)]
+    nets = [CISNet(6, 4, 3, seed=seed, embedding=embedding) for seed in range(3)]
+    for other in nets:
+        other.W_E = net.W_E
     params = [dict(other.named_parameters()) for other in nets]
     stacked = {name: torch.stack([one[name].detach() for one in params]) for name in params[0]}
     together = vmap(grad(loss), in_dims=(0, None))(stacked, X)

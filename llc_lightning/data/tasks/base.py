@@ -25,17 +25,19 @@ Examples: TypeAlias = tuple[Inputs, Targets]
 
 @dataclass(frozen=True)
 class CISTask(ABC):
-    """A distribution of examples ``(x, y)`` for a number of circuits, one output each, and its exact baselines.
+    """A distribution of examples ``(x, y)`` for a number of circuits, and its exact baselines.
+
+    The outputs of a circuit stand side by side: those of circuit ``t`` begin at ``t outputs_per_circuit``.
 
     Losses are the mean of ``|output - y|^power`` over outputs, divided by the constant ``q``, so that tasks of
     different sparsity can be compared.
 
     Raises:
-        SettingError: If ``size`` is below 1, or ``active`` is not above 0 and at most ``size``.
+        SettingError: If ``size`` is too small, or ``active`` is not above 0 and at most the number of circuits.
     """
 
     size: int
-    """How large the task is: its number of circuits, where it does not say otherwise."""
+    """How large the task is: its number of circuits, where it does not say otherwise (uprod: inputs)."""
     active: float = 1.0
     """How many circuits are active in an example on average (z)."""
 
@@ -43,14 +45,16 @@ class CISTask(ABC):
     """The quantity that :meth:`is_correct` measures."""
     relus_per_circuit: ClassVar[int]
     """Neurons that a net without sharing spends on one circuit, counted generously."""
+    outputs_per_circuit: ClassVar[int] = 1
+    smallest_size: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise SettingError(f"the task's size is {self.size}; it must be at least 1.")
-        if not 0 < self.active <= self.size:
+        if self.size < self.smallest_size:
+            raise SettingError(f"the task's size is {self.size}; it must be at least {self.smallest_size}.")
+        if not 0 < self.active <= self.n_circuits:
             raise SettingError(
                 f"active is {self.active}; the number of circuits that are active on average must be above 0 and at "
-                f"most {self.size}, the task's size."
+                f"most {self.n_circuits}, the number of the task's circuits."
             )
 
     @property
@@ -59,48 +63,60 @@ class CISTask(ABC):
         """The number of inputs."""
 
     @property
-    def n_outputs(self) -> int:
-        """The number of outputs, one for each circuit."""
+    def n_circuits(self) -> int:
+        """The number of circuits."""
         return self.size
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of outputs."""
+        return self.n_circuits * self.outputs_per_circuit
 
     @property
     def q(self) -> float:
         """The probability that a circuit is active, by which losses are divided."""
-        return self.active / self.size
+        return self.active / self.n_circuits
 
     @property
     def names(self) -> tuple[str, ...]:
         """The circuits' names, as the measurements call them in the column ``loss``: ``circuit:07``."""
-        digits = max(2, len(str(self.n_outputs - 1)))
-        return tuple(f"circuit:{circuit:0{digits}d}" for circuit in range(self.n_outputs))
+        digits = max(2, len(str(self.n_circuits - 1)))
+        return tuple(f"circuit:{circuit:0{digits}d}" for circuit in range(self.n_circuits))
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Examples:
         """Draws ``n`` examples, in the smallest type that holds them exactly."""
 
     @abstractmethod
-    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example output"]:
+    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example circuit"]:
         """Returns where a circuit is active; only there its own loss and accuracy are counted."""
 
     @abstractmethod
-    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example output"]:
-        """Returns where an output solves its circuit, whatever the loss says."""
+    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example circuit"]:
+        """Returns where the outputs solve a circuit, whatever the loss says."""
 
     @abstractmethod
     def trivial_loss(self, power: float) -> float:
-        """Returns the expected loss of always answering 0, over all examples or where one circuit is active."""
+        """Returns the expected loss of always answering 0, over all examples.
+
+        Where all circuits are alike (all tasks but circ), it is also that of one circuit where it is active.
+        """
+
+    def per_circuit(self, losses: Float[Tensor, "example output"]) -> Float[Tensor, "example circuit"]:
+        """Returns the means of the losses over the outputs of each circuit."""
+        return losses.reshape(*losses.shape[:-1], self.n_circuits, self.outputs_per_circuit).mean(dim=-1)
 
     def dedicated_circuits(self, width: int) -> float:
         """Returns how many circuits ``width`` neurons can serve without sharing, parts of a circuit included."""
-        return min(float(self.n_outputs), width / self.relus_per_circuit)
+        return min(float(self.n_circuits), width / self.relus_per_circuit)
 
     def dedicated_loss(self, power: float, width: int) -> float:
         """Returns the expected loss of ``width`` neurons that share nothing.
 
         Circuits that are served have no error, and the others the answer 0:
-        ``(1 - dedicated_circuits / n_outputs) trivial_loss``.
+        ``(1 - dedicated_circuits / n_circuits) trivial_loss``.
         """
-        return (1 - self.dedicated_circuits(width) / self.n_outputs) * self.trivial_loss(power)
+        return (1 - self.dedicated_circuits(width) / self.n_circuits) * self.trivial_loss(power)
 
     @abstractmethod
     def dedicated_weights(self, width: int) -> dict[str, Float[Tensor, "..."]]:

@@ -37,16 +37,14 @@ class ReluTask(CISTask):
 
     def sample(self, n: int, generator: torch.Generator) -> Examples:
         """Draws ``n`` examples, as float32."""
-        uniform = torch.rand(n, self.size, generator=generator)
-        # Below q a number is on, and its place below q gives its value.
-        x = torch.where(uniform < self.q, uniform * (2 / self.q) - 1, 0.0)
+        x = sparse_uniform(n, self.size, self.q, generator)
         return x, x.relu()
 
-    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example output"]:
+    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example circuit"]:
         """Returns where a number is on, also where its target is 0."""
         return x != 0
 
-    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example output"]:
+    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example circuit"]:
         """Returns where the error is below :attr:`tolerance`."""
         return (outputs - y).abs() < self.tolerance
 
@@ -60,3 +58,10 @@ class ReluTask(CISTask):
         w_in, w_out = torch.zeros(width, self.n_inputs), torch.zeros(self.n_outputs, width)
         w_in[circuit, circuit] = w_out[circuit, circuit] = 1.0
         return {"W_in": w_in, "W_out": w_out, "W_skip": torch.zeros(self.n_outputs, self.n_inputs)}
+
+
+def sparse_uniform(n: int, size: int, q: float, generator: torch.Generator) -> Float[Tensor, "example input"]:
+    """Draws numbers that are 0, or with probability ``q`` uniform in [-1, 1]."""
+    uniform = torch.rand(n, size, generator=generator)
+    # Below q a number is on, and its place below q gives its value.
+    return torch.where(uniform < q, uniform * (2 / q) - 1, 0.0)

@@ -43,11 +43,11 @@ class XorTask(CISTask):
         b = (1 - (quarter & 2)).to(torch.int8) * on
         return torch.stack((a, b), dim=-1).flatten(1), a * b
 
-    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example output"]:
+    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example circuit"]:
         """Returns where a pair is on."""
         return y != 0
 
-    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example output"]:
+    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example circuit"]:
         """Returns where the sign is right; 0 has none."""
         return outputs * y > 0
 
