@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import lightning as L
 
@@ -15,6 +15,15 @@ from llc_lightning.measure.offline import measure_snapshots
 from llc_lightning.results.run import CONFIG, Run
 from llc_lightning.runtime.errors import SettingError, StoreError, unknown
 from llc_lightning.runtime.progress import Progress
+
+
+@runtime_checkable
+class FitsData(Protocol):
+    """A model that takes something from its data, as its ``setup`` does when it is trained."""
+
+    def fit_to(self, data: L.LightningDataModule) -> None:
+        """Takes it."""
+        ...
 
 
 def measure_run(
@@ -48,11 +57,15 @@ def measure_run(
             f"{folder} has no {CONFIG}, since train.py did not start it; measure it in Python, with measure_snapshots."
         )
     made = _made(run, config)
+    examples = _examples(made["data"])
+    model: object = made["model"]
+    if isinstance(model, FitsData):
+        model.fit_to(made["data"])
     written: list[Path] = []
     for name, callback in _chosen(made, only, run).items():
         written += measure_snapshots(
             made["model"],
-            _examples(made["data"]),
+            examples,
             {name: callback.plan},
             run,
             steps=steps,
