@@ -17,7 +17,7 @@ LEVEL = 0.95
 """Probability of every interval that is drawn or printed, unless the caller says otherwise."""
 
 _NOT_UNITS = ("", "all", "layer", "parameter", "set")
-_UNITS_FIRST = ("neuron", "head", "neuron_in")
+_UNITS_FIRST = ("neuron", "channel", "head", "neuron_in")
 
 
 def select(rows: pd.DataFrame, **wanted: str | int | float | Collection[str]) -> pd.DataFrame:
@@ -78,7 +78,7 @@ def steps(rows: pd.DataFrame) -> list[int]:
 
 
 def unit_kind(rows: pd.DataFrame) -> str | None:
-    """Returns the kind of the smallest components measured: neurons, else heads, else the most frequent kind."""
+    """Returns the kind of the smallest components: neurons, else channels, heads, else the most frequent kind."""
     counts = select(rows, quantity=("llc", "ablation_effect"))["kind"].value_counts()
     found = [kind for kind in map(str, counts.index) if kind not in _NOT_UNITS]
     return next((kind for kind in _UNITS_FIRST if kind in found), found[0] if found else None)

@@ -2,11 +2,21 @@
 
 import os
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
 
 from llc_lightning.results.provenance import provenance, write_provenance
 from llc_lightning.runtime.workers import Workers
+
+
+@runtime_checkable
+class HasProvenance(Protocol):
+    """A datamodule that knows where its examples come from."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Returns it as plain values."""
+        ...
 
 
 def run_folder(trainer: L.Trainer) -> Path:
@@ -36,5 +46,8 @@ def open_folder(trainer: L.Trainer, *, seed: int) -> Path:
     """
     folder, workers = run_folder(trainer), Workers.of(trainer)
     record = provenance(seeds={"run": seed}, device=trainer.strategy.root_device.type)
+    datamodule: object = getattr(trainer, "datamodule", None)
+    if isinstance(datamodule, HasProvenance):
+        record["data"] = datamodule.provenance()
     workers.on_zero(lambda: write_provenance(folder, record))
     return folder

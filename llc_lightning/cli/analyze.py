@@ -121,6 +121,7 @@ def summary(options: Namespace) -> None:
         found = source.found
         tables = [
             outcomes.verdict_table([found]),
+            outcomes.task_table(found),
             outcomes.agreement_table(found),
             outcomes.residual_table(found, 5),
             ledger.settings_table(found),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import lightning as L
 
@@ -18,6 +18,15 @@ from llc_lightning.results.run import CONFIG, Run, run_name
 from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch
 from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError, unknown
 from llc_lightning.runtime.progress import Progress
+
+
+@runtime_checkable
+class FitsData(Protocol):
+    """A model that takes something from its data, as its ``setup`` does when it is trained."""
+
+    def fit_to(self, data: L.LightningDataModule) -> None:
+        """Takes it."""
+        ...
 
 
 def measure_run(
@@ -47,11 +56,15 @@ def measure_run(
     """
     run = _configured(folder)
     made = _made(run, config)
+    examples = _examples(made["data"])
+    model: object = made["model"]
+    if isinstance(model, FitsData):
+        model.fit_to(made["data"])
     written: list[Path] = []
     for name, callback in _chosen(made, only, run).items():
         written += measure_snapshots(
             made["model"],
-            _examples(made["data"]),
+            examples,
             {name: callback.plan},
             run,
             steps=steps,

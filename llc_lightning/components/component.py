@@ -38,7 +38,8 @@ class Component:
     address: str
     """What names it in tables."""
     kind: str
-    """``all``, ``layer``, ``neuron``, ``neuron_in``, ``head``, ``output``, ``unit``, ``set`` or ``parameter``."""
+    """``all``, ``layer``, ``neuron``, ``neuron_in``, ``channel``, ``head``, ``output``, ``unit``, ``set`` or
+    ``parameter``."""
     point: str = ""
     """The hook point; '' for a part with weights alone (the whole model, a parameter)."""
     units: tuple[int, ...] | None = None

@@ -34,7 +34,7 @@ class WeightAxes:
     outgoing: Axes = ()
     """What reads it; part of a unit, but not of the layer, so that layers partition the parameters."""
     unit: str = "neuron"
-    """The word for one unit: ``neuron``, ``head`` or ``output``."""
+    """The word for one unit: ``neuron``, ``channel``, ``head`` or ``output``."""
     unit_axis: int = -1
     """Axis of the units in the activation, counted from the end: -2 for heads [..., head, feature], -3 for channels
     [..., channel, row, column]."""

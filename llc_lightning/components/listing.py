@@ -14,8 +14,8 @@ from llc_lightning.components.component import Component, WeightSlice
 from llc_lightning.components.hooks import HookSite, hook_sites, submodules
 from llc_lightning.runtime.errors import AddressError, nearest, unknown
 
-WORDS = ("all", "layers", "neurons", "heads", "parameters")
-_UNITS_OF_WORD = {"neurons": ("neuron", "neuron_in"), "heads": ("head",)}
+WORDS = ("all", "layers", "neurons", "channels", "heads", "parameters")
+_UNITS_OF_WORD = {"neurons": ("neuron", "neuron_in"), "channels": ("channel",), "heads": ("head",)}
 _GLOB = re.compile(rf"(?P<points>[^\[\]]+)(?:\[(?P<units>\*|{UNITS})\])?")
 
 
@@ -27,7 +27,8 @@ def find_components(module: nn.Module, spec: str | Sequence[str]) -> list[Compon
         spec: One or several of: an address (``net.hook_hidden[7]``, or ``net.hook_hidden[3,5]`` for a set of units), a
             parameter's name, a glob over hook points (``net.*``, and ``net.*[*]`` for each of their units), or one of
             the words ``all`` (the whole model), ``layers`` (all units of one hook point, with the weights and bias
-            that make them), ``neurons``, ``heads``, ``parameters``. A word wins over a submodule of the same name.
+            that make them), ``neurons``, ``channels``, ``heads``, ``parameters``. A word wins over a submodule of the
+            same name.
 
     Raises:
         AddressError: If an entry names nothing; the message names the nearest addresses.

@@ -7,6 +7,7 @@ from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
 from llc_lightning.components.hooks import WeightAxes
+from llc_lightning.models.init import linear
 from llc_lightning.runtime.seeding import generator
 
 
@@ -47,9 +48,9 @@ class CISNet(HookedRootModule):
         if embedding is not None:
             n_inputs = embedding
             self.hook_embed = HookPoint()
-        self.W_in = _linear(n_inputs, width, draws)
+        self.W_in = linear(n_inputs, width, draws)
         self.hook_hidden = HookPoint()
-        self.W_out = _linear(width, n_outputs, draws)
+        self.W_out = linear(width, n_outputs, draws)
         self.W_skip = nn.Parameter(torch.zeros(n_outputs, n_inputs)) if skip else None
         self.hook_out = HookPoint()
         self.setup()
@@ -88,13 +89,3 @@ class CISNet(HookedRootModule):
 def _unit_columns(n_rows: int, n_columns: int, seed: int) -> Float[Tensor, "row column"]:
     columns = torch.randn(n_rows, n_columns, generator=generator(seed, "embedding"))
     return columns / columns.square().sum(dim=0).sqrt()
-
-
-def _linear(n_inputs: int, n_outputs: int, draws: torch.Generator) -> nn.Linear:
-    # On the meta device the layer draws no weights of its own, which would come from the global generator.
-    layer = nn.Linear(n_inputs, n_outputs, device="meta").to_empty(device="cpu")
-    bound = n_inputs**-0.5
-    with torch.no_grad():
-        for parameter in (layer.weight, layer.bias):
-            parameter.uniform_(-bound, bound, generator=draws)
-    return layer

@@ -15,6 +15,7 @@ from llc_lightning.analysis.cis import (
 )
 from llc_lightning.analysis.curve import Curve, fit_curve
 from llc_lightning.analysis.health import Health, health
+from llc_lightning.analysis.selectivity import selectivity, task_pair
 from llc_lightning.analysis.trajectories import trajectories
 
 
@@ -40,6 +41,10 @@ class Findings:
     over_training: pd.DataFrame = field(repr=False)
     """See :func:`llc_lightning.analysis.cis.superposition_over_training`."""
     matrix: EffectMatrix | None = field(repr=False)
+    task_pair: tuple[str, str] | None
+    """The two tasks of the net, where it has two."""
+    selectivity: pd.DataFrame = field(repr=False)
+    """See :func:`llc_lightning.analysis.selectivity.selectivity`."""
 
     @property
     def steps(self) -> list[int]:
@@ -68,4 +73,6 @@ def find(rows: pd.DataFrame, *, run: str, level: float = table.LEVEL) -> Finding
         verdict=superposition_verdict(rows),
         over_training=superposition_over_training(rows),
         matrix=effect_matrix(rows),
+        task_pair=task_pair(rows),
+        selectivity=selectivity(rows),
     )

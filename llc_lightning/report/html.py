@@ -60,6 +60,7 @@ def page(source: Source, *, control: Source | None = None, static: bool = False)
     shown = sections(found, source.logged.loss, control=compared)
     below: dict[str, list[Table | None]] = {
         "Complexity against need": [outcomes.agreement_table(found), outcomes.residual_table(found)],
+        "Tasks": [outcomes.task_table(found)],
         "Circuits": [outcomes.verdict_table([found, *([control.found] if control else [])])],
     }
     parts = [

@@ -6,6 +6,7 @@ import numpy as np
 
 from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.analysis.measured import Measured
+from llc_lightning.analysis.selectivity import CLEAR, SELECTIVE, Group, groups
 from llc_lightning.report.cells import NONE, Table, number
 from llc_lightning.report.findings import Findings
 
@@ -103,6 +104,32 @@ def residual_table(found: Findings, n: int = 8) -> Table | None:
         "One line for each unit, its worst point. Above the curve: it constrains more than its effect says (redundant, "
         "or a bias in disguise). Below: important but simple.",
     )
+
+
+def task_table(found: Findings) -> Table | None:
+    """Returns how many units of each layer serve one task, at the last step."""
+    every = groups(found.selectivity)
+    if not every or found.task_pair is None:
+        return None
+    step = every[-1].step
+    first, second = (task.removeprefix("task:") for task in found.task_pair)
+    rows = [
+        (one.point, f"{one.units} {one.kind}s", str(one.clear), str(one.first), str(one.second), _share(one))
+        for one in every
+        if one.step == step
+    ]
+    return Table(
+        "tasks",
+        f"Which task does a unit serve, at step {step}?",
+        ("layer", "units", "with a clear effect", f"{first} alone", f"{second} alone", "share of the clear ones"),
+        tuple(rows),
+        f"Alone: the effect there is over nine times that on the other task (|selectivity| > {SELECTIVE:g}). Clear: "
+        f"both effects together are {CLEAR:g} standard errors above 0.",
+    )
+
+
+def _share(one: Group) -> str:
+    return str(Measured(one.selective, one.stderr)) if one.clear else NONE
 
 
 def _cells(one: Correlation) -> tuple[str, str, str, str]:

@@ -8,6 +8,7 @@ from llc_lightning.report.panels.circuits import accuracy, circuits, sharing
 from llc_lightning.report.panels.effects import effects, roles
 from llc_lightning.report.panels.headline import agreement, headline, matched
 from llc_lightning.report.panels.llc import full_llc, restricted_llc
+from llc_lightning.report.panels.tasks import selective_share, task_accuracy, unit_selectivity
 from llc_lightning.report.panels.training import training
 
 
@@ -28,6 +29,7 @@ def sections(
         "Training": [training(found, logged, control=control), accuracy(found, control=other)],
         "Learning coefficients": [*full_llc(found), restricted_llc(found, units), restricted_llc(found, "layer")],
         "Ablation effects": [effects(found, units), effects(found, "layer"), roles(found)],
+        "Tasks": [task_accuracy(found), selective_share(found), unit_selectivity(found)],
         "Circuits": [circuits(found, control=other), sharing(found)],
     }
     shown = {heading: [one for one in some if one is not None] for heading, some in every.items()}

@@ -187,14 +187,16 @@ def test_no_spec_names_nothing() -> None:
         (
             "net.hook_ome",
             "unknown component 'net.hook_ome'; did you mean 'net.hook_one' or 'net.hook_two' or 'net.hook_out'? Use "
-            "one of: all, heads, layers, net.W_in.bias, net.W_in.weight, net.W_mid.bias, net.W_mid.weight, "
+            "one of: all, channels, heads, layers, net.W_in.bias, net.W_in.weight, net.W_mid.bias, "
+            "net.W_mid.weight, "
             "net.W_out.bias, net.W_out.weight, net.hook_one, net.hook_out, net.hook_two, neurons, norm.bias, "
             "norm.weight, parameters.",
         ),
         (
             "neuron",
             "unknown component 'neuron'; did you mean 'neurons'? Use one of: "
-            "all, heads, layers, net.W_in.bias, net.W_in.weight, net.W_mid.bias, net.W_mid.weight, net.W_out.bias, "
+            "all, channels, heads, layers, net.W_in.bias, net.W_in.weight, net.W_mid.bias, net.W_mid.weight, "
+            "net.W_out.bias, "
             "net.W_out.weight, net.hook_one, net.hook_out, net.hook_two, neurons, norm.bias, norm.weight, parameters.",
         ),
         (

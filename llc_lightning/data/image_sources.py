@@ -1,0 +1,151 @@
+"""Where the images of two tasks are taken from: a folder, the Hugging Face hub, or drawn here."""
+
+import os
+import urllib.request
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llc_lightning.data.drawn import drawn_tasks
+from llc_lightning.data.idx import OFFICIAL, read_official
+from llc_lightning.data.image_sets import ImagePair, ImageSet, ImageTask
+from llc_lightning.runtime.errors import DataError, SettingError, one_line, unknown
+
+SOURCES = ("auto", "folder", "hub", "embedded")
+VARIABLE = "LLC_LIGHTNING_DATA"
+"""The environment variable that names the folder of data sets."""
+HUB = ("ylecun/mnist", "zalando-datasets/fashion_mnist")
+"""The data sets on the Hugging Face hub."""
+
+_FOLDERS = {"mnist": "mnist", "fashion": "fashion_mnist"}
+_WAIT = 3.0
+"""Seconds after which the hub counts as out of reach; ``datasets`` by itself tries for half a minute."""
+
+
+def load_images(source: str = "auto", *, folder: str | None = None, hub: Sequence[str] = HUB) -> ImagePair:
+    """Returns the images of MNIST and Fashion-MNIST, or of two drawn tasks that stand in for them.
+
+    Args:
+        source: ``folder``: the official idx files. ``hub``: by the library ``datasets``, which keeps them in its cache.
+            ``embedded``: two drawn tasks, see :mod:`llc_lightning.data.drawn`. ``auto``: the first of the three that
+            there is. A folder that is named but incomplete or damaged is an error, never passed over.
+        folder: The folder with the folders ``mnist`` and ``fashion_mnist``; by default the one that the environment
+            variable LLC_LIGHTNING_DATA names.
+        hub: Names on the hub, of MNIST and of Fashion-MNIST.
+
+    Raises:
+        SettingError: If the source is unknown, or there are not two names.
+        DataError: If the images cannot be had from there.
+    """
+    if source not in SOURCES:
+        raise SettingError(unknown("source of images", source, SOURCES))
+    if source == "folder":
+        return from_folder(folder)
+    if source == "hub":
+        return from_hub(hub)
+    if source == "embedded":
+        return embedded()
+    if folder is not None or _holds_both(os.environ.get(VARIABLE, "")):
+        return from_folder(folder)
+    try:
+        return from_hub(hub)
+    except DataError as error:
+        reason = one_line(error).partition(";")[0]
+        return embedded(f", since {VARIABLE} names no folder with the official files and {reason}")
+
+
+def from_folder(folder: str | None = None) -> ImagePair:
+    """Returns the images in the official idx files of a folder, each checked against its sha256.
+
+    Raises:
+        DataError: If the folder is not named or not there, or a file is missing, truncated or altered.
+    """
+    named = folder or os.environ.get(VARIABLE, "")
+    wanted = "the folders mnist and fashion_mnist with the four official files each"
+    if not named:
+        raise DataError(f"no folder of images is named; set folder or {VARIABLE} to one that holds {wanted}.")
+    for name in ("", *_FOLDERS.values()):
+        if not Path(named, name).is_dir():
+            raise DataError(f"there is no folder {Path(named, name)}; name one that holds {wanted}.")
+    first, second = (_official(task, Path(named, name), name) for task, name in _FOLDERS.items())
+    return ImagePair((first, second), "folder", f"MNIST and Fashion-MNIST from {named}, official by their sha256")
+
+
+def from_hub(names: Sequence[str] = HUB) -> ImagePair:
+    """Returns the images of two data sets of the Hugging Face hub, with the splits ``train`` and ``test``.
+
+    Raises:
+        SettingError: If there are not two names.
+        DataError: If the hub cannot be reached, or has no such images under a name.
+    """
+    if len(names) != len(_FOLDERS):
+        raise SettingError(f"hub has {len(names)} names; give two, such as {' and '.join(HUB)}.")
+    _check_reachable()
+    first, second = (_downloaded(task, name) for task, name in zip(_FOLDERS, names, strict=True))
+    return ImagePair((first, second), "hub", f"{names[0]} and {names[1]} from the Hugging Face hub")
+
+
+def embedded(why: str = "") -> ImagePair:
+    """Returns two drawn tasks, which need no file and no network.
+
+    Args:
+        why: Why they are taken, as the end of a sentence.
+    """
+    first, second = drawn_tasks()
+    told = f"two drawn tasks, {first.name} and {second.name}, not MNIST and Fashion-MNIST{why}"
+    return ImagePair((first, second), "embedded", told)
+
+
+def _holds_both(folder: str) -> bool:
+    return bool(folder) and all(Path(folder, name).is_dir() for name in OFFICIAL)
+
+
+def _official(task: str, folder: Path, name: str) -> ImageTask:
+    read = read_official(folder, name)
+    train, test = (ImageSet(read[f"{part} images"], read[f"{part} labels"].long()) for part in ("train", "test"))
+    return ImageTask(task, train, test)
+
+
+def _check_reachable() -> None:
+    """Raises at once if the hub is out of reach; offline, ``datasets`` looks into its cache alone.
+
+    Raises:
+        DataError: If it is.
+    """
+    # datasets has no type stubs.
+    settings: Any = import_module("datasets").config
+    if settings.HF_HUB_OFFLINE:
+        return
+    request = urllib.request.Request(settings.HF_ENDPOINT, method="HEAD")  # noqa: S310 - the hub's own address
+    try:
+        with urllib.request.urlopen(request, timeout=_WAIT):  # noqa: S310
+            pass
+    except urllib.request.HTTPError:
+        return  # it answered
+    except OSError as error:
+        raise DataError(
+            f"the Hugging Face hub cannot be reached ({one_line(error)}); connect to it, set HF_HUB_OFFLINE=1 to use "
+            "what was downloaded before, or take source folder or embedded."
+        ) from error
+
+
+def _downloaded(task: str, name: str) -> ImageTask:
+    datasets: Any = import_module("datasets")
+    try:
+        found = datasets.load_dataset(name)
+        train, test = (_image_set(found[part]) for part in ("train", "test"))
+    except Exception as error:  # the hub and what lies there fail in many ways
+        raise DataError(
+            f"the Hugging Face hub gives no images with labels under {name!r} ({one_line(error)}); give names such as "
+            f"{' and '.join(HUB)}, or take source folder or embedded."
+        ) from error
+    return ImageTask(task, train, test)
+
+
+def _image_set(split: Any) -> ImageSet:
+    columns = split.with_format("numpy")
+    images, labels = torch.as_tensor(columns["image"][:]), torch.as_tensor(columns["label"][:])
+    return ImageSet(images.to(torch.uint8), labels.long())
