@@ -58,7 +58,7 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
     """Returns the centre at ``params``, with the gradient for the parameters ``names``; one pass over the data.
 
     Raises:
-        SettingError: If the loss of an example depends on the others, or on chance.
+        SettingError: If the loss is not one for each example, or depends on other examples or on chance.
     """
     n = n_examples(data)
     _check_alone(loss, params, data, n)
@@ -90,7 +90,13 @@ def _check_alone(loss: LossFn, params: Params, data: Batch, n: int) -> None:
     """Checks that examples have the same losses beside others: baselines are subtracted from those of other batches."""
     some = min(n, _CHECKED)
     with torch.no_grad():
-        together = loss(params, take(data, slice(0, some))).double()
+        found = loss(params, take(data, slice(0, some)))
+        if tuple(found.shape) != (some,):
+            raise SettingError(
+                f"the loss function returned shape {tuple(found.shape)} for {some} examples; it must return one loss per "
+                f"example, shape ({some},)."
+            )
+        together = found.double()
         parts = [loss(params, take(data, part)).double() for part in chunks(some, max(1, some // 2))]
     apart = torch.cat(parts)
     if not bool(together.isfinite().all() and apart.isfinite().all()):

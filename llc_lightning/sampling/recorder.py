@@ -26,8 +26,8 @@ class TaskBaseline:
     """The losses of several tasks, known at the centre; the loss function gives them as [example, task]."""
 
     stacked: StackedLoss
-    losses: Float[Tensor, "example task"]
-    """At the centre."""
+    losses: Float[Tensor, "example own"]
+    """At the centre; one for all tasks where they share a loss."""
     shares: Float[Tensor, "example task"]
     """How much an example counts for a task: 0, or the inverse of the share of the examples that do."""
 

@@ -1,6 +1,6 @@
 """Every sampler on every loss whose value is known exactly, in five repeats: within 3 standard errors of it.
 
-The repeats are sets of 64 chains, each chain with streams of its own, that run together, which takes a fifth of the time.
+The repeats are sets of 64 chains, each chain with streams of its own, run together: that takes a fifth of the time.
 
 Where the bias of a finite step size has a formula, the value with its bias is met; else the values at a step and at
 half of it are extrapolated to none, by the order of the sampler's bias. MALA has no bias at any step.

@@ -1,0 +1,87 @@
+"""What a user may get wrong is said in one sentence, or flagged."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from llc_lightning.llc.estimator import estimate_llc
+from llc_lightning.runtime.status import is_failed
+from llc_lightning.runtime.types import Params
+
+DATA = torch.linspace(-1, 1, 16)
+
+
+def loss(params: Params, batch: Tensor) -> Tensor:
+    return params["w"].square().sum() / 2 + 0 * batch
+
+
+def estimate(function: object = loss, **settings: object) -> object:
+    options = {"n_beta": 10.0, "gamma": 1.0, "step_size": 0.05, "chains": 4, "draws": 50, "burn_in": 10, **settings}
+    return estimate_llc(function, {"w": torch.zeros(3)}, DATA, **options)  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"n_beta": -1.0}, r"n_beta is -1\.0; it must be positive\."),
+        ({"n_beta": 0.0}, r"n_beta is 0\.0; it must be positive\."),
+        ({"n_beta": math.nan}, r"n_beta is nan; give a finite number\."),
+        ({"gamma": -1.0}, r"gamma is -1\.0; it must be at least 0\."),
+        ({"gamma": math.inf}, r"gamma is inf; give a finite number\."),
+        ({"step_size": 0.0}, r"step_size is 0\.0; it must be positive\."),
+        ({"step_size": math.nan}, r"step_size is nan; give a finite number\."),
+        ({"step_fraction": -0.1}, r"step_fraction is -0\.1; it must be positive\."),
+        ({"chains": 0}, r"chains is 0; give an integer of at least 1\."),
+        ({"draws": 0}, r"draws is 0; give an integer of at least 1\."),
+        ({"burn_in": -1}, r"burn_in is -1; give an integer of at least 0\."),
+        ({"batch_size": 0}, r"batch_size is 0; give an integer of at least 1\."),
+        ({"box": -1.0}, r"box is -1\.0; it must be positive\."),
+        ({"box": 1.0, "sampler": "mala"}, r"mala is exact without a box, and not with one; leave box out\."),
+        ({"estimator": "median"}, r"unknown estimator 'median'.* Use one of: first_order, mean\."),
+        ({"watched_examples": -1}, r"watched_examples is -1; give an integer of at least 0\."),
+        ({"moved": {"w": torch.zeros(3, dtype=torch.bool)}}, "nothing is moved: give at least one mask"),
+        ({"moved": {}}, "nothing is moved: give at least one mask"),
+        ({"moved": {"w": torch.ones(4, dtype=torch.bool)}}, "it must be bool of the parameter's shape"),
+        ({"moved": {"w": torch.ones(3)}}, "it must be bool of the parameter's shape"),
+        ({"moved": {"v": torch.ones(3, dtype=torch.bool)}}, "'v', which is not a parameter"),
+        ({"n_beta": []}, "there is nothing to estimate; give at least one part and one n_beta"),
+    ],
+)
+def test_settings_out_of_range(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        estimate(**settings)
+
+
+def test_a_loss_that_is_no_loss_per_example() -> None:
+    with pytest.raises(ValueError, match=r"the loss function returned shape \(\) for 16 examples"):
+        estimate(lambda params, batch: loss(params, batch).mean())
+    with pytest.raises(ValueError, match=r"the loss function returned shape \(16, 1\) for 16 examples"):
+        estimate(lambda params, batch: loss(params, batch)[:, None])
+
+
+def test_a_loss_that_is_nan_has_a_failed_status() -> None:
+    record = estimate(lambda params, batch: loss(params, batch) * math.nan)
+    assert record.status == "nan-loss"
+    assert math.isnan(record.value)
+
+
+def test_a_loss_that_none_of_the_weights_enter_has_no_complexity_and_a_status() -> None:
+    record = estimate(lambda params, batch: 1 + 0 * batch)
+    assert record.value == 0.0
+
+
+@pytest.mark.parametrize(("settings", "reason"), [({"draws": 3}, "too-few-draws"), ({"chains": 1}, "single-chain")])
+def test_too_little_to_judge_is_a_status(settings: dict[str, int], reason: str) -> None:
+    record = estimate(**settings)
+    assert reason in record.status
+    assert not is_failed(record.status)
+
+
+def test_a_box_that_holds_the_chains_is_a_status() -> None:
+    free, held = estimate(draws=400), estimate(draws=400, box=0.1)
+    assert free.box_hits == 0
+    assert "box-hits" in held.status
+    assert held.box_hits > 0.1
+    assert held.value < free.value

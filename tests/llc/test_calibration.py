@@ -1,0 +1,115 @@
+"""Calibration accepts what can be calibrated, and says why where it cannot."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from llc_lightning.llc.calibration import ESS, RHAT, Calibration, calibrate
+from llc_lightning.llc.choices import first_choice
+from llc_lightning.llc.exact import quadratic_value
+from llc_lightning.llc.sweep import sweep, sweep_steps
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.types import Params
+from tests.known_answers.losses import ONE_EXAMPLE, quadratic
+
+CURVATURE = (1.0, 1.0, 0.1, 0.1, 0.01, 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def regression(n: int = 4000, d: int = 6) -> tuple[Params, tuple[Tensor, Tensor]]:
+    draws = torch.Generator().manual_seed(0)
+    x = torch.randn(n, d, generator=draws)
+    y = x.sum(1) + torch.randn(n, generator=draws)
+    return {"w": torch.linalg.lstsq(x, y[:, None]).solution[:, 0]}, (x, y)
+
+
+def squared(params: Params, batch: tuple[Tensor, Tensor]) -> Tensor:
+    x, y = batch
+    return (y - x @ params["w"]).square() / 2
+
+
+@pytest.fixture(scope="module")
+def accepted() -> Calibration:
+    params, data = regression()
+    return calibrate(squared, params, data, batch_size=None, seed=1)
+
+
+def test_a_regular_model_is_accepted_with_half_its_dimension(accepted: Calibration) -> None:
+    assert accepted.accepted
+    assert accepted.refusal == ""
+    assert [check.passed for check in accepted.checks] == [True] * 5
+    assert (accepted.record.rhat < RHAT, accepted.record.ess >= ESS) == (True, True)
+    assert accepted.choice.resolution.n_beta == pytest.approx(400)
+    assert abs(accepted.record.value - 3.0) <= 0.05 * 3.0 + 3 * accepted.record.stderr
+    assert accepted.steps <= accepted.budget
+
+
+def test_the_sweep_holds_the_choice_and_its_steps_are_those_it_announces(accepted: Calibration) -> None:
+    params, data = regression()
+    told: list[int] = []
+    swept = sweep(squared, params, data, accepted, seed=1, done=lambda steps, note: told.append(steps))
+    assert sum(told) == sweep_steps(accepted.choice.settings)
+    assert accepted.record.step_size in [record.step_size for record in swept.over_steps]
+    assert accepted.choice.resolution.n_beta in [record.n_beta for record in swept.over_n_beta]
+    assert list(swept.acceptances) == sorted(swept.acceptances, reverse=True)
+    assert swept.plateaus
+
+
+def test_given_resolutions_are_kept() -> None:
+    known = quadratic(CURVATURE)
+    found = calibrate(known.loss, known.params, known.data, n_beta=50.0, gamma=2.0)
+    assert (found.choice.resolution.n_beta, found.choice.resolution.gamma) == (50.0, 2.0)
+    assert found.accepted
+    exact = quadratic_value(CURVATURE, n_beta=50.0, gamma=2.0)
+    assert abs(found.record.value - exact) <= 3 * found.record.stderr + 0.02 * exact
+
+
+def test_a_checkpoint_that_is_no_minimum_is_refused_with_that_cause() -> None:
+    params, data = regression()
+    found = calibrate(squared, {"w": params["w"] + 0.5}, data)
+    assert not found.accepted
+    assert "not-a-minimum: the weights are not near a minimum" in found.refusal
+    assert len(found.trials) == 1
+
+
+def test_a_budget_that_ends_is_named() -> None:
+    known = quadratic((1.0, 1e-3))
+    found = calibrate(known.loss, known.params, known.data, n_beta=1000.0, gamma=1e-3, budget=8000)
+    assert not found.accepted
+    assert "not reached" in found.refusal
+    assert found.steps <= 8000
+
+
+def test_gamma_is_raised_until_the_chains_are_local() -> None:
+    """A double well whose other side is nearer than gamma alone would tell from the curvature."""
+
+    def wells(params: Params, batch: Tensor) -> Tensor:
+        return (params["w"].square() - 1).square().sum() / 8 + 0 * batch
+
+    found = calibrate(wells, {"w": torch.ones(4)}, ONE_EXAMPLE, n_beta=3.0)
+    assert found.choice.resolution.gamma > 0
+    assert found.accepted or "not-local" in found.refusal or "not reached" in found.refusal
+
+
+def test_the_first_choice_is_n_over_its_logarithm_and_local() -> None:
+    params, data = regression(100_000)
+    choice = first_choice(
+        squared, params, data, n_beta=None, gamma=None, sampler="lm", chains=8, batch_size=128, moved=None,
+        budget=200_000, seed=0,
+    )  # fmt: skip
+    assert choice.resolution.n_beta == pytest.approx(100_000 / torch.tensor(100_000.0).log().item())
+    assert choice.resolution.gamma > 0
+
+
+def test_what_cannot_be_calibrated_is_said() -> None:
+    known = quadratic(CURVATURE)
+    with pytest.raises(SettingError, match=r"n_beta cannot be chosen from 1 examples; give it\."):
+        calibrate(known.loss, known.params, known.data)
+    with pytest.raises(SettingError, match=r"budget is 100 steps, and the first trial alone takes 2400; give more"):
+        calibrate(known.loss, known.params, known.data, n_beta=10.0, budget=100)
+    with pytest.raises(SettingError, match=r"tolerance is 0\.0; it must be positive\."):
+        calibrate(known.loss, known.params, known.data, n_beta=10.0, tolerance=0.0)
