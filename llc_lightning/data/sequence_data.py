@@ -71,7 +71,7 @@ class SequenceData(L.LightningDataModule):
             raise SettingError(f"validation_size is {validation_size}; give a multiple of {_VALIDATION_BATCH}, or 0.")
         settings: Any = task
         plain = {"task": {"name": type(task).__name__, **asdict(settings)}, "validation_size": validation_size}
-        self.save_hyperparameters({**plain, **counts, "seed": seed}, logger=False)
+        self.save_hyperparameters({**plain, **counts, "seed": seed, "described": task.described}, logger=False)
         self.task = task
         self.batch_size = batch_size
         self.batches_per_epoch = batches_per_epoch
@@ -79,10 +79,18 @@ class SequenceData(L.LightningDataModule):
         self.analysis_size = analysis_size
         self.seed = seed
         self._analysis: Batch | None = None
+        self._baselines: dict[str, float] | None = None
+
+    def setup(self, stage: str) -> None:
+        """Says what the examples are taken from, where that may differ from machine to machine."""
+        if self.task.described and (self.trainer is None or self.trainer.is_global_zero):
+            print(f"data: {self.task.described}")
 
     def baselines(self) -> dict[str, float]:
         """Returns the losses of simple predictors by name."""
-        return self.task.baselines(self.seed)
+        if self._baselines is None:
+            self._baselines = self.task.baselines(self.seed)
+        return self._baselines
 
     def train_dataloader(self) -> EpochLoader:
         """Returns this rank's training batches."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.sequence_data import SequenceData
 from llc_lightning.data.sequences.base import Inputs, Outputs, Sequences, SequenceTask
+from llc_lightning.models.head_scores import score_quantities
 from llc_lightning.models.optimizer import adamw, checked_optimizer
 from llc_lightning.models.position_losses import mean_loss, sequence_hits, sequence_losses
 from llc_lightning.models.strict import heads_of, interchanged_outputs
@@ -111,7 +112,7 @@ class TransformerModel(L.LightningModule):
         return sequence_losses(self.net(inputs), targets)
 
     def task_quantities(self, batch: Sequences) -> list[TaskQuantity]:
-        """Returns the accuracy over the targets; a net that predicts numbers has none."""
+        """Returns the accuracy over the targets and the heads' attention scores; none of a net that reads vectors."""
         inputs, targets = batch
         if targets.is_floating_point():
             return []
@@ -119,7 +120,9 @@ class TransformerModel(L.LightningModule):
             blocks = chunks(len(inputs), _BLOCK)
             hits = torch.cat([sequence_hits(self.net(inputs[rows]), targets[rows]) for rows in blocks])
         n = len(hits)
-        return [TaskQuantity("accuracy", float(hits.mean()), float(hits.std()) / n**0.5 if n > 1 else 0.0, n)]
+        error = float(hits.std()) / n**0.5 if n > 1 else 0.0
+        accuracy = TaskQuantity("accuracy", float(hits.mean()), error, n)
+        return [accuracy, *score_quantities(self.net, inputs, prefix="net")]
 
     def ground_truth(self) -> dict[str, str]:
         """Returns what every head is known to do by construction, by its address; '' for one that must not matter.

@@ -45,6 +45,11 @@ class SequenceTask(ABC):
         """The width of the vectors, None for a task of tokens."""
         return None
 
+    @property
+    def described(self) -> str:
+        """Says what the examples are taken from, where that may differ from machine to machine; else ''."""
+        return ""
+
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator, split: Split = "train") -> Sequences:
         """Draws ``n`` examples; the splits differ where there is a finite number of examples."""
