@@ -12,7 +12,7 @@ from llc_lightning.data.sequences.base import Inputs, Outputs, Sequences, Sequen
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
 
-_BASELINE_EXAMPLES = 4096
+_BASELINE_EXAMPLES = 65_536
 
 
 @dataclass(frozen=True)
