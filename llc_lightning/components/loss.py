@@ -59,6 +59,10 @@ class TaskQuantity:
     """What it is about: ``train``, or the name of a task."""
     method: str = ""
     """How it was made, where there are several ways, such as ``zero`` for the baseline that answers 0."""
+    component: str = ""
+    """The address of the part that it is about; '' for the whole module."""
+    kind: str = ""
+    """The kind of that part, such as ``head``."""
 
 
 @runtime_checkable

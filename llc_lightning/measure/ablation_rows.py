@@ -99,6 +99,8 @@ def quantity_rows(plan: AblationPlan, snapshot: Snapshot, found: Sequence[TaskQu
         yield Row(
             **place,
             quantity=each.quantity,
+            component=each.component,
+            kind=each.kind,
             method=each.method,
             loss=each.loss,
             value=each.value if finite else math.nan,

@@ -44,3 +44,24 @@ def read_events(folder: Path) -> Logged:
     last = {step: value for step, value, _ in sorted(found, key=lambda one: one[2]) if math.isfinite(value)}
     loss = pd.DataFrame({"step": sorted(last), "value": [last[step] for step in sorted(last)]}, dtype=np.float64)
     return Logged(loss, seconds)
+
+
+def read_metrics(folder: Path) -> dict[str, pd.DataFrame]:
+    """Returns every curve that the event files of a run folder hold, by name, with the columns ``step`` and ``value``.
+
+    A step that was logged twice, because a run was resumed, has the value that was logged last.
+    """
+    reader: Any = import_module("tensorboard.backend.event_processing.event_accumulator")
+    found: dict[str, dict[int, tuple[float, float]]] = {}
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        events: Any = reader.EventAccumulator(str(path), size_guidance={"scalars": 0})
+        events.Reload()
+        for tag in events.Tags()["scalars"]:
+            curve = found.setdefault(str(tag), {})
+            for one in events.Scalars(tag):
+                known = curve.get(int(one.step), (-math.inf, 0.0))
+                curve[int(one.step)] = max(known, (float(one.wall_time), float(one.value)))
+    return {
+        tag: pd.DataFrame({"step": sorted(curve), "value": [curve[step][1] for step in sorted(curve)]})
+        for tag, curve in found.items()
+    }

@@ -91,3 +91,10 @@ register_quantity(
     unit="nats per example",
     definition="Mean loss of a simple predictor on the same examples; the column method names the predictor.",
 )
+register_quantity(
+    "attention_score",
+    unit="1",
+    definition="Mean attention of a head where the column method says: previous_token, to the token before; "
+    "duplicate_token, to earlier tokens that are the same; induction, to the tokens that followed those.",
+    source="Olsson et al. 2022, arXiv:2209.11895",
+)

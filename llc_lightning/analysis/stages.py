@@ -1,0 +1,139 @@
+"""Stages of a training, from its logged metrics alone: transitions, memorising and generalising, beaten baselines.
+
+A stage is a metric passing a level, known to lie between two logged steps. Which stages there are follows from what was
+logged: a transition of the loss (of an induction task: the induction transition; Olsson et al. 2022, arXiv:2209.11895),
+memorising and generalising where training and validation have accuracies of their own (grokking; Power et al. 2022,
+arXiv:2201.02177), and every baseline that the loss falls below (n-grams of a text; Hoogland et al. 2024,
+arXiv:2402.02364).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from llc_lightning.runtime.errors import DataError
+
+MEMORISED, GENERALISED = 0.99, 0.5
+"""Training accuracy from which on a net has memorised, validation accuracy from which on it generalises."""
+SHARES = {"begins": 0.1, "half": 0.5, "ends": 0.9}
+"""How much of a transition's fall is done when it begins, is half over and ends."""
+_FALL = 0.5
+_BASELINE = "baseline/"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A metric passes a level."""
+
+    name: str
+    metric: str
+    level: float
+    since: int
+    """The last logged step before; the first logged one where it has passed already."""
+    step: int
+    """The first logged step at or past the level."""
+
+    def sides(self, steps: Iterable[int]) -> tuple[int, int]:
+        """Returns how many of some steps lie before the stage for sure, and how many after it."""
+        listed = list(steps)
+        return sum(step <= self.since for step in listed), sum(step >= self.step for step in listed)
+
+
+def stages(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
+    """Returns the stages that the logged metrics show, in the order of their steps.
+
+    Args:
+        metrics: Curves by the name under which they were logged, each with the columns ``step`` and ``value``.
+
+    Raises:
+        DataError: If a curve lacks one of these columns.
+
+    Example:
+        >>> loss = pd.DataFrame({"step": [0, 10, 20, 30], "value": [3.0, 3.0, 0.2, 0.1]})
+        >>> [(stage.name, stage.since, stage.step) for stage in stages({"train/loss": loss})]
+        [('transition begins', 10, 20), ('transition half', 10, 20), ('transition ends', 10, 20)]
+    """
+    found = [*transition(metrics), *grokking(metrics), *beaten_baselines(metrics)]
+    return sorted(found, key=lambda stage: stage.step)
+
+
+def stage_table(found: Iterable[Stage]) -> pd.DataFrame:
+    """Returns stages as a table."""
+    return pd.DataFrame([astuple(stage) for stage in found], columns=[field.name for field in fields(Stage)])
+
+
+def transition(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
+    """Returns when the loss has done 10, 50 and 90 % of its fall; nothing where it falls by less than half.
+
+    The fall goes from the highest logged loss to the lowest after it, each a running median over three points.
+    """
+    name = _first(metrics, ("train/loss", "val/loss"))
+    if not name:
+        return []
+    curve = _smooth(metrics[name])
+    values = curve["value"].to_numpy(dtype=np.float64)
+    start = int(values.argmax())
+    high, low = values[start], values[start:].min()
+    if not high - low > _FALL * abs(high):
+        return []
+    levels = {f"transition {word}": high - share * (high - low) for word, share in SHARES.items()}
+    return [stage for word, level in levels.items() for stage in _passes(word, name, curve.iloc[start:], level, -1)]
+
+
+def grokking(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
+    """Returns when the net has memorised what it trains on, and when it generalises to what it does not.
+
+    A net groks where it generalises long after it has memorised; one that does both at once just learns.
+    """
+    wanted = (("memorised", "train/accuracy", MEMORISED), ("generalised", "val/accuracy", GENERALISED))
+    if any(metric not in metrics for _, metric, _ in wanted):
+        return []
+    return [
+        stage for name, metric, level in wanted for stage in _passes(name, metric, _smooth(metrics[metric]), level, 1)
+    ]
+
+
+def beaten_baselines(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
+    """Returns when the validation loss falls below each logged baseline: ``baseline/bigram`` and so on."""
+    if "val/loss" not in metrics:
+        return []
+    curve = _smooth(metrics["val/loss"])
+    levels = {
+        name.removeprefix(_BASELINE): float(_checked(name, baseline)["value"].iloc[-1])
+        for name, baseline in metrics.items()
+        if name.startswith(_BASELINE)
+    }
+    return [stage for name, level in levels.items() for stage in _passes(f"beats {name}", "val/loss", curve, level, -1)]
+
+
+def _passes(name: str, metric: str, curve: pd.DataFrame, level: float, sign: int) -> list[Stage]:
+    """Returns the stage at which a curve passes a level, upwards (1) or downwards (-1); none where it never does."""
+    past = np.flatnonzero(sign * curve["value"].to_numpy(dtype=np.float64) >= sign * level)
+    if not len(past):
+        return []
+    steps = [int(step) for step in curve["step"].tolist()]
+    place = int(past[0])
+    return [Stage(name, metric, float(level), steps[max(0, place - 1)], steps[place])]
+
+
+def _smooth(curve: pd.DataFrame) -> pd.DataFrame:
+    """Returns a curve as running medians over three points, so that a single outlier is no stage."""
+    checked = _checked("a curve", curve).sort_values("step", kind="stable", ignore_index=True)
+    values: Float[np.ndarray, "point"] = checked["value"].to_numpy(dtype=np.float64)
+    if len(values) > 2:
+        middle = np.median(np.stack((values[:-2], values[1:-1], values[2:])), axis=0)
+        values = np.concatenate((values[:1], middle, values[-1:]))
+    return pd.DataFrame({"step": checked["step"], "value": values})
+
+
+def _checked(name: str, curve: pd.DataFrame) -> pd.DataFrame:
+    if not {"step", "value"} <= set(curve.columns) or not len(curve):
+        raise DataError(f"{name} has the columns {list(curve.columns)} and {len(curve)} points; give step and value.")
+    return curve
+
+
+def _first(metrics: Mapping[str, pd.DataFrame], names: Iterable[str]) -> str:
+    return next((name for name in names if name in metrics), "")

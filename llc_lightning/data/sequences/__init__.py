@@ -1,0 +1,1 @@
+"""Tasks for small transformers: one file and one class each."""

@@ -1,0 +1,88 @@
+"""What a task for transformers is: a distribution of sequences, with the positions at which something is predicted.
+
+An example is a whole sequence; its loss is the mean over the positions that have a target.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int64, Num
+from torch import Tensor
+
+from llc_lightning.runtime.errors import SettingError
+
+Inputs: TypeAlias = Int64[Tensor, "example position"] | Float[Tensor, "example position number"]
+"""Tokens, or vectors."""
+Targets: TypeAlias = Num[Tensor, "example position"]
+"""What is to be predicted at each position: a token, :data:`NO_TARGET` where there is none; or a number, NaN where
+there is none."""
+Sequences: TypeAlias = tuple[Inputs, Targets]
+"""A batch."""
+Outputs: TypeAlias = Float[Tensor, "example position output"]
+Split: TypeAlias = Literal["train", "validation"]
+
+NO_TARGET = -100
+"""The target of a position at which no token is predicted."""
+
+
+class SequenceTask(ABC):
+    """A distribution of sequences."""
+
+    @property
+    @abstractmethod
+    def length(self) -> int:
+        """The number of positions."""
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> int:
+        """The number of tokens, or 0 for a task of vectors."""
+
+    @property
+    def width(self) -> int | None:
+        """The width of the vectors, None for a task of tokens."""
+        return None
+
+    @property
+    def described(self) -> str:
+        """Says what the examples are taken from, where that may differ from machine to machine; else ''."""
+        return ""
+
+    @abstractmethod
+    def sample(self, n: int, generator: torch.Generator, split: Split = "train") -> Sequences:
+        """Draws ``n`` examples; the splits differ where there is a finite number of examples."""
+
+    def pool(self, split: Split, seed: int) -> Sequences | None:
+        """Returns all examples of a split, or None where there is no end of them."""
+        return None
+
+    def baselines(self, seed: int) -> dict[str, float]:
+        """Returns the losses of simple predictors by name, to be read beside the trained net's."""
+        return {"uniform": math.log(self.vocabulary)}
+
+    def metrics(self, outputs: Outputs, batch: Sequences) -> dict[str, Float[Tensor, "example"]]:
+        """Returns what else is known of every example at a net's outputs, by name."""
+        return {}
+
+
+def has_target(targets: Targets) -> Bool[Tensor, "example position"]:
+    """Returns where something is predicted."""
+    return ~targets.isnan() if targets.is_floating_point() else targets != NO_TARGET
+
+
+def at_least(least: int, **numbers: int) -> None:
+    """Checks settings.
+
+    Raises:
+        SettingError: If one of them is below ``least``.
+    """
+    for name, number in numbers.items():
+        if number < least:
+            raise SettingError(f"{name} is {number}; give at least {least}.")
+
+
+def permutations(n: int, size: int, generator: torch.Generator) -> Int64[Tensor, "n size"]:
+    """Draws ``n`` independent orders of the numbers below ``size``."""
+    return torch.rand(n, size, generator=generator).argsort(dim=1)

@@ -1,0 +1,64 @@
+"""Greater-than: a span of years whose end must come after its beginning."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.data.sequences.base import NO_TARGET, Outputs, Sequences, SequenceTask, Split, at_least
+
+
+@dataclass(frozen=True)
+class GreaterThan(SequenceTask):
+    """The sequences ``noun century year to century``, after which any later year of the century is as likely.
+
+    It is the task of Hanna et al. 2023 (arXiv:2305.00586), "The war lasted from the year 1732 to the year 17". The
+    best loss is the mean of ``log(years later than the first)``, the baseline ``best``.
+
+    Raises:
+        SettingError: If a number is out of range.
+    """
+
+    years: int = 100
+    centuries: int = 10
+    nouns: int = 8
+
+    def __post_init__(self) -> None:
+        at_least(2, years=self.years)
+        at_least(1, centuries=self.centuries, nouns=self.nouns)
+
+    @property
+    def length(self) -> int:
+        """Five."""
+        return 5
+
+    @property
+    def vocabulary(self) -> int:
+        """The years, then the centuries, the nouns, and the word ``to``."""
+        return self.years + self.centuries + self.nouns + 1
+
+    def baselines(self, seed: int) -> dict[str, float]:
+        """Returns the losses of a uniform guess among the years, and of the best predictor, exactly."""
+        later = torch.arange(1, self.years, dtype=torch.float64)
+        uniform = torch.tensor(self.years, dtype=torch.float64)
+        return {"uniform": float(uniform.log()), "best": float(later.log().mean())}
+
+    def sample(self, n: int, generator: torch.Generator, split: Split = "train") -> Sequences:
+        """Draws ``n`` sequences."""
+        start = torch.randint(self.years - 1, (n,), generator=generator)
+        later = torch.rand(n, generator=generator, dtype=torch.float64)
+        end = start + 1 + (later * (self.years - 1 - start)).long()
+        century = torch.randint(self.centuries, (n,), generator=generator) + self.years
+        noun = torch.randint(self.nouns, (n,), generator=generator) + self.years + self.centuries
+        inputs = torch.stack((noun, century, start, torch.full_like(noun, self.vocabulary - 1), century), dim=1)
+        targets = torch.full_like(inputs, NO_TARGET)
+        targets[:, -1] = end
+        return inputs, targets
+
+    def metrics(self, outputs: Outputs, batch: Sequences) -> dict[str, Float[Tensor, "example"]]:
+        """Returns the probability that the net gives to the years that come later."""
+        inputs, _ = batch
+        later = torch.arange(outputs.shape[-1], device=inputs.device) > inputs[:, 2:3]
+        later[:, self.years :] = False
+        return {"probability_mass": (outputs[:, -1].softmax(dim=-1) * later).sum(dim=-1)}
