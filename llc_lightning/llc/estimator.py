@@ -18,7 +18,7 @@ from llc_lightning.llc.tile import Tile
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.centre import Centre, centre_of
-from llc_lightning.sampling.slices import LANES_PER_TILE, Layout, moved_entries
+from llc_lightning.sampling.slices import Layout, moved_entries
 
 
 @overload
@@ -197,5 +197,6 @@ def _tiles(layouts: Sequence[Layout]) -> Iterator[list[int]]:
     for i, layout in enumerate(layouts):
         groups.setdefault(layout if layout.sliced else i, []).append(i)
     for group in groups.values():
-        for start in range(0, len(group), LANES_PER_TILE):
-            yield group[start : start + LANES_PER_TILE]
+        width = layouts[group[0]].lanes_per_tile
+        for start in range(0, len(group), width):
+            yield group[start : start + width]

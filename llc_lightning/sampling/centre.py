@@ -93,8 +93,8 @@ def _check_alone(loss: LossFn, params: Params, data: Batch, n: int) -> None:
         found = loss(params, take(data, slice(0, some)))
         if tuple(found.shape) != (some,):
             raise SettingError(
-                f"the loss function returned shape {tuple(found.shape)} for {some} examples; it must return one loss per "
-                f"example, shape ({some},)."
+                f"the loss function returned shape {tuple(found.shape)} for {some} examples; it must return one loss "
+                f"per example, shape ({some},)."
             )
         together = found.double()
         parts = [loss(params, take(data, part)).double() for part in chunks(some, max(1, some // 2))]

@@ -12,8 +12,8 @@ from torch import Tensor
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Params
 
-LANES_PER_TILE = 16
-"""Sliced lanes are stacked to exactly this many: over more or fewer, kernels may be others whose last bits differ."""
+_WIDTHS = ((1024, 16), (4096, 4))
+"""Up to how many moved entries how many lanes are stacked; where a lane is larger, it is work enough by itself."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,11 @@ class Layout:
     def sliced(self) -> bool:
         """Whether some parameter is moved in part."""
         return any(form.form != "whole" for form in self.forms)
+
+    @property
+    def lanes_per_tile(self) -> int:
+        """How many sliced lanes are stacked, exactly: over more or fewer, kernels may have other last bits."""
+        return next((width for most, width in _WIDTHS if self.dimension <= most), 1) if self.sliced else 1
 
     @property
     def dimension(self) -> int:

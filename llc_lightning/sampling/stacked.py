@@ -22,7 +22,7 @@ from llc_lightning.runtime.batches import chunks, n_examples, take
 from llc_lightning.runtime.graph import traced
 from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.patched import PatchedParameters
-from llc_lightning.sampling.slices import LANES_PER_TILE, Moved, of_one_unit, stack_index
+from llc_lightning.sampling.slices import Moved, of_one_unit, stack_index
 
 Stack: TypeAlias = dict[str, Tensor]
 """Moved values by parameter name: [chain, lane, *slice]."""
@@ -50,7 +50,7 @@ class StackedLoss:
         self.layout = lanes[0].layout
         self.lanes = len(lanes)
         self.vmapped = True
-        padding = -len(lanes) % LANES_PER_TILE if self.layout.sliced else 0
+        padding = -len(lanes) % self.layout.lanes_per_tile if self.layout.sliced else 0
         self._width = len(lanes) + padding
         padded = [*lanes, *[lanes[-1]] * padding]
         self._index = stack_index(padded)
