@@ -171,7 +171,7 @@ def test_a_skewed_target(name: str) -> None:
     coarse, fine = [
         estimate_llc(
             loss, {"w": torch.zeros(1)}, ONE_EXAMPLE, n_beta=n_beta, gamma=gamma, sampler=name,
-            step_size=step * scale_of(name), chains=256, draws=500, burn_in=150,
+            step_size=step * scale_of(name), chains=256, draws=600, burn_in=150,
         )
         for step in (0.08, 0.04)
     ]  # fmt: skip

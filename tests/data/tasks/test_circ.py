@@ -71,4 +71,4 @@ def test_right_is_an_error_below_three_quarters_over_both_outputs() -> None:
     assert TASK.is_correct(outputs, y).tolist() == [[True, False, *[True] * 10]]
     x, y = TASK.sample(65_536, generator(1))
     active = TASK.is_active(x, y)
-    assert TASK.is_correct(0 * y, y)[active].double().mean().item() == pytest.approx(0.41, abs=0.02)
+    assert TASK.is_correct(0 * y, y)[active].double().mean().item() == pytest.approx(0.39, abs=0.01)
