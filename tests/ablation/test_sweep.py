@@ -212,7 +212,8 @@ class TestAnyCompany:
         calls = count_calls(monkeypatch)
         monkeypatch.setattr(lanes, "_WORTH_TRACING", 1)
         assert_same(plain, swept(module, data, components, per_example=True, tasks=tasks))
-        assert len(calls) == len({component.point for component in components})
+        kinds = {(component.point, component.units and len(component.units)) for component in components}
+        assert len(calls) == len(kinds)
 
     def test_filling_changes_nothing(self, case: tuple[nn.Module, Batch, list[Component]]) -> None:
         module, data, components = case
@@ -238,13 +239,13 @@ def first_examples_of(more: Batch, data: Batch) -> Batch:
 def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Records the graphs that are traced."""
     graphs: list[object] = []
-    trace = lanes.traced
+    trace = lanes.SplitGraph
 
     def counted(*args: object) -> object:
         graphs.append(trace(*args))
         return graphs[-1]
 
-    monkeypatch.setattr(lanes, "traced", counted)
+    monkeypatch.setattr(lanes, "SplitGraph", counted)
     return graphs
 
 
@@ -275,8 +276,8 @@ class TestWhatIsShared:
         assert all(math.isnan(effect.value) and math.isnan(effect.stderr) for effect in zero.values())
         loss = loss_fn(module)
         keep = torch.tensor([False, False, True, False, False])
-        healed = lanes.Lanes(loss, snapshot_params(module), "hook_hidden", with_tasks=False)(
-            data, torch.stack([keep, ~keep]), torch.zeros(2, 100, 5)
+        healed = lanes.Lanes(loss, snapshot_params(module), [("hook_hidden", -1)], with_tasks=False)(
+            data, [{"where": torch.stack([keep, ~keep]), "value": torch.zeros(2, 100, 5)}]
         )[0]
         assert healed[0].isfinite().all()
         assert healed[1].isnan().all()
