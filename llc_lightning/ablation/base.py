@@ -35,7 +35,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Method(ABC):
+class Method(ABC):  # noqa: B024 - Shared and Fitted say what is abstract
     """A way to ablate: ``h <- where(mask, value, h)``, with the value from here and the mask from the component.
 
     A method enters itself in :data:`METHODS` with the metadata ``constant`` (by default one value for all examples: a

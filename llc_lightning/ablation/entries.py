@@ -47,9 +47,7 @@ def entry(batch: Batch, name: str) -> Tensor:
     return named[name]
 
 
-def labels_of(
-    loss: ModuleLoss, params: Params, data: Batch, names: Iterable[str]
-) -> dict[str, Int[Tensor, "example"]]:
+def labels_of(loss: ModuleLoss, params: Params, data: Batch, names: Iterable[str]) -> dict[str, Int[Tensor, "example"]]:
     """Returns labels by name, those that the module knows before the entries of the examples.
 
     Raises:
@@ -64,7 +62,8 @@ def labels_of(
     for name, labels in found.items():
         if tuple(labels.shape) != (n,) or labels.is_floating_point() or labels.is_complex():
             raise DataError(
-                f"the label {name!r} has shape {tuple(labels.shape)} and type {labels.dtype}; give whole numbers, one for "
+                f"the label {name!r} has shape {tuple(labels.shape)} and type {labels.dtype}; give whole numbers, one "
+                "for "
                 f"each of the {n} examples."
             )
     return found

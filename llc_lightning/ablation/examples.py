@@ -141,11 +141,14 @@ class Examples:
             return None
         if n_examples(partners) != self.blocks.n:
             raise DataError(
-                f"there are {n_examples(partners)} counterfactual partners for {self.blocks.n} examples; give one for each."
+                f"there are {n_examples(partners)} counterfactual partners for {self.blocks.n} examples; give one for "
+                "each."
             )
         self._partners = to_device(partners, self.activation(point).device)
         blocks = Blocks.of(self._partners, self.blocks.size)
-        found = [self.loss.activations(self.params, blocks.batch(block), [point])[point] for block in range(len(blocks))]
+        found = [
+            self.loss.activations(self.params, blocks.batch(block), [point])[point] for block in range(len(blocks))
+        ]
         return torch.cat(found)[: self.blocks.n]
 
     def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Seen:

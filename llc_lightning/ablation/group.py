@@ -22,8 +22,8 @@ from llc_lightning.components.component import Component
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch
 
-_CPU_NUMBERS, _GPU_NUMBERS = 1 << 19, 1 << 26
-"""Numbers that the lanes of one pass may hold at the hook point: a CPU's cache, a small part of a GPU's memory."""
+_CPU_NUMBERS, _GPU_NUMBERS = 1 << 21, 1 << 26
+"""Numbers that the lanes of one pass may hold at the hook point: near a CPU's cache, a small part of a GPU's memory."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,9 @@ class Group:
                 ]
                 continue
             if not isinstance(method, Shared):
-                raise SettingError(f"{type(method).__name__} is neither a Shared nor a Fitted method; derive it from one.")
+                raise SettingError(
+                    f"{type(method).__name__} is neither a Shared nor a Fitted method; derive it from one."
+                )
             rows = self.examples.blocks.rows
             found.append(Source(method, tuple(method.values(one, rows, seed=self.seed) for one in seen)))
         return found
@@ -146,7 +148,10 @@ class Group:
         """Yields for every pass the values of its lanes at every place; reads one block from the methods."""
         rows = self.examples.blocks.size
         read = [
-            [self._checked(source.method, next(stream), place) for stream, place in zip(source.places, self.places, strict=True)]
+            [
+                self._checked(source.method, next(stream), place)
+                for stream, place in zip(source.places, self.places, strict=True)
+            ]
             if source.places
             else []
             for source in sources
@@ -193,7 +198,8 @@ def check_levels(methods: Sequence[Method], parts: Sequence[Component]) -> None:
         for part in parts:
             if any(one.units is not None or one.basis is not None for one in part.members):
                 raise SettingError(
-                    f"the ablation method {method.name!r} mixes units, so it cannot ablate {part.address!r}; ablate whole "
+                    f"the ablation method {method.name!r} mixes units, so it cannot ablate {part.address!r}; ablate "
+                    "whole "
                     "hook points with it, such as 'layers'."
                 )
 

@@ -24,11 +24,14 @@ Losses: TypeAlias = tuple[Tensor, ...]
 
 _Fixed: TypeAlias = tuple[Params, Batch, tuple[Tensor, ...]]
 
-_WORTH_TRACING = 48
-"""Calls from which on tracing, some forty calls' worth of time, pays."""
+_WORTH_TRACING = 32
+"""Calls of a loss, in one sweep or several, from which on tracing pays."""
 
 _GRAPHS: WeakKeyDictionary[Skeleton, dict[Any, SplitGraph]] = WeakKeyDictionary()
 """What was traced of a loss, so that sweeping it again costs no tracing."""
+
+_CALLS: WeakKeyDictionary[Skeleton, dict[Any, int]] = WeakKeyDictionary()
+"""How often a loss was called so far."""
 
 
 class Lanes:
@@ -96,7 +99,9 @@ class Lanes:
         key = (self.points, self._with_tasks, self._metrics, str(tree_map(_shape, like)))
         if self.loss.edits:
             return None
-        if key in graphs or calls < _WORTH_TRACING:
+        counts = _CALLS.setdefault(self.loss.skeleton, {})
+        counts[key] = counts.get(key, 0) + calls
+        if key in graphs or counts[key] < _WORTH_TRACING:
             return graphs.get(key)
         try:
             with torch.no_grad():

@@ -52,9 +52,7 @@ class Mean(Shared):
             yield from (mean[None] for _ in blocks)
             return
         classes, labels = seen.labels[self.label].unique(return_inverse=True)
-        means = torch.stack(
-            [mean_over_examples(seen.activation[labels == place]) for place in range(len(classes))]
-        )
+        means = torch.stack([mean_over_examples(seen.activation[labels == place]) for place in range(len(classes))])
         means = self._over_positions(means, seen).to(seen.activation.dtype)
         for rows in blocks:
             yield means[labels[rows.to(labels.device)]][None]

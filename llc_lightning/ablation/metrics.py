@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -168,7 +167,8 @@ def outputs_of(
     for metric in metrics:
         if not metric.output and not isinstance(loss.module, HasLogits):
             raise SettingError(
-                f"the metric {metric.name!r} needs the module's outputs; give it the hook point that holds them, such as "
+                f"the metric {metric.name!r} needs the module's outputs; give it the hook point that holds them, such "
+                "as "
                 "'kl(output=net.hook_out)', or give the module a method logits(batch)."
             )
         outputs = caught[metric.output] if metric.output else loss.asked("logits", params, batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,9 @@ from llc_lightning.ablation.base import METHODS, Seen, checked_positions
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.ablation.fitted import Fit, Fitted, Fitting, Variant
 from llc_lightning.ablation.lanes import losses_of
+from llc_lightning.ablation.moments import mean_over_examples, sd_over_examples
 from llc_lightning.ablation.place import Place
 from llc_lightning.ablation.warm import warm_key
-from llc_lightning.ablation.moments import mean_over_examples, sd_over_examples
 from llc_lightning.runtime.batches import chunks, take
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
@@ -55,17 +55,19 @@ class Optimal(Fitted):
     measured, so that ``optimal <= zero, mean`` and ``own <= pooled`` hold up to the error of the choice.
 
     The details of an effect are ``start``, the constant that the optimiser began with; ``drift``, the distance of the
-    constant from the mean over the size of the mean; and ``drift_sd``, the same in standard deviations of the activation.
+    constant from the mean over the size of the mean; and ``drift_sd``, the same in standard deviations of the
+    activation.
     """
 
     positions: str = "own"
-    """``own``: a constant for each position (pixel); ``pooled``: one for all of them, which is an edit of the weights."""
+    """``own``: a constant for each position (pixel); ``pooled``: one for all of them, which is an edit of the
+    weights."""
     losses: str = "train"
     """``train``: the constant that is best for the training loss, measured on all losses; ``each``: another constant
     for each task, best for it."""
-    steps: int = 100
+    steps: int = 150
     """Steps of the optimiser, for each constant."""
-    rate: float = 0.1
+    rate: float = 0.3
     """Its first learning rate, in standard deviations of the activation; falls to 0 along a half cosine."""
 
     def __post_init__(self) -> None:
@@ -75,7 +77,9 @@ class Optimal(Fitted):
         if self.losses not in ("train", "each"):
             raise SettingError(f"losses is {self.losses!r}; use 'train' or 'each'.")
         if self.steps < 0 or not (self.rate > 0 and math.isfinite(self.rate)):
-            raise SettingError(f"steps is {self.steps} and rate {self.rate}; give whole steps from 0 and a positive rate.")
+            raise SettingError(
+                f"steps is {self.steps} and rate {self.rate}; give whole steps from 0 and a positive rate."
+            )
 
     def fit(self, fitting: Fitting) -> Fit:
         """Returns the constants of all components, and the examples that were held out."""
@@ -107,10 +111,12 @@ class _Search:
     def __init__(self, method: Optimal, fitting: Fitting, fit: Tensor, held: Tensor, column: int) -> None:
         self.method, self.group, self.column = method, fitting.group, column
         self._halves = (fit, held)
-        self.seen = [replace(seen, activation=seen.activation[fit.to(seen.activation.device)]) for seen in fitting.seen]
+        self.seen = [Seen(seen.activation[fit.to(seen.activation.device)], seen.unit_axis) for seen in fitting.seen]
         self._fit = _Data(self.group, fit, column, method.steps)
         self._judge = _Data(self.group, held[:_JUDGED], column, method.steps)
-        self.means = tuple(_restricted(place, mean_over_examples(seen.activation), seen) for place, seen in self._places())
+        self.means = tuple(
+            _restricted(place, mean_over_examples(seen.activation), seen) for place, seen in self._places()
+        )
         self.scales = tuple(_spread(place, seen) for place, seen in self._places())
         self._start: list[str] = []
 

@@ -17,13 +17,20 @@ from llc_lightning.runtime.types import Batch, Params
 
 
 def patching(
-    loss: ModuleLoss, params: Params, clean: Batch, donor: Batch, components: Sequence[Component], *, noising: bool = True
+    loss: ModuleLoss,
+    params: Params,
+    clean: Batch,
+    donor: Batch,
+    components: Sequence[Component],
+    *,
+    noising: bool = True,
 ) -> Float[Tensor, "component example"]:
     """Returns the change of every example's loss by patching each component, in one direction or the other.
 
     ``noising`` puts the donor's activation into the run on the clean examples and asks what that breaks, ``L(clean with
     donor) - L(clean)``; otherwise the clean activation goes into the run on the donors and asks what that restores,
-    ``L(donor with clean) - L(donor)`` (Vig et al. 2020, arXiv:2004.12265; Heimersheim and Nanda 2024, arXiv:2404.15255).
+    ``L(donor with clean) - L(donor)`` (Vig et al. 2020, arXiv:2004.12265; Heimersheim and Nanda 2024,
+    arXiv:2404.15255).
     The loss is always that of the clean examples where the module can tell: donors carry the targets that they have.
 
     Args:

@@ -53,7 +53,9 @@ class Project(Shared):
             centred = flat[slab].double() - mean
             covariance += centred.T @ centred
         if self.rank > len(mean):
-            raise SettingError(f"rank is {self.rank}, but the activation has {len(mean)} directions; give at most that.")
+            raise SettingError(
+                f"rank is {self.rank}, but the activation has {len(mean)} directions; give at most that."
+            )
         # A broken activation stays what it is, and its effect says so.
         sound = bool(covariance.isfinite().all())
         top = torch.linalg.eigh(covariance)[1][:, -self.rank :] if sound else covariance[:, : self.rank]

@@ -36,7 +36,8 @@ class Node:
     children: tuple[Node, ...] = ()
     """The parts that it hears, each on an example of its own that agrees in the child's feature."""
     inputs: tuple[str, ...] = field(default=())
-    """The hook points that carry what the part hears and that no child accounts for: they come from a random example."""
+    """The hook points that carry what the part hears and that no child accounts for: they come from a random
+    example."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def scrubbing(
 ) -> Scrubbed:
     """Returns how much of the loss a hypothesis recovers (Chan et al. 2022).
 
-    The network is treeified: each occurrence of a part gets an example of its own, drawn among those that agree with its
+    The network is treeified: each occurrence of a part gets an example of its own, drawn among those that agree with
+    its
     parent's example in the part's feature, and computes on that; what no part of the hypothesis accounts for
     computes on an example drawn from all. The loss is that of the reference examples.
 
@@ -127,7 +129,9 @@ class _Scrub:
             held: Whether the examples agree with the references in the part's feature; otherwise they are any.
         """
         feature = self.features[id(node)] if held else None
-        own = self.strangers(len(references), stream) if feature is None else self._agreeing(feature, references, stream)
+        own = (
+            self.strangers(len(references), stream) if feature is None else self._agreeing(feature, references, stream)
+        )
         within = [edit for child in node.children for edit in self.edits(child, own, stream, held=held)]
         for point in node.inputs:
             within += self.taken(Component(point, "layer", point), self.strangers(len(own), stream))
@@ -167,7 +171,8 @@ def _feature(node: Node, data: Batch, n: int) -> Float[Tensor, "example"] | Int[
     found = node.feature(data)
     if tuple(found.shape) != (n,) or found.is_floating_point():
         raise DataError(
-            f"the feature of {node.component.address!r} has shape {tuple(found.shape)} and type {found.dtype}; give one "
+            f"the feature of {node.component.address!r} has shape {tuple(found.shape)} and type {found.dtype}; give "
+            "one "
             f"whole number for each of the {n} examples."
         )
     return found

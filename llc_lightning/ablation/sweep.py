@@ -76,7 +76,8 @@ def sweep(
             (:func:`~llc_lightning.ablation.warm.warm_start`).
 
     Raises:
-        SettingError: If a method, metric, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked for.
+        SettingError: If a method, metric, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked
+        for.
         AddressError: If a component has no activation side, or is not found in the activations.
         DataError: If the data, or the shapes of the module's losses and activations, cannot be used.
     """
@@ -108,7 +109,9 @@ def sweep(
         )
         measurement = _Measurement(examples, chosen, per_example, chunk, seed, dict(warm or {}))
         found = measurement.effects(components, few=True)
-        broken = [one for one in components if any(effect.n and math.isnan(effect.value) for effect in found[one.address])]
+        broken = [
+            one for one in components if any(effect.n and math.isnan(effect.value) for effect in found[one.address])
+        ]
         # A difference cannot heal what is not finite without it; a replaced activation can.
         found |= measurement.effects([one for one in broken if measurement.is_few(one)], few=False)
     return examples.unablated + [effect for component in components for effect in found[component.address]]
@@ -169,9 +172,15 @@ class _Measurement:
         for place in range(len(parts)):
             effects: list[Effect] = []
             for method in self.methods:
-                own = [(source, found[place]) for source, found in zip(sources, by_source, strict=True) if source.method is method]
+                own = [
+                    (source, found[place])
+                    for source, found in zip(sources, by_source, strict=True)
+                    if source.method is method
+                ]
                 for number in range(len(examples.names)):
-                    effects += [some[number] for source, some in own if source.losses is None or number in source.losses]
+                    effects += [
+                        some[number] for source, some in own if source.losses is None or number in source.losses
+                    ]
             yield effects
 
 

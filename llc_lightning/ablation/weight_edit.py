@@ -34,7 +34,9 @@ def weight_edit(
     """
     site = hook_sites(module).get(component.point)
     if component.parts or component.positions is not None or component.basis is not None:
-        raise SettingError(f"{component.address!r} is no set of whole units at all positions; such have no weight edit.")
+        raise SettingError(
+            f"{component.address!r} is no set of whole units at all positions; such have no weight edit."
+        )
     if site is None or site.axes is None:
         raise SettingError(
             f"nothing tells which weights read {component.address!r}; declare them as outgoing in weight_axes()."
@@ -45,9 +47,7 @@ def weight_edit(
     return _unread(module, params, site.axes.outgoing, units, constant, component)
 
 
-def _held(
-    params: Params, incoming: Axes, bias: Axes, units: list[int], constant: Any, component: Component
-) -> Params:
+def _held(params: Params, incoming: Axes, bias: Axes, units: list[int], constant: Any, component: Component) -> Params:
     ((weight, _),) = incoming
     if not bias:
         raise SettingError(f"{component.address!r} has no bias that could hold a constant; give its layer one.")
@@ -70,11 +70,15 @@ def _unread(
         bias = _bias_of(module, name)
         if bias is None:
             raise SettingError(f"{name!r}, which reads {component.address!r}, has no bias that could take a constant.")
+        part = module.get_submodule(name.rpartition(".")[0])
+        if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d) and part.padding not in (0, (0,), (0, 0), (0, 0, 0)):
+            raise SettingError(f"{name!r} reads {component.address!r} with zeros around it; such have no weight edit.")
         rows = reader.movedim(axis, 0)[units]
-        value = torch.as_tensor(constant, dtype=reader.dtype, device=reader.device)
-        # [unit, output], or [unit, feature, output] for heads, whose constant has a value for each feature.
-        given = value.expand(rows.shape[: max(rows.ndim - 1, 1)])
+        # Rows are [unit, output, *kernel], or [unit, feature, output] where units lead, as heads do.
+        features = rows.shape[1:-1] if axis == 0 and rows.ndim > 2 else ()
+        given = torch.as_tensor(constant, dtype=reader.dtype, device=reader.device).expand(len(units), *features)
         added = torch.tensordot(given, rows, dims=given.ndim)
+        added = added.flatten(1).sum(1) if added.ndim > 1 else added
         zeroed = reader.clone()
         zeroed.movedim(axis, 0)[units] = 0
         edited[name] = zeroed

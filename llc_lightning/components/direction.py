@@ -34,7 +34,8 @@ def direction(address: str, point: str, vectors: Tensor | str | Path) -> Compone
             vectors = torch.from_numpy(np.load(vectors, allow_pickle=False))  # pyright: ignore[reportUnknownMemberType]
         except (OSError, ValueError) as error:
             raise AddressError(
-                f"{address!r} names the directions in {str(vectors)!r}, which cannot be read ({error}); give a .npy file."
+                f"{address!r} names the directions in {str(vectors)!r}, which cannot be read ({error}); give a .npy "
+                "file."
             ) from None
     rows = torch.atleast_2d(vectors.detach().double())
     if rows.ndim != 2 or not rows.isfinite().all() or int(torch.linalg.matrix_rank(rows)) < len(rows):

@@ -177,7 +177,9 @@ def _together(parts: Sequence[Component], kind: str) -> Component:
     """
     without = [part.address for part in parts if not part.point or part.parts]
     if without:
-        raise AddressError(f"{without[0]!r} cannot be part of a set; join hook points, their units or directions by '+'.")
+        raise AddressError(
+            f"{without[0]!r} cannot be part of a set; join hook points, their units or directions by '+'."
+        )
     address = "+".join(part.address for part in parts)
     weights = tuple(dict.fromkeys(one for part in parts for one in part.weights))
     places = {(part.point, part.unit_axis, part.positions) for part in parts}

@@ -122,7 +122,8 @@ class AblationPlan:
     resamples: int = 0
     """Resamples of the intervals and p-values in the details; 0 for none."""
     warm_start: bool = False
-    """Whether fitted methods also start from the constants of the snapshot before. Rows then depend on it, and say so."""
+    """Whether fitted methods also start from the constants of the snapshot before. Rows then depend on it, and say
+    so."""
     examples: int | None = None
     """How many examples to measure on, from the first on; None for all."""
     tasks: bool = True

@@ -102,7 +102,7 @@ class Induction(nn.Module):
 
 
 def sequences(n: int, *, kinds: int | None = None, seed: int = 0) -> Tensor:
-    """Tokens: a first one from 0, 12..15, a permutation of 1..11 twice, and its first token; of some kinds or of any."""
+    """Tokens: a first one of 0, 12..15, a permutation of 1..11 twice (of some kinds), and its first token."""
     stream = torch.Generator().manual_seed(seed)
     orders = torch.stack([torch.randperm(BLOCK, generator=stream) + 1 for _ in range(kinds or n)])
     chosen = orders[torch.arange(n) % len(orders)]

@@ -166,7 +166,9 @@ def literal_losses(
     clean = module.per_example_loss(data)
     handle.remove()
     blocks = Blocks.of(data)
-    values = [part.expand(-1, blocks.size, *part.shape[2:]) for part in method.values(Seen(seen[0]), blocks.rows, seed=seed)]
+    values = [
+        part.expand(-1, blocks.size, *part.shape[2:]) for part in method.values(Seen(seen[0]), blocks.rows, seed=seed)
+    ]
     ablated: list[Tensor] = []
     for draw in torch.cat(values, dim=1)[:, : len(clean)]:
         with replaced(module, component, draw):

@@ -18,7 +18,9 @@ class Knowing(Circuits):
 
 def test_values_are_the_partners_activations() -> None:
     reference = torch.randn(10, 3)
-    (one, two) = Counterfactual().values(Seen(reference, partner=reference + 1), [torch.arange(6), torch.arange(4, 10)], seed=0)
+    (one, two) = Counterfactual().values(
+        Seen(reference, partner=reference + 1), [torch.arange(6), torch.arange(4, 10)], seed=0
+    )
     assert torch.equal(one[0], reference[:6] + 1)
     assert torch.equal(two[0], reference[4:] + 1)
 
@@ -42,10 +44,9 @@ def test_without_partners_it_says_what_to_give() -> None:
     with pytest.raises(SettingError) as error:
         ablation_effects(Circuits(), circuits_data(9), methods="counterfactual")
     assert str(error.value) == (
-        "the ablation method 'counterfactual' needs a partner of each example; give counterfactual=, or give the module "
+        "the ablation method 'counterfactual' needs a partner of each example; give counterfactual=, or give the "
+        "module "
         "a method counterfactual(batch)."
     )
     with pytest.raises(DataError, match=r"^there are 8 counterfactual partners for 9 examples; give one for each\.$"):
-        ablation_effects(
-            Circuits(), circuits_data(9), methods="counterfactual", counterfactual=circuits_data(8)
-        )
+        ablation_effects(Circuits(), circuits_data(9), methods="counterfactual", counterfactual=circuits_data(8))

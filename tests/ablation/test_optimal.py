@@ -37,7 +37,9 @@ def effects(
 ) -> dict[tuple[str, str], Effect]:
     parts = find_components(module, components) if isinstance(components, str) else components
     found = sweep(loss_fn(module), snapshot_params(module), data, parts, methods, seed=0, per_example=True, **more)
-    return {(one.component, one.method): one for one in found if one.quantity == "ablation_effect" and one.loss == "train"}
+    return {
+        (one.component, one.method): one for one in found if one.quantity == "ablation_effect" and one.loss == "train"
+    }
 
 
 def test_the_constant_is_the_least_squares_solution() -> None:
@@ -66,7 +68,10 @@ def test_with_all_examples_in_one_half_it_converges_to_the_closed_form() -> None
     module, (x, y) = Linear(), regression(64)
     fit, held = halves(128, seed=0)
     # The same examples in both halves, so that the choice on held-out examples is the fit itself.
-    both = (torch.empty(128, 4).index_copy(0, fit, x).index_copy(0, held, x), torch.empty(128, 3).index_copy(0, fit, y).index_copy(0, held, y))
+    both = (
+        torch.empty(128, 4).index_copy(0, fit, x).index_copy(0, held, x),
+        torch.empty(128, 3).index_copy(0, fit, y).index_copy(0, held, y),
+    )
     parts = find_components(module, ["one[0]", "one[3]", "one[1,4]"])
     found = effects(module, both, parts, [Optimal(steps=200)])
     with torch.no_grad():
@@ -76,7 +81,9 @@ def test_with_all_examples_in_one_half_it_converges_to_the_closed_form() -> None
             others[:, units] = 0
             target = y - module.two(others)
             constant = torch.linalg.lstsq(module.two.weight[:, units], target.mean(0, keepdim=True).T).solution[:, 0]
-            best = (target - constant @ module.two.weight[:, units].T).square().sum(-1) - module.per_example_loss((x, y))
+            best = (target - constant @ module.two.weight[:, units].T).square().sum(-1) - module.per_example_loss(
+                (x, y)
+            )
             assert found[part.address, "optimal(steps=200)"].value == pytest.approx(best.mean().item(), abs=1e-4)
 
 
@@ -89,7 +96,14 @@ def test_with_all_examples_in_one_half_it_converges_to_the_closed_form() -> None
     ids=["circuits", "tokens"],
 )
 def test_nothing_constant_or_resampled_is_better(module: nn.Module, data: Batch, components: object) -> None:
-    methods = ["zero", "mean", "mean(positions=pooled)", "resample", "optimal(steps=40)", "optimal(positions=pooled,steps=40)"]
+    methods = [
+        "zero",
+        "mean",
+        "mean(positions=pooled)",
+        "resample",
+        "optimal(steps=40)",
+        "optimal(positions=pooled,steps=40)",
+    ]
     found = effects(module, data, components, methods)
     addresses = {component for component, _ in found}
     assert len(addresses) >= 5
@@ -165,7 +179,7 @@ def test_pairs_at_two_points_are_fitted_together() -> None:
     [
         ({"positions": "all"}, "positions is 'all'; use 'own' or 'pooled'."),
         ({"losses": "some"}, "losses is 'some'; use 'train' or 'each'."),
-        ({"rate": 0.0}, "steps is 100 and rate 0.0; give whole steps from 0 and a positive rate."),
+        ({"rate": 0.0}, "steps is 150 and rate 0.0; give whole steps from 0 and a positive rate."),
     ],
 )
 def test_settings(settings: dict[str, object], sentence: str) -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.ablation.path_patching import path_patching
 from llc_lightning.ablation.patching import patching
+from llc_lightning.ablation.path_patching import path_patching
 from llc_lightning.ablation.scrubbing import Node, scrubbing
 from llc_lightning.ablation.sweep import sweep
 from llc_lightning.ablation.tracing import tracing
@@ -37,7 +37,9 @@ def test_the_net_does_induction() -> None:
 def test_ablations_find_the_circuit_and_not_the_decoy() -> None:
     assert [one.address for one in find_components(NET, "*.hook_z[*]")] == HEADS
     tokens = sequences(64)
-    found = sweep(LOSS, PARAMS, tokens, find_components(NET, "*.hook_z[*]"), ["zero", "mean", "resample"], seed=0, metrics="kl")
+    found = sweep(
+        LOSS, PARAMS, tokens, find_components(NET, "*.hook_z[*]"), ["zero", "mean", "resample"], seed=0, metrics="kl"
+    )
     effect = {(one.component, one.method, one.loss): one.value for one in found[2:]}
     for head in HEADS:
         if head not in (HEADS[1], HEADS[6]):
@@ -48,7 +50,6 @@ def test_ablations_find_the_circuit_and_not_the_decoy() -> None:
     assert effect[HEADS[1], "zero", "train"] == pytest.approx(_uniform_loss(tokens) - clean, abs=1e-4)
     assert effect[HEADS[1], "resample", "train"] > 5
     assert effect[HEADS[6], "resample", "train"] > 5
-    assert effect[HEADS[6], "zero", "metric:kl"] == pytest.approx(effect[HEADS[6], "zero", "metric:kl"])
     assert effect[HEADS[6], "zero", "metric:kl"] > 0.1
     assert effect[HEADS[4], "zero", "metric:kl"] == 0
 
@@ -81,7 +82,8 @@ def test_a_window_of_one_is_the_patching_of_single_layers() -> None:
     assert torch.equal(single, patching(LOSS, PARAMS, clean, corrupted, layers, noising=False))
     both = tracing(LOSS, PARAMS, clean, corrupted, layers, window=3)
     assert torch.equal(both[0], both[1])
-    assert not torch.equal(both[0], single[0])
+    joined = part("blocks.0.hook_attn_out+blocks.1.hook_attn_out")
+    assert torch.equal(both[0], patching(LOSS, PARAMS, clean, corrupted, [joined], noising=False)[0])
     last = [part(f"blocks.{layer}.hook_attn_out@-2") for layer in (0, 1)]
     assert (tracing(LOSS, PARAMS, clean, corrupted, last)[0] != 0).any()
 
@@ -94,7 +96,10 @@ def test_a_path_is_the_additive_edge() -> None:
         LOSS, PARAMS, clean, donor, sender=part(HEADS[1]), receivers=[part("blocks.1.attn.hook_k[2]")], frozen=frozen
     )
     # What 1.2 reads as its key is a sum: the donor's message takes the place of the clean one.
-    z = {name: LOSS.activations(PARAMS, batch, ["blocks.0.attn.hook_z", "blocks.1.hook_resid_pre"]) for name, batch in (("clean", clean), ("donor", donor))}
+    z = {
+        name: LOSS.activations(PARAMS, batch, ["blocks.0.attn.hook_z", "blocks.1.hook_resid_pre"])
+        for name, batch in (("clean", clean), ("donor", donor))
+    }
     written = PARAMS["blocks.0.attn.W_O"][1]
     message = (z["donor"]["blocks.0.attn.hook_z"][:, :, 1] - z["clean"]["blocks.0.attn.hook_z"][:, :, 1]) @ written
     read = z["clean"]["blocks.1.hook_resid_pre"] + message
@@ -125,7 +130,9 @@ def test_scrubbing_tells_right_from_wrong() -> None:
     right = scrubbing(LOSS, PARAMS, tokens, [Node(part(HEADS[6]), order, (below,))], others)
     assert right.recovered >= 0.99
     assert right.random > 5
-    wrong_feature = scrubbing(LOSS, PARAMS, tokens, [Node(part(HEADS[6]), first, (Node(part(HEADS[1]), first),))], others)
+    wrong_feature = scrubbing(
+        LOSS, PARAMS, tokens, [Node(part(HEADS[6]), first, (Node(part(HEADS[1]), first),))], others
+    )
     wrong_head = scrubbing(
         LOSS, PARAMS, tokens, [Node(part(HEADS[4]), order, (below,))], [*others[:3], part(HEADS[5]), part(HEADS[6])]
     )

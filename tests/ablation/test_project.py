@@ -35,6 +35,7 @@ def test_what_is_not_allowed() -> None:
     with pytest.raises(SettingError) as error:
         ablation_effects(Circuits(), circuits_data(9), "hook_hidden[0]", "project")
     assert str(error.value) == (
-        "the ablation method 'project' mixes units, so it cannot ablate 'hook_hidden[0]'; ablate whole hook points with "
+        "the ablation method 'project' mixes units, so it cannot ablate 'hook_hidden[0]'; ablate whole hook points "
+        "with "
         "it, such as 'layers'."
     )

@@ -81,7 +81,8 @@ def test_what_cannot_be_read_is_told_with_an_example(text: str) -> None:
         Address.parse(text)
     assert str(raised.value) == (
         f"cannot read the address {text!r}; write a hook point such as 'net.hook_hidden', or units of it such as "
-        "'net.hook_hidden[7]' or 'net.hook_hidden[3,5]': whole numbers from 0, without spaces or leading zeros; positions "
+        "'net.hook_hidden[7]' or 'net.hook_hidden[3,5]': whole numbers from 0, without spaces or leading zeros; "
+        "positions "
         "of a sequence follow as in 'blocks.0.hook_resid_post@3' or '@-1'."
     )
 
