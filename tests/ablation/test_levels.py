@@ -77,7 +77,7 @@ FAMILIES: dict[str, tuple[type[nn.Module], Batch, list[str]]] = {
 }  # fmt: skip
 LEVELS = {
     *("neuron", "set", "layer", "channel", "head", "attention", "embedding", "position", "direction", "residual"),
-    *("mlp", "pair", "output"),
+    *("mlp", "pair", "output", "unit"),
 }
 
 
