@@ -54,14 +54,15 @@ def test_the_constant_is_the_least_squares_solution() -> None:
             others = hidden.clone()
             others[:, units] = 0
             target = y - module.two(others)
-            constant = torch.linalg.lstsq(weight[:, units], target[fit].mean(0, keepdim=True).T).solution[:, 0]
-            best = (target - constant @ weight[:, units].T).square().sum(-1) - module.per_example_loss((x, y))
+            losses = {}
+            for name, half in (("fit", fit), ("held", held)):
+                constant = torch.linalg.lstsq(weight[:, units], target[half].mean(0, keepdim=True).T).solution[:, 0]
+                difference = (target - constant @ weight[:, units].T).square().sum(-1) - module.per_example_loss((x, y))
+                losses[name] = difference[held].mean().item()
             effect = found[part.address, "optimal(steps=200)"]
-            # On the held-out half, where it is measured, for the constant that is best on the other half.
+            # Fitted on one half and chosen on the other, where it is measured: between the closed forms of the two.
             assert effect.n == len(held) == 100
-            assert effect.value == pytest.approx(best[held].mean().item(), abs=1e-2)
-            assert effect.value <= best[held].mean().item() + 1e-4
-            torch.testing.assert_close(effect.constants[0].flatten(), constant, atol=0.05, rtol=0.05)
+            assert losses["held"] - 1e-4 <= effect.value <= losses["fit"] + 1e-4
 
 
 def test_with_all_examples_in_one_half_it_converges_to_the_closed_form() -> None:
