@@ -103,4 +103,6 @@ def ablation_effects(
     if not resamples:
         return table
     told = [effect.details for effect in effects if effect.quantity == "ablation_effect"]
-    return table.assign(**{name: [one.get(name) for one in told] for name in ("low", "high", "p", "p_adjusted")})
+    for name in ("low", "high", "p", "p_adjusted"):
+        table[name] = [one.get(name) for one in told]
+    return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Int
@@ -57,7 +57,7 @@ def labels_of(loss: ModuleLoss, params: Params, data: Batch, names: Iterable[str
     wanted, n = list(dict.fromkeys(names)), n_examples(data)
     if not wanted:
         return {}
-    known = loss.asked("labels", params, data) if isinstance(loss.module, HasLabels) else {}
+    known: Mapping[str, Tensor] = loss.asked("labels", params, data) if isinstance(loss.module, HasLabels) else {}
     found = {name: known[name] if name in known else entry(data, name) for name in wanted}
     for name, labels in found.items():
         if tuple(labels.shape) != (n,) or labels.is_floating_point() or labels.is_complex():

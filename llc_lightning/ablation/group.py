@@ -85,7 +85,7 @@ class Group:
     def singles(self) -> Group:
         """Returns the units of all components, each alone, component by component."""
         place = self.places[0]
-        units = [] if place.units is None else place.units.flatten().tolist()
+        units: list[int] = [] if place.units is None else [int(unit) for unit in place.units.flatten()]
         k = len(units) // len(self.parts)
         parts = [replace(self.parts[i // k], units=(unit,)) for i, unit in enumerate(units)]
         like = self.examples.activation(place.point)

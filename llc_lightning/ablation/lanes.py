@@ -78,7 +78,9 @@ class Lanes:
             clean: The unablated outputs that the metrics compare with.
             calls: How many calls on the same shapes are to come, so that preparing for them can pay.
         """
-        fixed, varying = (self.params, batch, clean), tuple(lanes)
+        # A graph holds for one layout in memory.
+        varying = tuple({name: values.contiguous() for name, values in lane.items()} for lane in lanes)
+        fixed = (self.params, batch, clean)
         if not self.vmapped:
             return self._one_by_one(fixed, varying)
         shapes = (n_examples(batch), *(lane["value"].shape for lane in lanes))
@@ -124,7 +126,8 @@ class Lanes:
 
     def _one_by_one(self, fixed: _Fixed, varying: tuple[Lane, ...]) -> Losses:
         count = len(tree_leaves(varying)[0])
-        lanes = [self._one(fixed, tree_map(lambda values, i=i: values[i], varying)) for i in range(count)]
+        alone = [tuple({name: lane[name][i] for name in lane} for lane in varying) for i in range(count)]
+        lanes = [self._one(fixed, one) for one in alone]
         return tuple(torch.stack(losses) for losses in zip(*lanes, strict=True))
 
     def _one(self, fixed: _Fixed, varying: tuple[Lane, ...]) -> Losses:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -51,7 +52,9 @@ class Mean(Shared):
             mean = self._over_positions(mean_over_examples(seen.activation)[None], seen).to(seen.activation.dtype)
             yield from (mean[None] for _ in blocks)
             return
-        classes, labels = seen.labels[self.label].unique(return_inverse=True)
+        given = seen.labels[self.label]
+        classes = cast("Tensor", given.unique())  # pyright: ignore[reportUnknownMemberType]
+        labels = torch.searchsorted(classes, given)
         means = torch.stack([mean_over_examples(seen.activation[labels == place]) for place in range(len(classes))])
         means = self._over_positions(means, seen).to(seen.activation.dtype)
         for rows in blocks:

@@ -158,7 +158,7 @@ class _Search:
     def _alone(self) -> Values | None:
         """Returns the constants that the parts of a component have alone; None for components without small parts."""
         places = self.group.places
-        if len(places) > 1:
+        if len(places) != 1:
             alone = [self._within(place, seen, self.group.alone(at)) for at, (place, seen) in enumerate(self._places())]
             return tuple(values for (values,) in alone)
         units = places[0].units
@@ -166,7 +166,9 @@ class _Search:
             return None
         (singles,) = self._within(places[0], self.seen[0], self.group.singles())
         axis = singles.ndim + places[0].unit_axis
-        return (torch.cat(singles.unflatten(0, units.shape).unbind(1), dim=axis),)
+        n_parts, n_units = units.shape
+        by_part = singles.reshape(n_parts, n_units, *singles.shape[1:])
+        return (torch.cat([by_part[:, unit] for unit in range(n_units)], dim=axis),)
 
     def _within(self, place: Place, seen: Seen, group: Group) -> Values:
         # The activations of all examples again, since a search takes its own half of them.
@@ -199,7 +201,7 @@ class _Search:
             for one in free:
                 if one.grad is not None:  # a lane whose loss is not finite must not move the optimiser of the others
                     one.grad.nan_to_num_(0.0, 0.0, 0.0)
-            optimizer.step()
+            optimizer.step()  # pyright: ignore[reportUnknownMemberType]
             if (step + 1) % max(1, method.steps // _LOOKS) == 0 or step + 1 == method.steps:
                 with torch.no_grad():
                     found.offer(f"step {step + 1}", values())
@@ -211,7 +213,8 @@ class _Search:
                 torch.cat([one[part].double().flatten() for one in some])
                 for some in ([a - b for a, b in zip(values, self.means, strict=True)], self.means, self.scales)
             )
-            drift = float(apart.norm() / size.norm().clamp_min(torch.finfo(torch.float32).tiny))
+            least = torch.finfo(torch.float32).tiny
+            drift = float(apart.square().sum().sqrt() / size.square().sum().sqrt().clamp_min(least))
             yield {"start": start, "drift": drift, "drift_sd": float((apart / spread).square().mean().sqrt())}
 
 
@@ -237,7 +240,7 @@ class _Best:
             torch.where(better.view(-1, *(1,) * (new.ndim - 1)), new, old)
             for new, old in zip(values, self.values, strict=True)
         )
-        self.names = [name if won else old for won, old in zip(better.tolist(), self.names, strict=True)]
+        self.names = [name if won else old for won, old in zip(map(bool, better), self.names, strict=True)]
 
 
 class _Data:
@@ -268,7 +271,7 @@ class _Data:
         count = max(int(self._counts[block].sum()), 1)
         with torch.enable_grad():
             for some in self._chunks():
-                (self._sums(block, some, values(some)).sum() / count).backward()
+                (self._sums(block, some, values(some)).sum() / count).backward()  # pyright: ignore[reportUnknownMemberType]
 
     def _chunks(self) -> Iterator[slice]:
         return chunks(len(self._group.parts), self._group.most)

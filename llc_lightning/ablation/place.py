@@ -32,12 +32,13 @@ class Replacement:
     unit_axis: int
     lane: Lane
 
-    def __call__(self, h: Tensor) -> Tensor:
+    def __call__(self, activation: Tensor) -> Tensor:
         """Returns the activation with the replacement.
 
         Raises:
             SettingError: If mask or value do not broadcast against the activation.
         """
+        h = activation
         where, value = self.lane["where"], self.lane["value"].to(h.dtype)
         if "units" in self.lane:
             return Delta.of(h, Few(self.unit_axis, self.lane["units"], where, value))
@@ -102,7 +103,8 @@ class Place:
         units = self.units[parts]
         chosen = values.index_select(self.unit_axis, units.flatten())
         axis = values.ndim + self.unit_axis
-        return chosen.unflatten(axis, units.shape).movedim(axis, 0)
+        shape = (*chosen.shape[:axis], *units.shape, *chosen.shape[axis + 1 :])
+        return chosen.reshape(shape).movedim(axis, 0)
 
     def lanes(self, parts: Int[Tensor, "lane"], value: Float[Tensor, "lane row *few"]) -> Lane:
         """Returns lanes that put values into components; a component of -1 puts nothing anywhere.

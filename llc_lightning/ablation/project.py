@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -45,7 +46,6 @@ class Project(Shared):
         """Yields what is left of the activations."""
         # Units last, and all features of a unit with them: [example, ..., unit or feature].
         moved = seen.activation.movedim(seen.positions, tuple(range(1, 1 + len(seen.positions))))
-        kept = moved.shape[1 + len(seen.positions) :]
         flat = moved.flatten(1 + len(seen.positions)).flatten(0, len(seen.positions))
         mean = mean_over_examples(flat)
         covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=flat.device)
@@ -58,10 +58,11 @@ class Project(Shared):
             )
         # A broken activation stays what it is, and its effect says so.
         sound = bool(covariance.isfinite().all())
-        top = torch.linalg.eigh(covariance)[1][:, -self.rank :] if sound else covariance[:, : self.rank]
-        top, mean = top.to(flat.dtype), mean.to(flat.dtype)
+        linalg: Any = torch.linalg  # its functions carry no types
+        vectors: Tensor = linalg.eigh(covariance)[1][:, -self.rank :] if sound else covariance[:, : self.rank]
+        top, mean = vectors.to(flat.dtype), mean.to(flat.dtype)
         for rows in blocks:
             part = moved[rows.to(moved.device)]
             centred = part.flatten(1 + len(seen.positions)) - mean
-            left = part - (centred @ top @ top.T).unflatten(-1, kept)
+            left = part - (centred @ top @ top.T).reshape(part.shape)
             yield left.movedim(tuple(range(1, 1 + len(seen.positions))), seen.positions)[None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -71,7 +72,8 @@ class Resample(Shared):
         entries = flat.flatten(0, 1)
         for rows in blocks:
             chosen = torch.stack([one[rows] for one in at]).to(reference.device)
-            found = entries.index_select(0, chosen.flatten()).unflatten(0, (*chosen.shape[:2], *sizes))
+            shape = (*chosen.shape[:2], *sizes, *entries.shape[1:])
+            found = entries.index_select(0, chosen.flatten()).reshape(shape)
             yield found.movedim(tuple(range(2, 2 + len(sizes))), tuple(1 + axis for axis in seen.positions))
 
     def _at(
@@ -96,7 +98,10 @@ def donors(n: int, *, seed: int, draw: int, labels: Int[Tensor, "example"] | Non
 
 def _cycle(order: Int[Tensor, "example"], labels: Int[Tensor, "example"] | None) -> Int[Tensor, "example"]:
     donor = torch.empty_like(order)
-    groups = [order] if labels is None else [order[labels[order] == label] for label in labels.unique()]
+    groups = [order]
+    if labels is not None:
+        known = cast("Tensor", labels.unique())  # pyright: ignore[reportUnknownMemberType]
+        groups = [order[labels[order] == label] for label in known]
     for group in groups:
         donor[group] = group.roll(1)
     return donor

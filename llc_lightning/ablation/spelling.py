@@ -61,11 +61,11 @@ def _text(value: object) -> str:
 
 def _value(text: str, option: Field[Any], whole: str) -> Any:
     """Reads a value of the type of the option's default."""
-    like = "" if option.default is MISSING else option.default
+    like: Any = "" if option.default is MISSING else option.default
     try:
         if isinstance(like, bool):
             return _FLAGS[text.lower()]
         return int(text) if isinstance(like, int) else float(text) if isinstance(like, float) else text
     except (KeyError, ValueError):
-        told = {bool: "true or false", int: "a whole number", float: "a number"}[type(like)]
+        told = "true or false" if isinstance(like, bool) else "a whole number" if isinstance(like, int) else "a number"
         raise SettingError(f"{whole!r} gives {option.name} the value {text!r}; give {told}.") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -77,7 +77,7 @@ def _unread(
         # Rows are [unit, output, *kernel], or [unit, feature, output] where units lead, as heads do.
         features = rows.shape[1:-1] if axis == 0 and rows.ndim > 2 else ()
         given = torch.as_tensor(constant, dtype=reader.dtype, device=reader.device).expand(len(units), *features)
-        added = torch.tensordot(given, rows, dims=given.ndim)
+        added = cast("Tensor", torch.tensordot(given, rows, dims=given.ndim))  # pyright: ignore[reportUnknownMemberType]
         added = added.flatten(1).sum(1) if added.ndim > 1 else added
         zeroed = reader.clone()
         zeroed.movedim(axis, 0)[units] = 0

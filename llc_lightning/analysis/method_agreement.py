@@ -122,7 +122,9 @@ def _disagreements(
     both = np.flatnonzero(np.isfinite(values[:, list(pair)]).all(1))
     if len(both) < 2:
         return []
-    ranks = [(stats.rankdata(values[both, one]) - 1) / (len(both) - 1) for one in pair]
+    ranks: list[Float[np.ndarray, "component"]] = [
+        (stats.rankdata(values[both, one]) - 1) / (len(both) - 1) for one in pair
+    ]
     found: list[Disagreement] = []
     for at, component in enumerate(both.tolist()):
         here = (float(ranks[0][at]), float(ranks[1][at]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,11 +38,13 @@ def direction(address: str, point: str, vectors: Tensor | str | Path) -> Compone
                 f"{address!r} names the directions in {str(vectors)!r}, which cannot be read ({error}); give a .npy "
                 "file."
             ) from None
-    rows = torch.atleast_2d(vectors.detach().double())
-    if rows.ndim != 2 or not rows.isfinite().all() or int(torch.linalg.matrix_rank(rows)) < len(rows):
+    linalg: Any = torch.linalg  # its functions carry no types
+    rows = vectors.detach().double()
+    rows = rows[None] if rows.ndim == 1 else rows
+    if rows.ndim != 2 or not rows.isfinite().all() or int(linalg.matrix_rank(rows)) < len(rows):
         raise SettingError(
             f"the directions of {address!r} have shape {tuple(vectors.shape)}; give finite, linearly independent "
             "vectors of shape [unit] or [direction, unit]."
         )
-    basis = torch.linalg.qr(rows.T)[0].T.contiguous()
+    basis: Tensor = linalg.qr(rows.T)[0].T.contiguous()
     return Component(address, "direction", point, basis=basis)

@@ -164,7 +164,7 @@ def _named_site(path: str, module: nn.Module, declared: dict[str, HookSite]) -> 
     """Returns a declared point as it is declared, and any other as its name says; its size may be a sibling's."""
     known = known_point(path)
     if path in declared:
-        return replace(declared[path], whole=known.whole)
+        return declared[path]
     sibling = declared.get(_join(path.rpartition(".")[0], "hook_z" if known.unit == "head" else "hook_post"))
     width = size_of(known, module)
     if width is None and sibling is not None and known.unit == sibling.unit:

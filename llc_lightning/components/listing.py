@@ -78,7 +78,9 @@ class _Listing:
             return self._some(text, [_layer(site) for site in self.sites.values() if site.axes is not None])
         if text in _UNITS_OF_WORD:
             sites = [site for site in self.sites.values() if site.unit in _UNITS_OF_WORD[text]]
-            return self._some(text, [unit for site in sites for unit in self._each_unit(site)])
+            # What a module declares goes before what names tell: one hook point for each unit.
+            declared = [site for site in sites if site.axes is not None]
+            return self._some(text, [unit for site in declared or sites for unit in self._each_unit(site)])
         if (found := _DIRECTION.fullmatch(text)) is not None:
             return [direction(text, self._site(text, found["point"]).path, found["file"])]
         if "*" in text or "?" in text:

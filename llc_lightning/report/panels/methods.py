@@ -28,7 +28,7 @@ def component_by_method(found: Findings) -> Matrix | None:
         title=f"Effects of ablating {one.kind}s by method at step {one.step}",
         x_label="method",
         y_label=one.kind,
-        rows=tuple(short(one.components[at]) for at in kept),
+        rows=tuple(short(one.components[at]) for at in map(int, kept)),
         columns=tuple(names),
         values=np.clip(values[kept], 0, None),
         unit=QUANTITIES.get("ablation_effect").item.unit,
