@@ -127,7 +127,7 @@ def test_tensorboard_keeps_layout_tags_and_figures(tmp_path: Path, late: dict[st
         for tag, value in late.items():
             writer.add_scalar(tag, value, 3000)
     assert write_figures(tmp_path, found, EMPTY) == 15
-    assert write_figures(tmp_path, found, EMPTY) == 13
+    assert write_figures(tmp_path, found, EMPTY) == 15
     assert len(list(tmp_path.glob("events.*.report"))) == 1, "the earlier figures are replaced"
     events = EventAccumulator(str(tmp_path)).Reload()
     assert set(events.Tags()["scalars"]) == set(late)
