@@ -12,7 +12,7 @@ from llc_lightning.results.run import Run
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke" / "cis.yaml"
 UNITS = [f"net.hook_hidden[{unit}]" for unit in range(6)]
-NAMES = ["zero", "optimal(steps=5)", "noise(scale=0.5,draws=2)"]
+NAMES = ["zero", "optimal(steps=5)", "noise(scale=0.5)"]
 
 
 @pytest.fixture(scope="module")
