@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 import torch
 
-ALL = ("llc",)
+ALL = ("llc", "ablation")
 
 
 def main(arguments: list[str]) -> int:

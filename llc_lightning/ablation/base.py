@@ -3,51 +3,85 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llc_lightning.ablation.spelling import spell, unspell
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.registry import Entry, Registry
 
 
 @dataclass(frozen=True)
-class Method(ABC):
+class Seen:
+    """What a method may look at: the activations at one hook point, and what belongs to their examples."""
+
+    activation: Float[Tensor, "example *unit"]
+    """On all examples; on the first one alone where no method needs them."""
+    unit_axis: int = -1
+    """Axis of the units, counted from the end."""
+    labels: Mapping[str, Int[Tensor, "example"]] = field(default_factory=dict[str, Tensor])
+    """The labels that methods asked for, by name."""
+    partner: Float[Tensor, "example *unit"] | None = None
+    """The activations on the examples' counterfactual partners, where they were asked for."""
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The axes that are positions: those between example and units, else those behind the units (pixels)."""
+        unit = self.activation.ndim + self.unit_axis
+        return tuple(range(1, unit)) or tuple(range(unit + 1, self.activation.ndim))
+
+
+@dataclass(frozen=True)
+class Method(ABC):  # noqa: B024 - Shared and Fitted say what is abstract
     """A way to ablate: ``h <- where(mask, value, h)``, with the value from here and the mask from the component.
 
-    A method makes values for all units of a hook point at once, and the components of the point share them. It enters
-    itself in :data:`METHODS` with the metadata ``constant`` (one value for all examples: a point in weight
-    space where the activation feeds a linear map) and ``needs_reference`` (it looks at the activations).
+    A method enters itself in :data:`METHODS` with the metadata ``constant`` (by default one value for all examples: a
+    point in weight space where the activation feeds a linear map), ``needs_reference`` (it looks at the activations),
+    ``needs_partner`` (it needs counterfactual partners of the examples), ``whole`` (it mixes units, so that only a
+    whole hook point can be ablated) and ``draws``.
+
+    Its options are the fields of its class. In text, a method with other options than the defaults is written with
+    them: ``mean``, ``mean(positions=pooled)``, ``noise(scale=0.5,draws=8)``; this is also its name in the results.
     """
 
     draws: int = field(default=1, init=False)
     """Number of replacement values per example; an effect is averaged over them."""
 
-    @abstractmethod
-    def values(
-        self, reference: Float[Tensor, "example *unit"], blocks: Sequence[Int[Tensor, "row"]], *, seed: int
-    ) -> Iterator[Float[Tensor, "draw row_or_1 *unit"]]:
-        """Yields the replacement values of one block of examples after the other.
-
-        Args:
-            reference: The activations at the hook point on all examples; on the first one alone for a method that
-                does not need them.
-            blocks: The examples of every block, by their index.
-            seed: The run's seed; random numbers come from ``seeding.generator(seed, kind, draw)`` alone.
-        """
-        ...
-
     @property
     def name(self) -> str:
-        """The name that the method is registered under."""
-        return entry_of(self).name
+        """Its registered name, with the options that are not the default ones."""
+        return spell(entry_of(self).name, self)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels that it needs."""
+        return ()
 
     def __post_init__(self) -> None:
         """Checks the number of draws."""
         if self.draws < 1:
             raise SettingError(f"draws is {self.draws}; an ablation method needs at least 1 draw.")
+
+
+@dataclass(frozen=True)
+class Shared(Method):
+    """A method that makes values for all units of a hook point at once, which the point's components share."""
+
+    @abstractmethod
+    def values(
+        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+    ) -> Iterator[Float[Tensor, "draw row_or_1 *unit"]]:
+        """Yields the replacement values of one block of examples after the other.
+
+        Args:
+            seen: The activations at the hook point, and what belongs to their examples.
+            blocks: The examples of every block, by their index.
+            seed: The run's seed; random numbers come from ``seeding.generator(seed, kind, draw)`` alone.
+        """
+        ...
 
 
 METHODS: Registry[type[Method]] = Registry("ablation method")
@@ -67,18 +101,42 @@ def entry_of(method: Method) -> Entry[type[Method]]:
     raise SettingError(f"the ablation method {kind} is not registered; put @METHODS.register(...) on its class.")
 
 
-def resolve_methods(methods: str | Method | Sequence[str | Method]) -> tuple[Method, ...]:
-    """Returns the methods that are meant, a name standing for the method with its default settings.
+def method_of(text: str) -> Method:
+    """Returns the method that a text names, with the options that it gives.
 
     Raises:
-        SettingError: If a name is unknown, none is given, or two would share a name in the results.
+        SettingError: If the name or an option is unknown, or a value is not allowed.
+
+    Example:
+        >>> import llc_lightning.ablation
+        >>> method_of("noise(scale=0.5)").scale
+        0.5
+    """
+    return unspell(text, METHODS)
+
+
+def resolve_methods(methods: str | Method | Sequence[str | Method]) -> tuple[Method, ...]:
+    """Returns the methods that are meant, a text standing for the method that it names with its options.
+
+    Raises:
+        SettingError: If a name or option is unknown, none is given, or two would share a name in the results.
     """
     given = (methods,) if isinstance(methods, str | Method) else tuple(methods)
-    found = tuple(METHODS.get(method).item() if isinstance(method, str) else method for method in given)
+    found = tuple(method_of(method) if isinstance(method, str) else method for method in given)
     if not found:
         raise SettingError(f"no ablation method is given; use one or more of: {', '.join(METHODS.names())}.")
     names = [method.name for method in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise SettingError(f"the ablation method {twice[0]!r} is given twice; measure its variants in separate sweeps.")
+        raise SettingError(f"the ablation method {twice[0]!r} is given twice; give each once.")
     return found
+
+
+def checked_positions(positions: str) -> None:
+    """Checks an option ``positions``: whether every position (pixel) has a value of its own, or all have one together.
+
+    Raises:
+        SettingError: If it is neither ``own`` nor ``pooled``.
+    """
+    if positions not in ("own", "pooled"):
+        raise SettingError(f"positions is {positions!r}; use 'own' or 'pooled'.")

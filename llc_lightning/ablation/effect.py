@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -28,7 +28,7 @@ class Effect:
     vmapped: bool = True
     """Whether ablations shared a forward pass; False for a module that vmap refuses."""
     loss: str = "train"
-    """``train``, or the name of a task."""
+    """``train``, the name of a task, or ``metric:NAME``."""
     value: float = math.nan
     """Mean over the examples that count, in nats per example or whatever the unit of the loss is; NaN where failed."""
     stderr: float = math.nan
@@ -37,24 +37,31 @@ class Effect:
     """Examples that count."""
     status: str = "ok"
     per_example: Float[Tensor, "example"] | None = field(default=None, compare=False, repr=False)
-    """What is averaged, example by example; kept on the loss ``train`` where asked for."""
+    """What is averaged, example by example, NaN where it does not count; kept where asked for, not on tasks."""
+    details: Mapping[str, float | str] = field(default_factory=dict[str, "float | str"])
+    """What else is known: of a fitted method how far its constant lies from the mean."""
+    constants: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
+    """The constants of a fitted method, one tensor for each hook point."""
 
 
 class Summary:
     """Collects values per example of several series (components), block by block, on ``train`` and on the tasks."""
 
-    def __init__(self, names: Sequence[str], *, n: int, keep: bool) -> None:
+    def __init__(self, names: Sequence[str], *, n: int, keep: bool, metrics: int = 0) -> None:
         self._names = names
         self._n = n
-        self._moments = (Moments(), Moments()) if len(names) > 1 else (Moments(),)
+        groups = 1 + (len(names) > 1 + metrics) + (metrics > 0)
+        self._moments = tuple(Moments() for _ in range(groups))
+        self._metrics = metrics
         self._kept: list[Tensor] | None = [] if keep else None
 
     def add(self, values: Sequence[Float[Tensor, "series _ _"]], counted: Sequence[Counted]) -> None:
-        """Adds a block: packed values on ``train``, then on the tasks where there are any, and which of them count."""
+        """Adds a block: packed values on ``train``, on the tasks and of the metrics, and which of them count."""
         for moments, value, count in zip(self._moments, values, counted, strict=True):
             moments.add(value, count.mask)
         if self._kept is not None:
-            self._kept.append(values[0][:, :, 0].clone())
+            some = [(values[0], counted[0]), *([(values[-1], counted[-1])] if self._metrics else [])]
+            self._kept.append(torch.cat([value.masked_fill(~count.mask, torch.nan) for value, count in some], dim=-1))
 
     def effects(self, likes: Sequence[Effect]) -> Iterator[list[Effect]]:
         """Yields for every series one effect per loss, filling in ``likes``, one for each series."""
@@ -62,9 +69,16 @@ class Summary:
         counts, means, errors = (torch.cat([result[i] for result in results], dim=-1).cpu() for i in range(3))
         kept = None if self._kept is None else torch.cat(self._kept, dim=1)[:, : self._n].cpu()
         for i, like in enumerate(likes):
-            per_example = None if kept is None else kept[i]
+            at = {"train": 0} | {name: 1 + j for j, name in enumerate(self._names[len(self._names) - self._metrics :])}
             yield [
-                _filled(like, name, float(mean), float(error), int(count), per_example if name == "train" else None)
+                _filled(
+                    like,
+                    name,
+                    float(mean),
+                    float(error),
+                    int(count),
+                    None if kept is None or name not in at else kept[i, :, at[name]],
+                )
                 for name, count, mean, error in zip(self._names, counts[0], means[i], errors[i], strict=True)
             ]
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from llc_lightning.ablation.base import Method
+from llc_lightning.ablation.metrics import Metric
+from llc_lightning.ablation.significance import with_statistics
 from llc_lightning.ablation.sweep import sweep
+from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.runtime.types import Batch
@@ -25,23 +28,30 @@ COLUMNS = (
 def ablation_effects(
     module: nn.Module,
     batch: Batch,
-    components: str | Sequence[str] = "neurons",
+    components: str | Component | Sequence[str | Component] = "neurons",
     methods: str | Method | Sequence[str | Method] = ("zero",),
     *,
+    metrics: str | Metric | Sequence[str | Metric] = (),
+    counterfactual: Batch | None = None,
+    resamples: int = 0,
     seed: int = 0,
     chunk: int | None = None,
 ) -> pd.DataFrame:
     """Returns the effect of ablating parts of a module, one tidy row per component, method and loss.
 
     ``value`` is the rise of the loss, mean over the examples, ``stderr`` its standard error over examples and
-    ``unablated`` the loss without ablation. ``loss`` is ``train``, or the name of a task where the module has tasks.
-    The module is not touched.
+    ``unablated`` the loss without ablation. ``loss`` is ``train``, the name of a task where the module has tasks, or
+    ``metric:NAME``. With ``resamples`` the columns ``low``, ``high`` (bootstrap interval), ``p`` (sign flips) and
+    ``p_adjusted`` (over the components of a method) follow. The module is not touched.
 
     Args:
         module: Any module with ``per_example_loss(batch) -> Float[Tensor, "example"]``.
         batch: The examples: a tensor, tuple or dict of tensors with a leading example axis.
         components: What to ablate: addresses, globs, or words such as ``neurons`` and ``layers``.
-        methods: How: names (``zero``, ``mean``, ``resample``, ``noise``) or objects such as ``Noise(scale=0.5)``.
+        methods: How: names, with options as in ``noise(scale=0.5)``, or objects such as ``Noise(scale=0.5)``.
+        metrics: What else to measure, such as ``kl`` or ``accuracy(target=1)``.
+        counterfactual: The examples' partners, for the method ``counterfactual``.
+        resamples: Number of resamples of intervals and p-values; 0 leaves both out.
         seed: Keys donors and noise.
         chunk: Ablations per forward pass; without it as many as fit. It changes no value.
 
@@ -65,10 +75,21 @@ def ablation_effects(
     import pandas as pd
 
     loss = loss_fn(module)
-    found = find_components(module, components)
     effects = sweep(
-        loss, snapshot_params(module), batch, found, methods, seed=seed, tasks=bool(loss.task_names), chunk=chunk
+        loss,
+        snapshot_params(module),
+        batch,
+        find_components(module, components),
+        methods,
+        seed=seed,
+        tasks=bool(loss.task_names),
+        metrics=metrics,
+        counterfactual=counterfactual,
+        per_example=resamples > 0,
+        chunk=chunk,
     )
+    if resamples:
+        effects = with_statistics(effects, resamples=resamples, seed=seed)
     unablated = {effect.loss: effect.value for effect in effects if effect.quantity == "loss"}
     rows = [
         (
@@ -78,4 +99,10 @@ def ablation_effects(
         for effect in effects
         if effect.quantity == "ablation_effect"
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    if not resamples:
+        return table
+    told = [effect.details for effect in effects if effect.quantity == "ablation_effect"]
+    for name in ("low", "high", "p", "p_adjusted"):
+        table[name] = [one.get(name) for one in told]
+    return table

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Method
+from llc_lightning.ablation.base import METHODS, Seen, Shared
 from llc_lightning.ablation.moments import sd_over_examples
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
@@ -18,10 +18,11 @@ from llc_lightning.runtime.seeding import generator
 
 @METHODS.register(
     "noise", summary="adds Gaussian noise of the activation's own standard deviation",
-    source="Meng et al. 2022, arXiv:2202.05262", constant=False, needs_reference=True, draws=4,
+    source="Meng et al. 2022, arXiv:2202.05262", constant=False, needs_reference=True, needs_partner=False,
+    whole=False, draws=4,
 )  # fmt: skip
 @dataclass(frozen=True)
-class Noise(Method):
+class Noise(Shared):
     """Replaces the activation h by ``h + scale * SD(h) * xi`` with xi ~ N(0, 1), independent per unit and example.
 
     SD(h) is each unit's own standard deviation over the examples (per position or pixel, where there are any), so that
@@ -42,9 +43,10 @@ class Noise(Method):
             )
 
     def values(
-        self, reference: Float[Tensor, "example *unit"], blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "draw row *unit"]]:
         """Yields the noisy activations; every draw reads its own random stream from block to block."""
+        reference = seen.activation
         spread = (self.scale * sd_over_examples(reference)).to(reference.dtype)
         streams = [generator(seed, "gaussian", draw) for draw in range(self.draws)]
         for rows in blocks:

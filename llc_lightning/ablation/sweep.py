@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from llc_lightning.ablation.base import Method, resolve_methods
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.ablation.effect import Effect, Summary
-from llc_lightning.ablation.lanes import Lanes, losses_of
-from llc_lightning.ablation.moments import Counted
-from llc_lightning.ablation.point import ablate_point
+from llc_lightning.ablation.examples import Examples
+from llc_lightning.ablation.group import Group, Source, check_levels
+from llc_lightning.ablation.lanes import Lanes
+from llc_lightning.ablation.metrics import Metric, resolve_metrics
+from llc_lightning.ablation.place import Place, kind_of
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import to_device
@@ -28,9 +33,12 @@ def sweep(
     *,
     seed: int,
     tasks: bool = False,
+    metrics: str | Metric | Sequence[str | Metric] = (),
+    counterfactual: Batch | None = None,
     per_example: bool = False,
     chunk: int | None = None,
     block: int | None = None,
+    warm: Mapping[str, tuple[Tensor, ...]] | None = None,
 ) -> list[Effect]:
     """Returns the unablated losses, then the effect of every component under every method on every loss, in this order.
 
@@ -39,80 +47,149 @@ def sweep(
     components have small errors. In a difference the unablated loss comes from the same forward pass, with nothing
     replaced: an ablation that changes no activation has an effect of exactly 0.
 
+    Only what lies behind an ablated hook point is computed per ablation, and of a linear map that reads it only the
+    columns of the ablated units (:class:`~llc_lightning.ablation.delta.Delta`).
+
     On a CPU every effect has the same bits alone and beside others, whatever ``chunk`` is, at one and at two threads
     (:class:`Blocks` says why; with more threads only where a module's elementwise functions round alike in a
     vector and alone, as relu, tanh and softmax do and sigmoid does not).
 
     Hook points come one after the other. In memory are the activations of one point on all examples, where a method
-    looks at them, and one forward pass of ``chunk`` times ``block`` examples.
+    looks at them (of all points, where they are few), and one forward pass of ``chunk`` times ``block`` examples.
 
     Args:
         loss: The module's loss; edits that it holds are dropped.
         params: The weights to measure at.
         data: The examples.
         components: Parts with an activation side, of any hook points.
-        methods: Ablation methods, by name or as objects with settings.
+        methods: Ablation methods, by name and options or as objects.
         seed: The run's seed; donors and noise are keyed by it and by the draw alone.
         tasks: Whether to measure on every task of the module as well.
-        per_example: Whether to keep the values of every example (on ``train``).
+        metrics: What else to measure: ``kl``, ``accuracy``, ``logit_difference`` with their options, or objects; on
+            the loss ``metric:NAME``.
+        counterfactual: The examples' partners, for the method ``counterfactual``; by default those that the module's
+            ``counterfactual(batch)`` gives.
+        per_example: Whether to keep the values of every example (on ``train`` and of metrics).
         chunk: Ablations per forward pass; without it as many as fit a CPU's cache or a small part of a GPU's memory.
         block: Examples per forward pass, a power of two; changes the last bits.
+        warm: Constants of earlier effects for fitted methods to start from as well, by component and method
+            (:func:`~llc_lightning.ablation.warm.warm_start`).
 
     Raises:
-        SettingError: If a method, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked for.
+        SettingError: If a method, metric, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked
+        for.
         AddressError: If a component has no activation side, or is not found in the activations.
         DataError: If the data, or the shapes of the module's losses and activations, cannot be used.
     """
-    chosen = resolve_methods(methods)
+    chosen, measured = resolve_methods(methods), resolve_metrics(metrics)
     if chunk is not None and chunk < 1:
         raise SettingError(f"chunk is {chunk}; give at least 1 ablation per forward pass.")
     if tasks and not loss.task_names:
         raise SettingError(
             "the module has no tasks; give it task_names and per_task_loss, or measure with tasks=False."
         )
-    by_point: dict[str, list[Component]] = {}
     for component in components:
         if not component.point:
             raise AddressError(
                 f"{component.address!r} has weights alone and cannot be ablated; choose layers, neurons or other units."
             )
-        by_point.setdefault(component.point, []).append(component)
+    check_levels(chosen, components)
     plain = loss.with_edits(())
-    names = ("train", *(loss.task_names if tasks else ()))
-    found: dict[str, list[Effect]] = {}
+    names = ("train", *(loss.task_names if tasks else ()), *(f"metric:{metric.name}" for metric in measured))
     with torch.no_grad():
-        blocks = Blocks.of(to_device(data, _device(params)), block)
-        counted, rows = _unablated(plain, params, blocks, names, keep=per_example)
-        for point, parts in by_point.items():
-            lanes = Lanes(plain, params, point, with_tasks=tasks)
-            summaries = [Summary(names, n=blocks.n, keep=per_example) for _ in chosen]
-            ablate_point(lanes, parts, chosen, summaries, blocks=blocks, counted=counted, seed=seed, chunk=chunk)
-            for method, summary in zip(chosen, summaries, strict=True):
-                likes = [
-                    Effect("ablation_effect", part.address, part.kind, method.name, method.draws, lanes.vmapped)
-                    for part in parts
+        examples = Examples(
+            plain,
+            params,
+            Blocks.of(to_device(data, _device(params)), block),
+            names,
+            metrics=measured,
+            points=[part.point for component in components for part in component.members],
+            partners=counterfactual,
+            keep=per_example,
+        )
+        measurement = _Measurement(examples, chosen, per_example, chunk, seed, dict(warm or {}))
+        found = measurement.effects(components, few=True)
+        broken = [
+            one for one in components if any(effect.n and math.isnan(effect.value) for effect in found[one.address])
+        ]
+        # A difference cannot heal what is not finite without it; a replaced activation can.
+        found |= measurement.effects([one for one in broken if measurement.is_few(one)], few=False)
+    return examples.unablated + [effect for component in components for effect in found[component.address]]
+
+
+class _Measurement:
+    """What is to be measured of any component."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        methods: Sequence[Method],
+        keep: bool,
+        chunk: int | None,
+        seed: int,
+        warm: Mapping[str, tuple[Tensor, ...]],
+    ) -> None:
+        self.examples, self.methods = examples, methods
+        self.keep, self.chunk, self.seed, self.warm = keep, chunk, seed, warm
+
+    def is_few(self, component: Component) -> bool:
+        """Says whether few units of a component are replaced one by one."""
+        return any(kind_of(part, self.examples.activation(part.point), few=True)[2] for part in component.members)
+
+    def effects(self, components: Sequence[Component], *, few: bool) -> dict[str, list[Effect]]:
+        """Returns the effects of components by their address."""
+        groups: dict[tuple[object, ...], list[Component]] = {}
+        for component in components:
+            kinds = [kind_of(part, self.examples.activation(part.point), few=few) for part in component.members]
+            groups.setdefault(tuple(kinds), []).append(component)
+        found: dict[str, list[Effect]] = {}
+        for parts in groups.values():
+            for part, effects in zip(parts, self._of_group(parts, few=few), strict=True):
+                found[part.address] = effects
+        return found
+
+    def _of_group(self, parts: Sequence[Component], *, few: bool) -> Iterator[list[Effect]]:
+        examples = self.examples
+        members = list(zip(*(part.members for part in parts), strict=True))
+        places = tuple(Place.of(some, examples.activation(some[0].point), few=few) for some in members)
+        lanes = Lanes(
+            examples.loss,
+            examples.params,
+            [(place.point, place.unit_axis) for place in places],
+            with_tasks=examples.with_tasks,
+            metrics=examples.metrics,
+        )
+        group = Group(lanes, parts, places, examples, self.chunk, self.seed, self.warm)
+        sources = group.sources(self.methods)
+        summaries = [
+            Summary(examples.names, n=examples.blocks.n, keep=self.keep, metrics=len(examples.metrics)) for _ in sources
+        ]
+        group.measure(sources, summaries)
+        by_source = [
+            list(summary.effects([_like(part, source, place, lanes.vmapped) for place, part in enumerate(parts)]))
+            for source, summary in zip(sources, summaries, strict=True)
+        ]
+        for place in range(len(parts)):
+            effects: list[Effect] = []
+            for method in self.methods:
+                own = [
+                    (source, found[place])
+                    for source, found in zip(sources, by_source, strict=True)
+                    if source.method is method
                 ]
-                for part, effects in zip(parts, summary.effects(likes), strict=True):
-                    found.setdefault(part.address, []).extend(effects)
-    return rows + [effect for component in components for effect in found[component.address]]
+                for number in range(len(examples.names)):
+                    effects += [
+                        some[number] for source, some in own if source.losses is None or number in source.losses
+                    ]
+            yield effects
 
 
-def _unablated(
-    loss: ModuleLoss, params: Params, blocks: Blocks, names: Sequence[str], *, keep: bool
-) -> tuple[list[tuple[Counted, ...]], list[Effect]]:
-    """Returns for every block which rows count for which loss, and the unablated losses.
-
-    They come from a pass of their own, so that they do not depend on what is ablated beside them.
-    """
-    summary = Summary(names, n=blocks.n, keep=keep)
-    counted: list[tuple[Counted, ...]] = []
-    for block in range(len(blocks)):
-        losses, counts = losses_of(loss, params, blocks.batch(block), len(names) > 1)
-        real = blocks.real(block).to(losses[0].device)[:, None]
-        masks = (real,) if counts is None else (real, real & counts)
-        counted.append(tuple(Counted.of(mask) for mask in masks))
-        summary.add([count.pack(values[None]) for count, values in zip(counted[-1], losses, strict=True)], counted[-1])
-    return counted, next(summary.effects([Effect("loss")]))
+def _like(part: Component, source: Source, place: int, vmapped: bool) -> Effect:
+    effect = Effect("ablation_effect", part.address, part.kind, source.method.name, source.method.draws, vmapped)
+    if not source.constants:
+        return effect
+    constants = tuple(values[place] for values in source.constants)
+    return replace(effect, details=dict(source.details[place]), constants=constants)
 
 
 def _device(params: Params) -> torch.device:

@@ -14,8 +14,14 @@ class AblationCallback(MeasurementCallback):
 
     Args:
         when: The cadence; None switches the callback off.
-        methods: Names of ablation methods, such as ``zero``, ``mean``, ``resample``, ``noise``; one or several.
-        components: ``layers``, ``neurons``, addresses such as ``net.hook_hidden[7]``, globs; one or several.
+        methods: Ablation methods, such as ``zero``, ``mean``, ``resample``, ``optimal``, with options as in
+            ``noise(scale=0.5)``; one or several.
+        components: ``layers``, ``neurons``, addresses such as ``net.hook_hidden[7]``, globs, ``pairs:neurons``; one or
+            several.
+        metrics: What else to measure besides the loss, such as ``kl(output=net.hook_out)``; one or several.
+        resamples: Resamples of the bootstrap intervals and sign-flip p-values in the rows' details; 0 for none.
+        warm_start: Whether fitted methods also start from the constants of the measurement before, which saves steps;
+            the rows then depend on it, and have other ``settings``.
         examples: Use at most so many of the examples, from the first on; None for all.
         tasks: Whether also to measure the effect on every task (circuit) and the model's own quantities, where it
             has any.
@@ -37,6 +43,9 @@ class AblationCallback(MeasurementCallback):
         *,
         methods: str | Sequence[str],
         components: str | Sequence[str],
+        metrics: str | Sequence[str] = (),
+        resamples: int = 0,
+        warm_start: bool = False,
         examples: int | None = 16384,
         tasks: bool = True,
         data: Batch | None = None,
@@ -49,6 +58,9 @@ class AblationCallback(MeasurementCallback):
         plan = AblationPlan(
             components=(components,) if isinstance(components, str) else tuple(components),
             methods=(methods,) if isinstance(methods, str) else tuple(methods),
+            metrics=(metrics,) if isinstance(metrics, str) else tuple(metrics),
+            resamples=resamples,
+            warm_start=warm_start,
             examples=examples,
             tasks=tasks,
         )

@@ -13,6 +13,7 @@ from llc_lightning.callbacks.dashboard import log_rows, prepare_dashboard
 from llc_lightning.callbacks.folder import open_folder, run_seed, writes
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.components.loss import loss_fn
+from llc_lightning.measure.ablation_rows import Warm
 from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.plans import Plan
 from llc_lightning.measure.run import Measured, measure
@@ -86,6 +87,7 @@ class MeasurementCallback(CadencedCallback):
         self.own_seed = seed
         """The seed that it was given; None for that of the run."""
         self._folder = Path()
+        self._warm: Warm = {}
 
     @property
     def seed(self) -> int:
@@ -152,6 +154,7 @@ class MeasurementCallback(CadencedCallback):
                     replicate=replicate,
                     progress=progress_of(trainer),
                     on_error=self.on_error,
+                    warm=self._warm,
                 )
                 self.seconds += measured.seconds
                 workers.on_zero(lambda: self._keep(trainer, measured, snapshot, replicate))

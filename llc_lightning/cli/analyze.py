@@ -99,10 +99,32 @@ def parser(help_text: str = "") -> Options:
     one.add_argument("--again", action="store_true", help="also measure what is measured already")
     one.add_argument("--out", type=Path, metavar="RUN2", help="write to this folder instead of the run's own")
     common(one)
+    one = command("ablate", "Ablate components of a run's snapshots by any methods, and say how these agree.")
+    one.add_argument("--components", nargs="+", default=["neurons"], metavar="SPEC", help="(default: neurons)")
+    one.add_argument("--methods", nargs="+", default=["zero", "mean", "resample"], metavar="METHOD", help="such as "
+                     "zero, optimal or 'noise(scale=0.5)' (default: zero mean resample)")  # fmt: skip
+    one.add_argument("--metrics", nargs="+", default=[], metavar="METRIC", help="such as 'kl(output=net.hook_out)'")
+    one.add_argument("--steps", nargs="+", type=step, metavar="STEP", help="snapshots to measure (default: the last)")
+    one.add_argument("--examples", type=int, default=4096, metavar="N", help="examples to measure on (default: 4096)")
+    one.add_argument("--figures", type=Path, metavar="FOLDER", help="write the figures there, as PNG")
+    one.add_argument("--again", action="store_true", help="also measure what is measured already")
+    one.add_argument("--out", type=Path, metavar="RUN2", help="write to this folder instead of the run's own")
+    common(one)
 
     calibrate.add_to(below)
     exact.add_to(below)
     return top
+
+
+def ablate(options: Namespace) -> None:
+    """Ablates, and says how the methods agree."""
+    from llc_lightning.cli.ablate import ablate_run
+    from llc_lightning.cli.console import Bars, rendered
+
+    written, tables = ablate_run(options, progress=Bars())
+    if not options.json:
+        sys.stdout.write(rendered([], tables))
+    _end(options, list(written), f"python analyze.py report {_quoted(options.out or options.run)}")
 
 
 def summary(options: Namespace) -> None:

@@ -106,6 +106,21 @@ def restored(folder: Path, step: int | None = None) -> Snapshot:
     return Snapshot.of(module, data, run=run_name(folder), seed=seed, step=at, epoch=snapshot_epoch(there[at]))
 
 
+def model_and_examples(folder: Path) -> tuple[Any, Any]:
+    """Returns the model of a run as its configuration makes it, and the examples to measure on.
+
+    Raises:
+        StoreError: If the folder is no run, or has no configuration.
+        SettingError: If the data gives nothing to measure on.
+    """
+    made = _made(_configured(folder), None)
+    examples = _examples(made["data"])
+    model: Any = made["model"]
+    if isinstance(model, FitsData):
+        model.fit_to(made["data"])
+    return model, examples
+
+
 def _configured(folder: Path) -> Run:
     run = Run.open(folder)
     if not run.config:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from llc_lightning.runtime.errors import AddressError, unknown
@@ -38,8 +38,8 @@ class Component:
     address: str
     """What names it in tables."""
     kind: str
-    """``all``, ``layer``, ``neuron``, ``neuron_in``, ``channel``, ``head``, ``output``, ``unit``, ``set`` or
-    ``parameter``."""
+    """Its level: ``all``, ``layer``, ``mlp``, ``attention``, ``residual``, ``embedding``, ``neuron``, ``neuron_in``,
+    ``channel``, ``head``, ``output``, ``unit``, ``position``, ``direction``, ``set``, ``pair`` or ``parameter``."""
     point: str = ""
     """The hook point; '' for a part with weights alone (the whole model, a parameter)."""
     units: tuple[int, ...] | None = None
@@ -48,6 +48,17 @@ class Component:
     """Axis of the units in the activation, counted from the end."""
     weights: tuple[WeightSlice, ...] = ()
     """What makes it; nothing for a part with an activation alone."""
+    positions: tuple[int, ...] | None = None
+    """Positions of a sequence, negative ones from its end; None for all of them."""
+    basis: Float[Tensor, "direction unit"] | None = field(default=None, compare=False, repr=False)
+    """Orthonormal directions in the space of the units, where only these are replaced; None for whole units."""
+    parts: tuple[Component, ...] = ()
+    """What it consists of, where that is at several hook points; ``point`` is then that of the first."""
+
+    @property
+    def members(self) -> tuple[Component, ...]:
+        """Its parts, or itself where it is at one hook point."""
+        return self.parts or (self,)
 
     def unit_mask(self, activation: Tensor) -> Bool[Tensor, "..."]:
         """Returns which entries of one example's activation belong to the component, to broadcast against it.

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from torch import nn
 
+from llc_lightning.components.names import known_point, projection_of_heads, size_of
 from llc_lightning.runtime.errors import AddressError
+
+INPUT = ":input"
+"""Behind the path of a submodule: its input is meant, not its output."""
 
 Axes: TypeAlias = tuple[tuple[str, int], ...]
 """Parameters by name, each with one of its axes."""
@@ -61,11 +65,17 @@ class HookSite:
     """Axis of the units in the activation, counted from the end."""
     width: int | None = None
     """Number of units, None where it is not known."""
+    named: str = "unit"
+    """What its name calls one unit."""
+    whole: str = "layer"
+    """What its name calls all of its units together."""
+    group: int = 1
+    """Features that make one unit, where units are groups of neighbouring ones."""
 
     @property
     def unit(self) -> str:
         """The kind of one unit of this site."""
-        return "unit" if self.axes is None else self.axes.unit
+        return self.named if self.axes is None else self.axes.unit
 
 
 def hook_sites(module: nn.Module) -> dict[str, HookSite]:
@@ -73,7 +83,8 @@ def hook_sites(module: nn.Module) -> dict[str, HookSite]:
 
     These are the TransformerLens ``HookPoint``s and the declared points where there are any, else every named
     submodule: a Linear or Conv then carries the rows and the bias of its own weight (unit ``neuron_in``), any other
-    submodule can be ablated as a whole but has no weights.
+    submodule can be ablated as a whole but has no weights. Attention modules of the library ``transformers`` add the
+    input of their projection (``path:input``), whose units are their heads.
 
     Raises:
         AddressError: If a module declares a hook point or a parameter that it does not have, or axes that do not fit.
@@ -85,8 +96,13 @@ def hook_sites(module: nn.Module) -> dict[str, HookSite]:
     if points or declared:
         # A module that is registered twice is walked once, but may be declared by its other name.
         points += [path for path in declared if path not in parts]
-        return {path: declared.get(path, HookSite(path)) for path in points}
-    return {path: _plain_site(path, part, names) for path, part in parts.items() if path}
+        return {path: _named_site(path, module, declared) for path in points}
+    sites: dict[str, HookSite] = {}
+    for path, part in parts.items():
+        if path:
+            sites[path] = _plain_site(path, part, names)
+        sites |= {site.path: site for site in _heads(path, part)}
+    return sites
 
 
 def submodules(module: nn.Module, *, every_name: bool = False) -> dict[str, nn.Module]:
@@ -142,6 +158,39 @@ def _absolute(
             "have one entry for each unit."
         )
     return WeightAxes(*groups, unit=axes.unit, unit_axis=axes.unit_axis), widths.pop()
+
+
+def _named_site(path: str, module: nn.Module, declared: dict[str, HookSite]) -> HookSite:
+    """Returns a declared point as it is declared, and any other as its name says; its size may be a sibling's."""
+    known = known_point(path)
+    if path in declared:
+        return declared[path]
+    sibling = declared.get(_join(path.rpartition(".")[0], "hook_z" if known.unit == "head" else "hook_post"))
+    width = size_of(known, module)
+    if width is None and sibling is not None and known.unit == sibling.unit:
+        width = sibling.width
+    if not known.grouped:
+        return HookSite(path, None, known.unit_axis, width, known.unit, known.whole)
+    d_head = size_of(replace(known, size="d_head"), module)
+    if width is None or d_head is None:
+        return HookSite(path)
+    return HookSite(path, None, known.unit_axis, width, known.unit, known.whole, d_head)
+
+
+def _heads(path: str, part: nn.Module) -> Iterator[HookSite]:
+    found = projection_of_heads(part)
+    if found is None:
+        return
+    name, number = found
+    weight = getattr(getattr(part, name), "weight", None)
+    if weight is None:
+        return
+    # A Conv1D of transformers keeps its weight as [input, output]; the input's size is the one that heads divide.
+    inputs = weight.shape[1] if isinstance(getattr(part, name), nn.Linear) else weight.shape[0]
+    if inputs % number == 0:
+        yield HookSite(
+            _join(path, name) + INPUT, None, -1, number, named="head", whole="attention", group=inputs // number
+        )
 
 
 def _plain_site(path: str, part: nn.Module, names: dict[str, str]) -> HookSite:

@@ -6,20 +6,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import combinations
 
 from torch import nn
 
-from llc_lightning.components.address import UNITS, Address
+from llc_lightning.components.address import POSITIONS, UNITS, Address
 from llc_lightning.components.component import Component, WeightSlice
+from llc_lightning.components.direction import direction
 from llc_lightning.components.hooks import HookSite, hook_sites, submodules
 from llc_lightning.runtime.errors import AddressError, nearest, unknown
 
-WORDS = ("all", "layers", "neurons", "channels", "heads", "parameters")
-_UNITS_OF_WORD = {"neurons": ("neuron", "neuron_in"), "channels": ("channel",), "heads": ("head",)}
-_GLOB = re.compile(rf"(?P<points>[^\[\]]+)(?:\[(?P<units>\*|{UNITS})\])?")
+WORDS = ("all", "channels", "heads", "layers", "neurons", "parameters")
+PAIRS = "pairs:"
+_UNITS_OF_WORD = {"neurons": ("neuron", "neuron_in"), "heads": ("head",), "channels": ("channel",)}
+_GLOB = re.compile(rf"(?P<points>[^\[\]@]+)(?:\[(?P<units>\*|{UNITS})\])?(?P<at>@{POSITIONS})?")
+_DIRECTION = re.compile(r"(?P<point>[^\[\]*?@+{}]+)\{(?P<file>[^{}]+)\}")
 
 
-def find_components(module: nn.Module, spec: str | Sequence[str]) -> list[Component]:
+def find_components(module: nn.Module, spec: str | Component | Sequence[str | Component]) -> list[Component]:
     """Returns the components that ``spec`` names, each once, in the order given and then in the module's own order.
 
     Args:
@@ -28,7 +32,10 @@ def find_components(module: nn.Module, spec: str | Sequence[str]) -> list[Compon
             parameter's name, a glob over hook points (``net.*``, and ``net.*[*]`` for each of their units), or one of
             the words ``all`` (the whole model), ``layers`` (all units of one hook point, with the weights and bias
             that make them), ``neurons``, ``channels``, ``heads``, ``parameters``. A word wins over a submodule of the
-            same name.
+            same name. Behind a point or its units ``@3``, ``@-1`` or ``@0,1`` takes positions of a sequence;
+            ``point{file.npy}`` takes directions (:func:`~llc_lightning.components.direction.direction`); ``one+other``
+            takes parts together, also of different points; ``pairs:SPEC`` takes every two of what SPEC names. A
+            component stands for itself.
 
     Raises:
         AddressError: If an entry names nothing; the message names the nearest addresses.
@@ -40,8 +47,8 @@ def find_components(module: nn.Module, spec: str | Sequence[str]) -> list[Compon
     """
     listing = _Listing(module)
     found: dict[str, Component] = {}
-    for text in [spec] if isinstance(spec, str) else spec:
-        for component in listing.named(text):
+    for entry in [spec] if isinstance(spec, str | Component) else spec:
+        for component in [entry] if isinstance(entry, Component) else listing.named(entry):
             found.setdefault(component.address, component)
     return list(found.values())
 
@@ -57,6 +64,11 @@ class _Listing:
 
     def named(self, text: str) -> list[Component]:
         """Returns what one entry of a spec names."""
+        if text.startswith(PAIRS):
+            return self._some(text, [_together(pair, "pair") for pair in combinations(self.named(text[6:]), 2)])
+        if "+" in text:
+            parts = [part for one in text.split("+") for part in self.named(one)]
+            return [replace(_together(parts, "set"), address=text)]
         if text == "all":
             trainable = [name for name, parameter in self.parameters.items() if parameter.requires_grad]
             return [Component("all", "all", weights=tuple(WeightSlice(name) for name in trainable))]
@@ -66,7 +78,11 @@ class _Listing:
             return self._some(text, [_layer(site) for site in self.sites.values() if site.axes is not None])
         if text in _UNITS_OF_WORD:
             sites = [site for site in self.sites.values() if site.unit in _UNITS_OF_WORD[text]]
-            return self._some(text, [unit for site in sites for unit in self._each_unit(site)])
+            # What a module declares goes before what names tell: one hook point for each unit.
+            declared = [site for site in sites if site.axes is not None]
+            return self._some(text, [unit for site in declared or sites for unit in self._each_unit(site)])
+        if (found := _DIRECTION.fullmatch(text)) is not None:
+            return [direction(text, self._site(text, found["point"]).path, found["file"])]
         if "*" in text or "?" in text:
             return self._some(text, self._matching(text))
         if text in self.parameters:
@@ -80,13 +96,16 @@ class _Listing:
                 f"cannot read the glob {text!r}; write one over hook points such as 'net.*', over their units such as "
                 "'net.*[*]', or over some of them such as 'net.*[3,5]'."
             )
-        points, units = glob["points"], glob["units"]
+        points, units, at = glob["points"], glob["units"], glob["at"] or ""
         sites = [site for site in self.sites.values() if fnmatchcase(site.path, points)]
-        if units is None:
-            return [_layer(site) for site in sites]
-        if units == "*":
+        if units == "*" and not at:
             return [unit for site in sites for unit in self._each_unit(site)]
-        return [self._addressed(f"{site.path}[{units}]") for site in sites]
+        if units == "*":
+            each = [unit.address for site in sites for unit in self._each_unit(site)]
+            return [self._addressed(f"{address}{at}") for address in each]
+        if units is None and not at:
+            return [_layer(site) for site in sites]
+        return [self._addressed(f"{site.path}{'' if units is None else f'[{units}]'}{at}") for site in sites]
 
     def _addressed(self, text: str) -> Component:
         try:
@@ -94,18 +113,23 @@ class _Listing:
         except AddressError as error:
             close = nearest(text, self._names)
             raise AddressError(f"{error} The nearest here: {', '.join(close)}." if close else str(error)) from None
-        # A submodule that is registered under several paths may be addressed by each of them.
-        site = self.sites.get(address.point) or self.sites.get(self._first.get(address.point, ""))
-        if site is None:
-            raise AddressError(unknown("component", text, self._names))
+        site = self._site(text, address.point)
         if address.index is None:
-            return replace(_layer(site), address=text)
+            whole = replace(_layer(site), address=text, positions=address.positions)
+            return whole if address.positions is None else replace(whole, kind="position")
         if site.width is not None and max(address.index) >= site.width:
             raise AddressError(
                 f"{text!r} names unit {max(address.index)}, but {site.path!r} has {site.width} units; "
                 f"they go from {Address(site.path, (0,))} to {Address(site.path, (site.width - 1,))}."
             )
         return _unit(site, address)
+
+    def _site(self, text: str, point: str) -> HookSite:
+        # A submodule that is registered under several paths may be addressed by each of them.
+        site = self.sites.get(point) or self.sites.get(self._first.get(point, ""))
+        if site is None:
+            raise AddressError(unknown("component", text, self._names))
+        return site
 
     def _each_unit(self, site: HookSite) -> list[Component]:
         if site.width is None:
@@ -129,20 +153,49 @@ class _Listing:
 def _unit(site: HookSite, address: Address) -> Component:
     index = address.index or ()
     slices = () if site.axes is None else site.axes.incoming + site.axes.bias + site.axes.outgoing
+    features = tuple(unit * site.group + feature for unit in index for feature in range(site.group))
     return Component(
         str(address),
         site.unit if len(index) == 1 else "set",
         site.path,
-        index,
+        features,
         site.unit_axis,
         tuple(WeightSlice(parameter, axis, index) for parameter, axis in slices),
+        address.positions,
     )
 
 
 def _layer(site: HookSite) -> Component:
     made_by = () if site.axes is None else site.axes.incoming + site.axes.bias
     weights = tuple(WeightSlice(parameter) for parameter, _ in made_by)
-    return Component(site.path, "layer", site.path, None, site.unit_axis, weights)
+    return Component(site.path, site.whole, site.path, None, site.unit_axis, weights)
+
+
+def _together(parts: Sequence[Component], kind: str) -> Component:
+    """Returns parts as one component; units of one hook point, at the same positions, become a set of units of it.
+
+    Raises:
+        AddressError: If a part has weights alone, comes twice, or lies within another.
+    """
+    without = [part.address for part in parts if not part.point or part.parts]
+    if without:
+        raise AddressError(
+            f"{without[0]!r} cannot be part of a set; join hook points, their units or directions by '+'."
+        )
+    address = "+".join(part.address for part in parts)
+    weights = tuple(dict.fromkeys(one for part in parts for one in part.weights))
+    places = {(part.point, part.unit_axis, part.positions) for part in parts}
+    units = [unit for part in parts for unit in part.units or ()]
+    if len(places) == 1 and all(part.units is not None for part in parts):
+        if len(set(units)) < len(units):
+            raise AddressError(f"{address!r} names a unit twice; name each once.")
+        first = parts[0]
+        return Component(address, kind, first.point, tuple(units), first.unit_axis, weights, first.positions)
+    if len({part.point for part in parts}) < len(parts):
+        raise AddressError(
+            f"{address!r} takes {parts[0].point!r} apart in two ways; join units of one hook point as a set."
+        )
+    return Component(address, kind, parts[0].point, None, weights=weights, parts=tuple(parts))
 
 
 def _parameter(name: str) -> Component:

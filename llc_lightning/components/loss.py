@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from llc_lightning.components.hooks import submodules
+from llc_lightning.components.hooks import INPUT, submodules
 from llc_lightning.components.skeleton import Skeleton
 from llc_lightning.runtime.batches import n_examples, take
 from llc_lightning.runtime.errors import AddressError, SettingError, unknown
@@ -74,6 +74,20 @@ class HasTaskQuantities(Protocol):
         ...
 
 
+@runtime_checkable
+class Change(Protocol):
+    """What happens to the activation at a hook point."""
+
+    @property
+    def point(self) -> str:
+        """The hook point."""
+        ...
+
+    def __call__(self, activation: Tensor) -> Tensor:
+        """Returns what takes the activation's place."""
+        ...
+
+
 @dataclass(frozen=True)
 class Edit:
     """The replacement ``h <- where(mask, value, h)`` at a hook point; both broadcast against the activation.
@@ -108,7 +122,7 @@ class ModuleLoss:
     """
 
     skeleton: Skeleton
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[Change, ...] = ()
 
     def __call__(self, params: Params, batch: Batch, /) -> Float[Tensor, "example"]:
         """Returns the loss of every example.
@@ -117,15 +131,7 @@ class ModuleLoss:
             SettingError: If the module returns anything but one loss per example, or a name is not the module's.
             AddressError: If an edit is at no hook point.
         """
-        losses = self._run("per_example_loss", params, batch)
-        n = n_examples(batch)
-        if not isinstance(losses, Tensor) or tuple(losses.shape) != (n,):
-            told = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else f"type {type(losses).__name__}"
-            raise SettingError(
-                f"per_example_loss returned a value of {told} for {n} examples; it must return one loss per example, "
-                f"shape ({n},): use reduction='none', and average over everything but the examples."
-            )
-        return losses
+        return _one_per_example(self._run("per_example_loss", params, batch), batch)
 
     @property
     def module(self) -> nn.Module:
@@ -137,7 +143,7 @@ class ModuleLoss:
         """The names of the tasks; empty where the module has none."""
         return tuple(self.module.task_names) if isinstance(self.module, HasTasks) else ()
 
-    def with_edits(self, edits: Sequence[Edit]) -> ModuleLoss:
+    def with_edits(self, edits: Sequence[Change]) -> ModuleLoss:
         """Returns the loss of the edited module: the same weights, other activations at the edited points."""
         return replace(self, edits=tuple(edits))
 
@@ -154,6 +160,10 @@ class ModuleLoss:
             raise SettingError(f"{name} has no tasks; give it task_names and per_task_loss(batch).")
         return self._run("per_task_loss", params, batch)
 
+    def asked(self, method: str, params: Params, batch: Batch) -> Any:
+        """Returns what another method of the module gives for a batch, edits included."""
+        return self._run(method, params, batch)
+
     def task_quantities(self, params: Params, batch: Batch) -> list[TaskQuantity]:
         """Returns the module's own quantities; none where it has none."""
         if not isinstance(self.module, HasTaskQuantities):
@@ -167,24 +177,36 @@ class ModuleLoss:
         Raises:
             AddressError: If a point is no hook point, or the loss is computed without reaching it exactly once.
         """
+        with torch.no_grad():
+            caught = self.watched(params, batch, points)[1]
+        return {point: activation.detach() for point, activation in caught.items()}
+
+    def watched(
+        self, params: Params, batch: Batch, points: Sequence[str]
+    ) -> tuple[Float[Tensor, "example"], dict[str, Tensor]]:
+        """Returns the loss of every example and the activations at hook points, edits included, in one forward pass.
+
+        Raises:
+            SettingError: If the module returns anything but one loss per example, or a name is not the module's.
+            AddressError: If a point is no hook point, or the loss is computed without reaching it exactly once.
+        """
         caught: dict[str, list[Tensor]] = {point: [] for point in points}
 
         def catcher(point: str) -> Callable[[Tensor], Tensor]:
             def catch(activation: Tensor) -> Tensor:
-                caught[point].append(activation.detach())
+                caught[point].append(activation)
                 return activation
 
             return catch
 
-        with torch.no_grad():
-            self._run("per_example_loss", params, batch, [(point, catcher(point)) for point in caught])
+        losses = self._run("per_example_loss", params, batch, [(point, catcher(point)) for point in caught])
         for point, found in caught.items():
             if len(found) != 1:
                 raise AddressError(
                     f"the hook point {point!r} was reached {len(found)} times when the loss was computed; address a "
                     "submodule that each forward pass uses once."
                 )
-        return {point: found[0] for point, found in caught.items()}
+        return _one_per_example(losses, batch), {point: found[0] for point, found in caught.items()}
 
     def _run(
         self,
@@ -232,7 +254,7 @@ def task_loss(whole: ModuleLoss, params: Params, data: Batch, name: str) -> tupl
     return TaskLoss(whole, task), take(data, counts.nonzero().flatten())
 
 
-def loss_fn(module: nn.Module, edits: Sequence[Edit] = ()) -> ModuleLoss:
+def loss_fn(module: nn.Module, edits: Sequence[Change] = ()) -> ModuleLoss:
     """Returns the per-example loss of a module, with edited activations where ``edits`` are given.
 
     Args:
@@ -272,6 +294,17 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
+def _one_per_example(losses: object, batch: Batch) -> Float[Tensor, "example"]:
+    n = n_examples(batch)
+    if not isinstance(losses, Tensor) or tuple(losses.shape) != (n,):
+        told = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else f"type {type(losses).__name__}"
+        raise SettingError(
+            f"per_example_loss returned a value of {told} for {n} examples; it must return one loss per example, "
+            f"shape ({n},): use reduction='none', and average over everything but the examples."
+        )
+    return losses
+
+
 def _fits(shape: Sequence[int], into: Sequence[int]) -> bool:
     """Says whether a tensor of a shape broadcasts against another without making that larger."""
     pairs = zip(reversed(shape), reversed(into), strict=False)
@@ -280,20 +313,27 @@ def _fits(shape: Sequence[int], into: Sequence[int]) -> bool:
 
 @contextmanager
 def _hooked(module: nn.Module, point: str, change: Callable[[Tensor], Tensor]) -> Generator[None]:
+    path = point.removesuffix(INPUT)
     try:
-        part = module.get_submodule(point)
+        part = module.get_submodule(path)
     except AttributeError:
         raise AddressError(unknown("hook point", point, [path for path in submodules(module) if path])) from None
 
-    def hook(_: nn.Module, inputs: Any, output: Any) -> Tensor:
-        if not isinstance(output, Tensor):
+    def changed(value: Any) -> Tensor:
+        if not isinstance(value, Tensor):
             raise AddressError(
-                f"the hook point {point!r} gives a {type(output).__name__}, not a tensor; address the submodule that "
+                f"the hook point {point!r} gives a {type(value).__name__}, not a tensor; address the submodule that "
                 "gives the tensor."
             )
-        return change(output)
+        return change(value)
 
-    handle = part.register_forward_hook(hook)
+    def before(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (changed(inputs[0] if inputs else None), *inputs[1:])
+
+    def after(_: nn.Module, inputs: Any, output: Any) -> Tensor:
+        return changed(output)
+
+    handle = part.register_forward_hook(after) if path == point else part.register_forward_pre_hook(before)
     try:
         yield
     finally:

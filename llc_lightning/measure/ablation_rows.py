@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
+
+from torch import Tensor
 
 from llc_lightning.ablation.effect import Effect
+from llc_lightning.ablation.significance import with_statistics
 from llc_lightning.ablation.sweep import sweep
+from llc_lightning.ablation.warm import warm_start
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.measure.plans import AblationPlan
@@ -18,11 +22,21 @@ from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.progress import Advance
 from llc_lightning.runtime.types import Batch
 
+Warm: TypeAlias = dict[str, tuple[Tensor, ...]]
+"""Constants of fitted methods, by component, method and loss."""
+
 
 def effects(
-    plan: AblationPlan, snapshot: Snapshot, components: list[Component], *, advance: Advance
+    plan: AblationPlan, snapshot: Snapshot, components: list[Component], *, advance: Advance, warm: Warm | None = None
 ) -> list[list[Effect]]:
     """Returns the effects of some components at a snapshot, a list for each; the first begins with the plain losses.
+
+    Args:
+        plan: What to measure.
+        snapshot: Where.
+        components: Of what.
+        advance: Told how far it is.
+        warm: Constants of the snapshot before, replaced by those of this one.
 
     Raises:
         SettingError: If the plan asks for more examples than there are.
@@ -38,7 +52,14 @@ def effects(
         plan.methods,
         seed=snapshot.seed,
         tasks=tasks,
+        metrics=plan.metrics,
+        per_example=plan.resamples > 0,
+        warm=warm if plan.warm_start else None,
     )
+    if plan.resamples:
+        found = with_statistics(found, resamples=plan.resamples, seed=snapshot.seed)
+    if warm is not None and plan.warm_start:
+        warm.update(warm_start(found))
     advance(len(components) * len(plan.methods))
     by_address: dict[str, list[Effect]] = {component.address: [] for component in components}
     for effect in found:
@@ -67,7 +88,10 @@ def ablation_rows(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect
         if plain and effect.loss in losses:
             continue
         losses.add(effect.loss)
-        details: dict[str, Any] = {} if plain else {"draws": effect.draws, "vmapped": effect.vmapped}
+        details: dict[str, Any] = {}
+        if not plain:
+            details = {"draws": effect.draws, "vmapped": effect.vmapped, **effect.details}
+            details.pop("p_adjusted", None)  # over the components of one process; the analysis adjusts over all of them
         yield Row(
             **place,
             quantity=effect.quantity,

@@ -10,6 +10,7 @@ from torch import nn
 
 from llc_lightning.components.loss import loss_fn
 from llc_lightning.components.skeleton import independent_copy
+from llc_lightning.measure.ablation_rows import Warm
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.plans import Plan
@@ -87,6 +88,7 @@ def measure_snapshots(
     seed = seed_of(run) if seed is None else seed
     copy = independent_copy(module)
     written: list[Path] = []
+    warm: dict[str, Warm] = {}
     for step, path in chosen.items():
         here = [measurement for measurement in todo if measurement.step == step]
         if not here:
@@ -104,6 +106,7 @@ def measure_snapshots(
                     share=share,
                     replicate=measurement.replicate,
                     progress=progress,
+                    warm=warm.setdefault(measurement.part.partition("-")[2] or measurement.part, {}),
                 )
             files = workers.on_zero(
                 lambda part=measurement.part, measured=measured, step=step: keep(

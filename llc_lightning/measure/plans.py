@@ -8,7 +8,8 @@ from typing import ClassVar, TypeAlias
 
 from torch import nn
 
-from llc_lightning.ablation.base import METHODS
+from llc_lightning.ablation.base import resolve_methods
+from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.llc.parts import Resolution
@@ -115,7 +116,14 @@ class AblationPlan:
     components: tuple[str, ...]
     """What ``find_components`` understands."""
     methods: tuple[str, ...]
-    """Names of registered ablation methods."""
+    """Names of registered ablation methods, with options as in ``noise(scale=0.5)``."""
+    metrics: tuple[str, ...] = ()
+    """What else to measure besides the loss, such as ``kl``; on the loss ``metric:NAME``."""
+    resamples: int = 0
+    """Resamples of the intervals and p-values in the details; 0 for none."""
+    warm_start: bool = False
+    """Whether fitted methods also start from the constants of the snapshot before. Rows then depend on it, and say
+    so."""
     examples: int | None = None
     """How many examples to measure on, from the first on; None for all."""
     tasks: bool = True
@@ -124,8 +132,9 @@ class AblationPlan:
     def __post_init__(self) -> None:
         _check_each_once("components", self.components)
         _check_each_once("methods", self.methods)
-        for method in self.methods:
-            METHODS.get(method)
+        resolve_methods(self.methods)
+        resolve_metrics(self.metrics)
+        check_count("resamples", self.resamples, 0)
         if self.examples is not None:
             check_count("examples", self.examples, 1)
 
@@ -157,12 +166,15 @@ class AblationPlan:
         Args:
             data: The digest of the examples.
         """
-        return settings_hash({"measure": self.kind, "data": data})
+        # A cold start is named as it was before there were warm ones.
+        warm = {"warm_start": True} if self.warm_start else {}
+        return settings_hash({"measure": self.kind, "data": data} | warm)
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
         """Returns one job for each component and method; a replicate is the same again."""
         settings = self.settings_with(data)
-        return [Job("ablation_effect", part, settings, method=method) for part in components for method in self.methods]
+        names = [method.name for method in resolve_methods(self.methods)]
+        return [Job("ablation_effect", part, settings, method=name) for part in components for name in names]
 
 
 Plan: TypeAlias = LLCPlan | AblationPlan

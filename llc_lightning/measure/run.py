@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llc_lightning.components.loss import TaskQuantity
-from llc_lightning.measure.ablation_rows import ablation_rows, effects, quantities, quantity_rows
+from llc_lightning.measure.ablation_rows import Warm, ablation_rows, effects, quantities, quantity_rows
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.llc_rows import estimate, llc_rows, traces_of
 from llc_lightning.measure.plans import LLCPlan, Plan
@@ -40,6 +40,7 @@ def measure(
     replicate: int = 0,
     progress: Progress | None = None,
     on_error: Literal["raise", "skip"] = "raise",
+    warm: Warm | None = None,
 ) -> Measured:
     """Returns the rows and traces of a plan at a snapshot, a pure function of both; every process must call it.
 
@@ -51,6 +52,7 @@ def measure(
         replicate: Number of the set of random streams of an LLC plan.
         progress: Shows how far it is.
         on_error: ``skip`` gives rows with status ``error`` instead of an exception.
+        warm: This process's constants of the snapshot before, for plans with ``warm_start``; replaced by those of this.
 
     Raises:
         MeasurementError: If the measurement failed on any process; with the same message on every process.
@@ -60,7 +62,7 @@ def measure(
     started = time.perf_counter()
 
     def own() -> _Part:
-        return _measured(plan, snapshot, workers if share else Workers(), replicate, progress)
+        return _measured(plan, snapshot, workers if share else Workers(), replicate, progress, warm)
 
     try:
         part = workers.jointly(own)
@@ -85,7 +87,9 @@ class _Part:
     quantities: list[TaskQuantity]
 
 
-def _measured(plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, progress: Progress) -> _Part:
+def _measured(
+    plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, progress: Progress, warm: Warm | None
+) -> _Part:
     """Returns one process's share."""
     components = workers.share(plan.components_of(snapshot.loss.module))
     data = data_digest(snapshot.data, plan.examples)
@@ -95,7 +99,7 @@ def _measured(plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, 
     with progress.task(f"{plan.kind} at step {snapshot.step}", units) as advance:
         if isinstance(plan, LLCPlan):
             return _Part(data, estimate(plan, snapshot, components, replicate=replicate, advance=advance), [])
-        found = effects(plan, snapshot, components, advance=advance)
+        found = effects(plan, snapshot, components, advance=advance, warm=warm)
         return _Part(data, found, quantities(plan, snapshot) if workers.is_zero else [])
 
 

@@ -8,6 +8,7 @@ from llc_lightning.report.panels.circuits import accuracy, circuits, sharing
 from llc_lightning.report.panels.effects import effects, roles
 from llc_lightning.report.panels.headline import agreement, headline, matched
 from llc_lightning.report.panels.llc import full_llc, restricted_llc
+from llc_lightning.report.panels.methods import agreement_of_methods, component_by_method
 from llc_lightning.report.panels.tasks import selective_share, task_accuracy, unit_selectivity
 from llc_lightning.report.panels.training import training
 
@@ -28,7 +29,10 @@ def sections(
         "Complexity against need": [headline(found), matched(found), agreement(found)],
         "Training": [training(found, logged, control=control), accuracy(found, control=other)],
         "Learning coefficients": [*full_llc(found), restricted_llc(found, units), restricted_llc(found, "layer")],
-        "Ablation effects": [effects(found, units), effects(found, "layer"), roles(found)],
+        "Ablation effects": [
+            *(effects(found, units), effects(found, "layer"), roles(found)),
+            *(component_by_method(found), agreement_of_methods(found)),
+        ],
         "Tasks": [task_accuracy(found), selective_share(found), unit_selectivity(found)],
         "Circuits": [circuits(found, control=other), sharing(found)],
     }

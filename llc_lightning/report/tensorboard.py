@@ -59,7 +59,7 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
         effects = table.select(curves, quantity="ablation_effect", kind=kind)
         for method in sorted(table.distinct(effects, "method")):
             group = "ablation_layers" if kind == "layer" else "ablation"
-            found |= _largest(table.select(effects, method=method), f"{group}/{method}")
+            found |= _largest(table.select(effects, method=method), f"{group}/{method_tag(method)}")
     found |= _whole(curves, frame)
     return {tag: value for tag, value in found.items() if math.isfinite(value)}
 
@@ -72,7 +72,7 @@ def layout(*, n_beta: Sequence[float] = (), methods: Sequence[str] = ()) -> Layo
         methods: The ablation methods; a chart for each.
     """
     rungs = {f"wrLLC at n_beta {rung:g}": ["Multiline", [f"^llc_units/{rung_tag(rung)}/"]] for rung in n_beta}
-    effects = {f"effect of {method} ablation": ["Multiline", [f"^ablation/{method}/"]] for method in methods}
+    effects = {f"effect of {name} ablation": ["Multiline", [f"^ablation/{method_tag(name)}/"]] for name in methods}
     return {
         "LLC against ablation": {
             "full LLC with its interval": ["Margin", ["llc/full", "llc/full_lo", "llc/full_hi"]],
@@ -136,6 +136,16 @@ def address_tag(address: str) -> str:
         'net.hook_hidden.3-5'
     """
     return re.sub(r"[^-/\w.]", "_", address.replace("[", ".").replace("]", "").replace(",", "-"))
+
+
+def method_tag(method: str) -> str:
+    """Returns a method with its options in the characters that TensorBoard keeps in tags.
+
+    Example:
+        >>> method_tag("noise(scale=0.5,draws=8)")
+        'noise_scale_0.5_draws_8'
+    """
+    return re.sub(r"[^-\w.]+", "_", method).strip("_")
 
 
 def rung_tag(n_beta: float) -> str:

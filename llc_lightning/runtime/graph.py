@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -30,7 +31,7 @@ def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
 def _each_once(module: GraphModule) -> GraphModule:
     """Merges equal operations: the forward pass under two losses of one module is then run once."""
     calls = [node for node in module.graph.nodes if node.op == "call_function"]
-    if any(_changes_or_draws(node.target) for node in calls):
+    if any(changes_or_draws(node.target) for node in calls):
         return module
     seen: dict[str, Any] = {}
     for node in calls:
@@ -46,8 +47,10 @@ def _each_once(module: GraphModule) -> GraphModule:
     return module
 
 
-def _changes_or_draws(operation: Any) -> bool:
+def changes_or_draws(operation: Any) -> bool:
     """Says whether two equal calls of an operation may not be merged: it writes to its input, or is random."""
+    if operation is operator.getitem:  # takes one of several results
+        return False
     schema = getattr(operation, "_schema", None)
     tags = [str(tag) for tag in getattr(operation, "tags", ())]
     return schema is None or schema.is_mutable or any("nondeterministic" in tag for tag in tags)

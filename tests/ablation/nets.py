@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llc_lightning.ablation.base import Method
+from llc_lightning.ablation.base import Seen, Shared
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.components.component import Component
 from llc_lightning.components.hooks import WeightAxes
@@ -157,7 +157,7 @@ def replaced(module: nn.Module, component: Component, values: Tensor) -> Iterato
 
 @torch.no_grad()
 def literal_losses(
-    module: nn.Module, data: Batch, component: Component, method: Method, *, seed: int
+    module: nn.Module, data: Batch, component: Component, method: Shared, *, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Returns the losses without [example] and with [draw, example] ablation, by one hook and forward pass per draw."""
     module = copy.deepcopy(module).eval()
@@ -166,7 +166,9 @@ def literal_losses(
     clean = module.per_example_loss(data)
     handle.remove()
     blocks = Blocks.of(data)
-    values = [part.expand(-1, blocks.size, *part.shape[2:]) for part in method.values(seen[0], blocks.rows, seed=seed)]
+    values = [
+        part.expand(-1, blocks.size, *part.shape[2:]) for part in method.values(Seen(seen[0]), blocks.rows, seed=seed)
+    ]
     ablated: list[Tensor] = []
     for draw in torch.cat(values, dim=1)[:, : len(clean)]:
         with replaced(module, component, draw):

@@ -16,19 +16,19 @@ def test_a_lane_has_the_same_bits_wherever_it_stands(threads: int) -> None:
     stream = torch.Generator().manual_seed(0)
     batch, values = torch.randn(64, 1, generator=stream), torch.randn(1099, 64, 1, generator=stream)
     masks = torch.ones(1099, 1, dtype=torch.bool)
-    lanes = Lanes(loss_fn(Smooth()), {}, "units", with_tasks=False)
-    together = lanes(batch, masks, values)[0]
+    lanes = Lanes(loss_fn(Smooth()), {}, [("units", -1)], with_tasks=False)
+    together = lanes(batch, [{"where": masks, "value": values}])[0]
     for size in (1, 2, 3, 611):
         for start in range(0, 1099 - size, 97):
             part = slice(start, start + size)
-            assert torch.equal(lanes(batch, masks[part], values[part])[0], together[part])
+            assert torch.equal(lanes(batch, [{"where": masks[part], "value": values[part]}])[0], together[part])
 
 
 def test_losses_and_tasks_of_every_lane() -> None:
     module, batch = Circuits(), circuits_data(64)
-    lanes = Lanes(loss_fn(module), snapshot_params(module), "hook_hidden", with_tasks=True)
+    lanes = Lanes(loss_fn(module), snapshot_params(module), [("hook_hidden", -1)], with_tasks=True)
     masks = torch.eye(5, dtype=torch.bool)
-    total, by_task = lanes(batch, masks, torch.zeros(5, 64, 5))
+    total, by_task = lanes(batch, [{"where": masks, "value": torch.zeros(5, 64, 5)}])
     assert (total.shape, by_task.shape) == ((5, 64, 1), (5, 64, 3))
     hidden = module.W_in(batch[0]).relu()
     for unit in range(5):
@@ -54,9 +54,10 @@ class Counting(nn.Module):
 
 def test_what_vmap_refuses_is_asked_once() -> None:
     Counting.calls = 0
-    lanes = Lanes(loss_fn(Counting()), {}, "units", with_tasks=False)
+    lanes = Lanes(loss_fn(Counting()), {}, [("units", -1)], with_tasks=False)
     for _ in range(3):
-        (losses,) = lanes(torch.randn(64, 2), torch.ones(4, 2, dtype=torch.bool), torch.ones(4, 64, 2), calls=1000)
+        lane = {"where": torch.ones(4, 2, dtype=torch.bool), "value": torch.ones(4, 64, 2)}
+        (losses,) = lanes(torch.randn(64, 2), [lane], calls=1000)
         assert torch.equal(losses, torch.ones(4, 64, 1))
     assert not lanes.vmapped
     assert Counting.calls == 2 + 3 * 4

@@ -212,7 +212,8 @@ class TestAnyCompany:
         calls = count_calls(monkeypatch)
         monkeypatch.setattr(lanes, "_WORTH_TRACING", 1)
         assert_same(plain, swept(module, data, components, per_example=True, tasks=tasks))
-        assert len(calls) == len({component.point for component in components})
+        kinds = {(component.point, component.units and len(component.units)) for component in components}
+        assert len(calls) == len(kinds)
 
     def test_filling_changes_nothing(self, case: tuple[nn.Module, Batch, list[Component]]) -> None:
         module, data, components = case
@@ -238,13 +239,13 @@ def first_examples_of(more: Batch, data: Batch) -> Batch:
 def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Records the graphs that are traced."""
     graphs: list[object] = []
-    trace = lanes.traced
+    trace = lanes.SplitGraph
 
     def counted(*args: object) -> object:
         graphs.append(trace(*args))
         return graphs[-1]
 
-    monkeypatch.setattr(lanes, "traced", counted)
+    monkeypatch.setattr(lanes, "SplitGraph", counted)
     return graphs
 
 
@@ -275,8 +276,8 @@ class TestWhatIsShared:
         assert all(math.isnan(effect.value) and math.isnan(effect.stderr) for effect in zero.values())
         loss = loss_fn(module)
         keep = torch.tensor([False, False, True, False, False])
-        healed = lanes.Lanes(loss, snapshot_params(module), "hook_hidden", with_tasks=False)(
-            data, torch.stack([keep, ~keep]), torch.zeros(2, 100, 5)
+        healed = lanes.Lanes(loss, snapshot_params(module), [("hook_hidden", -1)], with_tasks=False)(
+            data, [{"where": torch.stack([keep, ~keep]), "value": torch.zeros(2, 100, 5)}]
         )[0]
         assert healed[0].isfinite().all()
         assert healed[1].isnan().all()
@@ -321,14 +322,15 @@ def test_only_what_follows_the_hook_point_is_computed_per_ablation(monkeypatch: 
     module, data = Circuits(), circuits_data(64)
     for traced in (False, True):
         monkeypatch.setattr(lanes, "_WORTH_TRACING", 1 if traced else 10**9)
-        run = lanes.Lanes(loss_fn(module), snapshot_params(module), "hook_hidden", with_tasks=True)
-        masks, values = torch.eye(5, dtype=torch.bool), torch.randn(5, 64, 5)
-        run(data, masks, values)
+        run = lanes.Lanes(loss_fn(module), snapshot_params(module), [("hook_hidden", -1)], with_tasks=True)
+        lane = {"where": torch.eye(5, dtype=torch.bool)[:, None], "value": torch.randn(5, 64, 5)}
+        run(data, [lane])
         with Operations() as seen:
-            run(data, masks, values)
+            run(data, [lane])
         before, after = (64, 6), (5 * 64, 5)
-        # Two losses are two forward passes for vmap, and one once the graph has each operation once.
-        assert seen.rows == ([before, after] if traced else [before, after] * 2)
+        # Two losses are two forward passes for vmap, and one once the graph has each operation once; what lies before
+        # the hook point is then kept from pass to pass.
+        assert seen.rows == ([after] if traced else [before, after] * 2)
 
 
 class TestBadInput:

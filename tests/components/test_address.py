@@ -25,6 +25,28 @@ def test_printing_gives_back_what_was_parsed() -> None:
         assert str(Address.parse(text)) == text
 
 
+def test_positions_follow_point_or_units() -> None:
+    for text, address in {
+        "a.b@3": Address("a.b", None, (3,)),
+        "a.b[2]@-1": Address("a.b", (2,), (-1,)),
+        "a.b[2,4]@0,-2,7": Address("a.b", (2, 4), (0, -2, 7)),
+    }.items():
+        assert Address.parse(text) == address
+        assert str(address) == text
+
+
+@pytest.mark.parametrize("text", ["a@", "a@-0", "a@03", "a@1@2", "a@1[2]", "a@*", "@3", "a@1,", "a@ 1", "a+b", "a{b}"])
+def test_positions_that_cannot_be_read(text: str) -> None:
+    with pytest.raises(AddressError, match="cannot read the address"):
+        Address.parse(text)
+
+
+def test_a_position_that_comes_twice_is_an_error() -> None:
+    with pytest.raises(AddressError) as raised:
+        Address.parse("a@1,1")
+    assert str(raised.value) == "the address 'a@1,1' names a position twice; name each once."
+
+
 @pytest.mark.parametrize("point", ["net.hook", "0", "a b", "_module.x", "größe"])
 def test_any_path_of_a_module_is_a_point(point: str) -> None:
     assert Address.parse(point) == Address(point)
@@ -59,7 +81,9 @@ def test_what_cannot_be_read_is_told_with_an_example(text: str) -> None:
         Address.parse(text)
     assert str(raised.value) == (
         f"cannot read the address {text!r}; write a hook point such as 'net.hook_hidden', or units of it such as "
-        "'net.hook_hidden[7]' or 'net.hook_hidden[3,5]': whole numbers from 0, without spaces or leading zeros."
+        "'net.hook_hidden[7]' or 'net.hook_hidden[3,5]': whole numbers from 0, without spaces or leading zeros; "
+        "positions "
+        "of a sequence follow as in 'blocks.0.hook_resid_post@3' or '@-1'."
     )
 
 

@@ -187,8 +187,7 @@ def test_no_spec_names_nothing() -> None:
         (
             "net.hook_ome",
             "unknown component 'net.hook_ome'; did you mean 'net.hook_one' or 'net.hook_two' or 'net.hook_out'? Use "
-            "one of: all, channels, heads, layers, net.W_in.bias, net.W_in.weight, net.W_mid.bias, "
-            "net.W_mid.weight, "
+            "one of: all, channels, heads, layers, net.W_in.bias, net.W_in.weight, net.W_mid.bias, net.W_mid.weight, "
             "net.W_out.bias, net.W_out.weight, net.hook_one, net.hook_out, net.hook_two, neurons, norm.bias, "
             "norm.weight, parameters.",
         ),
@@ -208,7 +207,8 @@ def test_no_spec_names_nothing() -> None:
             "net.hook_one[-1]",
             "cannot read the address 'net.hook_one[-1]'; write a hook point such as 'net.hook_hidden', or units of it "
             "such as 'net.hook_hidden[7]' or 'net.hook_hidden[3,5]': whole numbers from 0, without spaces or leading "
-            "zeros. The nearest here: net.hook_one, net.hook_two, net.hook_out.",
+            "zeros; positions of a sequence follow as in 'blocks.0.hook_resid_post@3' or '@-1'. The nearest here: "
+            "net.hook_one, net.hook_two, net.hook_out.",
         ),
         (
             "heads",

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from llc_lightning.components.loss import Edit
+from llc_lightning.measure.ablation_rows import Warm
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.run import measure
 from llc_lightning.results.schema import Row, decode_details
@@ -103,3 +104,41 @@ def test_a_nan_in_the_net_is_a_failed_row() -> None:
     assert failed == {("train", "nan-loss"), ("circuit:0", "nan-loss"), ("circuit:1", "ok")}
     healthy = one(rows, quantity="ablation_effect", component="hook_one[3]", method="zero", loss="circuit:1")
     assert healthy.status == "ok"
+
+
+def test_a_metric_is_a_loss_of_its_own() -> None:
+    plan = replace(ABLATION, components=("hook_one[3]",), methods=("zero",), metrics=("kl(output=hook_out)",))
+    taken = snapshot()
+    unit = torch.arange(5) == 3
+    ablated = taken.loss.with_edits([Edit("hook_one", unit, torch.zeros(()))])
+    before, after = (
+        one.activations(taken.params, taken.data, ["hook_out"])["hook_out"].log_softmax(-1)
+        for one in (taken.loss, ablated)
+    )
+    row = one(measure(plan, taken).rows, quantity="ablation_effect", loss="metric:kl(output=hook_out)")
+    assert row.value == pytest.approx((before.exp() * (before - after)).sum(-1).mean().item(), rel=1e-4)
+
+
+def test_metrics_and_intervals_leave_the_other_rows_as_they_are() -> None:
+    plain = replace(ABLATION, components=("neurons",), methods=("zero", "resample"))
+    more = measure(replace(plain, metrics=("kl(output=hook_out)",), resamples=99), snapshot()).rows
+    kept = [replace(row, details="{}") for row in more if not row.loss.startswith("metric:")]
+    assert kept == [replace(row, details="{}") for row in measure(plain, snapshot()).rows]
+    assert {"low", "high", "p"} <= set(
+        decode_details(one(more, component="hook_one[3]", method="zero", loss="train").details)
+    )
+
+
+def test_a_warm_start_is_told_and_is_named_by_other_settings() -> None:
+    plan = replace(ABLATION, components=("hook_one[3]",), methods=("optimal(steps=5)",), warm_start=True, tasks=False)
+    warm: Warm = {}
+    first = measure(plan, snapshot(), warm=warm).rows
+    assert list(warm) == ["hook_one[3] optimal(steps=5) train"]
+    kept = dict(warm)
+    second = measure(plan, snapshot(), warm=warm).rows
+    before, after = (one(rows, quantity="ablation_effect") for rows in (first, second))
+    assert after.value <= before.value + 1e-9
+    assert warm.keys() == kept.keys()
+    assert after.settings != replace(plan, warm_start=False).settings_with(data_digest(snapshot().data))
+    cold = measure(replace(plan, warm_start=False), snapshot(), warm=warm).rows
+    assert one(cold, quantity="ablation_effect").value == before.value

@@ -126,12 +126,12 @@ def test_tensorboard_keeps_layout_tags_and_figures(tmp_path: Path, late: dict[st
         writer.add_custom_scalars(layout(n_beta=RUNGS, methods=list(METHODS)))
         for tag, value in late.items():
             writer.add_scalar(tag, value, 3000)
-    assert write_figures(tmp_path, found, EMPTY) == 13
-    assert write_figures(tmp_path, found, EMPTY) == 13
+    assert write_figures(tmp_path, found, EMPTY) == 15
+    assert write_figures(tmp_path, found, EMPTY) == 15
     assert len(list(tmp_path.glob("events.*.report"))) == 1, "the earlier figures are replaced"
     events = EventAccumulator(str(tmp_path)).Reload()
     assert set(events.Tags()["scalars"]) == set(late)
-    assert len(events.Tags()["images"]) == 13
+    assert len(events.Tags()["images"]) == 15
     assert "report/headline" in events.Tags()["images"]
     assert "custom_scalars__config__" in events.Tags()["tensors"]
 

@@ -1,0 +1,170 @@
+"""The examples of a sweep in blocks, with all that is known about them without ablating anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from llc_lightning.ablation.base import Method, Seen, entry_of
+from llc_lightning.ablation.blocks import Blocks
+from llc_lightning.ablation.effect import Effect, Summary
+from llc_lightning.ablation.entries import HasCounterfactual, labels_of
+from llc_lightning.ablation.lanes import losses_of
+from llc_lightning.ablation.metrics import Metric
+from llc_lightning.ablation.moments import Counted
+from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.batches import n_examples, to_device
+from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.types import Batch, Params
+
+_KEPT = 1 << 24
+"""Numbers of activations that are kept from the unablated pass; more are computed again, point by point."""
+
+
+class Examples:
+    """Examples, their unablated losses, and the activations and labels that methods ask for.
+
+    The unablated losses come from a pass of their own, so that they do not depend on what is ablated beside them.
+
+    Args:
+        loss: The module's loss.
+        params: The weights.
+        blocks: The examples.
+        names: The losses: ``train``, the tasks, then the metrics.
+        metrics: What is measured besides the losses.
+        points: The hook points that will be asked for.
+        partners: The counterfactual partners, if they are given.
+        keep: Whether to keep the losses of every example.
+    """
+
+    def __init__(
+        self,
+        loss: ModuleLoss,
+        params: Params,
+        blocks: Blocks,
+        names: Sequence[str],
+        *,
+        metrics: Sequence[Metric] = (),
+        points: Sequence[str] = (),
+        partners: Batch | None = None,
+        keep: bool = False,
+    ) -> None:
+        self.loss, self.params, self.blocks = loss, params, blocks
+        self.counted: list[tuple[Counted, ...]] = []
+        """For every block which rows count for the loss, for each task and for the metrics, where there are any."""
+        self.clean: list[tuple[Tensor, ...]] = []
+        """For every block the unablated outputs that the metrics look at."""
+        self.names, self.metrics = tuple(names), tuple(metrics)
+        self.with_tasks = len(names) > 1 + len(metrics)
+        self._partners = partners
+        self._batches = [blocks.batch(block) for block in range(len(blocks))]
+        self._first: dict[str, Tensor] = {}
+        self._kept: dict[str, list[Tensor]] = {}
+        self._latest: tuple[str, Tensor] | None = None
+        self._labels: dict[str, Tensor] = {}
+        self.unablated = self._pass(points, keep=keep)
+        """The unablated losses."""
+
+    def _pass(self, points: Sequence[str], *, keep: bool) -> list[Effect]:
+        summary = Summary(self.names, n=self.blocks.n, keep=keep, metrics=len(self.metrics))
+        kept = list(dict.fromkeys(points))
+        for block in range(len(self.blocks)):
+            batch = self.batch(block)
+            found = losses_of(self.loss, self.params, batch, self.with_tasks, self.metrics, kept)
+            self._keep(block, found.caught, kept)
+            if block == 0 and self._numbers(kept) > _KEPT:
+                kept = []
+            losses = found.losses
+            if self.metrics:
+                told = [metric(one, one, batch) for metric, one in zip(self.metrics, found.outputs, strict=True)]
+                losses = (*losses, torch.stack(told, dim=-1))
+            self.clean.append(found.outputs)
+            real = self.blocks.real(block).to(losses[0].device)[:, None]
+            masks = [real] if found.counted is None else [real, real & found.counted]
+            masks += [real.expand(-1, len(self.metrics))] if self.metrics else []
+            self.counted.append(tuple(Counted.of(mask) for mask in masks))
+            packed = [count.pack(values[None]) for count, values in zip(self.counted[-1], losses, strict=True)]
+            summary.add(packed, self.counted[-1])
+        if not kept:
+            self._kept = {}
+        return next(summary.effects([Effect("loss")]))
+
+    def _numbers(self, points: Sequence[str]) -> int:
+        return self.blocks.n * sum(self._first[point].numel() for point in points)
+
+    def _keep(self, block: int, caught: Mapping[str, Tensor], points: Sequence[str]) -> None:
+        for point in points:
+            values = caught[point].detach()
+            if block == 0:
+                self._first[point] = _checked(values, point, self.blocks.size)[0]
+            self._kept.setdefault(point, []).append(values[: self.blocks.n - block * self.blocks.size])
+
+    def batch(self, block: int) -> Batch:
+        """Returns the examples of a block, the same object every time."""
+        return self._batches[block]
+
+    def activation(self, point: str) -> Tensor:
+        """Returns the activation of the first example."""
+        return self._first[point]
+
+    def activations(self, point: str) -> Tensor:
+        """Returns the activations of all examples."""
+        if point in self._kept:
+            return torch.cat(self._kept[point])
+        if self._latest is None or self._latest[0] != point:
+            found: list[Tensor] = []
+            for block in range(len(self.blocks)):
+                values = self.loss.activations(self.params, self.batch(block), [point])[point]
+                found.append(values[: self.blocks.n - block * self.blocks.size])
+            self._latest = (point, torch.cat(found))
+        return self._latest[1]
+
+    def labels(self, names: Sequence[str]) -> dict[str, Int[Tensor, "example"]]:
+        """Returns labels by name."""
+        missing = [name for name in names if name not in self._labels]
+        self._labels |= labels_of(self.loss, self.params, self.blocks.data, missing)
+        return {name: self._labels[name] for name in names}
+
+    def partner(self, point: str) -> Tensor | None:
+        """Returns the activations on the counterfactual partners; None where nobody tells these.
+
+        Raises:
+            DataError: If there is not one partner for each example.
+        """
+        partners = self._partners
+        if partners is None and isinstance(self.loss.module, HasCounterfactual):
+            partners = self.loss.asked("counterfactual", self.params, self.blocks.data)
+        if partners is None:
+            return None
+        if n_examples(partners) != self.blocks.n:
+            raise DataError(
+                f"there are {n_examples(partners)} counterfactual partners for {self.blocks.n} examples; give one for "
+                "each."
+            )
+        self._partners = to_device(partners, self.activation(point).device)
+        blocks = Blocks.of(self._partners, self.blocks.size)
+        found = [
+            self.loss.activations(self.params, blocks.batch(block), [point])[point] for block in range(len(blocks))
+        ]
+        return torch.cat(found)[: self.blocks.n]
+
+    def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Seen:
+        """Returns what methods may look at, of the activations no more than they need."""
+        data = [entry_of(method).metadata for method in methods]
+        whole = any(one["needs_reference"] for one in data)
+        activation = self.activations(point) if whole else self.activation(point)[None]
+        labels = self.labels([name for method in methods for name in method.label_names])
+        partner = self.partner(point) if any(one["needs_partner"] for one in data) else None
+        return Seen(activation, unit_axis, labels, partner)
+
+
+def _checked(values: Tensor, point: str, rows: int) -> Tensor:
+    if values.ndim < 2 or len(values) != rows or not values.is_floating_point():
+        raise DataError(
+            f"the activation at {point!r} has shape {tuple(values.shape)} and type {values.dtype} on "
+            f"{rows} examples; an ablation needs floating point numbers of shape [example, ..., unit]."
+        )
+    return values

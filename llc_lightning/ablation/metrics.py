@@ -1,0 +1,188 @@
+"""What an ablation may change besides the loss: metrics per example, from the outputs with and without it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.ablation.entries import entry
+from llc_lightning.ablation.spelling import spell, unspell
+from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.runtime.registry import Registry
+from llc_lightning.runtime.types import Batch, Params
+
+
+@runtime_checkable
+class HasLogits(Protocol):
+    """A module that tells the logits that its loss is computed from."""
+
+    def logits(self, batch: Any) -> Tensor:
+        """Returns the logits [example, ..., class]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Metric(ABC):
+    """A number per example; an effect on it is its value with the ablation minus that without.
+
+    Options are written as those of methods: ``kl``, ``accuracy(target=1)``. In the results it is the loss
+    ``metric:NAME``.
+    """
+
+    output: str = ""
+    """The hook point whose activation the outputs are; '' for what the module's ``logits(batch)`` returns."""
+
+    @property
+    def name(self) -> str:
+        """How it is written."""
+        return spell(next(name for name, entry in METRICS.items() if entry.item is type(self)), self)
+
+    @abstractmethod
+    def __call__(
+        self, outputs: Float[Tensor, "example *output"], clean: Float[Tensor, "example *output"], batch: Batch
+    ) -> Float[Tensor, "example"]:
+        """Returns the metric of every example.
+
+        Args:
+            outputs: With the ablation.
+            clean: Without.
+            batch: The examples.
+        """
+        ...
+
+
+METRICS: Registry[type[Metric]] = Registry("metric")
+"""All metrics by name."""
+
+
+@METRICS.register("kl", summary="KL divergence of the unablated from the ablated answer, mean over positions")
+@dataclass(frozen=True)
+class KL(Metric):
+    """``KL(p || p_ablated)`` of the softmax over the last axis, in nats, mean over positions (Li and Janson 2024)."""
+
+    last: bool = False
+    """Whether the last position alone counts."""
+
+    def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
+        """Returns the divergence of every example."""
+        before, after = clean.log_softmax(-1), outputs.log_softmax(-1)
+        return _over_positions((before.exp() * (before - after)).sum(-1), last=self.last)
+
+
+@METRICS.register("accuracy", summary="share of the answers that are the target, mean over positions")
+@dataclass(frozen=True)
+class Accuracy(Metric):
+    """Whether the largest output is the target's, mean over the positions that have a target."""
+
+    target: str = "1"
+    """The entry of the examples that holds the targets: a number for a tuple, a key for a dict."""
+    shift: int = 0
+    """How many positions ahead the target of a position stands: 1 for the next token."""
+
+    def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
+        """Returns the accuracy of every example."""
+        target = entry(batch, self.target)
+        answer = outputs.argmax(-1)
+        if self.shift:
+            answer, target = answer[:, : -self.shift], target[:, self.shift :]
+        return _over_positions((answer == target).to(outputs.dtype))
+
+
+@METRICS.register("logit_difference", summary="logit of the right minus that of the wrong answer, at the last position")
+@dataclass(frozen=True)
+class LogitDifference(Metric):
+    """``logit[right] - logit[wrong]`` at the last position (Wang et al. 2022, arXiv:2211.00593)."""
+
+    right: str = "1"
+    """The entry of the examples that holds the right answers."""
+    wrong: str = "2"
+    """The entry of the examples that holds the wrong answers."""
+
+    def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
+        """Returns the difference of every example."""
+        last = outputs.flatten(1, -2)[:, -1] if outputs.ndim > 2 else outputs
+        right, wrong = (last.gather(-1, entry(batch, name)[:, None])[:, 0] for name in (self.right, self.wrong))
+        return right - wrong
+
+
+@METRICS.register("own", summary="a function of one's own of outputs, unablated outputs and examples")
+@dataclass(frozen=True)
+class Own(Metric):
+    """A function of one's own; in Python alone.
+
+    Example:
+        >>> largest = Own(function=lambda outputs, clean, batch: outputs.amax(-1), title="largest")
+        >>> largest.name
+        'largest'
+    """
+
+    function: Callable[[Tensor, Tensor, Batch], Tensor] | None = None
+    """Of outputs, unablated outputs and examples; returns one number per example. vmap must understand it."""
+    title: str = "own"
+    """Its name in the results."""
+
+    @property
+    def name(self) -> str:
+        """Its title."""
+        return self.title
+
+    def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
+        """Returns what the function returns."""
+        if self.function is None:
+            raise SettingError("the metric 'own' has no function; make it in Python, as Own(function=..., title=...).")
+        return self.function(outputs, clean, batch)
+
+
+def resolve_metrics(metrics: str | Metric | Sequence[str | Metric]) -> tuple[Metric, ...]:
+    """Returns the metrics that are meant, a text standing for the metric that it names with its options.
+
+    Raises:
+        SettingError: If a name or option is unknown, or two would share a name in the results.
+    """
+    given = (metrics,) if isinstance(metrics, str | Metric) else tuple(metrics)
+    found = tuple(unspell(metric, METRICS) if isinstance(metric, str) else metric for metric in given)
+    names = [metric.name for metric in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SettingError(f"the metric {twice[0]!r} is given twice; give each once.")
+    return found
+
+
+def outputs_of(
+    loss: ModuleLoss, params: Params, batch: Batch, metrics: Sequence[Metric], caught: Mapping[str, Tensor]
+) -> tuple[Tensor, ...]:
+    """Returns the outputs that each metric looks at.
+
+    Raises:
+        SettingError: If a metric names no output and the module has no ``logits(batch)``.
+        DataError: If the outputs do not begin with the axis of the examples.
+    """
+    found: list[Tensor] = []
+    for metric in metrics:
+        if not metric.output and not isinstance(loss.module, HasLogits):
+            raise SettingError(
+                f"the metric {metric.name!r} needs the module's outputs; give it the hook point that holds them, such "
+                "as "
+                "'kl(output=net.hook_out)', or give the module a method logits(batch)."
+            )
+        outputs = caught[metric.output] if metric.output else loss.asked("logits", params, batch)
+        if outputs.ndim < 2:
+            raise DataError(
+                f"the outputs for the metric {metric.name!r} have shape {tuple(outputs.shape)}; they must be "
+                "[example, ..., class]."
+            )
+        found.append(outputs)
+    return tuple(found)
+
+
+def _over_positions(values: Float[Tensor, "example *position"], *, last: bool = False) -> Float[Tensor, "example"]:
+    if values.ndim == 1:
+        return values
+    flat = values.flatten(1)
+    return flat[:, -1] if last else flat.mean(-1)

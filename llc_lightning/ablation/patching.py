@@ -1,0 +1,89 @@
+"""Activation patching: what one run's activation does in another run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from llc_lightning.ablation.place import Place, Replacement
+from llc_lightning.components.component import Component
+from llc_lightning.components.loss import Change, ModuleLoss
+from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.types import Batch, Params
+
+
+def patching(
+    loss: ModuleLoss,
+    params: Params,
+    clean: Batch,
+    donor: Batch,
+    components: Sequence[Component],
+    *,
+    noising: bool = True,
+) -> Float[Tensor, "component example"]:
+    """Returns the change of every example's loss by patching each component, in one direction or the other.
+
+    ``noising`` puts the donor's activation into the run on the clean examples and asks what that breaks, ``L(clean with
+    donor) - L(clean)``; otherwise the clean activation goes into the run on the donors and asks what that restores,
+    ``L(donor with clean) - L(donor)`` (Vig et al. 2020, arXiv:2004.12265; Heimersheim and Nanda 2024,
+    arXiv:2404.15255).
+    The loss is always that of the clean examples where the module can tell: donors carry the targets that they have.
+
+    Args:
+        loss: The module's loss.
+        params: The weights.
+        clean: The examples.
+        donor: As many examples, each the partner of the one in its place.
+        components: What to patch.
+        noising: The direction.
+
+    Raises:
+        DataError: If there is not one donor for each example.
+    """
+    runs, source = (clean, donor) if noising else (donor, clean)
+    check_pairs(clean, donor)
+    with torch.no_grad():
+        base = loss(params, runs)
+        values = activations(loss, params, source, [part.point for one in components for part in one.members])
+        found = [loss.with_edits(patch(one, values))(params, runs) - base for one in components]
+    return torch.stack(found)
+
+
+def patch(component: Component, values: dict[str, Tensor]) -> list[Change]:
+    """Returns the edits that put activations into a component.
+
+    Args:
+        component: Where.
+        values: The activations by hook point, on all examples.
+    """
+    edits: list[Change] = []
+    for part in component.members:
+        place = Place.of([part], values[part.point][0], few=False)
+        lane = place.lanes(torch.zeros(1, dtype=torch.int64), values[part.point][None])
+        edits.append(Replacement(part.point, place.unit_axis, {name: tensor[0] for name, tensor in lane.items()}))
+    return edits
+
+
+def activations(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[str]) -> dict[str, Tensor]:
+    """Returns the activations at hook points, edits included, each asked for once."""
+    return loss.activations(params, batch, list(dict.fromkeys(points)))
+
+
+def check_pairs(clean: Batch, donor: Batch) -> None:
+    """Checks that there are as many donors as examples.
+
+    Raises:
+        DataError: If there are not.
+    """
+    n, given = n_examples(clean), n_examples(donor)
+    if n != given:
+        raise DataError(f"there are {given} donors for {n} examples; give one for each.")
+
+
+def everywhere(values: Tensor) -> Bool[Tensor, ""]:
+    """Returns the mask that takes all entries."""
+    return torch.ones((), dtype=torch.bool, device=values.device)

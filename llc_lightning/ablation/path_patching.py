@@ -1,0 +1,61 @@
+"""Path patching: what one component tells another directly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.ablation.patching import activations, check_pairs, patch
+from llc_lightning.components.component import Component
+from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.types import Batch, Params
+
+
+def path_patching(
+    loss: ModuleLoss,
+    params: Params,
+    clean: Batch,
+    donor: Batch,
+    *,
+    sender: Component,
+    receivers: Sequence[Component],
+    frozen: Sequence[Component],
+) -> Float[Tensor, "example"]:
+    """Returns the change of every example's loss when the receivers alone hear the sender's donor activation.
+
+    In a run on the clean examples the sender takes its activation from the donors while everything in ``frozen`` keeps
+    its clean one, so that what the receivers read changes along the paths that are left: the direct one, and those
+    through parts that are not frozen. What they read there is then put into a clean run (Wang et al. 2022,
+    arXiv:2211.00593; Goldowsky-Dill et al. 2023, arXiv:2304.05969).
+
+    Args:
+        loss: The module's loss.
+        params: The weights.
+        clean: The examples.
+        donor: As many examples, each the partner of the one in its place.
+        sender: Whose message is exchanged, such as a head's ``hook_z``.
+        receivers: Who hears it: hook points of what is read, such as a head's ``hook_k``, or of the output.
+        frozen: What keeps its clean activation, such as ``hook_z`` of all heads, without the MLPs (live) or with their
+            ``hook_mlp_out`` (frozen). The sender's own entries are never frozen.
+
+    Raises:
+        SettingError: If there is no receiver, or a receiver is the sender.
+        DataError: If there is not one donor for each example.
+    """
+    if not receivers or any(receiver.address == sender.address for receiver in receivers):
+        raise SettingError(f"the path from {sender.address!r} needs receivers other than the sender; give some.")
+    check_pairs(clean, donor)
+    with torch.no_grad():
+        base = loss(params, clean)
+        kept = activations(loss, params, clean, [part.point for one in frozen for part in one.members])
+        sent = activations(loss, params, donor, [part.point for part in sender.members])
+        # Edits at one hook point apply in order: what is frozen first, then the sender over it.
+        edits = [edit for one in frozen for edit in patch(one, kept)] + patch(sender, sent)
+        points = [part.point for one in receivers for part in one.members]
+        heard = activations(loss.with_edits(edits), params, clean, points)
+        patched = [edit for one in receivers for edit in patch(one, heard)]
+        return loss.with_edits(patched)(params, clean) - base

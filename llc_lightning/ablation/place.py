@@ -1,0 +1,174 @@
+"""Where and how components are replaced: one hook point, and for each component which of its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from llc_lightning.ablation.delta import Delta, Few
+from llc_lightning.components.component import Component
+from llc_lightning.runtime.errors import AddressError, SettingError
+
+Lane: TypeAlias = dict[str, Tensor]
+"""What one ablation does at one hook point: ``where`` and ``value``, and ``units`` or ``basis`` where it has such."""
+
+Kind: TypeAlias = tuple[str, int, int, int]
+"""What components must share to be ablated together: point, axis, number of few units, number of directions."""
+
+_FEW = 64
+"""Up to so many units are replaced one by one; more by a mask over all of them."""
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """The replacement at a hook point that a lane describes."""
+
+    point: str
+    unit_axis: int
+    lane: Lane
+
+    def __call__(self, activation: Tensor) -> Tensor:
+        """Returns the activation with the replacement.
+
+        Raises:
+            SettingError: If mask or value do not broadcast against the activation.
+        """
+        h = activation
+        where, value = self.lane["where"], self.lane["value"].to(h.dtype)
+        if "units" in self.lane:
+            return Delta.of(h, Few(self.unit_axis, self.lane["units"], where, value))
+        if "basis" in self.lane:
+            basis = self.lane["basis"].to(h.dtype)
+            return torch.where(where, h + ((value - h) @ basis.T) @ basis, h)
+        return torch.where(where, value, h)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One hook point, and for each of some components of one kind which of its entries are replaced there."""
+
+    point: str
+    unit_axis: int
+    shape: tuple[int, ...]
+    """Of one example's activation."""
+    where: Bool[Tensor, "part *entry"]
+    """Which entries, to broadcast; 1 along the units' axis where ``units`` names them."""
+    units: Int[Tensor, "part k"] | None = None
+    """The units, where they are few."""
+    basis: Float[Tensor, "part direction unit"] | None = None
+    """The directions, where they are what is replaced."""
+
+    @classmethod
+    def of(cls, parts: Sequence[Component], activation: Tensor, *, few: bool) -> Place:
+        """Returns the place of components that are of one kind.
+
+        Args:
+            parts: The components.
+            activation: One example's activation.
+            few: Whether to name few units one by one, where there are few.
+
+        Raises:
+            AddressError: If a unit or a position is outside of the activation.
+            SettingError: If directions do not have the size of the activation.
+        """
+        first = parts[0]
+        _, axis, k, directions = kind_of(first, activation, few=few)
+        where = torch.stack([_where(part, activation, with_units=not k) for part in parts])
+        units = basis = None
+        if k:
+            units = torch.tensor([part.units for part in parts], device=activation.device)
+        if directions:
+            basis = torch.stack([_basis(part, activation) for part in parts]).to(activation)
+        return cls(first.point, axis, tuple(activation.shape), where, units, basis)
+
+    @property
+    def compact_shape(self) -> tuple[int, ...]:
+        """The shape of one example's value: the activation's, with the units that are replaced alone."""
+        if self.units is None:
+            return self.shape
+        shape = list(self.shape)
+        shape[self.unit_axis] = self.units.shape[1]
+        return tuple(shape)
+
+    def compact(self, values: Float[Tensor, "row *unit"], parts: slice) -> Float[Tensor, "part row *few"]:
+        """Returns of values for all units those that some components take."""
+        if self.units is None:
+            count = len(range(*parts.indices(len(self.where))))
+            return values[None].expand(count, *values.shape)
+        units = self.units[parts]
+        chosen = values.index_select(self.unit_axis, units.flatten())
+        axis = values.ndim + self.unit_axis
+        shape = (*chosen.shape[:axis], *units.shape, *chosen.shape[axis + 1 :])
+        return chosen.reshape(shape).movedim(axis, 0)
+
+    def lanes(self, parts: Int[Tensor, "lane"], value: Float[Tensor, "lane row *few"]) -> Lane:
+        """Returns lanes that put values into components; a component of -1 puts nothing anywhere.
+
+        Args:
+            parts: The number of each lane's component, -1 for none.
+            value: What each lane puts there.
+        """
+        which = parts.clamp_min(0)
+        on = (parts >= 0).view(-1, *(1,) * (self.where.ndim - 1))
+        lane = {"where": self.where[which] & on, "value": value}
+        if self.units is not None:
+            lane["units"] = self.units[which]
+        if self.basis is not None:
+            lane["basis"] = self.basis[which]
+        return lane
+
+
+def kind_of(part: Component, activation: Tensor, *, few: bool) -> Kind:
+    """Returns what a component must share with others to be ablated together with them.
+
+    Args:
+        part: A component at one hook point.
+        activation: One example's activation there.
+        few: Whether few units are named one by one.
+    """
+    axis = -1 if part.basis is not None else part.unit_axis
+    k = 0
+    if few and part.units is not None and len(part.units) <= _FEW and activation.dtype.itemsize >= 4:
+        k = len(part.units)
+    return part.point, axis, k, 0 if part.basis is None else len(part.basis)
+
+
+def _where(part: Component, activation: Tensor, *, with_units: bool) -> Bool[Tensor, "*entry"]:
+    try:
+        units = part.unit_mask(activation)
+    except IndexError:
+        raise AddressError(
+            f"{part.address!r} is outside the activation of {part.point!r}, which has shape {tuple(activation.shape)} "
+            f"per example with its units on axis {part.unit_axis}."
+        ) from None
+    behind = (1,) * (-1 - part.unit_axis)
+    where = units if with_units and part.basis is None else units.new_ones(1, *behind)
+    ahead = activation.ndim + part.unit_axis
+    where = where.expand((1,) * ahead + tuple(where.shape))
+    if part.positions is None:
+        return where
+    size = activation.shape[0]
+    if ahead < 1 or not all(-size <= position < size for position in part.positions):
+        raise AddressError(
+            f"{part.address!r} names positions {', '.join(map(str, part.positions))}, but the activation of "
+            f"{part.point!r} has shape {tuple(activation.shape)} per example, with "
+            f"{f'{size} positions' if ahead else 'no axis of positions'}."
+        )
+    at = torch.zeros(size, dtype=torch.bool, device=activation.device)
+    at[list(part.positions)] = True
+    return where & at.view(-1, *(1,) * (activation.ndim - 1))
+
+
+def _basis(part: Component, activation: Tensor) -> Tensor:
+    basis = part.basis
+    if basis is None or basis.shape[-1] != activation.shape[-1]:
+        raise SettingError(
+            f"the directions of {part.address!r} have {0 if basis is None else basis.shape[-1]} coordinates, but the "
+            f"activation of {part.point!r} has shape {tuple(activation.shape)} per example; give one for each unit."
+        )
+    return basis

@@ -1,0 +1,58 @@
+"""Which ablations share a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Run:
+    """Lanes of one pass that share a kind of value and a draw and follow each other: a range of components."""
+
+    kind: int
+    draw: int
+    lanes: slice
+    parts: slice
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The lanes of one forward pass: their components (-1 for none), and what they are."""
+
+    parts: Int[Tensor, "lane"]
+    runs: tuple[Run, ...]
+
+
+def plan(parts: int, draws: Sequence[int], most: int) -> tuple[Pass, ...]:
+    """Returns passes of equal size, ``most`` lanes at most: nothing replaced, then every component for every draw.
+
+    Args:
+        parts: The number of components.
+        draws: The number of draws of every kind of value.
+        most: Lanes per pass.
+
+    Example:
+        >>> [one.parts.tolist() for one in plan(2, [1, 2], 4)]
+        [[-1, 0, 1, 0], [1, 0, 1, -1]]
+    """
+    kinds = [(kind, draw) for kind, count in enumerate(draws) for draw in range(count)]
+    total = 1 + parts * len(kinds)
+    count = -(-total // most)
+    size = -(-total // count)
+    passes: list[Pass] = []
+    for start in range(0, count * size, size):
+        runs: list[Run] = []
+        at, stop = max(start, 1), min(start + size, total)
+        while at < stop:
+            place, first = divmod(at - 1, parts)
+            length = min(parts - first, stop - at)
+            runs.append(Run(*kinds[place], slice(at - start, at - start + length), slice(first, first + length)))
+            at += length
+        lane = torch.arange(start, start + size)
+        passes.append(Pass(torch.where((lane > 0) & (lane < total), (lane - 1) % parts, -1), tuple(runs)))
+    return tuple(passes)

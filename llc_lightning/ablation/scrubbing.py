@@ -1,0 +1,178 @@
+"""Causal scrubbing: does a hypothesis about who computes what explain the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from llc_lightning.ablation.patching import activations, patch
+from llc_lightning.components.component import Component
+from llc_lightning.components.loss import Change, ModuleLoss
+from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.runtime.seeding import generator
+from llc_lightning.runtime.types import Batch, Params
+
+Feature: TypeAlias = Callable[[Batch], Int[Tensor, "example"]]
+"""What a part is said to compute: examples with equal values may stand for each other there."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A part of a hypothesis: what computes it, what it depends on, and through which parts of the network it hears it.
+
+    Everything that the part reads and no child accounts for comes from examples drawn at random.
+    """
+
+    component: Component
+    """What computes the feature."""
+    feature: Feature | None = None
+    """The feature; None says that the part matters, and not for what: it then hears random examples."""
+    children: tuple[Node, ...] = ()
+    """The parts that it hears, each on an example of its own that agrees in the child's feature."""
+    inputs: tuple[str, ...] = field(default=())
+    """The hook points that carry what the part hears and that no child accounts for: they come from a random
+    example."""
+
+
+@dataclass(frozen=True)
+class Scrubbed:
+    """The outcome of causal scrubbing, in nats per example."""
+
+    recovered: float
+    """``(scrubbed - random) / (model - random)``: 1 explains the loss, 0 explains nothing of it."""
+    stderr: float
+    """Standard error of ``recovered`` over examples and draws, model and random losses taken as known."""
+    model: float
+    scrubbed: float
+    random: float
+    """The losses of the network, under the hypothesis, and with every important part hearing random examples."""
+
+
+def scrubbing(
+    loss: ModuleLoss,
+    params: Params,
+    data: Batch,
+    hypothesis: Sequence[Node],
+    unimportant: Sequence[Component],
+    *,
+    draws: int = 4,
+    pool: int | None = None,
+    seed: int = 0,
+) -> Scrubbed:
+    """Returns how much of the loss a hypothesis recovers (Chan et al. 2022).
+
+    The network is treeified: each occurrence of a part gets an example of its own, drawn among those that agree with
+    its
+    parent's example in the part's feature, and computes on that; what no part of the hypothesis accounts for
+    computes on an example drawn from all. The loss is that of the reference examples.
+
+    Args:
+        loss: The module's loss.
+        params: The weights.
+        data: The examples: both references and pool.
+        hypothesis: What the output is said to hear.
+        unimportant: What the hypothesis does not name: it computes on random examples, one for all of them together.
+        draws: How often to draw for each reference.
+        pool: Draw from the first so many examples alone; None for all.
+        seed: The run's seed.
+
+    Raises:
+        SettingError: If ``draws`` or ``pool`` is not allowed.
+        DataError: If a feature does not give one whole number per example.
+    """
+    n = n_examples(data)
+    if draws < 1 or not 1 <= (n if pool is None else pool) <= n:
+        raise SettingError(f"draws is {draws} and pool {pool} for {n} examples; give at least 1 of each, at most all.")
+    features = {id(node): _feature(node, data, n) for top in hypothesis for node in _nodes(top)}
+    scrub = _Scrub(loss, params, data, features, pool or n)
+    with torch.no_grad():
+        plain = loss(params, data).double()
+        scrubbed: list[Tensor] = []
+        shuffled: list[Tensor] = []
+        for draw in range(draws):
+            stream = generator(seed, "scrubbing", draw)
+            for held, losses in ((True, scrubbed), (False, shuffled)):
+                edits = [edit for node in hypothesis for edit in scrub.edits(node, torch.arange(n), stream, held=held)]
+                strangers = scrub.strangers(n, stream)
+                for part in unimportant:
+                    edits += scrub.taken(part, strangers)
+                losses.append(loss.with_edits(edits)(params, data).double())
+    under, random = torch.stack(scrubbed).mean(0), torch.stack(shuffled).mean(0)
+    gap = float(plain.mean() - random.mean())
+    error = float(under.std() / n**0.5) / abs(gap) if n > 1 and gap else float("nan")
+    recovered = float(under.mean() - random.mean()) / gap if gap else float("nan")
+    return Scrubbed(recovered, error, float(plain.mean()), float(under.mean()), float(random.mean()))
+
+
+class _Scrub:
+    """The treeified network."""
+
+    def __init__(
+        self, loss: ModuleLoss, params: Params, data: Batch, features: dict[int, Tensor | None], pool: int
+    ) -> None:
+        self.loss, self.params, self.data = loss, params, data
+        self.features, self.pool = features, pool
+
+    def edits(self, node: Node, references: Tensor, stream: torch.Generator, *, held: bool) -> list[Change]:
+        """Returns what puts a part's output, on examples that stand for the references, into a run on these.
+
+        Args:
+            node: The part.
+            references: The examples of the run that hears it.
+            stream: Random numbers.
+            held: Whether the examples agree with the references in the part's feature; otherwise they are any.
+        """
+        feature = self.features[id(node)] if held else None
+        own = (
+            self.strangers(len(references), stream) if feature is None else self._agreeing(feature, references, stream)
+        )
+        within = [edit for child in node.children for edit in self.edits(child, own, stream, held=held)]
+        for point in node.inputs:
+            within += self.taken(Component(point, "layer", point), self.strangers(len(own), stream))
+        points = [part.point for part in node.component.members]
+        values = activations(self.loss.with_edits(within), self.params, take(self.data, own), points)
+        return patch(node.component, values)
+
+    def strangers(self, n: int, stream: torch.Generator) -> Int[Tensor, "reference"]:
+        """Returns any examples."""
+        return torch.randint(self.pool, (n,), generator=stream)
+
+    def taken(self, part: Component, examples: Tensor) -> list[Change]:
+        """Returns what puts a part's output on other examples into a run."""
+        points = [one.point for one in part.members]
+        return patch(part, activations(self.loss, self.params, take(self.data, examples), points))
+
+    def _agreeing(self, feature: Tensor, references: Tensor, stream: torch.Generator) -> Int[Tensor, "reference"]:
+        """Returns for every reference an example of the pool with the same feature, itself where there is none."""
+        wanted, there = feature[references], feature[: self.pool]
+        order = torch.argsort(there, stable=True)
+        ordered = there[order]
+        first, stop = torch.searchsorted(ordered, wanted), torch.searchsorted(ordered, wanted, right=True)
+        count = stop - first
+        pick = (torch.rand(len(references), generator=stream) * count).long().clamp_max((count - 1).clamp_min(0))
+        return torch.where(count > 0, order[(first + pick).clamp_max(len(order) - 1)], references)
+
+
+def _nodes(top: Node) -> Iterator[Node]:
+    yield top
+    for child in top.children:
+        yield from _nodes(child)
+
+
+def _feature(node: Node, data: Batch, n: int) -> Float[Tensor, "example"] | Int[Tensor, "example"] | None:
+    if node.feature is None:
+        return None
+    found = node.feature(data)
+    if tuple(found.shape) != (n,) or found.is_floating_point():
+        raise DataError(
+            f"the feature of {node.component.address!r} has shape {tuple(found.shape)} and type {found.dtype}; give "
+            "one "
+            f"whole number for each of the {n} examples."
+        )
+    return found

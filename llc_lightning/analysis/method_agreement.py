@@ -1,0 +1,135 @@
+"""Do the ways to ablate agree: rank correlations between methods, and the components that they disagree about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy import stats
+
+from llc_lightning.analysis import table
+from llc_lightning.analysis.correlation import Correlation, spearman
+
+CLEAR = 0.05
+"""An effect is clear where its adjusted p-value is below this."""
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One component that two methods see differently."""
+
+    component: str
+    methods: tuple[str, str]
+    effects: tuple[float, float]
+    ranks: tuple[float, float]
+    """Share of the components below it, from 0 to 1, by each method."""
+    clear: tuple[bool, bool]
+    """Whether each effect is clear of 0, adjusted over the components."""
+
+
+@dataclass(frozen=True)
+class MethodAgreement:
+    """How methods agree at one step, over the components of one kind on one loss."""
+
+    step: int
+    kind: str
+    loss: str
+    methods: tuple[str, ...]
+    components: tuple[str, ...]
+    effects: Float[np.ndarray, "component method"]
+    """NaN where an effect is not ok."""
+    correlations: dict[tuple[str, str], Correlation]
+    """Rank correlation of every two methods."""
+    disagreements: tuple[Disagreement, ...]
+    """Components that one method alone finds clear, or whose ranks lie far apart; the farthest first."""
+
+
+def method_agreement(
+    rows: pd.DataFrame, *, step: int | None = None, kind: str | None = None, loss: str = "train", apart: float = 0.5
+) -> MethodAgreement | None:
+    """Returns how methods agree; None where fewer than two were measured.
+
+    Args:
+        rows: The measurement table.
+        step: The training step; None takes the last one with effects.
+        kind: Kind of component; None takes the smallest units measured.
+        loss: The loss that the effects are on.
+        apart: Ranks (shares of the components below) so far apart are a disagreement.
+    """
+    kind = kind or table.unit_kind(rows) or ""
+    effects = table.select(rows, quantity="ablation_effect", kind=kind, loss=loss)
+    if not len(effects):
+        return None
+    step = table.steps(effects)[-1] if step is None else step
+    here = table.select(effects, step=step)
+    methods = tuple(sorted(table.distinct(here, "method")))
+    components = tuple(table.natural(table.distinct(here, "component")))
+    if len(methods) < 2:
+        return None
+    values, clear = (np.full((len(components), len(methods)), fill) for fill in (np.nan, 0.0))
+    place = {name: at for at, name in enumerate(components)}
+    for at, method in enumerate(methods):
+        good = table.select(here, method=method)
+        good = good.loc[table.ok(good)].sort_values("n_examples", kind="stable")
+        where = [place[name] for name in table.texts(good, "component")]
+        values[where, at] = table.numbers(good, "value")
+        clear[where, at] = adjusted_p(good) < CLEAR
+    pairs = list(combinations(range(len(methods)), 2))
+    correlations = {(methods[a], methods[b]): _correlation(values[:, [a, b]]) for a, b in pairs}
+    found = [one for a, b in pairs for one in _disagreements(components, methods, values, clear > 0, (a, b), apart)]
+    found.sort(key=lambda one: -abs(one.ranks[0] - one.ranks[1]))
+    return MethodAgreement(step, kind, loss, methods, components, values, correlations, tuple(found))
+
+
+def adjusted_p(effects: pd.DataFrame) -> Float[np.ndarray, "row"]:
+    """Returns the p-values of effects against 0, adjusted over the rows by the false discovery rate.
+
+    Where the details tell a sign-flip p-value it is taken, elsewhere the normal one of value and standard error
+    (Benjamini and Hochberg 1995 for the adjustment).
+    """
+    told = [record.get("p") for record in table.details(effects)]
+    value, error = table.numbers(effects, "value"), table.numbers(effects, "stderr")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        normal = 2 * stats.norm.sf(np.abs(value) / error)
+    normal = np.where(value == 0, 1.0, normal)
+    p = np.array(
+        [one if flip is None else float(flip) for one, flip in zip(normal, told, strict=True)], dtype=np.float64
+    )
+    known = np.isfinite(p)
+    adjusted = np.full(len(p), np.nan)
+    if known.any():
+        adjusted[known] = stats.false_discovery_control(p[known])
+    return adjusted
+
+
+def _correlation(pair: Float[np.ndarray, "component two"]) -> Correlation:
+    both = pair[np.isfinite(pair).all(1)]
+    return spearman(both[:, 0], both[:, 1], permutations=0)
+
+
+def _disagreements(
+    components: Sequence[str],
+    methods: Sequence[str],
+    values: Float[np.ndarray, "component method"],
+    clear: np.ndarray,
+    pair: tuple[int, int],
+    apart: float,
+) -> list[Disagreement]:
+    both = np.flatnonzero(np.isfinite(values[:, list(pair)]).all(1))
+    if len(both) < 2:
+        return []
+    ranks: list[Float[np.ndarray, "component"]] = [
+        (stats.rankdata(values[both, one]) - 1) / (len(both) - 1) for one in pair
+    ]
+    found: list[Disagreement] = []
+    for at, component in enumerate(both.tolist()):
+        here = (float(ranks[0][at]), float(ranks[1][at]))
+        seen = (bool(clear[component, pair[0]]), bool(clear[component, pair[1]]))
+        if seen[0] != seen[1] or (any(seen) and abs(here[0] - here[1]) >= apart):
+            effects = (float(values[component, pair[0]]), float(values[component, pair[1]]))
+            found.append(Disagreement(components[component], (methods[pair[0]], methods[pair[1]]), effects, here, seen))
+    return found

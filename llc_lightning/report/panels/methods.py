@@ -1,0 +1,72 @@
+"""How the ways to ablate compare: every component under every method, and the methods with each other."""
+
+import numpy as np
+
+from llc_lightning.analysis import table
+from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
+from llc_lightning.report import palette
+from llc_lightning.report.findings import Findings
+from llc_lightning.report.panel import Matrix
+from llc_lightning.report.panels.curves import short
+from llc_lightning.results.quantities import QUANTITIES
+
+_MOST = 64
+
+
+def component_by_method(found: Findings) -> Matrix | None:
+    """Returns the effects of the last step's components under every method, the largest components."""
+    one = method_agreement(found.rows)
+    if one is None:
+        return None
+    names = palette.ordered(one.methods)
+    values = one.effects[:, [one.methods.index(name) for name in names]]
+    size = np.nanmax(np.where(np.isfinite(values), values, -np.inf), axis=1)
+    kept = np.sort(np.argsort(-size, kind="stable")[:_MOST])
+    left = f" The {_MOST} largest of {len(one.components)}." if len(one.components) > _MOST else ""
+    return Matrix(
+        name="component-by-method",
+        title=f"Effects of ablating {one.kind}s by method at step {one.step}",
+        x_label="method",
+        y_label=one.kind,
+        rows=tuple(short(one.components[at]) for at in map(int, kept)),
+        columns=tuple(names),
+        values=np.clip(values[kept], 0, None),
+        unit=QUANTITIES.get("ablation_effect").item.unit,
+        caption=f"Cells that are not ok stay empty; negative effects count as 0.{left}",
+    )
+
+
+def agreement_of_methods(found: Findings) -> Matrix | None:
+    """Returns the rank correlations between methods at the last step."""
+    one = method_agreement(found.rows)
+    if one is None or not any(each.defined for each in one.correlations.values()):
+        return None
+    names = palette.ordered(one.methods)
+    values = np.array([[_rho(one, a, b) for b in names] for a in names])
+    return Matrix(
+        name="agreement-of-methods",
+        title=f"Do the methods order {one.kind}s alike? Rank correlations at step {one.step}",
+        x_label="method",
+        y_label="method",
+        rows=tuple(names),
+        columns=tuple(names),
+        values=np.clip(values, 0, None),
+        unit="Spearman's rho",
+        caption=f"{_listed(one)} Negative correlations are drawn as 0.",
+    )
+
+
+def _rho(one: MethodAgreement, a: str, b: str) -> float:
+    if a == b:
+        return 1.0
+    found = one.correlations.get((a, b)) or one.correlations.get((b, a))
+    return float("nan") if found is None else found.rho
+
+
+def _listed(one: MethodAgreement) -> str:
+    """Returns the sentence about the components that methods disagree about most."""
+    if not one.disagreements:
+        return f"No {one.kind} is clear of 0 by one method alone."
+    names = table.natural({each.component for each in one.disagreements})
+    shown = ", ".join(short(name) for name in names[:8])
+    return f"Methods disagree about {len(names)} of {len(one.components)} {one.kind}s: {shown}."

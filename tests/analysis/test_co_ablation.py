@@ -1,0 +1,75 @@
+"""Planted pairs that single ablations hide or make up."""
+
+from dataclasses import asdict
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from llc_lightning.ablation.sweep import sweep
+from llc_lightning.analysis.co_ablation import interactions
+from llc_lightning.analysis.method_agreement import adjusted_p, method_agreement
+from llc_lightning.components.listing import find_components
+from llc_lightning.components.loss import loss_fn, snapshot_params
+from tests.analysis.synthetic import frame
+
+
+class Planted(nn.Module):
+    """Units 0 and 1 each suffice, 2 and 3 cancel, 4 is needed alone, 5 does nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hook_units = nn.Linear(2, 6, bias=False)
+        with torch.no_grad():
+            self.hook_units.weight.copy_(torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1], [0, 1], [1, 0]]))
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        h = self.hook_units(batch)
+        y = 1 - (1 - h[:, 0] - h[:, 1]).relu() + 5 * h[:, 2] - 5 * h[:, 3] + h[:, 4]
+        return (y - batch.sum(-1)).square()
+
+
+def rows(methods: list[str]) -> pd.DataFrame:
+    module = Planted()
+    data = torch.stack([(torch.arange(200) % 2).float(), torch.randn(200)], dim=1)
+    parts = find_components(module, ["hook_units[*]", "pairs:hook_units[*]"])
+    found = sweep(loss_fn(module), snapshot_params(module), data, parts, methods, seed=0)
+    kept = ("quantity", "component", "kind", "method", "loss", "value", "stderr", "status")
+    told = [(asdict(one), one.n) for one in found]
+    return frame([{name: one[name] for name in kept} | {"n_examples": n} for one, n in told])
+
+
+def test_redundant_and_cancelling_pairs_are_found() -> None:
+    found = {one.component: one for one in interactions(rows(["zero"]))}
+    assert len(found) == 15
+    redundant, cancelling = found["hook_units[0]+hook_units[1]"], found["hook_units[2]+hook_units[3]"]
+    assert redundant.alone == (0.0, 0.0)
+    assert abs(redundant.together - 0.5) < 1e-6
+    assert redundant.verdict == "redundant"
+    assert min(cancelling.alone) > 10
+    assert abs(cancelling.together) < 1e-6
+    assert cancelling.verdict == "cancelling"
+    assert found["hook_units[4]+hook_units[5]"].verdict == "additive"
+    assert {one.verdict for name, one in found.items() if "[5]" in name} == {"additive"}
+
+
+def test_disagreements_between_methods_are_listed() -> None:
+    table = rows(["zero", "mean", "resample"])
+    units = table.loc[table["kind"] == "neuron_in"]
+    found = method_agreement(units)
+    assert found is not None
+    assert set(found.correlations) == {("mean", "resample"), ("mean", "zero"), ("resample", "zero")}
+    assert found.effects.shape == (6, 3)
+    # Replaced by 1/2 a redundant unit still suffices; donors of the wrong sort make it say too much.
+    assert found.components[0] == "hook_units[0]"
+    assert all(one.clear[0] != one.clear[1] or abs(one.ranks[0] - one.ranks[1]) >= 0.5 for one in found.disagreements)
+    assert method_agreement(units.loc[units["method"] == "zero"]) is None
+
+
+def test_p_values_are_adjusted_over_components() -> None:
+    effects = frame([{"value": value, "stderr": 1.0, "details": "{}"} for value in (0.0, 3.0, 5.0)])
+    p = adjusted_p(effects)
+    assert p[0] == 1
+    assert 0.002 < p[1] < 0.006
+    assert p[2] < 1e-5
+    assert adjusted_p(frame([{"value": 9.0, "stderr": 1.0, "details": '{"p":0.5}'}]))[0] == 0.5

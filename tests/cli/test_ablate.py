@@ -1,0 +1,67 @@
+"""``analyze.py ablate``: any methods on the snapshots of a run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llc_lightning.cli.analyze import main as analyze
+from llc_lightning.cli.train import main as train
+from llc_lightning.results.run import Run
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+SMOKE = Path(__file__).parents[2] / "configs" / "smoke" / "cis.yaml"
+UNITS = [f"net.hook_hidden[{unit}]" for unit in range(6)]
+NAMES = ["zero", "optimal(steps=5)", "noise(scale=0.5)"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run."""
+    root = tmp_path_factory.mktemp("runs") / "checkpoints"
+    short = [
+        *(
+            "--trainer.max_steps",
+            "6",
+            "--trainer.enable_progress_bar",
+            "false",
+            "--trainer.default_root_dir",
+            str(root),
+        ),
+        *("--data.init_args.batches_per_epoch", "5", "--data.init_args.analysis_size", "128"),
+        *("--llc.when", "null", "--llc_units.when", "null", "--ablation.methods", "[zero]"),
+        *("--ablation.examples", "64"),
+    ]
+    assert train(["fit", "-c", str(SMOKE), *short]) == 0
+    return root / "smoke_cis" / "version_0"
+
+
+def told(capsys: pytest.CaptureFixture[str], *argv: object, code: int = 0) -> str:
+    capsys.readouterr()
+    assert analyze(["ablate", *map(str, argv)]) == code
+    out, err = capsys.readouterr()
+    return out if code == 0 else err
+
+
+def test_methods_on_units_sets_and_metrics(capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path) -> None:
+    out, figures = tmp_path / "checkpoints" / "ablated" / "version_0", tmp_path / "figures"
+    some = ["--components", *UNITS, "+".join(UNITS[:2]), "--examples", 64, "--metrics", "kl(output=net.hook_out)"]
+    said = told(capsys, run, *some, "--methods", *NAMES, "--out", out, "--figures", figures)
+    for part in ("~ zero", "Rank correlations between methods", f"wrote {out}/measurements/", "next: "):
+        assert part in said
+    assert {path.name for path in figures.iterdir()} == {"component-by-method.png", "agreement-of-methods.png"}
+    rows = Run.open(out).measurements()
+    effects = rows[rows["quantity"] == "ablation_effect"]
+    assert set(effects["method"]) == set(NAMES)
+    assert set(effects["step"]) == {max(Run.open(run).snapshots)}
+    assert set(effects["component"]) == {*UNITS, "+".join(UNITS[:2])}
+    assert "metric:kl(output=net.hook_out)" in set(effects["loss"])
+    (unit,) = effects[(effects["component"] == UNITS[0]) & (effects["loss"] == "train")].query("method == 'zero'").index
+    details = json.loads(effects.loc[unit, "details"])
+    assert details["low"] <= effects.loc[unit, "value"] <= details["high"]
+    assert 0 < details["p"] <= 1
+
+
+def test_a_wrong_method_is_named(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    assert "did you mean 'zero'?" in told(capsys, run, "--methods", "zeor", code=1)
+    assert "unknown option of 'noise' 'scal'" in told(capsys, run, "--methods", "noise(scal=1)", code=1)

@@ -1,0 +1,36 @@
+"""The figures of how methods compare."""
+
+import numpy as np
+
+from llc_lightning.report.findings import Findings, find
+from llc_lightning.report.panels.methods import agreement_of_methods, component_by_method
+from tests.analysis.synthetic import METHODS, STEPS
+
+
+def test_every_component_under_every_method(found: Findings) -> None:
+    panel = component_by_method(found)
+    assert panel is not None
+    assert f"step {STEPS[-1]}" in panel.title
+    assert set(panel.columns) == set(METHODS)
+    assert panel.values.shape == (12, len(METHODS))
+    # The synthetic effects of two methods differ by their factors alone.
+    zero, mean = (panel.values[:, panel.columns.index(name)] for name in ("zero", "mean"))
+    both = np.isfinite(zero) & np.isfinite(mean) & (zero > 0)
+    assert both.sum() > 6
+    assert np.median(mean[both] / zero[both]) < 1
+
+
+def test_methods_agree_with_themselves_and_alike_both_ways(found: Findings) -> None:
+    panel = agreement_of_methods(found)
+    assert panel is not None
+    assert panel.rows == panel.columns
+    np.testing.assert_array_equal(np.diag(panel.values), np.ones(len(METHODS)))
+    np.testing.assert_array_equal(panel.values, panel.values.T)
+    assert "Methods disagree about" in panel.caption or "by one method alone" in panel.caption
+
+
+def test_one_method_alone_has_no_figure(found: Findings) -> None:
+    rows = found.rows[(found.rows["quantity"] != "ablation_effect") | (found.rows["method"] == "zero")]
+    alone = find(rows, run="cis/version_0")
+    assert component_by_method(alone) is None
+    assert agreement_of_methods(alone) is None
