@@ -16,6 +16,7 @@ from llc_lightning.models.accuracy import TaskAccuracy, accuracy_quantities
 from llc_lightning.models.baselines import baseline_quantities, dedicated_net
 from llc_lightning.models.cis_net import CISNet
 from llc_lightning.models.cis_truth import neuron_roles
+from llc_lightning.models.optimizer import adamw_cosine
 from llc_lightning.models.powers import power_of
 from llc_lightning.runtime.errors import DataError, SettingError
 
@@ -182,15 +183,9 @@ class CISModel(L.LightningModule):
             SettingError: If neither ``total_steps`` nor the trainer's ``max_steps`` says how long the cosine is.
         """
         steps = self.trainer.max_steps if self.total_steps is None else self.total_steps
-        if steps < 1:
-            raise SettingError(
-                f"the learning rate would fall to 0 over {steps} steps; set the trainer's max_steps, or total_steps."
-            )
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
+        return adamw_cosine(
+            self.parameters(), learning_rate=self.learning_rate, weight_decay=self.weight_decay, steps=steps
         )
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _logs_now(self) -> bool:
         # Lightning throws away what is logged at other steps; logging there anyway would double the time of a step.

@@ -13,6 +13,7 @@ from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.layouts import make_layout
 from llc_lightning.models.image_cnn import ImageCNN
 from llc_lightning.models.image_mlp import ImageMLP
+from llc_lightning.models.optimizer import adamw_cosine
 from llc_lightning.models.task_metrics import TaskMetrics
 from llc_lightning.runtime.errors import DataError, SettingError, unknown
 
@@ -197,16 +198,9 @@ class ImageModel(L.LightningModule):
             SettingError: If neither ``total_steps`` nor the trainer says how long the cosine is.
         """
         steps = self.trainer.estimated_stepping_batches if self.total_steps is None else self.total_steps
-        if not 1 <= steps < float("inf"):
-            raise SettingError(
-                f"the learning rate would fall to 0 over {steps} steps; set the trainer's max_steps or max_epochs, or "
-                "total_steps."
-            )
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
+        return adamw_cosine(
+            self.parameters(), learning_rate=self.learning_rate, weight_decay=self.weight_decay, steps=steps
         )
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _losses(
         self, outputs: Float[Tensor, "example task class"], labels: Int64[Tensor, "example task"]

@@ -1,4 +1,4 @@
-"""AdamW with a warm-up and a cosine, as small transformers are trained."""
+"""AdamW with a learning rate that falls along a cosine, after a warm-up where that is asked for."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -86,4 +86,22 @@ def adamw(parameters: Iterable[nn.Parameter], settings: OptimizerSettings, *, ma
         parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
     )
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.factor(step, total))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def adamw_cosine(
+    parameters: Iterable[nn.Parameter], *, learning_rate: float, weight_decay: float, steps: float
+) -> OptimizerLRScheduler:
+    """Returns AdamW with a learning rate that falls to 0 along a half cosine of so many steps, for Lightning.
+
+    Raises:
+        SettingError: If the number of steps is below 1 or not finite.
+    """
+    if not 1 <= steps < float("inf"):
+        raise SettingError(
+            f"the learning rate would fall to 0 over {steps} steps; set the trainer's max_steps or max_epochs, or "
+            "total_steps."
+        )
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(steps))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
