@@ -28,7 +28,7 @@ class Address:
 
     Example:
         >>> Address.parse("net.hook_hidden[3,5]")
-        Address(point='net.hook_hidden', index=(3, 5))
+        Address(point='net.hook_hidden', index=(3, 5), positions=None)
         >>> str(Address("net.hook_hidden", (3, 5)))
         'net.hook_hidden[3,5]'
         >>> Address.parse("blocks.0.hook_resid_post@-1").positions

@@ -89,7 +89,7 @@ class PlantedModel(L.LightningModule):
         SettingError: If a block is unknown or a number is out of range.
 
     Example:
-        >>> model = PlantedModel(["and"], dead=1, cancelling=0, unrelated=None, permute=False)
+        >>> model = PlantedModel(["and"], copies=1, dead=1, cancelling=0, unrelated=None, permute=False)
         >>> model.ground_truth()
         {'net.hook_hidden[0]': 'circuit:00', 'net.hook_hidden[1]': 'dead'}
     """
