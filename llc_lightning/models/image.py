@@ -199,7 +199,11 @@ class ImageModel(L.LightningModule):
         """
         steps = self.trainer.estimated_stepping_batches if self.total_steps is None else self.total_steps
         return adamw_cosine(
-            self.parameters(), learning_rate=self.learning_rate, weight_decay=self.weight_decay, steps=steps
+            self.parameters(),
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            steps=steps,
+            told_by="the trainer's max_steps or max_epochs",
         )
 
     def _losses(

@@ -90,18 +90,27 @@ def adamw(parameters: Iterable[nn.Parameter], settings: OptimizerSettings, *, ma
 
 
 def adamw_cosine(
-    parameters: Iterable[nn.Parameter], *, learning_rate: float, weight_decay: float, steps: float
+    parameters: Iterable[nn.Parameter],
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    steps: int | float,
+    told_by: str = "the trainer's max_steps",
 ) -> OptimizerLRScheduler:
     """Returns AdamW with a learning rate that falls to 0 along a half cosine of so many steps, for Lightning.
+
+    Args:
+        parameters: What to train.
+        learning_rate: At the start.
+        weight_decay: Of AdamW.
+        steps: The length of the cosine.
+        told_by: What the steps come from, for the error message.
 
     Raises:
         SettingError: If the number of steps is below 1 or not finite.
     """
     if not 1 <= steps < float("inf"):
-        raise SettingError(
-            f"the learning rate would fall to 0 over {steps} steps; set the trainer's max_steps or max_epochs, or "
-            "total_steps."
-        )
+        raise SettingError(f"the learning rate would fall to 0 over {steps} steps; set {told_by}, or total_steps.")
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(steps))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

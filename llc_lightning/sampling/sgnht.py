@@ -41,10 +41,13 @@ class SGNHT(Sampler):
         self._posterior = posterior
         self._h = (step_size / 2).sqrt()
         roots = {name: value.sqrt() for name, value in preconditioner.items()} if preconditioner else {}
-        self._length = {
+        length = {
             name: per_lane(self._h, centre) * roots.get(name, torch.ones_like(centre))
             for name, centre in posterior.centre.items()
         }
+        self._half = {name: value / 2 for name, value in length.items()}
+        self._push = {name: -value * per_lane(posterior.n_beta, value) for name, value in length.items()}
+        self._pull = {name: value * per_lane(posterior.gamma, value) for name, value in length.items()}
         self._dimension = sum(math.prod(centre.shape[2:]) for centre in posterior.centre.values())
         self._momentum: Stack = {}
         self._friction = FRICTION / self._h[None]
@@ -54,10 +57,8 @@ class SGNHT(Sampler):
         if not self._momentum:
             self._momentum = {name: xi.expand_as(position[name]).clone() for name, xi in noise.normal().items()}
         for name, p in self._momentum.items():
-            centre = self._posterior.centre[name]
-            force = per_lane(self._posterior.n_beta, centre) * here.gradient[name]
-            force = force + per_lane(self._posterior.gamma, centre) * (position[name] - centre)
-            p.sub_(self._length[name] * force)
+            p.addcmul_(here.gradient[name], self._push[name])
+            p.addcmul_(self._posterior.centre[name] - position[name], self._pull[name])
         self._drift(position)
         self._heat()
         decay = torch.exp(-self._friction * self._h)
@@ -73,7 +74,7 @@ class SGNHT(Sampler):
 
     def _drift(self, position: Stack) -> None:
         for name, w in position.items():
-            w.add_(self._length[name] / 2 * self._momentum[name])
+            w.addcmul_(self._half[name], self._momentum[name])
 
     def _heat(self) -> None:
         """Moves the friction by half a step: up where the momenta are hotter than 1."""

@@ -43,7 +43,7 @@ BATCH_SIZE, GRADIENT_NOISE = 8, 50.0
 SPREAD = math.sqrt(GRADIENT_NOISE * BATCH_SIZE) / AT["n_beta"]
 STEEP = tuple(10.0**-k for k in range(6))
 ROUND = (1.0,) * 6
-SPECTRA = {"three scales": CURVATURE, "six scales": STEEP, "round": ROUND, "one weight": (0.5,)}
+SPECTRA = {"three scales": CURVATURE, "six scales": STEEP, "round": ROUND}
 ORDER = {"sgld": 1, "sgld_cv": 1, "sgnht": 1, "rmsprop_sgld": 1, "lm": 2}
 """Of the bias in the step size."""
 
@@ -56,7 +56,7 @@ class Case:
     exact: float
     sampler: str
     step_size: float
-    burn_in: int = 300
+    burn_in: int = 150
     draws: int = 400
     batch_size: int | None = None
     extrapolated: bool = False
@@ -93,8 +93,10 @@ for name, spectrum in SPECTRA.items():
         CASES[f"{name}, {sampler}"] = Case(known, quadratic_sgld_value(**plain, step_size=0.01), sampler, 0.01)
     CASES[f"{name}, lm"] = Case(known, quadratic_lm_value(**plain, step_size=0.02), "lm", 0.02)
     CASES[f"{name}, mala"] = Case(known, quadratic_value(**plain), "mala", 0.02)
-    CASES[f"{name}, sgnht"] = Case(known, quadratic_value(**plain), "sgnht", 0.02, extrapolated=True)
-    CASES[f"{name}, rmsprop_sgld"] = Case(known, quadratic_value(**plain), "rmsprop_sgld", 0.0005, extrapolated=True)
+    CASES[f"{name}, sgnht"] = Case(known, quadratic_value(**plain), "sgnht", 0.02, draws=250, extrapolated=True)
+    CASES[f"{name}, rmsprop_sgld"] = Case(
+        known, quadratic_value(**plain), "rmsprop_sgld", 0.0005, burn_in=300, extrapolated=True
+    )
 for name, spectrum in (("three scales", CURVATURE), ("round", ROUND)):
     plain, known = {"curvature": spectrum, **AT}, noisy_quadratic(SPREAD, spectrum)
     noisy = {**plain, "step_size": 0.01, "gradient_noise": GRADIENT_NOISE}
@@ -117,15 +119,14 @@ for name, spectrum in (("three scales", CURVATURE), ("round", ROUND)):
     )
 ROTATED, HESSIAN, _ = rotated_quadratic(40, 13)
 EIGENVALUES = torch.linalg.eigvalsh(HESSIAN).clamp(min=0).tolist()
-CASES["rotated, sgld"] = Case(ROTATED, quadratic_sgld_value(EIGENVALUES, **AT, step_size=0.005), "sgld", 0.005)
-CASES["rotated, lm"] = Case(ROTATED, quadratic_lm_value(EIGENVALUES, **AT, step_size=0.005), "lm", 0.005)
-CASES["rotated, mala"] = Case(ROTATED, quadratic_value(EIGENVALUES, **AT), "mala", 0.005)
-CASES["rotated, sgnht"] = Case(ROTATED, quadratic_value(EIGENVALUES, **AT), "sgnht", 0.01, extrapolated=True)
+CASES["rotated, sgld"] = Case(ROTATED, quadratic_sgld_value(EIGENVALUES, **AT, step_size=0.005), "sgld", 0.005, 250)
+CASES["rotated, lm"] = Case(ROTATED, quadratic_lm_value(EIGENVALUES, **AT, step_size=0.005), "lm", 0.005, 250)
+CASES["rotated, mala"] = Case(ROTATED, quadratic_value(EIGENVALUES, **AT), "mala", 0.005, 250)
+CASES["rotated, sgnht"] = Case(ROTATED, quadratic_value(EIGENVALUES, **AT), "sgnht", 0.01, draws=250, extrapolated=True)
 
 SINGULAR: dict[str, tuple[Known, float]] = {
     "w^4": (quartic(), normal_crossing_value((2,), **AT)),
     "(w1 w2)^2": (crossing(), normal_crossing_value((1, 1), **AT)),
-    "reduced rank 1 1 1": (reduced_rank(1, 1, 1), reduced_rank_value(1, 1, 1, **AT)),
     "reduced rank 2 1 2": (reduced_rank(2, 1, 2), reduced_rank_value(2, 1, 2, **AT)),
     "reduced rank 2 2 2": (reduced_rank(2, 2, 2), reduced_rank_value(2, 2, 2, **AT)),
     "reduced rank 3 2 3": (reduced_rank(3, 2, 3), reduced_rank_value(3, 2, 3, **AT)),
@@ -134,7 +135,7 @@ SINGULAR: dict[str, tuple[Known, float]] = {
 for name, (known, exact) in SINGULAR.items():
     CASES[f"{name}, mala"] = Case(known, exact, "mala", 0.01)
     for sampler in ("sgld", "lm", "sgnht"):
-        CASES[f"{name}, {sampler}"] = Case(known, exact, sampler, 0.004, burn_in=200, draws=600, extrapolated=True)
+        CASES[f"{name}, {sampler}"] = Case(known, exact, sampler, 0.004, burn_in=200, draws=450, extrapolated=True)
 
 
 @pytest.fixture(autouse=True)
@@ -169,8 +170,8 @@ def test_averaged_noise_has_a_hundredth_of_bias_where_sgld_has_a_tenth(
     exact = reduced_rank_value(*widths, **at)
     estimates: dict[str, Callable[[], LLCRecord]] = {
         sampler: lambda sampler=sampler: estimate_llc(
-            known.loss, known.params, known.data, **at, sampler=sampler, step_size=0.002, chains=512, burn_in=2500,
-            draws=4000, curvature_examples=1,
+            known.loss, known.params, known.data, **at, sampler=sampler, step_size=0.002, chains=128, burn_in=2000,
+            draws=14_000, curvature_examples=1,
         )
         for sampler in ("lm", "sgld")
     }  # fmt: skip
@@ -181,7 +182,7 @@ def test_averaged_noise_has_a_hundredth_of_bias_where_sgld_has_a_tenth(
     assert 0.08 * exact < plain.value - exact < 0.11 * exact
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("widths", [(2, 2, 2), (3, 2, 3)])
 def test_averaged_noise_beyond_its_stability_is_flagged_every_time(widths: tuple[int, int, int], seed: int) -> None:
     known = reduced_rank(*widths)
