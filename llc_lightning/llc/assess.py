@@ -16,6 +16,7 @@ from llc_lightning.llc.diagnostics import (
     locality_reasons,
     minimum_reasons,
     saturation_reasons,
+    stability_reasons,
 )
 from llc_lightning.llc.draws import Draws, error_of
 from llc_lightning.llc.estimators import ESTIMATORS, Estimate, Sampled, stein_gap
@@ -39,6 +40,8 @@ class Around:
     predicted_bias: float
     curvature: float
     expected_distance: float
+    stretch: float
+    """The step size times the largest curvature where the chains end; NaN where it cannot matter."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Assessor:
             )
             reasons += minimum_reasons(value=value, correction=around.correction, stderr=stderr)
             reasons += agreement_reasons(value=value, gap=stein_gap(sampled), variance=estimates.get("variance"))
+            reasons += stability_reasons(around.stretch)
             reasons += box_reasons(hits)
             if not self.whole:
                 reasons += saturation_reasons(value=value, dimension=dimension)

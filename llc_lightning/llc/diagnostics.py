@@ -25,6 +25,7 @@ DISAGREEMENT_ERRORS = 3.0
 DISAGREEMENT_SHARE = 0.15
 HEAVY_TAILS = 3.0
 BOX_SHARE = 0.01
+STRETCH_LIMIT = 4.0
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,14 @@ def agreement_reasons(*, value: float, gap: Estimate | None, variance: Estimate 
     )
     heavy = variance is not None and variance.value - DISAGREEMENT_ERRORS * variance.stderr > HEAVY_TAILS * abs(value)
     return ["estimators-disagree"] if apart or heavy else []
+
+
+def stability_reasons(stretch: float) -> list[str]:
+    """Returns ``unstable-step`` where the step times the largest curvature where chains end exceeds 4: one of them is unstable.
+
+    There the tails of the chains are heavy, and a mean that is far too high can look as if it had settled.
+    """
+    return ["unstable-step"] if stretch > STRETCH_LIMIT else []
 
 
 def box_reasons(hits: float) -> list[str]:

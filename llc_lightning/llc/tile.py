@@ -27,8 +27,11 @@ from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import StackedLoss
 from llc_lightning.sampling.step_loss import StepLoss
-from llc_lightning.sampling.step_size import automatic_step_size
+from llc_lightning.sampling.step_size import automatic_step_size, curvature_at_the_end
 from llc_lightning.sampling.streams import BatchStream
+
+_LIMITED = ("sgld", "sgld_cv", "lm")
+"""Samplers that are stable up to a step times curvature of 4; an automatic step is far below by itself."""
 
 
 class Tile:
@@ -77,7 +80,7 @@ class Tile:
         """Returns one record per lane."""
         if not bool(self._centre.losses.isfinite().all()):
             return [self._assessor(lane).failed(at) for lane in range(len(self._lanes))]
-        step_size, chains = self._sample(at)
+        step_size, stretch, chains = self._sample(at)
         correction = displaced_minimum_correction(self._local.from_gradient, n_beta=at.n_beta, gamma=at.gamma)[0]
         bias = self._bias(at, step_size)
         distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
@@ -91,6 +94,7 @@ class Tile:
                     predicted_bias=bias[lane].item(),
                     curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
                     expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
+                    stretch=stretch[lane].item(),
                 ),
                 vmapped=self._stacked.vmapped,
             )
@@ -114,7 +118,8 @@ class Tile:
         gradient = self._centre.gradient
         return local_curvature(self._stacked, self._lanes, gradient, self._data, self._settings, seed=self._seed)
 
-    def _sample(self, at: Resolution) -> tuple[Float[Tensor, "lane"], Chains]:
+    def _sample(self, at: Resolution) -> tuple[Float[Tensor, "lane"], Float[Tensor, "lane"], Chains]:
+        """Returns the step sizes, their products with the curvature where the chains end, and the chains."""
         settings, stacked, losses = self._settings, self._stacked, self._centre.losses
         centre = stacked.start(1)
         like = next(iter(centre.values()))
@@ -137,12 +142,18 @@ class Tile:
             weights=lambda position: virial_weights(stacked, position, self._local.batch, at, seed=self._seed),
             others=self._others(numbers), tasks=self._task_baseline, examples=self._watched(),
         )  # fmt: skip
-        return step_size, run_chains(
+        chains = run_chains(
             stacked, sampler(posterior, step_size, preconditioner), self._data, losses,
             seed=self._seed, chains=numbers, steps=settings.steps, burn_in=settings.burn_in,
             batch_size=settings.batch_size, box=settings.box, recorder=recorder,
             first_order=gradient if settings.estimator == "first_order" or settings.sampler == "sgld_cv" else None,
         )  # fmt: skip
+        stretch = torch.full_like(step_size, math.nan)
+        if settings.step_size != "auto" and settings.sampler in _LIMITED:
+            stretch = step_size * curvature_at_the_end(
+                stacked, posterior, preconditioner, chains.end, self._local.batch, seed=self._seed
+            ).to(step_size.dtype)
+        return step_size, stretch, chains
 
     def _others(self, numbers: Sequence[int]) -> Callable[[], StepLoss] | None:
         """Returns the loss on minibatches that no chain is moved by; None with the full batch."""

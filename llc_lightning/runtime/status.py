@@ -57,6 +57,11 @@ REASONS: tuple[Reason, ...] = (
         "two estimators that agree in equilibrium contradict each other; lower the step size, raise burn_in or "
         "batch_size, or use another sampler (lm, mala).",
     ),
+    Reason(
+        "unstable-step",
+        False,
+        "where the chains are, the step size is beyond the limit of stability; lower it, or let it be auto.",
+    ),
     Reason("box-hits", False, "the box held the chains back, the value is about the box; widen it or raise gamma."),
     Reason("too-few-draws", False, "there are too few draws to judge the chains; raise draws."),
     Reason(

@@ -130,7 +130,7 @@ def automatic_step_size(
     for _ in range(_HALVINGS):
         pilot, found = pilot_with(step)
         metric = metric if found is None else _mean(found)
-        there = _curvature_at_the_end(stacked, posterior, metric, pilot.end, batch, seed=seed)
+        there = curvature_at_the_end(stacked, posterior, metric, pilot.end, batch, seed=seed)
         failed = exploded(pilot, posterior.n_beta[: stacked.lanes], stacked.layout.dimension).any(1).to(step.device)
         failed |= ~(step * there <= _STABLE)[: stacked.lanes]
         if not failed.any():
@@ -139,7 +139,7 @@ def automatic_step_size(
     return step
 
 
-def _curvature_at_the_end(
+def curvature_at_the_end(
     stacked: StackedLoss, posterior: Posterior, preconditioner: Stack | None, at: Stack, batch: Batch, *, seed: int
 ) -> Float[Tensor, "lane"]:
     """Returns the largest curvature where the chains of a lane are: which one is found with few products."""

@@ -10,7 +10,7 @@ from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.status import is_failed, split
 from llc_lightning.runtime.types import LossFn, Params
-from tests.known_answers.losses import ONE_EXAMPLE, quadratic, rotated_quadratic
+from tests.known_answers.losses import ONE_EXAMPLE, quadratic, reduced_rank, rotated_quadratic
 
 CALM = {"n_beta": 10.0, "gamma": 1.0, "step_size": 0.2, "chains": 8, "draws": 400, "burn_in": 100}
 
@@ -118,3 +118,16 @@ def test_single_chain() -> None:
     assert math.isnan(record.stderr)
     assert math.isfinite(record.value)
     assert all(math.isnan(end) for end in record.interval())
+
+
+def test_unstable_step() -> None:
+    known = reduced_rank(3, 2, 3)
+    calm, beyond = (
+        estimate_llc(
+            known.loss, known.params, known.data, n_beta=100.0, gamma=1.0, sampler="lm", step_size=step, chains=64,
+            burn_in=200, draws=300, seed=1,
+        )
+        for step in (0.002, 0.01)
+    )  # fmt: skip
+    assert "unstable-step" not in names(calm)
+    assert "unstable-step" in names(beyond)
