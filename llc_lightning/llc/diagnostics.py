@@ -123,7 +123,7 @@ def agreement_reasons(*, value: float, gap: Estimate | None, variance: Estimate 
 
 
 def stability_reasons(stretch: float) -> list[str]:
-    """Returns ``unstable-step`` where the step times the largest curvature where chains end exceeds 4: one of them is unstable.
+    """Returns ``unstable-step`` where the step times the largest curvature where chains end exceeds 4: it is unstable.
 
     There the tails of the chains are heavy, and a mean that is far too high can look as if it had settled.
     """
