@@ -107,7 +107,7 @@ def _around(
     some = take(data, torch.randperm(n, generator=generator(seed, "curvature"))[:_EXAMPLES])
     stacked = StackedLoss(loss_fn, params, [lane])
     at = stacked.start(1)
-    spectrum = lanczos(lambda vector: stacked.hessian_product(at, vector, some), probe(at, seed), _PRODUCTS)
+    spectrum = lanczos(stacked.hessian(at, some), probe(at, seed), _PRODUCTS)
     norm = math.sqrt(sum(v.double().square().sum().item() for v in params.values() if v.is_floating_point()))
     return spectrum, lane.layout.dimension, norm
 

@@ -65,9 +65,9 @@ def local_curvature(
     batch = _some(data, settings.curvature_size(n_examples(data)), seed)
     few = take(batch, slice(0, _STEP_EXAMPLES))
     along = stack_lanes([lane.read(gradient) for lane in lanes], stacked.width)
-    from_gradient = lanczos(lambda vector: stacked.hessian_product(start, vector, batch), along, _PRODUCTS)
+    from_gradient = lanczos(stacked.hessian(start, batch), along, _PRODUCTS)
     signs = probe(start, seed)
-    from_probe = lanczos(lambda vector: stacked.hessian_product(start, vector, few), signs, _PROBE_PRODUCTS)
+    from_probe = lanczos(stacked.hessian(start, few), signs, _PROBE_PRODUCTS)
     diagonal = None
     if settings.preconditioner == "hutchinson":
         diagonal = hessian_diagonal(stacked, batch, seed=seed, probes=_PROBES)

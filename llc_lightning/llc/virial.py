@@ -32,7 +32,7 @@ def virial_weights(stacked: StackedLoss, position: Stack, batch: Batch, at: Reso
     for chain in range(chains):
         here = {name: value[chain : chain + 1] for name, value in position.items()}
         signs = probe(here, seed, chain)
-        for name, image in stacked.hessian_product(here, signs, batch).items():
+        for name, image in stacked.hessian(here, batch)(signs).items():
             found[name].append((signs[name] * image).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
     return {name: _share(torch.cat(parts), at) for name, parts in found.items()}
 

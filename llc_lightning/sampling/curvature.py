@@ -95,10 +95,11 @@ def hessian_diagonal(stacked: StackedLoss, batch: Batch, *, seed: int, probes: i
     Source: Hutchinson 1990; Bekas et al. 2007. Its error is that of ``probes`` random signs; entries can be negative.
     """
     at = stacked.start(1)
+    hessian = stacked.hessian(at, batch)
     total = {name: torch.zeros_like(value) for name, value in at.items()}
     for number in range(probes):
         signs = probe(at, seed, number)
-        image = stacked.hessian_product(at, signs, batch)
+        image = hessian(signs)
         for name, value in total.items():
             value.add_(signs[name] * image[name])
     return {name: value / probes for name, value in total.items()}

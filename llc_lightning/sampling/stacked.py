@@ -7,6 +7,7 @@ depends on frozen weights alone is computed once for all lanes of a chain.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias, cast
@@ -28,6 +29,9 @@ Stack: TypeAlias = dict[str, Tensor]
 """Moved values by parameter name: [chain, lane, *slice]."""
 
 Function: TypeAlias = Callable[..., Any]
+
+_REFUSED = (RuntimeError, ValueError, TypeError)
+"""What vmap raises on control flow that depends on the chain."""
 
 _BLOCK = 512
 _SLICED_BLOCK = 256
@@ -100,24 +104,47 @@ class StackedLoss:
         """
         return self._call("losses", self._losses, position, batch, per_chain=per_chain)[0]
 
-    def hessian_product(self, position: Stack, vector: Stack, batch: Batch) -> Stack:
-        """Returns the product of the Hessian of the mean loss over a shared batch with a vector, per chain and lane."""
-        chains = next(iter(position.values())).shape[0]
-        rows = [self._product_of_one_chain(_chain(position, i), _chain(vector, i), batch) for i in range(chains)]
-        return self._named([torch.cat(parts) for parts in zip(*rows, strict=True)])
+    def hessian(self, position: Stack, batch: Batch) -> Function:
+        """Returns the Hessian of the mean loss over a shared batch, as a function from stacks of vectors to stacks.
 
-    def _product_of_one_chain(self, position: Stack, vector: Stack, batch: Batch) -> list[Tensor]:
-        n, size = n_examples(batch), _SLICED_BLOCK if self.layout.sliced else _BLOCK
-        state = {"position": position, "vector": vector}
-        total: list[Tensor] = []
-        for block in chunks(n, size):
-            product = self._call("hessian", self._hessian_product, state, take(batch, block), per_chain=False)
-            share = (block.stop - block.start) / n
-            if not total:
-                total = [part * share for part in product]
-            else:
-                total = [whole.add_(part, alpha=share) for whole, part in zip(total, product, strict=True)]
-        return total
+        A product is the gradient's own backward pass (Pearlmutter 1994). For one chain and a batch of one block the
+        gradient is taken once, and kept with its graph; else it is taken again for every product.
+        """
+        chains = next(iter(position.values())).shape[0]
+        blocks = list(chunks(n_examples(batch), _SLICED_BLOCK if self.layout.sliced else _BLOCK))
+
+        def slopes(chain: int, block: slice) -> _Slopes:
+            share = (block.stop - block.start) / n_examples(batch)
+            return _Slopes(self._mean_losses, _chain(position, chain), take(batch, block), share)
+
+        kept = slopes(0, blocks[0]) if chains * len(blocks) == 1 else None
+
+        def product(vector: Stack) -> Stack:
+            rows = [
+                [(kept or slopes(chain, block)).along(_chain(vector, chain)) for block in blocks]
+                for chain in range(chains)
+            ]
+            totals = [[sum(parts[1:], parts[0]) for parts in zip(*row, strict=True)] for row in rows]
+            return self._named([torch.cat(parts) for parts in zip(*totals, strict=True)])
+
+        return product
+
+    def _mean_losses(self, position: Stack, batch: Batch) -> Float[Tensor, "lane"]:
+        """Returns the mean loss of every lane at the position of one chain; differentiable twice."""
+        lanes = {name: value[0] for name, value in position.items()}
+
+        def mean(values: Params, index: Params) -> Tensor:
+            with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+                return self._at(values, index, batch, self._params).mean()
+
+        def one(lane: int) -> Tensor:
+            return mean(_select(lanes, lane), {name: where[lane] for name, where in self._index.items()})
+
+        if self.layout.sliced and self.vmapped:
+            with suppress(*_REFUSED):  # what is wrong itself is raised below
+                return torch.vmap(mean, (0, 0))(lanes, self._index)
+            self.vmapped = False
+        return torch.stack([one(lane) for lane in range(self._width)])
 
     def _named(self, values: Sequence[Tensor]) -> Stack:
         return {form.parameter: value for form, value in zip(self.layout.forms, values, strict=True)}
@@ -136,27 +163,13 @@ class StackedLoss:
     def _losses(self, values: Params, index: Params, batch: Batch, frozen: Params) -> tuple[Tensor]:
         return (self._at(values, index, batch, frozen).detach(),)
 
-    def _hessian_product(
-        self, state: dict[str, Params], index: Params, batch: Batch, frozen: Params
-    ) -> tuple[Tensor, ...]:
-        def gradient(values: Params) -> Params:
-            return torch.func.grad(mean)(values)
-
-        def mean(values: Params) -> Tensor:
-            return self._at(values, index, batch, frozen).mean()
-
-        # Reverse over reverse: forward-mode derivatives are missing for some operators (attention kernels).
-        pull: Function = torch.func.vjp(gradient, state["position"])[1]
-        (product,) = pull(state["vector"])
-        return tuple(product[form.parameter] for form in self.layout.forms)
-
     def _at(self, values: Params, index: Params, batch: Batch, frozen: Params) -> Tensor:
-        # Fused attention kernels have no second derivative, which the curvature needs.
-        with sdpa_kernel(SDPBackend.MATH):
-            if not self.layout.sliced:
-                return self._loss({**frozen, **values}, batch)
-            with PatchedParameters(frozen, self.layout.forms, index, values, one_unit=self._one_unit):
-                return self._loss(dict(frozen), batch)
+        if not self.layout.sliced:
+            return self._loss({**frozen, **values}, batch)
+        # vmap runs fused attention lane by lane, of which there are too many here.
+        patched = PatchedParameters(frozen, self.layout.forms, index, values, one_unit=self._one_unit)
+        with sdpa_kernel(SDPBackend.MATH), patched:
+            return self._loss(dict(frozen), batch)
 
     def _call(self, name: str, function: Function, values: Any, batch: Any, *, per_chain: bool) -> Sequence[Tensor]:
         """Returns the function of (values, index, batch, frozen), over chains and lanes; prepared once per shape."""
@@ -187,7 +200,8 @@ class StackedLoss:
             return lambda *leaves: over(*leaves, *fixed)
 
         leaves = [*_leaves(values), *_leaves(batch), *fixed]
-        with suppress(Exception):  # tracing is for speed alone, and fails in many ways
+        with suppress(Exception), warnings.catch_warnings():  # tracing is for speed alone, and fails in many ways
+            warnings.filterwarnings("ignore", "There is a performance drop")  # of vmap, on operators that it unrolls
             graph = traced(in_a_row(mapped), *leaves)
             # The graph's own packing of arguments costs as much as a small network.
             graph.graph.set_codegen(CodeGen())
@@ -197,13 +211,45 @@ class StackedLoss:
         try:
             in_a_row(mapped)(*leaves)
             return with_fixed(in_a_row(mapped))
-        except (
-            RuntimeError,
-            ValueError,
-            TypeError,
-        ):  # vmap refuses control flow that depends on the chain; what is wrong itself is raised below
+        except _REFUSED:  # what is wrong itself is raised below
             self.vmapped = False
             return with_fixed(in_a_row(_looped(function, per_chain)))
+
+
+class _Slopes:
+    """The gradient of the mean losses of one chain's lanes at a position, with its graph.
+
+    Args:
+        mean_losses: Of the lanes, as a function of position and batch.
+        position: [1, lane, *slice].
+        batch: The examples.
+        share: What the mean losses are multiplied by.
+    """
+
+    def __init__(
+        self, mean_losses: Callable[[Stack, Batch], Tensor], position: Stack, batch: Batch, share: float
+    ) -> None:
+        with torch.enable_grad():
+            self._at = [value.detach().requires_grad_() for value in position.values()]
+            total = mean_losses(dict(zip(position, self._at, strict=True)), batch).sum() * share
+            self._gradient = _derivatives([total], self._at, create_graph=True)
+
+    def along(self, vector: Stack) -> list[Tensor]:
+        """Returns the derivative of the gradient along a vector: the Hessian's product, since it is symmetric."""
+        return _derivatives(self._gradient, self._at, list(vector.values()), retain_graph=True)
+
+
+def _derivatives(
+    outputs: Sequence[Tensor], at: list[Tensor], along: Sequence[Tensor] | None = None, **how: bool
+) -> list[Tensor]:
+    """Returns the gradient of the sum of outputs (along vectors), zero where they do not depend on a tensor."""
+    curved = [i for i, output in enumerate(outputs) if output.requires_grad]
+    if not curved:
+        return [torch.zeros_like(value) for value in at]
+    vectors = None if along is None else [along[i] for i in curved]
+    return list(
+        torch.autograd.grad([outputs[i] for i in curved], at, vectors, allow_unused=True, materialize_grads=True, **how)
+    )
 
 
 def _chain(stack: Stack, number: int) -> Stack:
@@ -233,6 +279,8 @@ def _without_lane_axis(mapped: Function) -> Function:
     def call(values: Any, index: Params, batch: Any, frozen: Params) -> tuple[Tensor, ...]:
         lanes = _leaves(values)[0].shape[1]
         results = [mapped(_select(values, (slice(None), lane)), {}, batch, frozen) for lane in range(lanes)]
+        if lanes == 1:
+            return tuple(part.unsqueeze(1) for part in results[0])
         return tuple(torch.stack(parts, dim=1) for parts in zip(*results, strict=True))
 
     return call

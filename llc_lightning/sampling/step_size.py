@@ -54,9 +54,11 @@ def largest_curvature(
         for name, value in at.items()
     }
 
+    hessian = stacked.hessian(at, batch)
+
     def product(vector: Stack) -> Stack:
         inner = {name: root[name] * value for name, value in vector.items()}
-        image = stacked.hessian_product(at, inner, batch)
+        image = hessian(inner)
         return {
             name: root[name]
             * (per_lane(posterior.n_beta, value) * image[name] + per_lane(posterior.gamma, value) * value)

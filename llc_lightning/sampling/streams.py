@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.runtime.seeding import generator
+from llc_lightning.runtime.seeding import derive_seed, generator
+from llc_lightning.sampling.normal import NormalStream
 from llc_lightning.sampling.slices import Layout
 from llc_lightning.sampling.stacked import Stack
 
@@ -20,7 +21,6 @@ class NoiseStream:
 
     def __init__(self, seed: int, chains: Sequence[int], layout: Layout, like: Stack, *, kind: str = "noise") -> None:
         device = next(iter(like.values())).device
-        self._generators = [generator(seed, kind, chain, device=device) for chain in chains]
         self._uniform = [generator(seed, f"{kind}-uniform", chain, device=device) for chain in chains]
         self._buffers = {
             form.parameter: torch.empty(
@@ -28,13 +28,15 @@ class NoiseStream:
             )
             for form in layout.forms
         }
-        self._rows = [[buffer[chain] for buffer in self._buffers.values()] for chain in range(len(chains))]
+        self._streams = [
+            NormalStream(derive_seed(seed, kind, chain), [buffer[row, 0] for buffer in self._buffers.values()])
+            for row, chain in enumerate(chains)
+        ]
 
     def normal(self) -> Stack:
         """Draws standard normal noise, [chain, 1, *slice]; overwritten by the next call."""
-        for stream, rows in zip(self._generators, self._rows, strict=True):
-            for row in rows:
-                row.normal_(generator=stream)
+        for stream in self._streams:
+            stream.fill()
         return self._buffers
 
     def uniform(self) -> Float[Tensor, "chain 1"]:

@@ -179,7 +179,7 @@ def test_hessian_products_equal_those_of_the_dense_hessian(name: str) -> None:
     given = case(make, shape, lanes)
     stacked = StackedLoss(given.loss, given.params, given.moved())
     position, vector = around(stacked.start(2)), around(stacked.start(2), seed=5)
-    product = stacked.hessian_product(position, vector, given.batch)
+    product = stacked.hessian(position, given.batch)(vector)
     for chain in range(2):
         for lane, masks in enumerate(given.lanes):
             at, along = chain_lane(position, chain, lane), chain_lane(vector, chain, lane)
