@@ -150,7 +150,7 @@ class Assessor:
             self.settings.batch_size is not None,
             first_order=draws(first_order, at.n_beta),
             virial=draws(records.virial),
-            trace=math.nan if records.trace is None else records.trace[0].item(),
+            trace=math.nan if records.trace is None else records.trace[0, healthy, None].double().cpu().numpy(),
             watched=draws(records.examples),
             pair=None if first is None or second is None else (first, second),
         )
@@ -171,9 +171,9 @@ def _estimates(sampled: Sampled) -> dict[str, Estimate]:
 
 
 def _temperature(sampled: Sampled) -> float:
-    if sampled.virial is None or sampled.virial.size == 0 or not sampled.trace > 0:
+    if sampled.virial is None or stein_gap(sampled) is None:
         return math.nan
-    return float(sampled.virial.mean()) / sampled.trace
+    return float(sampled.virial.mean() / np.mean(sampled.trace))
 
 
 def _norm(values: Params) -> float:

@@ -27,8 +27,9 @@ class Sampled:
 
     ``scaled`` is ``n_beta`` times the excess loss of the minibatch; ``first_order`` is ``n_beta`` times its part of
     first order at w*, or None. ``virial`` is ``(w - w*) . M grad U`` at every ``len(draws) / len(virials)``-th draw,
-    and ``trace`` that of ``M``; None where there is no M. ``watched`` are excess losses of single examples at some
-    draws, [chain, draw, example]. ``pair`` are scaled excess losses at the same draws on two minibatches.
+    and ``trace`` that of ``M``, one or [chain, 1]; None where there is no M. ``watched`` are excess losses of single
+    examples at some draws, [chain, draw, example]. ``pair`` are scaled excess losses at the same draws on two
+    minibatches.
     """
 
     scaled: Draws
@@ -36,7 +37,7 @@ class Sampled:
     minibatch: bool
     first_order: Draws | None = None
     virial: Draws | None = None
-    trace: float = math.nan
+    trace: Draws | float = math.nan
     watched: Draws | None = None
     pair: tuple[Draws, Draws] | None = None
 
@@ -145,9 +146,10 @@ def slope(lower: tuple[float, Draws], upper: tuple[float, Draws]) -> Estimate:
 
 def stein_gap(sampled: Sampled) -> Estimate | None:
     """Returns ``1/2 (tr M - E[(w - w*) . M grad U])``: 0 in equilibrium, negative where the chains are too hot."""
-    if sampled.virial is None or sampled.virial.size == 0 or not sampled.trace > 0:
+    if sampled.virial is None or sampled.virial.size == 0 or not np.mean(sampled.trace) > 0:
         return None
-    return Estimate((sampled.trace - float(sampled.virial.mean())) / 2, error_of(sampled.virial / 2))
+    missed = (sampled.trace - sampled.virial) / 2
+    return Estimate(float(missed.mean()), error_of(missed))
 
 
 def _of(draws: Draws) -> Estimate:

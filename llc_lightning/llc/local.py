@@ -62,19 +62,22 @@ def local_curvature(
     noise matters less, and step sizes, which need a largest eigenvalue alone, take a part of those.
     """
     start = stacked.start(1)
-    batch = _some(data, settings.curvature_size(n_examples(data)), seed)
+    batch = some_examples(data, settings.curvature_size(n_examples(data)), seed)
     few = take(batch, slice(0, _STEP_EXAMPLES))
-    along = stack_lanes([lane.read(gradient) for lane in lanes], stacked.width)
-    from_gradient = lanczos(stacked.hessian(start, batch), along, _PRODUCTS)
-    signs = probe(start, seed)
-    from_probe = lanczos(stacked.hessian(start, few), signs, _PROBE_PRODUCTS)
+    from_probe = lanczos(stacked.hessian(start, few), probe(start, seed), _PROBE_PRODUCTS)
     diagonal = None
     if settings.preconditioner == "hutchinson":
         diagonal = hessian_diagonal(stacked, batch, seed=seed, probes=_PROBES)
-    return Local(from_gradient, from_probe, diagonal, few)
+    return Local(spectrum_of_gradient(stacked, lanes, gradient, batch), from_probe, diagonal, few)
 
 
-def _some(data: Batch, size: int, seed: int) -> Batch:
+def spectrum_of_gradient(stacked: StackedLoss, lanes: Sequence[Moved], gradient: Params, batch: Batch) -> Spectrum:
+    """Returns the quadrature of the Hessian on some examples, from the gradient of every lane."""
+    along = stack_lanes([lane.read(gradient) for lane in lanes], stacked.width)
+    return lanczos(stacked.hessian(stacked.start(1), batch), along, _PRODUCTS)
+
+
+def some_examples(data: Batch, size: int, seed: int) -> Batch:
     """Returns ``size`` examples, or all where there are no more; the same for every run of one seed."""
     n = n_examples(data)
     return data if n <= size else take(data, torch.randperm(n, generator=generator(seed, "curvature"))[:size])

@@ -16,7 +16,8 @@ CHOICES = ("mean", "first_order")
 """Estimators that may stand for the value; the others are reported beside it."""
 
 # About 30 Hessian products, each as dear as three gradients, on this share of the examples that the chains evaluate.
-_SHARE, _FEWEST, _MOST = 150, 64, 4096
+_SHARE, _FEWEST, _MOST = 150, 16, 4096
+_THOROUGH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class ChainSettings:
     ``step_size`` is SGLD's ``eps``, or ``auto``: ``step_fraction`` over the largest curvature met. ``draws`` are kept
     per chain after ``burn_in``. ``batch_size`` None means the full batch. ``estimator`` names the one whose value is
     reported first. ``box`` holds every weight within that distance of w*. The curvature is measured on
-    ``curvature_examples``; ``auto`` takes as many as keep that a tenth or so of the work. The losses of
+    ``curvature_examples``; ``auto`` takes as many as keep that a tenth or so of the work, and more
+    where these leave open whether the Hessian is indefinite. The losses of
     ``watched_examples`` are recorded one by one, for the functional variance.
     """
 
@@ -84,12 +86,13 @@ class ChainSettings:
         """Steps of a chain, burn-in included."""
         return self.burn_in + self.draws
 
-    def curvature_size(self, n_examples: int) -> int:
-        """Returns on how many of the examples the curvature is measured."""
+    def curvature_size(self, n_examples: int, *, thorough: bool = False) -> int:
+        """Returns on how many of the examples the curvature is measured: ``auto`` takes 8 times as many if thorough."""
         if self.curvature_examples != "auto":
             return min(self.curvature_examples, n_examples)
         evaluations = self.chains * self.steps * (self.batch_size or n_examples)
-        return min(n_examples, max(_FEWEST, min(evaluations // _SHARE, _MOST)))
+        size = max(_FEWEST, evaluations // _SHARE) * (_THOROUGH if thorough else 1)
+        return min(n_examples, size, _MOST)
 
 
 def check_positive(name: str, value: object, *, zero: bool = False) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llc_lightning.llc.assess import Around, Assessor
 from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
-from llc_lightning.llc.local import Local, local_curvature, stack_lanes
+from llc_lightning.llc.local import Local, local_curvature, some_examples, spectrum_of_gradient, stack_lanes
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
@@ -23,6 +23,7 @@ from llc_lightning.runtime.types import Batch, LossFn
 from llc_lightning.sampling.base import SAMPLERS, Posterior
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains
+from llc_lightning.sampling.curvature import Spectrum
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import StackedLoss
@@ -32,6 +33,9 @@ from llc_lightning.sampling.streams import BatchStream
 
 _LIMITED = ("sgld", "sgld_cv", "lm")
 """Samplers that are stable up to a step times curvature of 4; an automatic step is far below by itself."""
+
+_NOISE = 0.1
+"""Share of the largest eigenvalue up to which a negative one may be the noise of few examples."""
 
 
 class Tile:
@@ -81,7 +85,7 @@ class Tile:
         if not bool(self._centre.losses.isfinite().all()):
             return [self._assessor(lane).failed(at) for lane in range(len(self._lanes))]
         step_size, stretch, chains = self._sample(at)
-        correction = displaced_minimum_correction(self._local.from_gradient, n_beta=at.n_beta, gamma=at.gamma)[0]
+        correction = self._correction(at)
         bias = self._bias(at, step_size)
         distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
         return [
@@ -112,6 +116,22 @@ class Tile:
             trivial_loss=self._trivial_loss,
             tasks=self._tasks.names if self._tasks else (),
         )
+
+    def _correction(self, at: Resolution) -> Float[Tensor, "lane"]:
+        """Returns Delta; where the Hessian is slightly indefinite, as by the noise of few examples, taken on more."""
+        spectrum = self._local.from_gradient
+        correction = displaced_minimum_correction(spectrum, n_beta=at.n_beta, gamma=at.gamma)[0]
+        doubtful = correction.isnan() & (spectrum.smallest[0] > -_NOISE * spectrum.largest[0])
+        if self._settings.curvature_examples != "auto" or not doubtful.any():
+            return correction
+        thorough = displaced_minimum_correction(self._from_gradient, n_beta=at.n_beta, gamma=at.gamma)[0]
+        return thorough.where(doubtful, correction)
+
+    @cached_property
+    def _from_gradient(self) -> Spectrum:
+        size = self._settings.curvature_size(len(self._centre.losses), thorough=True)
+        batch = some_examples(self._data, size, self._seed)
+        return spectrum_of_gradient(self._stacked, self._lanes, self._centre.gradient, batch)
 
     @cached_property
     def _local(self) -> Local:

@@ -14,11 +14,12 @@ _PROBES = 8
 
 
 def virial_weights(stacked: StackedLoss, position: Stack, batch: Batch, at: Resolution, *, seed: int) -> Stack:
-    """Returns the diagonal ``M = n_beta D / (n_beta D + gamma)`` of every lane, [1, lane, *slice].
+    """Returns the diagonal ``M = n_beta D / (n_beta D + gamma)`` of every chain and lane.
 
     ``D`` is Hutchinson's estimate of the Hessian's diagonal, one probe where each of the first 8 chains is, averaged
-    over them. Any constant M is right; this one weighs every direction by its part in the coefficient. Where D does not
-    exceed twice its error it counts as 0, so that directions in which the loss is flat do not blur the check.
+    over all of them but the chain itself, which would stay for a while where its own D was measured. Any constant M is
+    right; this one weighs every direction by its part in the coefficient. Where D does not exceed twice its error it
+    counts as 0, so that directions in which the loss is flat do not blur the check.
 
     Args:
         stacked: The loss.
@@ -34,7 +35,14 @@ def virial_weights(stacked: StackedLoss, position: Stack, batch: Batch, at: Reso
         signs = probe(here, seed, chain)
         for name, image in stacked.hessian(here, batch)(signs).items():
             found[name].append((signs[name] * image).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
-    return {name: _share(torch.cat(parts), at) for name, parts in found.items()}
+    return {name: _of_the_others(torch.cat(parts), len(position[name]), at) for name, parts in found.items()}
+
+
+def _of_the_others(diagonals: torch.Tensor, chains: int, at: Resolution) -> torch.Tensor:
+    if len(diagonals) == 1:
+        return _share(diagonals, at)
+    rows = torch.arange(len(diagonals), device=diagonals.device)
+    return torch.cat([_share(diagonals[rows != chain], at) for chain in range(chains)])
 
 
 def _share(diagonals: torch.Tensor, at: Resolution) -> torch.Tensor:

@@ -44,7 +44,7 @@ class Records:
 
     distance2: Float[Tensor, "lane chain draw"]
     virial: Float[Tensor, "lane chain draw"] | None = None
-    trace: Float[Tensor, "lane"] | None = None
+    trace: Float[Tensor, "lane chain"] | None = None
     excess: Float[Tensor, "lane chain draw"] | None = None
     other_excess: Float[Tensor, "lane chain draw"] | None = None
     tasks: Float[Tensor, "lane chain draw task"] | None = None
@@ -65,7 +65,8 @@ class Recorder:
         stacked: The loss.
         posterior: What is sampled.
         draws: Kept draws.
-        weights: Gives the diagonal ``M`` of the virial for where the chains are when burn-in ends; None leaves it out.
+        weights: Gives the diagonal ``M`` of every chain's virial for where all chains are when burn-in ends; None
+            leaves it out.
         others: Gives the loss on further minibatches, drawn for looking alone; None leaves them out.
         tasks: The tasks to record, or None.
         examples: The examples to record, with their losses at the centre, or None.
@@ -139,7 +140,7 @@ class Recorder:
         return Records(
             _gathered(self._distances, lanes),
             _gathered(self._virials, lanes) if self._virials else None,
-            _sum(self._weights)[0, :lanes].cpu() if self._weights else None,
+            _gathered([_sum(self._weights)], lanes)[..., 0] if self._weights else None,
             _gathered(self._excesses, lanes) if self._excesses else None,
             _gathered(self._other_excesses, lanes) if self._other_excesses else None,
             _gathered(self._task_losses, lanes) if self._task_losses else None,

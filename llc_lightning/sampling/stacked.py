@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -166,9 +166,9 @@ class StackedLoss:
     def _at(self, values: Params, index: Params, batch: Batch, frozen: Params) -> Tensor:
         if not self.layout.sliced:
             return self._loss({**frozen, **values}, batch)
-        # vmap runs fused attention lane by lane, of which there are too many here.
         patched = PatchedParameters(frozen, self.layout.forms, index, values, one_unit=self._one_unit)
-        with sdpa_kernel(SDPBackend.MATH), patched:
+        # vmap runs fused attention one by one, of which many lanes are too many.
+        with sdpa_kernel(SDPBackend.MATH) if self._width > 1 else nullcontext(), patched:
             return self._loss(dict(frozen), batch)
 
     def _call(self, name: str, function: Function, values: Any, batch: Any, *, per_chain: bool) -> Sequence[Tensor]:

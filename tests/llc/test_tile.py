@@ -1,0 +1,33 @@
+"""What a tile knows around w* before its chains run."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from llc_lightning.llc.estimator import estimate_llc
+
+N = 4096
+
+
+def correction(examples: int | Literal["auto"]) -> float:
+    noise = torch.randn(N, generator=torch.Generator().manual_seed(0)) * 60
+    curvature = noise - noise.mean() + 1  # 1 on average; that of 200 examples is often below 0
+
+    def loss(params: dict[str, Tensor], batch: Tensor) -> Tensor:
+        return 50 * params["stiff"].square().sum() + 0.5 * batch * params["soft"].square().sum()
+
+    record = estimate_llc(
+        loss,
+        {"stiff": torch.full((1,), 0.01), "soft": torch.full((1,), 0.1)},
+        curvature, n_beta=10.0, gamma=0.1, step_size=0.01, chains=2, draws=4,
+        burn_in=0, curvature_examples=examples,
+    )  # fmt: skip
+    return record.correction
+
+
+def test_an_indefinite_hessian_on_few_examples_is_looked_at_on_more() -> None:
+    few = 2 * 4 * N // 150
+    assert math.isnan(correction(few))
+    assert correction("auto") == correction(8 * few) > 0
