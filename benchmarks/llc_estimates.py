@@ -66,10 +66,10 @@ def _rows() -> list[Row]:
     seven, two, little = (Goal(bound, at_least=True) for bound in (7, 2, 1.2))
     return [
         Row(cis(), 8, 300, seven),
-        Row(cis(), 32, 100, seven, peers=("devinterp_1",)),
-        Row(autoencoder(), 8, 200, seven),
-        Row(mlp(), 8, 60, two),
-        Row(transformer(), 8, 16, little, rounds=3),
+        Row(cis(), 32, 250, seven, peers=("devinterp_1",)),
+        Row(autoencoder(), 8, 250, seven),
+        Row(mlp(), 8, 250, two),
+        Row(transformer(), 8, 250, little, rounds=3),
     ]
 
 

@@ -15,8 +15,8 @@ PRECONDITIONERS = ("none", "hutchinson")
 CHOICES = ("mean", "first_order")
 """Estimators that may stand for the value; the others are reported beside it."""
 
-# About 30 Hessian products, each as dear as three gradients, on this share of the examples that the chains evaluate.
-_SHARE, _FEWEST, _MOST = 150, 16, 4096
+# About 50 Hessian products, each as dear as two gradients, on this share of the examples that the chains evaluate.
+_SHARE, _FEWEST, _MOST = 400, 16, 4096
 _THOROUGH = 8
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.runtime.types import Batch
@@ -29,7 +30,7 @@ def virial_weights(stacked: StackedLoss, position: Stack, batch: Batch, at: Reso
         seed: The run seed.
     """
     chains = min(len(next(iter(position.values()))), _PROBES)
-    found: dict[str, list[torch.Tensor]] = {name: [] for name in position}
+    found: dict[str, list[Tensor]] = {name: [] for name in position}
     for chain in range(chains):
         here = {name: value[chain : chain + 1] for name, value in position.items()}
         signs = probe(here, seed, chain)
@@ -38,17 +39,21 @@ def virial_weights(stacked: StackedLoss, position: Stack, batch: Batch, at: Reso
     return {name: _of_the_others(torch.cat(parts), len(position[name]), at) for name, parts in found.items()}
 
 
-def _of_the_others(diagonals: torch.Tensor, chains: int, at: Resolution) -> torch.Tensor:
-    if len(diagonals) == 1:
-        return _share(diagonals, at)
-    rows = torch.arange(len(diagonals), device=diagonals.device)
-    return torch.cat([_share(diagonals[rows != chain], at) for chain in range(chains)])
+def _of_the_others(diagonals: Tensor, chains: int, at: Resolution) -> Tensor:
+    """Returns M of every chain from the diagonals [probe, lane, *slice] but its own: [chain, lane, *slice]."""
+    probes = len(diagonals)
+    if probes == 1:
+        return _weights(diagonals[0], diagonals[0].square(), 1, at)[None]
+    total, squares = diagonals.sum(0), diagonals.square().sum(0)
+    rows = [_weights(total - own, squares - own.square(), probes - 1, at) for own in diagonals]
+    return torch.stack(rows + [_weights(total, squares, probes, at)] * (chains - probes))
 
 
-def _share(diagonals: torch.Tensor, at: Resolution) -> torch.Tensor:
-    mean = diagonals.mean(0, keepdim=True)
-    if len(diagonals) > 1:
-        error = diagonals.std(0, keepdim=True) / len(diagonals) ** 0.5
+def _weights(total: Tensor, squares: Tensor, count: int, at: Resolution) -> Tensor:
+    """Returns M from the sums of some diagonals and of their squares."""
+    mean = total / count
+    if count > 1:
+        error = ((squares / count - mean.square()).clamp(min=0) / (count - 1)).sqrt()
         mean = mean.where(mean > _SIGNIFICANT * error, 0.0)
     scaled = at.n_beta * mean.clamp(min=0)
     return torch.where(scaled > 0, scaled / (scaled + at.gamma), 0.0)

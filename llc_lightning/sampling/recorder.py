@@ -15,8 +15,16 @@ from llc_lightning.sampling.base import Evaluated, Posterior, per_lane
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 from llc_lightning.sampling.step_loss import StepLoss
 
-RECORDED = 50
-"""At most about twice this many draws are looked at closely."""
+_LOOKS, _RAREST = 25, 10
+
+
+def recorded_every(draws: int) -> int:
+    """Returns how many draws apart chains are looked at closely: at least 25 times, then at every tenth draw.
+
+    A look costs about as much as a step.
+    """
+    return min(max(1, draws // _LOOKS), _RAREST)
+
 
 Weights: TypeAlias = Callable[[Stack], Stack]
 
@@ -59,7 +67,7 @@ class Records:
 
 
 class Recorder:
-    """Looks at the chains at about every ``draws / 50``-th kept draw.
+    """Looks at the chains at every :func:`recorded_every`-th kept draw.
 
     Args:
         stacked: The loss.
@@ -85,7 +93,7 @@ class Recorder:
     ) -> None:
         self._stacked = stacked
         self._posterior = posterior
-        self._every = max(1, draws // RECORDED)
+        self._every = recorded_every(draws)
         self._weights_at = weights
         self._weights: Stack = {}
         self._others = others
