@@ -3,100 +3,83 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Literal
 
-from benchmarks.cases import GAMMA, N_BETA, STEP_SIZE, Case, mlp, transformer
+from torch import Tensor
+
+from benchmarks.cases import GAMMA, N_BETA, STEP_SIZE, Case, cis, mlp, transformer
 from benchmarks.goals import Goal, judged
-from benchmarks.parts import heads_and_mlps, layers
-from llc_lightning.llc.estimator import estimate_parts
+from benchmarks.llc_steps import chain_steps
+from benchmarks.parts import heads_and_mlps, layers, neurons
+from benchmarks.timing import cpu_seconds
+from llc_lightning.llc.estimator import estimate_parts, tiles
 from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.runtime.allocator import keep_freed_memory
 from llc_lightning.runtime.types import Params
 from llc_lightning.sampling.centre import centre_of
+from llc_lightning.sampling.slices import moved_entries
 
 _CHAINS = 4
-_SHORT = 4
-_USUAL = 700
-"""Steps per chain of an estimate with default settings."""
-_FULL_STEPS = 120
-"""Beside its fixed cost, a short run of the full model would not show in the noise."""
+_FEW = 4
 _SHARE, _FIXED = Goal(0.6), Goal(20.0)
-
-StepSize = float | Literal["auto"]
-
-
-@dataclass(frozen=True)
-class Line:
-    """CPU seconds of a call as a straight line over the number of steps."""
-
-    fixed: float
-    step: float
-
-    def at(self, steps: int) -> float:
-        """Returns the CPU seconds of that many steps."""
-        return self.fixed + self.step * steps
 
 
 def main() -> bool:
     """Prints the table; says whether all goals are kept."""
     keep_freed_memory()
     print(f"\n## Restrictions: all components in one call against that many full models, {_CHAINS} chains, CPU time")
-    print("ms/step: of all chains of all components. fixed: intercept over the number of steps, per component, given")
-    print("the loss and gradient at w*; it grows with n up to 4096, the settings' curvature_examples. Ratios: of one")
-    print("step, and of whole estimates of the default length.")
     print(
-        f"{'network':20}{'n':>6}{'batch':>6}  {'components':18}{'step size':>10}{'ms/step':>9}{'of full chains':>24}"
-        f"{'fixed ms each':>26}{f'at {_USUAL} steps':>24}"
+        f"ms/step: of all chains of all components. fixed: of a call with {_FEW} draws less its steps, per component,"
     )
-    image, tokens = mlp(), transformer(16)
+    print("given the loss and gradient at w*: tracing, curvature, diagnostics.")
+    print(
+        f"{'network':20}{'n':>6}{'batch':>6}  {'components':18}{'ms/step':>9}{'of full chains':>24}"
+        f"{'fixed ms each':>26}{'with automatic steps':>26}"
+    )
     return all(
         [
-            _print(image, "3 layers", layers, steps=60, rounds=2),
-            _print(tokens, "8 heads, 2 MLPs", heads_and_mlps, steps=6, rounds=1),
+            _print(cis(), "32 neurons", neurons, steps=100),
+            _print(mlp(), "3 layers", layers, steps=20),
+            _print(transformer(64), "8 heads, 2 MLPs", heads_and_mlps, steps=4),
         ]
     )
 
 
-def _print(case: Case, what: str, parts_of: Callable[[Params], list[Part]], *, steps: int, rounds: int) -> bool:
+def _print(case: Case, what: str, parts_of: Callable[[Params], list[Part]], *, steps: int) -> bool:
     parts = parts_of(case.ours()[1])
-    kept = True
-    for step_size in (STEP_SIZE, "auto"):
-        all_parts = _line(case, parts, step_size, steps=steps, rounds=rounds)
-        full = _line(case, [Part(None, whole=True)], step_size, steps=_FULL_STEPS, rounds=rounds)
-        count = len(parts)
-        cells = (
-            judged(all_parts.step / full.step / count, _SHARE),
-            judged(all_parts.fixed / count * 1e3, _FIXED, ".0f"),
-            judged(all_parts.at(_USUAL) / full.at(_USUAL) / count, _SHARE),
-        )
-        given = step_size if step_size == "auto" else "given"
-        print(
-            f"{case.name:20}{len(case.problem.data[0]):6}{case.batch_size:6}  {what:18}{given:>10}"
-            f"{all_parts.step * 1e3:9.1f}{cells[0][0]:>24}"
-            f"{cells[1][0]:>26}{cells[2][0]:>24}"
-            f"   (full: {full.step * 1e3:.1f} ms/step, fixed {full.fixed * 1e3:.0f} ms)",
-            flush=True,
-        )
-        kept = kept and all(judgement for _, judgement in cells)
-    return kept
+    step, share = _step(case, [part.moved or {} for part in parts], steps)
+    fixed = [_fixed(case, parts, size, step) * 1e3 for size in (STEP_SIZE, "auto")]
+    cells = judged(share, _SHARE), judged(fixed[0], _FIXED, ".0f"), judged(fixed[1], _FIXED, ".0f")
+    print(
+        f"{case.name:20}{len(case.problem.data[0]):6}{case.batch_size:6}  {what:18}{step * 1e3:9.1f}"
+        f"{cells[0][0]:>24}{cells[1][0]:>26}{cells[2][0]:>26}",
+        flush=True,
+    )
+    return all(kept for _, kept in cells)
 
 
-def _line(case: Case, parts: Sequence[Part], step_size: StepSize, *, steps: int, rounds: int) -> Line:
+def _step(case: Case, masks: Sequence[Mapping[str, Tensor]], steps: int) -> tuple[float, float]:
+    """Returns the seconds of a step of all components, and its share of as many full models."""
+    layouts = [moved_entries(case.ours()[1], mask).layout for mask in masks]
+    together = [[masks[i] for i in chosen] for chosen in tiles(layouts)]
+    things = {str(number): chain_steps(case, _CHAINS, steps, some) for number, some in enumerate(together)}
+    seconds = cpu_seconds({**things, "full": chain_steps(case, _CHAINS, steps)}, rounds=5)
+    parts = [sum(seconds[name][turn] for name in things) for turn in range(5)]
+    share = median(part / full for part, full in zip(parts, seconds["full"], strict=True)) / len(masks)
+    return median(parts) / steps, share
+
+
+def _fixed(case: Case, parts: Sequence[Part], step_size: float | Literal["auto"], step: float) -> float:
+    """Returns the seconds of a component before its first step and after its last."""
     loss, params = case.ours()
     centre = centre_of(loss, params, case.problem.data, params.keys())
-
-    def seconds(draws: int) -> float:
-        settings = ChainSettings(
-            step_size=step_size, chains=_CHAINS, draws=draws, burn_in=0, batch_size=case.batch_size
-        )
+    settings = ChainSettings(step_size=step_size, chains=_CHAINS, draws=_FEW, burn_in=0, batch_size=case.batch_size)
+    found: list[float] = []
+    for _ in range(3):
         started = time.process_time()
         estimate_parts(loss, params, case.problem.data, parts, [Resolution(N_BETA, GAMMA)], settings, centre=centre)
-        return time.process_time() - started
-
-    pairs = [(seconds(_SHORT), seconds(_SHORT + steps)) for _ in range(rounds)]
-    step = median(long - short for short, long in pairs) / steps
-    return Line(median(short for short, _ in pairs) - _SHORT * step, step)
+        found.append(time.process_time() - started)
+    return max(0.0, median(found) - _FEW * step) / len(parts)

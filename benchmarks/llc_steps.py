@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.cases import GAMMA, N_BETA, STEP_SIZE, Case, autoencoder, cis, mlp, transformer
 from benchmarks.goals import Goal, judged
@@ -113,14 +113,25 @@ def _step(case: Case, network: nn.Module, optimizer: torch.optim.Optimizer) -> C
     return step
 
 
-def chain_steps(case: Case, chains: int, steps: int) -> Callable[[], object]:
-    """Returns a call that runs that many steps of that many chains; its first call also prepares."""
+def chain_steps(
+    case: Case, chains: int, steps: int, masks: Sequence[Mapping[str, Tensor]] = ()
+) -> Callable[[], object]:
+    """Returns a call that runs that many steps of that many chains; its first call also prepares.
+
+    Args:
+        case: What is timed.
+        chains: Chains of every lane.
+        steps: Steps of every chain.
+        masks: What each lane moves; by default one moves everything.
+    """
     loss, params = case.ours()
     with torch.no_grad():
         baseline = loss(params, case.problem.data)
-    stacked = StackedLoss(loss, params, [moved_entries(params, None)])
-    posterior = Posterior(stacked.start(1), torch.tensor([N_BETA]), torch.tensor([GAMMA]))
-    sampler = SGLD(posterior, torch.tensor([STEP_SIZE]), None)
+    lanes = [moved_entries(params, mask) for mask in masks] or [moved_entries(params, None)]
+    stacked = StackedLoss(loss, params, lanes)
+    every = torch.ones(stacked.width)
+    posterior = Posterior(stacked.start(1), N_BETA * every, GAMMA * every)
+    sampler = SGLD(posterior, STEP_SIZE * every, None)
     return lambda: run_chains(
         stacked, sampler, case.problem.data, baseline,
         seed=0, chains=range(chains), steps=steps, batch_size=case.batch_size,

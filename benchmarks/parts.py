@@ -1,4 +1,4 @@
-"""Components of the timed networks as parts to estimate: layers of an MLP, heads and MLPs of a transformer."""
+"""Components of the timed networks as parts to estimate: neurons, layers of an MLP, heads and MLPs of a transformer."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ def layers(params: Params) -> list[Part]:
     """Returns one part for every linear layer of an MLP: its weight and bias."""
     names = sorted({name.rpartition(".")[0] for name in params})
     return [Part(_whole(params, f"{name}.")) for name in names]
+
+
+def neurons(params: Params) -> list[Part]:
+    """Returns one part for every hidden neuron of a net with one hidden layer: incoming row, bias, outgoing column."""
+    return [
+        Part({name: _unit(name, value, j) for name, value in params.items() if name != "net.W_out.bias"})
+        for j in range(len(params["net.W_in.bias"]))
+    ]
+
+
+def _unit(name: str, value: Tensor, unit: int) -> Tensor:
+    mask = torch.zeros_like(value, dtype=torch.bool)
+    mask[(slice(None), unit) if name == "net.W_out.weight" else unit] = True
+    return mask
 
 
 def heads_and_mlps(params: Params, heads: int = 4) -> list[Part]:

@@ -19,6 +19,7 @@ from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.centre import Centre, centre_of
 from llc_lightning.sampling.slices import Layout, moved_entries
+from llc_lightning.sampling.stacked import Graphs
 
 
 @overload
@@ -170,10 +171,11 @@ def estimate_parts(
         names = {form.parameter for lane in lanes for form in lane.layout.forms}
         centre = centre or centre_of(loss_fn, params, data, names)
         records: list[list[LLCRecord]] = [[] for _ in parts]
-        for chosen in _tiles([lane.layout for lane in lanes]):
+        graphs: Graphs = {}
+        for chosen in tiles([lane.layout for lane in lanes]):
             tile = Tile(
                 loss_fn, data, [lanes[i] for i in chosen], [parts[i].whole for i in chosen], centre, settings,
-                seed=seed, replicate=replicate, trivial_loss=trivial_loss, tasks=tasks,
+                seed=seed, replicate=replicate, trivial_loss=trivial_loss, tasks=tasks, graphs=graphs,
             )  # fmt: skip
             for at in resolutions:
                 for i, record in zip(chosen, tile.records(at), strict=True):
@@ -191,7 +193,7 @@ def moved_by_default(loss_fn: LossFn, params: Params) -> dict[str, Tensor] | Non
     return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in params.items() if name in names}
 
 
-def _tiles(layouts: Sequence[Layout]) -> Iterator[list[int]]:
+def tiles(layouts: Sequence[Layout]) -> Iterator[list[int]]:
     """Yields the indices of lanes that run together: those that share a sliced layout; whole tensors run alone."""
     groups: dict[object, list[int]] = {}
     for i, layout in enumerate(layouts):

@@ -26,7 +26,7 @@ from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.curvature import Spectrum
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
-from llc_lightning.sampling.stacked import StackedLoss
+from llc_lightning.sampling.stacked import Graphs, StackedLoss
 from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.step_size import automatic_step_size, curvature_at_the_end
 from llc_lightning.sampling.streams import BatchStream
@@ -52,6 +52,7 @@ class Tile:
         replicate: Number of the set of streams.
         trivial_loss: Loss of the trivial predictor, or None.
         tasks: Losses to record beside the one that is sampled.
+        graphs: Shared by the tiles of one loss.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Tile:
         replicate: int,
         trivial_loss: float | None,
         tasks: Tasks | None = None,
+        graphs: Graphs | None = None,
     ) -> None:
         self._data = data
         self._lanes = lanes
@@ -76,7 +78,7 @@ class Tile:
         self._seed = seed
         self._replicate = replicate
         self._trivial_loss = trivial_loss
-        self._stacked = StackedLoss(loss_fn, centre.params, lanes)
+        self._stacked = StackedLoss(loss_fn, centre.params, lanes, graphs=graphs)
         self._tasks = tasks
         self._task_baseline = None if tasks is None else tasks.baseline(centre.params, data, list(lanes))
 

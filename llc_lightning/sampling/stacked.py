@@ -30,6 +30,9 @@ Stack: TypeAlias = dict[str, Tensor]
 
 Function: TypeAlias = Callable[..., Any]
 
+Graphs: TypeAlias = dict[tuple[Any, ...], tuple[Function, bool]]
+"""Functions of tensors by what they are made for, and whether they are vmapped."""
+
 _REFUSED = (RuntimeError, ValueError, TypeError)
 """What vmap raises on control flow that depends on the chain."""
 
@@ -45,12 +48,13 @@ class StackedLoss:
         loss: The per-example loss.
         params: All parameters at the centre; what is not moved stays as it is here.
         lanes: What each lane moves; all of one layout.
+        graphs: What was prepared for other lanes of the same loss, to be used again where the layout is the same.
 
     ``vmapped`` turns False when the loss refuses ``torch.vmap`` (control flow that depends on data): every chain of
     every lane is then run by itself, with the same values.
     """
 
-    def __init__(self, loss: LossFn, params: Params, lanes: Sequence[Moved]) -> None:
+    def __init__(self, loss: LossFn, params: Params, lanes: Sequence[Moved], *, graphs: Graphs | None = None) -> None:
         self.layout = lanes[0].layout
         self.lanes = len(lanes)
         self.vmapped = True
@@ -62,7 +66,8 @@ class StackedLoss:
         self._loss = loss
         self._params = params
         self._lane_values = [lane.read(params) for lane in padded]
-        self._mapped: dict[tuple[Any, ...], Function] = {}
+        self._fixed = _leaves((self._index, params))
+        self._graphs: Graphs = {} if graphs is None else graphs
 
     def start(self, chains: int) -> Stack:
         """Returns all chains of all lanes at the centre."""
@@ -174,20 +179,22 @@ class StackedLoss:
     def _call(self, name: str, function: Function, values: Any, batch: Any, *, per_chain: bool) -> Sequence[Tensor]:
         """Returns the function of (values, index, batch, frozen), over chains and lanes; prepared once per shape."""
         leaves = [*_leaves(values), *_leaves(batch)]
-        key = (name, per_chain, *((leaf.shape, leaf.dtype) for leaf in leaves))
-        if key not in self._mapped:
-            self._mapped[key] = self._prepared(function, values, batch, per_chain)
-        return self._mapped[key](*leaves)
+        shapes = [(leaf.shape, leaf.dtype) for leaf in leaves]
+        key = (name, per_chain, self.layout, self._width, self._one_unit, *shapes)
+        if key not in self._graphs:
+            self._graphs[key] = self._prepared(function, values, batch, per_chain)
+        prepared, vmapped = self._graphs[key]
+        self.vmapped = self.vmapped and vmapped
+        return prepared(*leaves, *self._fixed)
 
-    def _prepared(self, function: Function, values: Any, batch: Any, per_chain: bool) -> Function:
-        """Returns the function of the tensors in values and batch: traced, or as it is, or chain by chain."""
+    def _prepared(self, function: Function, values: Any, batch: Any, per_chain: bool) -> tuple[Function, bool]:
+        """Returns the function of the tensors in its arguments: traced, or as it is, or chain by chain."""
         chain_axis = 0 if per_chain else None
         if self.layout.sliced:
             mapped = torch.vmap(torch.vmap(function, (0, 0, None, None)), (0, None, chain_axis, None))
         else:
             mapped = _without_lane_axis(torch.vmap(function, (0, None, chain_axis, None)))
         form = pytree.tree_structure((values, batch, self._index, self._params))
-        fixed = _leaves((self._index, self._params))
 
         def in_a_row(over: Function) -> Function:
             def call(*leaves: Tensor) -> Sequence[Tensor]:
@@ -196,10 +203,7 @@ class StackedLoss:
 
             return call
 
-        def with_fixed(over: Function) -> Function:
-            return lambda *leaves: over(*leaves, *fixed)
-
-        leaves = [*_leaves(values), *_leaves(batch), *fixed]
+        leaves = [*_leaves(values), *_leaves(batch), *self._fixed]
         with suppress(Exception), warnings.catch_warnings():  # tracing is for speed alone, and fails in many ways
             warnings.filterwarnings("ignore", "There is a performance drop")  # of vmap, on operators that it unrolls
             graph = traced(in_a_row(mapped), *leaves)
@@ -207,13 +211,12 @@ class StackedLoss:
             graph.graph.set_codegen(CodeGen())
             graph.recompile()
             graph(*leaves)  # some operators trace on fake tensors and fail on real ones
-            return with_fixed(graph)
+            return graph, True
         try:
             in_a_row(mapped)(*leaves)
-            return with_fixed(in_a_row(mapped))
+            return in_a_row(mapped), True
         except _REFUSED:  # what is wrong itself is raised below
-            self.vmapped = False
-            return with_fixed(in_a_row(_looped(function, per_chain)))
+            return in_a_row(_looped(function, per_chain)), False
 
 
 class _Slopes:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from llc_lightning.runtime.types import Params
 from llc_lightning.sampling.slices import moved_entries
-from llc_lightning.sampling.stacked import Stack, StackedLoss
+from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
 from tests.sampling.nets import (
     Attention,
     Case,
@@ -214,3 +214,15 @@ def test_every_chain_starts_at_the_centre() -> None:
         assert torch.equal(start["second.weight"][chain, 1, :, 0], given.params["second.weight"][:, 3])
     start["first.bias"][0].zero_()
     assert start["first.bias"][1].any()
+
+
+def test_lanes_of_one_layout_share_what_is_prepared_and_nothing_else() -> None:
+    graphs: Graphs = {}
+    for units in ((0, 1), (2, 3)):
+        given = case(Perceptron, (5,), neurons(*units))
+        own, sharing = (StackedLoss(given.loss, given.params, given.moved(), **how) for how in ({}, {"graphs": graphs}))
+        at, baseline = around(own.start(2)), torch.zeros(len(given.batch))
+        expected, found = (s.excess_and_gradient(at, given.batch, baseline, per_chain=False) for s in (own, sharing))
+        assert torch.equal(expected[0], found[0])
+        assert all(torch.equal(expected[1][name], value) for name, value in found[1].items())
+    assert len(graphs) == 1
