@@ -164,7 +164,7 @@ class Examples:
 def _checked(values: Tensor, point: str, rows: int) -> Tensor:
     if values.ndim < 2 or len(values) != rows or not values.is_floating_point():
         raise DataError(
-            f"the activation at {point!r} has shape {tuple(values.shape)} and type {values.dtype} on "
-            f"{rows} examples; an ablation needs floating point numbers of shape [example, ..., unit]."
+            f"the activation at {point!r} has shape {tuple(values.shape)} and type {values.dtype} on a batch of "
+            f"{rows}; an ablation needs floating point numbers of shape [example, ..., unit]."
         )
     return values

@@ -44,8 +44,8 @@ class Replacement:
             return Delta.of(h, Few(self.unit_axis, self.lane["units"], where, value))
         if "basis" in self.lane:
             basis = self.lane["basis"].to(h.dtype)
-            return torch.where(where, h + ((value - h) @ basis.T) @ basis, h)
-        return torch.where(where, value, h)
+            value = h + ((value - h) @ basis.T) @ basis
+        return torch.where(where, value, h).contiguous()
 
 
 @dataclass(frozen=True)

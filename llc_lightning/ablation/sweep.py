@@ -17,6 +17,7 @@ from llc_lightning.ablation.group import Group, Source, check_levels
 from llc_lightning.ablation.lanes import Lanes
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.ablation.place import Place, kind_of
+from llc_lightning.ablation.unheard import check_heard
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import to_device
@@ -78,7 +79,8 @@ def sweep(
     Raises:
         SettingError: If a method, metric, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked
         for.
-        AddressError: If a component has no activation side, or is not found in the activations.
+        AddressError: If a component has no activation side, is not found in the activations, or the loss does not
+            depend on it.
         DataError: If the data, or the shapes of the module's losses and activations, cannot be used.
     """
     chosen, measured = resolve_methods(methods), resolve_metrics(metrics)
@@ -114,6 +116,9 @@ def sweep(
         ]
         # A difference cannot heal what is not finite without it; a replaced activation can.
         found |= measurement.effects([one for one in broken if measurement.is_few(one)], few=False)
+    silent = [one for one in components if all(effect.value == effect.stderr == 0 for effect in found[one.address])]
+    points = dict.fromkeys(part.point for one in silent for part in one.members)
+    check_heard(plain, params, examples.batch(0), list(points))
     return examples.unablated + [effect for component in components for effect in found[component.address]]
 
 

@@ -1,7 +1,7 @@
 """Small modules of every sort, examples for them, and the slow literal way to ablate."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from llc_lightning.ablation.base import Seen, Shared
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.components.component import Component
-from llc_lightning.components.hooks import WeightAxes
+from llc_lightning.components.hooks import INPUT, WeightAxes
 from llc_lightning.runtime.types import Batch
 
 
@@ -138,21 +138,34 @@ def heads() -> list[Component]:
 
 
 @contextmanager
-def replaced(module: nn.Module, component: Component, values: Tensor) -> Iterator[None]:
-    """Writes ``values`` into a component's activation, unit by unit."""
-
-    def hook(_: nn.Module, __: object, output: Tensor) -> Tensor:
-        output = output.clone()
-        width = output.shape[component.unit_axis]
-        for unit in range(width) if component.units is None else component.units:
-            output.select(component.unit_axis, unit).copy_(values.select(component.unit_axis, unit))
-        return output
-
-    handle = module.get_submodule(component.point).register_forward_hook(hook)
+def hooked(module: nn.Module, point: str, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Changes the activation at a hook point: a submodule's output, or its input for ``path:input``."""
+    part = module.get_submodule(point.removesuffix(INPUT))
+    if point.endswith(INPUT):
+        handle = part.register_forward_pre_hook(lambda _, inputs: (change(inputs[0]), *inputs[1:]))
+    else:
+        handle = part.register_forward_hook(lambda _, inputs, output: change(output))
     try:
         yield
     finally:
         handle.remove()
+
+
+def replaced(component: Component, values: Tensor) -> Callable[[Tensor], Tensor]:
+    """Returns what writes ``values`` into a component's units, one by one, at its positions."""
+
+    def change(activation: Tensor) -> Tensor:
+        changed = activation.clone()
+        width = activation.shape[component.unit_axis]
+        for unit in range(width) if component.units is None else component.units:
+            into, of = (each.select(component.unit_axis, unit) for each in (changed, values))
+            if component.positions is None:
+                into.copy_(of)
+            for position in component.positions or ():
+                into[:, position] = of[:, position]
+        return changed
+
+    return change
 
 
 @torch.no_grad()
@@ -162,15 +175,15 @@ def literal_losses(
     """Returns the losses without [example] and with [draw, example] ablation, by one hook and forward pass per draw."""
     module = copy.deepcopy(module).eval()
     seen: list[Tensor] = []
-    handle = module.get_submodule(component.point).register_forward_hook(lambda *args: seen.append(args[2]))
-    clean = module.per_example_loss(data)
-    handle.remove()
+    with hooked(module, component.point, lambda activation: (seen.append(activation), activation)[1]):
+        clean = module.per_example_loss(data)
     blocks = Blocks.of(data)
     values = [
-        part.expand(-1, blocks.size, *part.shape[2:]) for part in method.values(Seen(seen[0]), blocks.rows, seed=seed)
+        part.expand(-1, blocks.size, *part.shape[2:])
+        for part in method.values(Seen(seen[0], component.unit_axis), blocks.rows, seed=seed)
     ]
     ablated: list[Tensor] = []
     for draw in torch.cat(values, dim=1)[:, : len(clean)]:
-        with replaced(module, component, draw):
+        with hooked(module, component.point, replaced(component, draw)):
             ablated.append(module.per_example_loss(data))
     return clean, torch.stack(ablated)

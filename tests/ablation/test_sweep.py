@@ -401,8 +401,8 @@ class TestBadInput:
         with pytest.raises(DataError) as error:
             swept(Fixed(), torch.randn(9, 3), "positions")
         assert str(error.value) == (
-            "the activation at 'positions' has shape (7, 3) and type torch.float32 on 64 examples; an ablation needs "
-            "floating point numbers of shape [example, ..., unit]."
+            "the activation at 'positions' has shape (7, 3) and type torch.float32 on a batch of 64; an ablation "
+            "needs floating point numbers of shape [example, ..., unit]."
         )
 
     def test_losses_by_task_of_another_shape(self) -> None:
