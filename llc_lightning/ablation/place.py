@@ -78,7 +78,7 @@ class Place:
         """
         first = parts[0]
         _, axis, k, directions = kind_of(first, activation, few=few)
-        where = torch.stack([_where(part, activation, with_units=not k) for part in parts])
+        where = torch.stack(torch.broadcast_tensors(*(_where(part, activation, with_units=not k) for part in parts)))
         units = basis = None
         if k:
             units = torch.tensor([part.units for part in parts], device=activation.device)

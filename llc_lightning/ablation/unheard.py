@@ -32,8 +32,10 @@ def check_heard(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence
         with torch.enable_grad():
             probe = torch.zeros((), requires_grad=True)
             total = loss.with_edits([_Shift(point, probe)])(params, batch).sum()
-            heard = total.requires_grad and torch.autograd.grad(total, probe, allow_unused=True)[0] is not None
-        if heard:
+            found: tuple[Tensor | None, ...] = (None,)
+            if total.requires_grad:
+                found = torch.autograd.grad(total, probe, allow_unused=True)
+        if found[0] is not None:
             continue
         # A module may cut its graph off; then numbers must tell.
         with torch.no_grad():

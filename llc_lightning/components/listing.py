@@ -66,7 +66,13 @@ class _Listing:
     def named(self, text: str) -> list[Component]:
         """Returns what one entry of a spec names."""
         if text.startswith(PAIRS):
-            return self._some(text, [_together(pair, "pair") for pair in combinations(self.named(text[6:]), 2)])
+            single = self.named(text.removeprefix(PAIRS))
+            if len(single) < 2:
+                raise AddressError(
+                    f"{text!r} takes pairs of {single[0].address!r} alone; name at least two components, as in "
+                    "'pairs:neurons'."
+                )
+            return [_together(pair, "pair") for pair in combinations(single, 2)]
         if "+" in text:
             parts = [part for one in text.split("+") for part in self.named(one)]
             return [replace(_together(parts, "set"), address=text)]

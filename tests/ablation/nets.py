@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -152,9 +152,11 @@ def hooked(module: nn.Module, point: str, change: Callable[[Tensor], Tensor]) ->
 
 
 def replaced(component: Component, values: Tensor) -> Callable[[Tensor], Tensor]:
-    """Returns what writes ``values`` into a component's units, one by one, at its positions."""
+    """Returns what writes ``values`` into a component's units, one by one, at its positions, or along its directions."""
 
     def change(activation: Tensor) -> Tensor:
+        if component.basis is not None:
+            return activation + (values - activation) @ component.basis.T.float() @ component.basis.float()
         changed = activation.clone()
         width = activation.shape[component.unit_axis]
         for unit in range(width) if component.units is None else component.units:
@@ -170,20 +172,43 @@ def replaced(component: Component, values: Tensor) -> Callable[[Tensor], Tensor]
 
 @torch.no_grad()
 def literal_losses(
-    module: nn.Module, data: Batch, component: Component, method: Shared, *, seed: int
+    module: nn.Module, data: Batch, component: Component, values: Callable[[Component, Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Returns the losses without [example] and with [draw, example] ablation, by one hook and forward pass per draw."""
+    """Returns the losses without [example] and with [draw, example] ablation, by one hook and forward pass per draw.
+
+    Args:
+        module: The module.
+        data: The examples.
+        component: What is ablated.
+        values: What takes the place of an activation of a part of the component; [draw, example or 1, *unit].
+    """
     module = copy.deepcopy(module).eval()
-    seen: list[Tensor] = []
-    with hooked(module, component.point, lambda activation: (seen.append(activation), activation)[1]):
-        clean = module.per_example_loss(data)
-    blocks = Blocks.of(data)
-    values = [
-        part.expand(-1, blocks.size, *part.shape[2:])
-        for part in method.values(Seen(seen[0], component.unit_axis), blocks.rows, seed=seed)
-    ]
+    draws: list[Tensor] = []
+    for part in component.members:
+        seen: list[Tensor] = []
+        with hooked(module, part.point, lambda activation: (seen.append(activation), activation)[1]):  # noqa: B023
+            clean = module.per_example_loss(data)
+        draws.append(values(part, seen[0]).expand(-1, *seen[0].shape))
     ablated: list[Tensor] = []
-    for draw in torch.cat(values, dim=1)[:, : len(clean)]:
-        with hooked(module, component.point, replaced(component, draw)):
+    for draw in zip(*draws, strict=True):
+        with ExitStack() as hooks:
+            for part, value in zip(component.members, draw, strict=True):
+                hooks.enter_context(hooked(module, part.point, replaced(part, value)))
             ablated.append(module.per_example_loss(data))
     return clean, torch.stack(ablated)
+
+
+def values_of(
+    method: Shared, data: Batch, *, seed: int, partners: Callable[[str], Tensor] | None = None
+) -> Callable[[Component, Tensor], Tensor]:
+    """Returns what a method's values are on all examples, for :func:`literal_losses`."""
+    blocks = Blocks.of(data)
+
+    def values(part: Component, activation: Tensor) -> Tensor:
+        seen = Seen(activation, part.unit_axis, partner=partners(part.point) if partners else None)
+        found = [
+            some.expand(-1, blocks.size, *some.shape[2:]) for some in method.values(seen, blocks.rows, seed=seed)
+        ]
+        return torch.cat(found, dim=1)[:, : blocks.n]
+
+    return values

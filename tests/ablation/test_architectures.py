@@ -18,7 +18,7 @@ from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
 from llc_lightning.runtime.types import Batch
-from tests.ablation.nets import literal_losses
+from tests.ablation.nets import literal_losses, values_of
 
 SIZES = {"d_model": 8, "n_heads": 2, "n_layers": 2, "d_mlp": 6}
 TOKENS = torch.randint(0, 7, (20, 6), generator=torch.Generator().manual_seed(0))
@@ -180,7 +180,7 @@ def test_every_effect_is_that_of_a_hook_and_the_model_comes_back_unharmed(family
     found = iter(sweep(loss_fn(module), snapshot_params(module), one.batch, parts, methods, seed=3)[1:])
     for part in parts:
         for method in methods:
-            clean, ablated = literal_losses(module, one.batch, part, method, seed=3)
+            clean, ablated = literal_losses(module, one.batch, part, values_of(method, one.batch, seed=3))
             effect = next(found)
             assert effect.value == pytest.approx(float((ablated - clean).mean()), abs=1e-5), part.address
             assert (effect.status, effect.vmapped) == ("ok", True)
