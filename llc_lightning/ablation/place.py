@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -78,7 +78,9 @@ class Place:
         """
         first = parts[0]
         _, axis, k, directions = kind_of(first, activation, few=few)
-        where = torch.stack(torch.broadcast_tensors(*(_where(part, activation, with_units=not k) for part in parts)))
+        # Some of them may be at single positions, others at all.
+        broadcast: Any = torch.broadcast_tensors  # it carries no types
+        where = torch.stack(broadcast(*(_where(part, activation, with_units=not k) for part in parts)))
         units = basis = None
         if k:
             units = torch.tensor([part.units for part in parts], device=activation.device)

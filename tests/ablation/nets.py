@@ -206,9 +206,7 @@ def values_of(
 
     def values(part: Component, activation: Tensor) -> Tensor:
         seen = Seen(activation, part.unit_axis, partner=partners(part.point) if partners else None)
-        found = [
-            some.expand(-1, blocks.size, *some.shape[2:]) for some in method.values(seen, blocks.rows, seed=seed)
-        ]
+        found = [some.expand(-1, blocks.size, *some.shape[2:]) for some in method.values(seen, blocks.rows, seed=seed)]
         return torch.cat(found, dim=1)[:, : blocks.n]
 
     return values

@@ -15,6 +15,7 @@ from llc_lightning.ablation.sweep import sweep
 from llc_lightning.ablation.weight_edit import weight_edit
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.data.sequences.base import NO_TARGET
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
 from llc_lightning.runtime.types import Batch
@@ -80,7 +81,7 @@ _BLOCK, _GPT2 = "model.blocks.0", "model.transformer.h.0"
 FAMILIES = {
     "ours": Family(
         ours,
-        (TOKENS, torch.cat([TOKENS[:, 1:], torch.full((20, 1), -1)], dim=1)),
+        (TOKENS, torch.cat([TOKENS[:, 1:], torch.full((20, 1), NO_TARGET)], dim=1)),
         {
             "net.blocks.0.mlp.hook_post[2]": "neuron",
             "net.blocks.0.attn.hook_z[1]": "head",

@@ -20,6 +20,7 @@ from llc_lightning.components.hooks import WeightAxes
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData
+from llc_lightning.data.sequences.base import NO_TARGET
 from llc_lightning.models.cis import CISModel
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import AddressError, SettingError
@@ -83,7 +84,7 @@ def transformer() -> Family:
         for parameter in module.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=stream))
     tokens = torch.randint(0, 7, (N, 6), generator=stream)
-    targets = torch.cat([tokens[:, 1:], torch.full((N, 1), -1)], dim=1)
+    targets = torch.cat([tokens[:, 1:], torch.full((N, 1), NO_TARGET)], dim=1)
     attn, mlp = "net.blocks.1.attn", "net.blocks.0.mlp"
     heads = [f"{attn}.hook_{point}[1]" for point in ("q", "k", "v", "z")]
     stream_parts = [f"{RESIDUAL}{at}" for at in ("", "@3", "@-2,0", "[5]@4")]
