@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,8 +17,9 @@ from llc_lightning.runtime.errors import AddressError, SettingError
 Lane: TypeAlias = dict[str, Tensor]
 """What one ablation does at one hook point: ``where`` and ``value``, and ``units`` or ``basis`` where it has such."""
 
-Kind: TypeAlias = tuple[str, int, int, int]
-"""What components must share to be ablated together: point, axis, number of few units, number of directions."""
+Kind: TypeAlias = tuple[str, int, int, int, bool]
+"""What components must share to be ablated together: point, axis, number of few units, number of directions, and
+whether they are at single positions."""
 
 _FEW = 64
 """Up to so many units are replaced one by one; more by a mask over all of them."""
@@ -77,10 +78,8 @@ class Place:
             SettingError: If directions do not have the size of the activation.
         """
         first = parts[0]
-        _, axis, k, directions = kind_of(first, activation, few=few)
-        # Some of them may be at single positions, others at all.
-        broadcast: Any = torch.broadcast_tensors  # it carries no types
-        where = torch.stack(broadcast(*(_where(part, activation, with_units=not k) for part in parts)))
+        _, axis, k, directions, _ = kind_of(first, activation, few=few)
+        where = torch.stack([_where(part, activation, with_units=not k) for part in parts])
         units = basis = None
         if k:
             units = torch.tensor([part.units for part in parts], device=activation.device)
@@ -137,7 +136,7 @@ def kind_of(part: Component, activation: Tensor, *, few: bool) -> Kind:
     k = 0
     if few and part.units is not None and len(part.units) <= _FEW and activation.dtype.itemsize >= 4:
         k = len(part.units)
-    return part.point, axis, k, 0 if part.basis is None else len(part.basis)
+    return part.point, axis, k, 0 if part.basis is None else len(part.basis), part.positions is not None
 
 
 def _where(part: Component, activation: Tensor, *, with_units: bool) -> Bool[Tensor, "*entry"]:

@@ -152,7 +152,7 @@ def hooked(module: nn.Module, point: str, change: Callable[[Tensor], Tensor]) ->
 
 
 def replaced(component: Component, values: Tensor) -> Callable[[Tensor], Tensor]:
-    """Returns what writes ``values`` into a component's units, one by one, at its positions, or along its directions."""
+    """Returns what writes ``values`` into a component's units, at its positions or along its directions."""
 
     def change(activation: Tensor) -> Tensor:
         if component.basis is not None:

@@ -44,7 +44,7 @@ def answer(batch: Sequences) -> Tensor:
 
 
 def hypothesis(head: str, feature: Feature | None, heard: int) -> list[Node]:
-    """Says that a head tells a feature, and hears from 0.1, at each position of the block, the token ``heard`` ahead."""
+    """Says that a head tells a feature, and hears from 0.1, at each place of the block, the token ``heard`` ahead."""
     below = tuple(Node(part(f"{PREVIOUS}@{at}"), token(at + heard)) for at in BLOCK)
     return [Node(part(f"{head}@{ASKED}"), feature, below)]
 
