@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Int
@@ -90,7 +91,7 @@ class Examples:
             summary.add(packed, self.counted[-1])
         if not kept:
             self._kept = {}
-        return next(summary.effects([Effect("loss")]))
+        return next(summary.effects([partial(Effect, "loss")]))
 
     def _numbers(self, points: Sequence[str]) -> int:
         return self.blocks.n * sum(self._first[point].numel() for point in points)

@@ -140,15 +140,16 @@ def kind_of(part: Component, activation: Tensor, *, few: bool) -> Kind:
 
 
 def _where(part: Component, activation: Tensor, *, with_units: bool) -> Bool[Tensor, "*entry"]:
-    try:
-        units = part.unit_mask(activation)
-    except IndexError:
+    width = activation.shape[part.unit_axis] if -part.unit_axis <= activation.ndim else 0
+    if not all(unit < width for unit in part.units or (0,)):
         raise AddressError(
             f"{part.address!r} is outside the activation of {part.point!r}, which has shape {tuple(activation.shape)} "
             f"per example with its units on axis {part.unit_axis}."
-        ) from None
-    behind = (1,) * (-1 - part.unit_axis)
-    where = units if with_units and part.basis is None else units.new_ones(1, *behind)
+        )
+    if with_units and part.basis is None:
+        where = part.unit_mask(activation)
+    else:
+        where = torch.ones((1,) * -part.unit_axis, dtype=torch.bool, device=activation.device)
     ahead = activation.ndim + part.unit_axis
     where = where.expand((1,) * ahead + tuple(where.shape))
     if part.positions is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -170,31 +171,30 @@ class _Measurement:
             Summary(examples.names, n=examples.blocks.n, keep=self.keep, metrics=len(examples.metrics)) for _ in sources
         ]
         group.measure(sources, summaries)
-        by_source = [
-            list(summary.effects([_like(part, source, place, lanes.vmapped) for place, part in enumerate(parts)]))
+        found = [
+            (source, list(summary.effects(list(_makes(parts, source, lanes.vmapped)))))
             for source, summary in zip(sources, summaries, strict=True)
         ]
+        by_method = [[one for one in found if one[0].method is method] for method in self.methods]
         for place in range(len(parts)):
-            effects: list[Effect] = []
-            for method in self.methods:
-                own = [
-                    (source, found[place])
-                    for source, found in zip(sources, by_source, strict=True)
-                    if source.method is method
-                ]
-                for number in range(len(examples.names)):
-                    effects += [
-                        some[number] for source, some in own if source.losses is None or number in source.losses
-                    ]
-            yield effects
+            yield [
+                effects[place][number]
+                for own in by_method
+                for number in range(len(examples.names))
+                for source, effects in own
+                if source.losses is None or number in source.losses
+            ]
 
 
-def _like(part: Component, source: Source, place: int, vmapped: bool) -> Effect:
-    effect = Effect("ablation_effect", part.address, part.kind, source.method.name, source.method.draws, vmapped)
-    if not source.constants:
-        return effect
-    constants = tuple(values[place] for values in source.constants)
-    return replace(effect, details=dict(source.details[place]), constants=constants)
+def _makes(parts: Sequence[Component], source: Source, vmapped: bool) -> Iterator[Callable[..., Effect]]:
+    """Yields for every component what makes an effect of it out of what was measured."""
+    same = {"method": source.method.name, "draws": source.method.draws, "vmapped": vmapped}
+    for place, part in enumerate(parts):
+        fitted: dict[str, Any] = {}
+        if source.constants:
+            constants = tuple(values[place] for values in source.constants)
+            fitted = {"details": source.details[place], "constants": constants}
+        yield partial(Effect, "ablation_effect", part.address, part.kind, **same, **fitted)
 
 
 def _device(params: Params) -> torch.device:
