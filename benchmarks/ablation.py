@@ -243,7 +243,14 @@ def _cases() -> list[Case]:
     cis = CISModel()
     return [
         Case("MLP 784-256-256-20, 128 neurons", MLP(), images, mlp, Goal(0.06), 256),
-        Case("CIS 64-32-32, 32 neurons", cis, CISData().analysis_set(256), find_components(cis, "neurons"), Goal(0.2), 256),
+        Case(
+            "CIS 64-32-32, 32 neurons",
+            cis,
+            CISData().analysis_set(256),
+            find_components(cis, "neurons"),
+            Goal(0.2),
+            256,
+        ),
         Case("transformer, 512 neurons", transformer, tokens, parts[:512], Goal(0.35), 32),
         Case("transformer, 8 heads", transformer, tokens, parts[512:], Goal(0.65), 32),
     ]

@@ -67,7 +67,8 @@ class Summary:
     def effects(self, makes: Sequence[Callable[..., Effect]]) -> Iterator[list[Effect]]:
         """Yields for every series one effect per loss, made by its one of ``makes`` from what was measured."""
         results = [moments.results() for moments in self._moments]
-        counts, means, errors = (torch.cat([result[i] for result in results], dim=-1).tolist() for i in range(3))
+        numbers: list[Any] = [torch.cat([result[i] for result in results], dim=-1) for i in range(3)]
+        counts, means, errors = (one.tolist() for one in numbers)
         kept = None if self._kept is None else torch.cat(self._kept, dim=1)[:, : self._n].cpu()
         # On train and of metrics alone, which are the last.
         at = {0: 0} | {len(self._names) - self._metrics + j: 1 + j for j in range(self._metrics)}
