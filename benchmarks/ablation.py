@@ -1,4 +1,7 @@
-"""The sweep against TransformerLens hooks one at a time, and against forward passes, in CPU time of one process."""
+"""The sweep against TransformerLens hooks one at a time, and against forward passes, in CPU time of one process.
+
+``python -m benchmarks ablation`` prints all tables, ``python -m benchmarks ablation hooks`` one of them.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.goals import Goal, judged
 from benchmarks.timing import cpu_seconds, ratio
 from llc_lightning.ablation.optimal import Optimal
 from llc_lightning.ablation.sweep import sweep
@@ -117,7 +121,8 @@ class Case:
     module: nn.Module
     data: Batch
     parts: list[Component]
-    most: float
+    goal: Goal
+    """Forward passes for each ablation."""
     block: int
     methods: tuple[str, ...] = ("zero", "mean", "resample")
 
@@ -146,16 +151,17 @@ def neurons_and_heads() -> list[Component]:
     return neurons + heads
 
 
-def main() -> int:
-    """Prints the tables; returns 1 where a promise is not kept."""
+def main(names: list[str]) -> int:
+    """Prints the tables with these names, or all; returns 1 where a goal is missed.
+
+    Raises:
+        SystemExit: If there is no such table.
+    """
+    unknown = [name for name in names if name not in TABLES]
+    if unknown:
+        raise SystemExit(f"unknown table {unknown[0]!r}; use one of: {', '.join(TABLES)}.")
     keep_freed_memory()
-    torch.manual_seed(0)
-    bridge = _bridge()
-    transformer = Transformer(bridge)
-    kept = [_against_hooks(bridge, transformer, examples, least) for examples, least in ((32, 6.0), (4, 15.0))]
-    print(f"\n{'zero, mean and 4 draws of resample':40}{'forward passes each':>22}{'first sweep, s':>16}")
-    kept += [_per_forward(case) for case in _cases(transformer)]
-    kept += [_optimal_step(case) for case in _cases(transformer)[:2]]
+    kept = [TABLES[name]() for name in names or TABLES]
     return 0 if all(kept) else 1
 
 
@@ -194,30 +200,38 @@ def _one_by_one(bridge: Any, tokens: Tensor, parts: list[Component]) -> Callable
     return run
 
 
+def hooks() -> bool:
+    """Prints all ablations of a transformer against TransformerLens hooks; says whether the goals are kept."""
+    bridge = _bridge()
+    transformer = Transformer(bridge)
+    print(f"\nall {len(neurons_and_heads())} ablations of a transformer, against TransformerLens hooks one at a time")
+    print(f"{'examples':12}{'hooks, s':>10}{'ours, s':>10}{'ratio':>22}{'largest difference':>32}")
+    return all([_against_hooks(bridge, transformer, n, goal) for n, goal in ((32, 6.0), (4, 15.0))])
+
+
 def _against_hooks(bridge: Any, transformer: nn.Module, examples: int, least: float) -> bool:
-    tokens = torch.randint(VOCABULARY, (examples, LENGTH))
+    tokens = torch.randint(VOCABULARY, (examples, LENGTH), generator=torch.Generator().manual_seed(0))
     parts, loss, params = neurons_and_heads(), loss_fn(transformer), snapshot_params(transformer)
 
     def ours() -> list[float]:
         found = sweep(loss, params, tokens, parts, "zero", seed=0, block=examples)
         return [effect.value for effect in found[1:]]
 
-    hooks = _one_by_one(bridge, tokens, parts)
+    theirs = _one_by_one(bridge, tokens, parts)
     for _ in range(WARM):
         ours()
-    apart = max(abs(a - b) for a, b in zip(hooks(), ours(), strict=True))
-    seconds = cpu_seconds({"hooks": hooks, "ours": ours}, rounds=ROUNDS)
-    over = ratio(seconds, "hooks", "ours")
-    print(
-        f"all {len(parts)} ablations, {examples} x {LENGTH} tokens: TransformerLens hooks "
-        f"{median(seconds['hooks']):.2f} s, "
-        f"ours {median(seconds['ours']):.3f} s, ratio {over:.1f} (>= {least:g}), largest difference {apart:.1e} (<= "
-        "1e-5)"
-    )
-    return over >= least and apart <= 1e-5
+    apart = max(abs(a - b) for a, b in zip(theirs(), ours(), strict=True))
+    seconds = cpu_seconds({"hooks": theirs, "ours": ours}, rounds=ROUNDS)
+    over, fast = judged(ratio(seconds, "hooks", "ours"), Goal(least, at_least=True), ".1f")
+    told, equal = judged(apart, Goal(1e-5), ".1e")
+    times = [f"{median(seconds[name]):.3f}" for name in ("hooks", "ours")]
+    print(f"{f'{examples} x {LENGTH}':12}{times[0]:>10}{times[1]:>10}{over:>22}{told:>32}")
+    return fast and equal
 
 
-def _cases(transformer: nn.Module) -> list[Case]:
+def _cases() -> list[Case]:
+    torch.manual_seed(0)
+    transformer = Transformer(_bridge())
     images = (torch.randn(256, 784), torch.randint(20, (256,)))
     tokens = torch.randint(VOCABULARY, (32, LENGTH))
     parts = neurons_and_heads()
@@ -228,11 +242,24 @@ def _cases(transformer: nn.Module) -> list[Case]:
     ]
     cis = CISModel()
     return [
-        Case("MLP 784-256-256-20, 128 neurons", MLP(), images, mlp, 0.06, 256),
-        Case("CIS 64-32-32, 32 neurons", cis, CISData().analysis_set(256), find_components(cis, "neurons"), 0.2, 256),
-        Case("transformer, 512 neurons", transformer, tokens, parts[:512], 0.35, 32),
-        Case("transformer, 8 heads", transformer, tokens, parts[512:], 0.65, 32),
+        Case("MLP 784-256-256-20, 128 neurons", MLP(), images, mlp, Goal(0.06), 256),
+        Case(
+            "CIS 64-32-32, 32 neurons",
+            cis,
+            CISData().analysis_set(256),
+            find_components(cis, "neurons"),
+            Goal(0.2),
+            256,
+        ),
+        Case("transformer, 512 neurons", transformer, tokens, parts[:512], Goal(0.35), 32),
+        Case("transformer, 8 heads", transformer, tokens, parts[512:], Goal(0.65), 32),
     ]
+
+
+def sweeps() -> bool:
+    """Prints the cost of one ablation in forward passes; says whether the goals are kept."""
+    print(f"\n{'zero, mean and 4 draws of resample':40}{'forward passes each':>26}{'first sweep, s':>16}")
+    return all([_per_forward(case) for case in _cases()])
 
 
 def _per_forward(case: Case) -> bool:
@@ -248,9 +275,15 @@ def _per_forward(case: Case) -> bool:
         ours()
     ablations = len(case.parts) * sum({"resample": 4}.get(method, 1) for method in case.methods)
     seconds = cpu_seconds({"ours": ours, "forward": _forward(case)}, rounds=ROUNDS)
-    each = ratio(seconds, "ours", "forward") / ablations
-    print(f"{case.name:40}{f'{each:.3f} (<= {case.most:g})':>22}{first:>16.2f}")
-    return each <= case.most
+    told, kept = judged(ratio(seconds, "ours", "forward") / ablations, case.goal, ".3f")
+    print(f"{case.name:40}{told:>26}{first:>16.2f}")
+    return kept
+
+
+def optimal() -> bool:
+    """Prints the cost of a step of optimal ablation, in forward passes for each component."""
+    print(f"\n{'optimal ablation':40}{'forward passes, a step':>26}")
+    return all([_optimal_step(case) for case in _cases()[:2]])
 
 
 def _optimal_step(case: Case) -> bool:
@@ -265,9 +298,9 @@ def _optimal_step(case: Case) -> bool:
     seconds = cpu_seconds({"more": fitted(60), "less": fitted(10), "forward": _forward(case)}, rounds=ROUNDS)
     # A step sees the half of the examples that is fitted on.
     step = (median(seconds["more"]) - median(seconds["less"])) / 50
-    each = 2 * step / median(seconds["forward"]) / len(case.parts)
-    print(f"{case.name + ', optimal step':40}{f'{each:.3f} (<= 0.4)':>22}")
-    return each <= 0.4
+    told, kept = judged(2 * step / median(seconds["forward"]) / len(case.parts), Goal(0.4), ".3f")
+    print(f"{case.name:40}{told:>26}")
+    return kept
 
 
 def _forward(case: Case) -> Callable[[], object]:
@@ -276,3 +309,7 @@ def _forward(case: Case) -> Callable[[], object]:
             return case.module.per_example_loss(case.data)
 
     return run
+
+
+TABLES = {"hooks": hooks, "sweeps": sweeps, "optimal": optimal}
+"""What prints each table, and says whether its goals are kept."""

@@ -26,17 +26,20 @@ class Few:
     """The activation's shape, or one that broadcasts to it, with the axis of the units cut down to these."""
 
     def written(self, h: Tensor) -> Tensor:
-        """Returns the activation with the replacement; entries outside keep their bits, also where they are NaN."""
+        """Returns the activation with the replacement; entries outside keep their bits, also where they are NaN.
+
+        It is contiguous, as what a module computes mostly is: modules take views of it.
+        """
         after = (1,) * (-1 - self.axis)
         every = torch.arange(h.shape[self.axis], device=h.device)
         is_unit = every == self.units[:, None]
         if len(self.units) == 1:
-            return torch.where(self.where & is_unit[0].view(-1, *after), self.value, h)
+            return torch.where(self.where & is_unit[0].view(-1, *after), self.value, h).contiguous()
         # Which of the few values each unit takes; any one for those that keep theirs.
         which = is_unit.to(torch.uint8).argmax(0).view(-1, *after)
         shape = (*self.value.shape[: self.axis], h.shape[self.axis], *h.shape[h.ndim + self.axis + 1 :])
         taken = torch.take_along_dim(self.value, which.expand(shape), dim=self.axis)
-        return torch.where(self.where & is_unit.any(0).view(-1, *after), taken, h)
+        return torch.where(self.where & is_unit.any(0).view(-1, *after), taken, h).contiguous()
 
     def difference(self, h: Tensor) -> Tensor:
         """Returns what the replacement adds to these units, with their axis last."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.ablation.moments import Counted, Moments
-from llc_lightning.runtime.status import join
+from llc_lightning.runtime.status import OK, join
 
 
 @dataclass(frozen=True)
@@ -63,29 +64,29 @@ class Summary:
             some = [(values[0], counted[0]), *([(values[-1], counted[-1])] if self._metrics else [])]
             self._kept.append(torch.cat([value.masked_fill(~count.mask, torch.nan) for value, count in some], dim=-1))
 
-    def effects(self, likes: Sequence[Effect]) -> Iterator[list[Effect]]:
-        """Yields for every series one effect per loss, filling in ``likes``, one for each series."""
+    def effects(self, makes: Sequence[Callable[..., Effect]]) -> Iterator[list[Effect]]:
+        """Yields for every series one effect per loss, made by its one of ``makes`` from what was measured."""
         results = [moments.results() for moments in self._moments]
-        counts, means, errors = (torch.cat([result[i] for result in results], dim=-1).cpu() for i in range(3))
+        numbers: list[Any] = [torch.cat([result[i] for result in results], dim=-1) for i in range(3)]
+        counts, means, errors = (one.tolist() for one in numbers)
         kept = None if self._kept is None else torch.cat(self._kept, dim=1)[:, : self._n].cpu()
-        for i, like in enumerate(likes):
-            at = {"train": 0} | {name: 1 + j for j, name in enumerate(self._names[len(self._names) - self._metrics :])}
+        # On train and of metrics alone, which are the last.
+        at = {0: 0} | {len(self._names) - self._metrics + j: 1 + j for j in range(self._metrics)}
+        for i, make in enumerate(makes):
             yield [
-                _filled(
-                    like,
-                    name,
-                    float(mean),
-                    float(error),
-                    int(count),
-                    None if kept is None or name not in at else kept[i, :, at[name]],
+                make(
+                    loss=name,
+                    per_example=None if kept is None or j not in at else kept[i, :, at[j]],
+                    **_judged(means[i][j], errors[i][j], int(counts[0][j])),
                 )
-                for name, count, mean, error in zip(self._names, counts[0], means[i], errors[i], strict=True)
+                for j, name in enumerate(self._names)
             ]
 
 
-def _filled(like: Effect, loss: str, value: float, stderr: float, n: int, per_example: Tensor | None) -> Effect:
-    finite = math.isfinite(value)
-    status = join([*([] if finite else ["nan-loss"]), *(["too-few-draws"] if n < 2 else [])])
-    if not finite:
-        value = stderr = math.nan
-    return replace(like, loss=loss, value=value, stderr=stderr, n=n, status=status, per_example=per_example)
+def _judged(value: float, stderr: float, n: int) -> dict[str, Any]:
+    """Returns what to say of a mean and its error."""
+    if math.isfinite(value) and n > 1:
+        return {"value": value, "stderr": stderr, "n": n, "status": OK}
+    failed = not math.isfinite(value)
+    status = join([*(["nan-loss"] if failed else []), *(["too-few-draws"] if n < 2 else [])])
+    return {"value": math.nan if failed else value, "stderr": math.nan if failed else stderr, "n": n, "status": status}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Int
@@ -90,7 +91,7 @@ class Examples:
             summary.add(packed, self.counted[-1])
         if not kept:
             self._kept = {}
-        return next(summary.effects([Effect("loss")]))
+        return next(summary.effects([partial(Effect, "loss")]))
 
     def _numbers(self, points: Sequence[str]) -> int:
         return self.blocks.n * sum(self._first[point].numel() for point in points)
@@ -164,7 +165,7 @@ class Examples:
 def _checked(values: Tensor, point: str, rows: int) -> Tensor:
     if values.ndim < 2 or len(values) != rows or not values.is_floating_point():
         raise DataError(
-            f"the activation at {point!r} has shape {tuple(values.shape)} and type {values.dtype} on "
-            f"{rows} examples; an ablation needs floating point numbers of shape [example, ..., unit]."
+            f"the activation at {point!r} has shape {tuple(values.shape)} and type {values.dtype} on a batch of "
+            f"{rows}; an ablation needs floating point numbers of shape [example, ..., unit]."
         )
     return values

@@ -22,7 +22,7 @@ from llc_lightning.components.component import Component
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch
 
-_CPU_NUMBERS, _GPU_NUMBERS = 1 << 21, 1 << 26
+_CPU_NUMBERS, _GPU_NUMBERS = 1 << 20, 1 << 26
 """Numbers that the lanes of one pass may hold at the hook point: near a CPU's cache, a small part of a GPU's memory."""
 
 

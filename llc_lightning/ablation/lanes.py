@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
 from llc_lightning.ablation.metrics import Metric, outputs_of
@@ -122,7 +123,8 @@ class Lanes:
         return losses
 
     def _batched(self, fixed: _Fixed, varying: tuple[Lane, ...]) -> Losses:
-        return torch.vmap(self._one, in_dims=(None, 0))(fixed, varying)
+        with sdpa_kernel(SDPBackend.MATH):  # vmap runs the fused kernels lane by lane, and warns
+            return torch.vmap(self._one, in_dims=(None, 0))(fixed, varying)
 
     def _one_by_one(self, fixed: _Fixed, varying: tuple[Lane, ...]) -> Losses:
         count = len(tree_leaves(varying)[0])

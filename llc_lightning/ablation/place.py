@@ -17,8 +17,9 @@ from llc_lightning.runtime.errors import AddressError, SettingError
 Lane: TypeAlias = dict[str, Tensor]
 """What one ablation does at one hook point: ``where`` and ``value``, and ``units`` or ``basis`` where it has such."""
 
-Kind: TypeAlias = tuple[str, int, int, int]
-"""What components must share to be ablated together: point, axis, number of few units, number of directions."""
+Kind: TypeAlias = tuple[str, int, int, int, bool]
+"""What components must share to be ablated together: point, axis, number of few units, number of directions, and
+whether they are at single positions."""
 
 _FEW = 64
 """Up to so many units are replaced one by one; more by a mask over all of them."""
@@ -44,8 +45,8 @@ class Replacement:
             return Delta.of(h, Few(self.unit_axis, self.lane["units"], where, value))
         if "basis" in self.lane:
             basis = self.lane["basis"].to(h.dtype)
-            return torch.where(where, h + ((value - h) @ basis.T) @ basis, h)
-        return torch.where(where, value, h)
+            value = h + ((value - h) @ basis.T) @ basis
+        return torch.where(where, value, h).contiguous()
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Place:
             SettingError: If directions do not have the size of the activation.
         """
         first = parts[0]
-        _, axis, k, directions = kind_of(first, activation, few=few)
+        _, axis, k, directions, _ = kind_of(first, activation, few=few)
         where = torch.stack([_where(part, activation, with_units=not k) for part in parts])
         units = basis = None
         if k:
@@ -135,19 +136,20 @@ def kind_of(part: Component, activation: Tensor, *, few: bool) -> Kind:
     k = 0
     if few and part.units is not None and len(part.units) <= _FEW and activation.dtype.itemsize >= 4:
         k = len(part.units)
-    return part.point, axis, k, 0 if part.basis is None else len(part.basis)
+    return part.point, axis, k, 0 if part.basis is None else len(part.basis), part.positions is not None
 
 
 def _where(part: Component, activation: Tensor, *, with_units: bool) -> Bool[Tensor, "*entry"]:
-    try:
-        units = part.unit_mask(activation)
-    except IndexError:
+    width = activation.shape[part.unit_axis] if -part.unit_axis <= activation.ndim else 0
+    if not all(unit < width for unit in part.units or (0,)):
         raise AddressError(
             f"{part.address!r} is outside the activation of {part.point!r}, which has shape {tuple(activation.shape)} "
             f"per example with its units on axis {part.unit_axis}."
-        ) from None
-    behind = (1,) * (-1 - part.unit_axis)
-    where = units if with_units and part.basis is None else units.new_ones(1, *behind)
+        )
+    if with_units and part.basis is None:
+        where = part.unit_mask(activation)
+    else:
+        where = torch.ones((1,) * -part.unit_axis, dtype=torch.bool, device=activation.device)
     ahead = activation.ndim + part.unit_axis
     where = where.expand((1,) * ahead + tuple(where.shape))
     if part.positions is None:

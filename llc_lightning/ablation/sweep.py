@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from llc_lightning.ablation.group import Group, Source, check_levels
 from llc_lightning.ablation.lanes import Lanes
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.ablation.place import Place, kind_of
+from llc_lightning.ablation.unheard import check_heard
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import to_device
@@ -78,7 +80,8 @@ def sweep(
     Raises:
         SettingError: If a method, metric, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked
         for.
-        AddressError: If a component has no activation side, or is not found in the activations.
+        AddressError: If a component has no activation side, is not found in the activations, or the loss does not
+            depend on it.
         DataError: If the data, or the shapes of the module's losses and activations, cannot be used.
     """
     chosen, measured = resolve_methods(methods), resolve_metrics(metrics)
@@ -114,6 +117,9 @@ def sweep(
         ]
         # A difference cannot heal what is not finite without it; a replaced activation can.
         found |= measurement.effects([one for one in broken if measurement.is_few(one)], few=False)
+    silent = [one for one in components if all(effect.value == effect.stderr == 0 for effect in found[one.address])]
+    points = dict.fromkeys(part.point for one in silent for part in one.members)
+    check_heard(plain, params, examples.batch(0), list(points))
     return examples.unablated + [effect for component in components for effect in found[component.address]]
 
 
@@ -165,31 +171,30 @@ class _Measurement:
             Summary(examples.names, n=examples.blocks.n, keep=self.keep, metrics=len(examples.metrics)) for _ in sources
         ]
         group.measure(sources, summaries)
-        by_source = [
-            list(summary.effects([_like(part, source, place, lanes.vmapped) for place, part in enumerate(parts)]))
+        found = [
+            (source, list(summary.effects(list(_makes(parts, source, lanes.vmapped)))))
             for source, summary in zip(sources, summaries, strict=True)
         ]
+        by_method = [[one for one in found if one[0].method is method] for method in self.methods]
         for place in range(len(parts)):
-            effects: list[Effect] = []
-            for method in self.methods:
-                own = [
-                    (source, found[place])
-                    for source, found in zip(sources, by_source, strict=True)
-                    if source.method is method
-                ]
-                for number in range(len(examples.names)):
-                    effects += [
-                        some[number] for source, some in own if source.losses is None or number in source.losses
-                    ]
-            yield effects
+            yield [
+                effects[place][number]
+                for own in by_method
+                for number in range(len(examples.names))
+                for source, effects in own
+                if source.losses is None or number in source.losses
+            ]
 
 
-def _like(part: Component, source: Source, place: int, vmapped: bool) -> Effect:
-    effect = Effect("ablation_effect", part.address, part.kind, source.method.name, source.method.draws, vmapped)
-    if not source.constants:
-        return effect
-    constants = tuple(values[place] for values in source.constants)
-    return replace(effect, details=dict(source.details[place]), constants=constants)
+def _makes(parts: Sequence[Component], source: Source, vmapped: bool) -> Iterator[Callable[..., Effect]]:
+    """Yields for every component what makes an effect of it out of what was measured."""
+    same = {"method": source.method.name, "draws": source.method.draws, "vmapped": vmapped}
+    for place, part in enumerate(parts):
+        fitted: dict[str, Any] = {}
+        if source.constants:
+            constants = tuple(values[place] for values in source.constants)
+            fitted = {"details": source.details[place], "constants": constants}
+        yield partial(Effect, "ablation_effect", part.address, part.kind, **same, **fitted)
 
 
 def _device(params: Params) -> torch.device:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from llc_lightning.components.component import Component
-from llc_lightning.components.hooks import Axes, hook_sites
+from llc_lightning.components.hooks import Axes, hook_sites, linear_at
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Params
 
@@ -19,9 +19,9 @@ def weight_edit(
 ) -> Params:
     """Returns weights under which the network does what it does with a component's units held at a constant.
 
-    Where a hook point declares what reads it, the reader's columns become 0 and its bias takes ``W[:, units] a``
-    (Li and Janson 2024: a constant ablation is an edit of the weights); a Linear or Conv at whose own output the
-    component lies gets rows of 0 and the bias a.
+    What reads the units gets columns of 0, and its bias takes ``W[:, units] a`` (Li and Janson 2024: a constant
+    ablation is an edit of the weights): the reader is declared as outgoing, or is the linear map whose input the
+    component is. A linear map whose own output the component is gets rows of 0 and the bias a.
 
     Args:
         module: The module.
@@ -32,41 +32,38 @@ def weight_edit(
     Raises:
         SettingError: If the component has no such edit; the message says why.
     """
-    site = hook_sites(module).get(component.point)
     if component.parts or component.positions is not None or component.basis is not None:
         raise SettingError(
             f"{component.address!r} is no set of whole units at all positions; such have no weight edit."
         )
-    if site is None or site.axes is None:
+    site, linear = hook_sites(module).get(component.point), linear_at(module, component.point)
+    if linear is not None:
+        edit = _unread if linear.is_input else _held
+        return edit(module, params, ((linear.weight, linear.axis),), component, constant)
+    if site is None or site.axes is None or not site.axes.outgoing:
         raise SettingError(
             f"nothing tells which weights read {component.address!r}; declare them as outgoing in weight_axes()."
         )
-    units = list(range(site.width or 0)) if component.units is None else list(component.units)
-    if site.axes.unit == "neuron_in":
-        return _held(params, site.axes.incoming, site.axes.bias, units, constant, component)
-    return _unread(module, params, site.axes.outgoing, units, constant, component)
+    return _unread(module, params, site.axes.outgoing, component, constant)
 
 
-def _held(params: Params, incoming: Axes, bias: Axes, units: list[int], constant: Any, component: Component) -> Params:
-    ((weight, _),) = incoming
-    if not bias:
+def _held(module: nn.Module, params: Params, incoming: Axes, component: Component, constant: Any) -> Params:
+    ((weight, axis),) = incoming
+    units = _units(component, params[weight].shape[axis])
+    edited = {weight: _zeroed(module, params, weight, axis, units)}
+    bias = _bias_of(module, weight)
+    if bias is None:
         raise SettingError(f"{component.address!r} has no bias that could hold a constant; give its layer one.")
-    edited = {weight: params[weight].clone(), bias[0][0]: params[bias[0][0]].clone()}
-    edited[weight][units] = 0
-    edited[bias[0][0]][units] = torch.as_tensor(constant).to(edited[weight])
+    edited[bias] = params[bias].clone()
+    edited[bias][units] = torch.as_tensor(constant).to(edited[bias])
     return {**params, **edited}
 
 
-def _unread(
-    module: nn.Module, params: Params, outgoing: Axes, units: list[int], constant: Any, component: Component
-) -> Params:
-    if not outgoing:
-        raise SettingError(
-            f"nothing tells which weights read {component.address!r}; declare them as outgoing in weight_axes()."
-        )
+def _unread(module: nn.Module, params: Params, outgoing: Axes, component: Component, constant: Any) -> Params:
     edited: Params = {}
     for name, axis in outgoing:
         reader = params[name]
+        units = _units(component, reader.shape[axis])
         bias = _bias_of(module, name)
         if bias is None:
             raise SettingError(f"{name!r}, which reads {component.address!r}, has no bias that could take a constant.")
@@ -79,11 +76,28 @@ def _unread(
         given = torch.as_tensor(constant, dtype=reader.dtype, device=reader.device).expand(len(units), *features)
         added = cast("Tensor", torch.tensordot(given, rows, dims=given.ndim))  # pyright: ignore[reportUnknownMemberType]
         added = added.flatten(1).sum(1) if added.ndim > 1 else added
-        zeroed = reader.clone()
-        zeroed.movedim(axis, 0)[units] = 0
-        edited[name] = zeroed
+        edited[name] = _zeroed(module, params, name, axis, units)
         edited[bias] = edited.get(bias, params[bias]) + added
     return {**params, **edited}
+
+
+def _units(component: Component, width: int) -> list[int]:
+    return list(range(width)) if component.units is None else list(component.units)
+
+
+def _zeroed(module: nn.Module, params: Params, name: str, axis: int, units: list[int]) -> Tensor:
+    """Returns a weight with zeros for some units.
+
+    Raises:
+        SettingError: If other modules use the weight too, so that they would change with it.
+    """
+    parameter = module.get_parameter(name)
+    owners = sum(any(own is parameter for own in part.parameters(recurse=False)) for part in module.modules())
+    if owners > 1:
+        raise SettingError(f"{name!r} is shared by {owners} modules; a shared weight has no edit for one of them.")
+    zeroed = params[name].clone()
+    zeroed.movedim(axis, 0)[units] = 0
+    return zeroed
 
 
 def _bias_of(module: nn.Module, weight: str) -> str | None:

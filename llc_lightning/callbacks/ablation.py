@@ -30,7 +30,8 @@ class AblationCallback(MeasurementCallback):
             ``error`` and trains on.
         share: Whether the ranks share the work; otherwise each does all of it.
         at: Measure after training batches (``batch``), or only after validations (``validation``).
-        seed: Keys all random numbers; by default the seed of Lightning's ``seed_everything``, else 0.
+        seed: Keys all random numbers, and names the rows' ``settings``; by default the seed of Lightning's
+            ``seed_everything``, else 0.
         name: Names the callback's files; callbacks of one trainer need different names.
 
     Raises:
@@ -63,5 +64,6 @@ class AblationCallback(MeasurementCallback):
             warm_start=warm_start,
             examples=examples,
             tasks=tasks,
+            seed=seed,
         )
         super().__init__(when, plan, name=name, data=data, on_error=on_error, share=share, at=at, seed=seed)

@@ -1,6 +1,7 @@
 """The command ``analyze.py ablate``: any methods on any components of a run's snapshots."""
 
 from argparse import Namespace
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -16,10 +17,11 @@ from llc_lightning.report.figures import draw, save
 from llc_lightning.report.findings import find
 from llc_lightning.report.panels.methods import agreement_of_methods, component_by_method
 from llc_lightning.results.run import Run
+from llc_lightning.results.schema import settings_hash
 from llc_lightning.runtime.progress import Progress
 
 PART = "ablate"
-"""The name that the command's parts have in the run folder."""
+"""How the names of the command's parts begin; what was asked for follows, so that asking for more loses nothing."""
 _RESAMPLES = 999
 _SHOWN = 12
 
@@ -42,8 +44,9 @@ def ablate_run(options: Namespace, *, progress: Progress) -> tuple[list[Path], l
         resamples=_RESAMPLES,
     )
     steps = options.steps or [max(run.snapshots, default=0)]
+    plans = {f"{PART}-{settings_hash(asdict(plan))[:8]}": plan}
     written = measure_snapshots(
-        model, data, {PART: plan}, run, steps=steps, again=options.again, out=options.out, progress=progress
+        model, data, plans, run, steps=steps, again=options.again, out=options.out, progress=progress
     )
     measured = Run.open(options.out or options.run)
     rows = measured.measurements()

@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from torch import nn
 
-from llc_lightning.components.names import known_point, projection_of_heads, size_of
+from llc_lightning.components.names import WRAPPED, known_point, output_axis, projection_of_heads, size_of
 from llc_lightning.runtime.errors import AddressError
 
 INPUT = ":input"
@@ -71,6 +71,8 @@ class HookSite:
     """What its name calls all of its units together."""
     group: int = 1
     """Features that make one unit, where units are groups of neighbouring ones."""
+    output: bool = False
+    """Whether its name says that words such as ``heads`` mean it."""
 
     @property
     def unit(self) -> str:
@@ -82,9 +84,9 @@ def hook_sites(module: nn.Module) -> dict[str, HookSite]:
     """Returns the hook sites of a module by path, in the order in which the module registered them.
 
     These are the TransformerLens ``HookPoint``s and the declared points where there are any, else every named
-    submodule: a Linear or Conv then carries the rows and the bias of its own weight (unit ``neuron_in``), any other
-    submodule can be ablated as a whole but has no weights. Attention modules of the library ``transformers`` add the
-    input of their projection (``path:input``), whose units are their heads.
+    submodule: a Linear or Conv (or ``Conv1D`` of the library ``transformers``) then carries the rows and the bias of
+    its own weight (unit ``neuron_in``), any other submodule can be ablated as a whole but has no weights. Attention
+    modules of ``transformers`` add the input of their projection (``path:input``), whose units are their heads.
 
     Raises:
         AddressError: If a module declares a hook point or a parameter that it does not have, or axes that do not fit.
@@ -105,9 +107,44 @@ def hook_sites(module: nn.Module) -> dict[str, HookSite]:
     return sites
 
 
+@dataclass(frozen=True)
+class LinearSite:
+    """A linear map whose input or output a hook point is."""
+
+    weight: str
+    """Its weight's first name."""
+    axis: int
+    """The weight's axis along which the hook point's units lie."""
+    is_input: bool
+
+
+def linear_at(module: nn.Module, point: str) -> LinearSite | None:
+    """Returns the linear map whose input or output a hook point is; None where it is none's.
+
+    The output of a Linear, Conv or ``Conv1D`` is the point of its path, its input that of ``path:input``; in a bridge
+    of TransformerLens they are ``path.hook_out`` and ``path.hook_in``.
+    """
+    path, is_input = point.removesuffix(INPUT), point.endswith(INPUT)
+    parts = submodules(module, every_name=True)
+    owner, _, hook = path.rpartition(".")
+    if owner + WRAPPED in parts and hook in ("hook_in", "hook_out"):
+        path, is_input = owner + WRAPPED, hook == "hook_in"
+    axis = output_axis(parts[path]) if path in parts else None
+    weight = _first_names(module).get(_join(path, "weight"))
+    return None if axis is None or weight is None else LinearSite(weight, 1 - axis if is_input else axis, is_input)
+
+
 def submodules(module: nn.Module, *, every_name: bool = False) -> dict[str, nn.Module]:
     """Returns the module (path '') and all of its submodules by path; shared ones once, or under every name."""
-    return dict(module.named_modules(remove_duplicate=not every_name))  # pyright: ignore[reportUnknownArgumentType]
+    named = dict(module.named_modules(remove_duplicate=False))  # pyright: ignore[reportUnknownArgumentType]
+    if every_name:
+        return named
+    first: dict[int, str] = {}
+    for path, part in named.items():
+        known = first.setdefault(id(part), path)
+        if path.count(WRAPPED) < known.count(WRAPPED):
+            first[id(part)] = path
+    return {path: named[path] for path in first.values()}
 
 
 def _first_names(module: nn.Module) -> dict[str, str]:
@@ -166,15 +203,15 @@ def _named_site(path: str, module: nn.Module, declared: dict[str, HookSite]) -> 
     if path in declared:
         return declared[path]
     sibling = declared.get(_join(path.rpartition(".")[0], "hook_z" if known.unit == "head" else "hook_post"))
-    width = size_of(known, module)
+    width = size_of(known, module, path)
     if width is None and sibling is not None and known.unit == sibling.unit:
         width = sibling.width
     if not known.grouped:
-        return HookSite(path, None, known.unit_axis, width, known.unit, known.whole)
-    d_head = size_of(replace(known, size="d_head"), module)
+        return HookSite(path, None, known.unit_axis, width, known.unit, known.whole, output=known.output)
+    d_head = size_of(replace(known, size="d_head"), module, path)
     if width is None or d_head is None:
         return HookSite(path)
-    return HookSite(path, None, known.unit_axis, width, known.unit, known.whole, d_head)
+    return HookSite(path, None, known.unit_axis, width, known.unit, known.whole, d_head, known.output)
 
 
 def _heads(path: str, part: nn.Module) -> Iterator[HookSite]:
@@ -182,11 +219,11 @@ def _heads(path: str, part: nn.Module) -> Iterator[HookSite]:
     if found is None:
         return
     name, number = found
-    weight = getattr(getattr(part, name), "weight", None)
-    if weight is None:
+    projection: nn.Module = getattr(part, name)
+    axis = output_axis(projection)
+    if axis is None:
         return
-    # A Conv1D of transformers keeps its weight as [input, output]; the input's size is the one that heads divide.
-    inputs = weight.shape[1] if isinstance(getattr(part, name), nn.Linear) else weight.shape[0]
+    inputs = projection.get_parameter("weight").shape[1 - axis]
     if inputs % number == 0:
         yield HookSite(
             _join(path, name) + INPUT, None, -1, number, named="head", whole="attention", group=inputs // number
@@ -194,15 +231,15 @@ def _heads(path: str, part: nn.Module) -> Iterator[HookSite]:
 
 
 def _plain_site(path: str, part: nn.Module, names: dict[str, str]) -> HookSite:
-    weight = names.get(_join(path, "weight"))
+    weight, axis = names.get(_join(path, "weight")), output_axis(part)
     # A parametrised weight is computed: its entries are no entries of a parameter.
-    if weight is None or not isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+    if weight is None or axis is None:
         return HookSite(path)
-    bias = names.get(_join(path, "bias"))
+    bias, shape = names.get(_join(path, "bias")), part.get_parameter("weight").shape
     # A convolution's activation is [..., channel, *space]; counted from the end, a vmapped axis is harmless.
-    unit_axis = -1 if isinstance(part, nn.Linear) else 1 - part.weight.ndim
-    axes = WeightAxes(((weight, 0),), () if bias is None else ((bias, 0),), unit="neuron_in", unit_axis=unit_axis)
-    return HookSite(path, axes, unit_axis, part.weight.shape[0])
+    unit_axis = 1 - len(shape) if len(shape) > 2 else -1
+    axes = WeightAxes(((weight, axis),), () if bias is None else ((bias, 0),), unit="neuron_in", unit_axis=unit_axis)
+    return HookSite(path, axes, unit_axis, shape[axis])
 
 
 def _is_hook_point(part: nn.Module) -> bool:

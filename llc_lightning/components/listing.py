@@ -57,6 +57,7 @@ class _Listing:
     """What there is to name in a module."""
 
     def __init__(self, module: nn.Module) -> None:
+        self.module = module
         self.sites = hook_sites(module)
         self.parameters = dict(module.named_parameters())
         first = {id(part): path for path, part in submodules(module).items()}
@@ -65,7 +66,13 @@ class _Listing:
     def named(self, text: str) -> list[Component]:
         """Returns what one entry of a spec names."""
         if text.startswith(PAIRS):
-            return self._some(text, [_together(pair, "pair") for pair in combinations(self.named(text[6:]), 2)])
+            single = self.named(text.removeprefix(PAIRS))
+            if len(single) < 2:
+                raise AddressError(
+                    f"{text!r} takes pairs of {single[0].address!r} alone; name at least two components, as in "
+                    "'pairs:neurons'."
+                )
+            return [_together(pair, "pair") for pair in combinations(single, 2)]
         if "+" in text:
             parts = [part for one in text.split("+") for part in self.named(one)]
             return [replace(_together(parts, "set"), address=text)]
@@ -75,12 +82,18 @@ class _Listing:
         if text == "parameters":
             return [_parameter(name) for name in self.parameters]
         if text == "layers":
-            return self._some(text, [_layer(site) for site in self.sites.values() if site.axes is not None])
+            layers = [_layer(site) for site in self.sites.values() if site.axes is not None]
+            if self.sites and not layers:
+                raise AddressError(
+                    "'layers' finds no hook point of this module whose weights are known; its hook points are: "
+                    f"{self._known}. Address some of them, or declare their weights with weight_axes()."
+                )
+            return self._some(text, layers)
         if text in _UNITS_OF_WORD:
             sites = [site for site in self.sites.values() if site.unit in _UNITS_OF_WORD[text]]
-            # What a module declares goes before what names tell: one hook point for each unit.
-            declared = [site for site in sites if site.axes is not None]
-            return self._some(text, [unit for site in declared or sites for unit in self._each_unit(site)])
+            # One hook point for each unit: what a module declares, else what names call the units' output.
+            chosen = [site for site in sites if site.axes is not None] or [site for site in sites if site.output]
+            return self._some(text, [unit for site in chosen or sites for unit in self._each_unit(site)])
         if (found := _DIRECTION.fullmatch(text)) is not None:
             return [direction(text, self._site(text, found["point"]).path, found["file"])]
         if "*" in text or "?" in text:
@@ -127,9 +140,21 @@ class _Listing:
     def _site(self, text: str, point: str) -> HookSite:
         # A submodule that is registered under several paths may be addressed by each of them.
         site = self.sites.get(point) or self.sites.get(self._first.get(point, ""))
-        if site is None:
-            raise AddressError(unknown("component", text, self._names))
-        return site
+        if site is not None:
+            return site
+        other = self._other_name(point)
+        if other:
+            raise AddressError(f"{point!r} is another name of {other!r} in this module; address it by that name.")
+        raise AddressError(unknown("component", text, self._names))
+
+    def _other_name(self, point: str) -> str:
+        """Returns the path of what a module finds under a name that it registers nothing under; '' for nothing."""
+        try:
+            part = self.module.get_submodule(point)
+        except AttributeError:
+            return ""
+        paths = submodules(self.module).items()
+        return next((path for path, known in paths if known is part and path in self.sites), "")
 
     def _each_unit(self, site: HookSite) -> list[Component]:
         if site.width is None:
@@ -141,9 +166,14 @@ class _Listing:
 
     def _some(self, text: str, components: list[Component]) -> list[Component]:
         if not components:
-            known = ", ".join(list(self.sites)[:8]) or "none"
-            raise AddressError(f"{text!r} matches no component of this module; its hook points are: {known}.")
+            raise AddressError(f"{text!r} matches no component of this module; its hook points are: {self._known}.")
         return components
+
+    @property
+    def _known(self) -> str:
+        """The first of the hook points."""
+        names = list(self.sites)
+        return ", ".join([*names[:8], *([f"and {len(names) - 8} more"] if len(names) > 8 else [])]) or "none"
 
     @property
     def _names(self) -> list[str]:

@@ -44,20 +44,21 @@ def effects(
     if not components:
         return []
     tasks = plan.tasks and bool(snapshot.loss.task_names)
+    seed = snapshot.seed if plan.seed is None else plan.seed
     found = sweep(
         snapshot.loss,
         snapshot.params,
         _examples(plan, snapshot),
         components,
         plan.methods,
-        seed=snapshot.seed,
+        seed=seed,
         tasks=tasks,
         metrics=plan.metrics,
         per_example=plan.resamples > 0,
         warm=warm if plan.warm_start else None,
     )
     if plan.resamples:
-        found = with_statistics(found, resamples=plan.resamples, seed=snapshot.seed)
+        found = with_statistics(found, resamples=plan.resamples, seed=seed)
     if warm is not None and plan.warm_start:
         warm.update(warm_start(found))
     advance(len(components) * len(plan.methods))

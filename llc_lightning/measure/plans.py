@@ -128,6 +128,8 @@ class AblationPlan:
     """How many examples to measure on, from the first on; None for all."""
     tasks: bool = True
     """Whether to measure the effect on every task, and the module's own quantities, where it has any."""
+    seed: int | None = None
+    """Keys donors, noise and resamples; None for the seed of the run."""
 
     def __post_init__(self) -> None:
         _check_each_once("components", self.components)
@@ -166,9 +168,10 @@ class AblationPlan:
         Args:
             data: The digest of the examples.
         """
-        # A cold start is named as it was before there were warm ones.
-        warm = {"warm_start": True} if self.warm_start else {}
-        return settings_hash({"measure": self.kind, "data": data} | warm)
+        # Options at their defaults are left out, so that new ones leave the names of old rows as they are.
+        named = {name: getattr(self, name) for name in ("metrics", "resamples", "warm_start", "seed")}
+        used = {name: value for name, value in named.items() if value != getattr(AblationPlan, name)}
+        return settings_hash({"measure": self.kind, "data": data} | used)
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
         """Returns one job for each component and method; a replicate is the same again."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from llc_lightning.runtime.graph import changes_or_draws, traced
+from llc_lightning.runtime.graph_reuse import reusing
 
 
 class SplitGraph:
@@ -42,6 +44,7 @@ class SplitGraph:
         module = traced(flat, *head, *tail)
         self._spec = specs[-1]
         self._first, self._second = _split(module, len(head))
+        self._reusing = reusing(self._second)
 
     def prepare(self, fixed: Any) -> tuple[Tensor, ...]:
         """Returns what the varying part needs to know of the fixed arguments."""
@@ -54,7 +57,8 @@ class SplitGraph:
             prepared: What ``prepare`` made of the fixed arguments.
             varying: The other arguments.
         """
-        outputs = self._second(*prepared, *tree_flatten(varying)[0])
+        graph = self._second if torch.is_grad_enabled() else self._reusing
+        outputs = graph.forward(*prepared, *tree_flatten(varying)[0])
         return tree_unflatten(list(outputs), self._spec)
 
 

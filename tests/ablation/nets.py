@@ -1,8 +1,8 @@
 """Small modules of every sort, examples for them, and the slow literal way to ablate."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from llc_lightning.ablation.base import Seen, Shared
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.components.component import Component
-from llc_lightning.components.hooks import WeightAxes
+from llc_lightning.components.hooks import INPUT, WeightAxes
 from llc_lightning.runtime.types import Batch
 
 
@@ -138,39 +138,75 @@ def heads() -> list[Component]:
 
 
 @contextmanager
-def replaced(module: nn.Module, component: Component, values: Tensor) -> Iterator[None]:
-    """Writes ``values`` into a component's activation, unit by unit."""
-
-    def hook(_: nn.Module, __: object, output: Tensor) -> Tensor:
-        output = output.clone()
-        width = output.shape[component.unit_axis]
-        for unit in range(width) if component.units is None else component.units:
-            output.select(component.unit_axis, unit).copy_(values.select(component.unit_axis, unit))
-        return output
-
-    handle = module.get_submodule(component.point).register_forward_hook(hook)
+def hooked(module: nn.Module, point: str, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Changes the activation at a hook point: a submodule's output, or its input for ``path:input``."""
+    part = module.get_submodule(point.removesuffix(INPUT))
+    if point.endswith(INPUT):
+        handle = part.register_forward_pre_hook(lambda _, inputs: (change(inputs[0]), *inputs[1:]))
+    else:
+        handle = part.register_forward_hook(lambda _, inputs, output: change(output))
     try:
         yield
     finally:
         handle.remove()
 
 
+def replaced(component: Component, values: Tensor) -> Callable[[Tensor], Tensor]:
+    """Returns what writes ``values`` into a component's units, at its positions or along its directions."""
+
+    def change(activation: Tensor) -> Tensor:
+        if component.basis is not None:
+            return activation + (values - activation) @ component.basis.T.float() @ component.basis.float()
+        changed = activation.clone()
+        width = activation.shape[component.unit_axis]
+        for unit in range(width) if component.units is None else component.units:
+            into, of = (each.select(component.unit_axis, unit) for each in (changed, values))
+            if component.positions is None:
+                into.copy_(of)
+            for position in component.positions or ():
+                into[:, position] = of[:, position]
+        return changed
+
+    return change
+
+
 @torch.no_grad()
 def literal_losses(
-    module: nn.Module, data: Batch, component: Component, method: Shared, *, seed: int
+    module: nn.Module, data: Batch, component: Component, values: Callable[[Component, Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Returns the losses without [example] and with [draw, example] ablation, by one hook and forward pass per draw."""
+    """Returns the losses without [example] and with [draw, example] ablation, by one hook and forward pass per draw.
+
+    Args:
+        module: The module.
+        data: The examples.
+        component: What is ablated.
+        values: What takes the place of an activation of a part of the component; [draw, example or 1, *unit].
+    """
     module = copy.deepcopy(module).eval()
-    seen: list[Tensor] = []
-    handle = module.get_submodule(component.point).register_forward_hook(lambda *args: seen.append(args[2]))
-    clean = module.per_example_loss(data)
-    handle.remove()
-    blocks = Blocks.of(data)
-    values = [
-        part.expand(-1, blocks.size, *part.shape[2:]) for part in method.values(Seen(seen[0]), blocks.rows, seed=seed)
-    ]
+    draws: list[Tensor] = []
+    for part in component.members:
+        seen: list[Tensor] = []
+        with hooked(module, part.point, lambda activation: (seen.append(activation), activation)[1]):  # noqa: B023
+            clean = module.per_example_loss(data)
+        draws.append(values(part, seen[0]).expand(-1, *seen[0].shape))
     ablated: list[Tensor] = []
-    for draw in torch.cat(values, dim=1)[:, : len(clean)]:
-        with replaced(module, component, draw):
+    for draw in zip(*draws, strict=True):
+        with ExitStack() as hooks:
+            for part, value in zip(component.members, draw, strict=True):
+                hooks.enter_context(hooked(module, part.point, replaced(part, value)))
             ablated.append(module.per_example_loss(data))
     return clean, torch.stack(ablated)
+
+
+def values_of(
+    method: Shared, data: Batch, *, seed: int, partners: Callable[[str], Tensor] | None = None
+) -> Callable[[Component, Tensor], Tensor]:
+    """Returns what a method's values are on all examples, for :func:`literal_losses`."""
+    blocks = Blocks.of(data)
+
+    def values(part: Component, activation: Tensor) -> Tensor:
+        seen = Seen(activation, part.unit_axis, partner=partners(part.point) if partners else None)
+        found = [some.expand(-1, blocks.size, *some.shape[2:]) for some in method.values(seen, blocks.rows, seed=seed)]
+        return torch.cat(found, dim=1)[:, : blocks.n]
+
+    return values

@@ -1,13 +1,17 @@
 """Every method at every level on three families of networks, against one hook and one forward pass each."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
-from llc_lightning.ablation.base import METHODS, method_of
+from llc_lightning.ablation.base import METHODS, Method, method_of
+from llc_lightning.ablation.effect import Effect
 from llc_lightning.ablation.fitted import Fitted
+from llc_lightning.ablation.optimal import halves
 from llc_lightning.ablation.sweep import sweep
 from llc_lightning.ablation.weight_edit import weight_edit
 from llc_lightning.components.component import Component
@@ -15,10 +19,16 @@ from llc_lightning.components.direction import direction
 from llc_lightning.components.hooks import WeightAxes
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.data.cis import CISData
+from llc_lightning.data.sequences.base import NO_TARGET
+from llc_lightning.models.cis import CISModel
+from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import AddressError, SettingError
 from llc_lightning.runtime.types import Batch
-from tests.ablation.induction import Induction, sequences
-from tests.ablation.nets import Circuits, circuits_data
+from tests.ablation.nets import Circuits, literal_losses, values_of
+
+N = 40
+RESIDUAL = "net.blocks.1.hook_resid_pre"
 
 
 class Channels(nn.Module):
@@ -40,140 +50,150 @@ class Channels(nn.Module):
         logits = self.hook_logits(self.read(self.two(maps).relu().mean((-2, -1))))
         return F.cross_entropy(logits, batch["label"], reduction="none")
 
-    def counterfactual(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {**batch, "image": -batch["image"]}
+
+@dataclass(frozen=True)
+class Family:
+    """A net in training, examples and their partners, and parts of it at all levels that it has."""
+
+    module: nn.Module
+    data: Batch
+    partners: Batch
+    parts: list[Component]
 
 
-class Sequences(Induction):
-    def counterfactual(self, batch: Tensor) -> Tensor:
-        return batch.flip(0)
+def mlp() -> Family:
+    module = CISModel(size=3, width=5)
+    x, y = CISData(size=3, active=1.5).analysis_set(N)
+    names = ["net.hook_hidden[1]", "net.hook_hidden[0,3]", "net.hook_hidden", "net.hook_hidden[2]+net.hook_out[1]"]
+    parts = [*find_components(module, [*names, "pairs:net.hook_out[*]", "net.hook_out[2]"])]
+    return Family(module, (x, y), (x.flip(0), y), [*parts, direction("probe", "net.hook_hidden", torch.randn(2, 5))])
 
 
-class Paired(Circuits):
-    def counterfactual(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        return batch[0].flip(0), batch[1]
+def cnn() -> Family:
+    stream, module = torch.Generator().manual_seed(2), Channels()
+    image = torch.randn(N, 1, 7, 7, generator=stream)
+    data = {"image": image, "label": torch.arange(N) % 5}
+    parts = find_components(module, ["hook_maps[2]", "hook_maps[0,1]", "hook_maps", "hook_logits"])
+    return Family(module, data, {**data, "image": -image}, parts)
 
 
-def images(n: int) -> dict[str, Tensor]:
-    stream = torch.Generator().manual_seed(2)
-    return {"image": torch.randn(n, 1, 7, 7, generator=stream), "label": torch.arange(n) % 5}
+def transformer() -> Family:
+    module = TransformerModel(7, 6, d_model=8, d_mlp=6, norm="layer", act="gelu")
+    stream = torch.Generator().manual_seed(3)
+    with torch.no_grad():  # heads that matter
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=stream))
+    tokens = torch.randint(0, 7, (N, 6), generator=stream)
+    targets = torch.cat([tokens[:, 1:], torch.full((N, 1), NO_TARGET)], dim=1)
+    attn, mlp = "net.blocks.1.attn", "net.blocks.0.mlp"
+    heads = [f"{attn}.hook_{point}[1]" for point in ("q", "k", "v", "z")]
+    stream_parts = [f"{RESIDUAL}{at}" for at in ("", "@3", "@-2,0", "[5]@4")]
+    sets = [f"net.blocks.0.attn.hook_z[1]+{attn}.hook_z[0]", f"{mlp}.hook_post[0,5]"]
+    whole = [f"{attn}.hook_z", "net.blocks.1.hook_attn_out", "net.blocks.0.hook_mlp_out", "net.hook_embed"]
+    parts = find_components(module, [f"{mlp}.hook_post[2]", *heads, *stream_parts, *sets, *whole])
+    probe = direction("probe", RESIDUAL, torch.randn(2, 8))
+    return Family(module, (tokens, targets), (tokens.flip(0), targets), [*parts, probe])
 
 
-FAMILIES: dict[str, tuple[type[nn.Module], Batch, list[str]]] = {
-    "mlp": (
-        Paired, circuits_data(40), ["hook_hidden[1]", "hook_hidden[0,3]", "hook_hidden", "hook_hidden[2]+hook_out[1]"],
-    ),
-    "cnn": (Channels, images(40), ["hook_maps[2]", "hook_maps[0,1]", "hook_maps"]),
-    "transformer": (
-        Sequences,
-        sequences(40),
-        [
-            *("blocks.0.attn.hook_z[1]", "blocks.1.attn.hook_q[2]", "blocks.1.attn.hook_k[2]"),
-            "blocks.1.attn.hook_v[2]",
-            *("hook_embed", "blocks.1.hook_resid_pre@3", "blocks.1.hook_resid_pre@-2,0", "blocks.0.hook_attn_out"),
-            *("blocks.1.hook_resid_pre[41]@5", "blocks.0.attn.hook_z[1]+blocks.1.attn.hook_z[2]"),
-        ],
-    ),
-}  # fmt: skip
+FAMILIES = {"mlp": mlp, "cnn": cnn, "transformer": transformer}
 LEVELS = {
-    *("neuron", "set", "layer", "channel", "head", "attention", "embedding", "position", "direction", "residual"),
-    *("mlp", "pair", "output", "unit"),
+    "mlp": {"neuron", "set", "pair", "layer", "output", "direction"},
+    "cnn": {"channel", "set", "layer"},
+    "transformer": {"neuron", "head", "position", "set", "layer", "residual", "direction", "unit"},
 }
 
 
-def parts_of(name: str) -> tuple[nn.Module, Batch, list[Component]]:
-    make, data, addresses = FAMILIES[name]
+@pytest.fixture(params=FAMILIES)
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of a family."""
+    return request.param
+
+
+def methods_of(*, whole: bool) -> list[Method]:
+    """Every registered method, fitted ones with few steps; those that mix units, or the others."""
+    names = [name for name, entry in METHODS.items() if entry.metadata["whole"] == whole]
+    return [method_of(f"{name}(steps=2)" if issubclass(METHODS.get(name).item, Fitted) else name) for name in names]
+
+
+def test_every_method_at_every_level_is_what_one_hook_and_one_pass_do(name: str) -> None:
     torch.manual_seed(0)
-    module = make()
-    parts = find_components(module, addresses)
-    if name != "cnn":
-        point, width = ("hook_hidden", 5) if name == "mlp" else ("blocks.1.hook_resid_pre", 88)
-        parts.append(direction("probe", point, torch.randn(2, width)))
-    return module, data, parts
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_method_runs_at_every_level_alone_as_in_batches(family: str) -> None:
-    module, data, parts = parts_of(family)
+    family = FAMILIES[name]()
+    module, data = family.module.train(), family.data
+    assert {part.kind for part in family.parts} == LEVELS[name]
     before = {name: value.clone() for name, value in module.state_dict().items()}
     state = torch.get_rng_state()
     loss, params = loss_fn(module), snapshot_params(module)
-    mixing = [name for name, entry in METHODS.items() if entry.metadata["whole"]]
-    for some, names in ((parts, [name for name in METHODS.names() if name not in mixing]), (_whole(parts), mixing)):
-        methods = [
-            method_of(f"{name}(steps=2)" if issubclass(METHODS.get(name).item, Fitted) else name) for name in names
-        ]
-        found = [one for one in sweep(loss, params, data, some, methods, seed=1) if one.quantity == "ablation_effect"]
-        asked = {(part.address, way.name) for part in some for way in methods}
-        assert {(one.component, one.method) for one in found} == asked
-        assert {one.status for one in found} == {"ok"}
-        assert {part.kind for part in some} <= LEVELS
-        single = [
-            sweep(loss, params, data, [part], method, seed=1, chunk=1)[1] for part in some[::5] for method in methods
-        ]
-        by_key = {(one.component, one.method): one.value for one in found}
-        for one in single:
-            assert one.value == pytest.approx(by_key[one.component, one.method], abs=1e-5)
+    whole = [part for part in family.parts if not part.parts and part.units is None and part.basis is None]
+    for parts, methods in ((family.parts, methods_of(whole=False)), (whole, methods_of(whole=True))):
+        found = sweep(loss, params, data, parts, methods, seed=1, counterfactual=family.partners)
+        effects = [one for one in found if one.quantity == "ablation_effect"]
+        pairs = [(part, method) for part in parts for method in methods]
+        for (part, method), effect in zip(pairs, effects, strict=True):
+            assert (effect.component, effect.kind, effect.method) == (part.address, part.kind, method.name)
+            assert (effect.status, effect.vmapped) == ("ok", True)
+            expected = literal_effect(family, part, method, effect)
+            assert effect.value == pytest.approx(expected, abs=1e-5), (part.address, method.name)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     assert all(part.training and not part._forward_hooks and not part._forward_pre_hooks for part in module.modules())
 
 
-def _whole(parts: list[Component]) -> list[Component]:
-    return [part for part in parts if not part.parts and part.units is None and part.basis is None]
+def literal_effect(family: Family, part: Component, method: Method, effect: Effect) -> float:
+    """Returns the effect by hooks, on the examples that were held out where the method is fitted."""
+    module, data = family.module, family.data
+    if isinstance(method, Fitted):
+        constants = dict(zip((member.point for member in part.members), effect.constants, strict=True))
+
+        def values(member: Component, activation: Tensor) -> Tensor:
+            constant, axis = constants[member.point][None], activation.ndim + member.unit_axis
+            if constant.shape[axis + 1] == activation.shape[axis]:
+                return constant
+            every = torch.zeros(1, 1, *activation.shape[1:])
+            return every.index_copy(axis + 1, torch.tensor(member.units), constant)
+
+        clean, ablated = literal_losses(module, data, part, values)
+        held = halves(N, seed=1)[1]
+        return float((ablated[0] - clean)[held].mean())
+
+    def partners(point: str) -> Tensor:
+        return loss_fn(module).activations(snapshot_params(module), family.partners, [point])[point]
+
+    clean, ablated = literal_losses(module, data, part, values_of(method, data, seed=1, partners=partners))
+    return float((ablated - clean).mean())
 
 
-@torch.no_grad()
-def test_positions_and_directions_replace_what_they_say() -> None:
-    module, data, _ = parts_of("transformer")
-    loss, params = loss_fn(module), snapshot_params(module)
-    vectors = torch.randn(2, 88)
-    parts = [
-        *find_components(module, ["blocks.1.hook_resid_pre[41]@5,-1", "blocks.1.hook_resid_pre@2"]),
-        direction("probe", "blocks.1.hook_resid_pre", vectors),
-    ]
-    found = sweep(loss, params, data, parts, "zero", seed=0)
-
-    def literal(change: object) -> float:
-        handle = module.get_submodule("blocks.1.hook_resid_pre").register_forward_hook(lambda *a: change(a[2].clone()))
-        ablated = module.per_example_loss(data)
-        handle.remove()
-        return float((ablated - module.per_example_loss(data)).mean())
-
-    def one(h: Tensor) -> Tensor:
-        h[:, [5, -1], 41] = 0
-        return h
-
-    def two(h: Tensor) -> Tensor:
-        h[:, 2] = 0
-        return h
-
-    def three(h: Tensor) -> Tensor:
-        return h - h @ torch.linalg.pinv(vectors) @ vectors
-
-    for effect, change in zip(found[1:], (one, two, three), strict=True):
-        assert effect.value == pytest.approx(literal(change), abs=1e-5)
+def test_what_lies_outside_of_the_activation() -> None:
+    family = transformer()
+    loss, params = loss_fn(family.module), snapshot_params(family.module)
     with pytest.raises(AddressError, match="names positions 30, but the activation of"):
-        sweep(loss, params, data, find_components(module, "blocks.1.hook_resid_pre@30"), "zero", seed=0)
+        sweep(loss, params, family.data, find_components(family.module, f"{RESIDUAL}@30"), "zero", seed=0)
     with pytest.raises(SettingError, match="the directions of 'probe' have 3 coordinates"):
-        sweep(loss, params, data, [direction("probe", "hook_embed", torch.randn(3))], "zero", seed=0)
+        sweep(loss, params, family.data, [direction("probe", "net.hook_embed", torch.randn(3))], "zero", seed=0)
+
+
+EDITED = {
+    "mlp": ["net.hook_hidden[1]", "net.hook_hidden[0,3]", "net.hook_hidden"],
+    "cnn": ["hook_maps[2]", "hook_maps[0,1]", "hook_maps"],
+    "transformer": ["net.blocks.0.mlp.hook_post[2]", "net.blocks.1.attn.hook_z[1]", "net.blocks.0.mlp.hook_post[0,5]"],
+}
+"""What declared weights read: its constant ablations are edits of these."""
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("family", ["mlp", "cnn"])
 @pytest.mark.parametrize("method", ["zero", "mean(positions=pooled)", "optimal(positions=pooled,steps=5)"])
-def test_constants_are_weight_edits(family: str, method: str) -> None:
-    module, data, parts = parts_of(family)
+def test_constants_are_weight_edits(name: str, method: str) -> None:
+    family = FAMILIES[name]()
+    module, data = family.module, family.data
     loss, params = loss_fn(module), snapshot_params(module)
-    for part in parts[:2]:
+    for part in find_components(module, EDITED[name]):
         effect = sweep(loss, params, data, [part], method, seed=0, per_example=True)[1]
         assert effect.per_example is not None
-        activation = loss.activations(params, data, [part.point])[part.point]
-        units = list(part.units or ())
-        chosen = activation.movedim(part.unit_axis, -1)[..., units].flatten(0, -2)
-        constant = torch.zeros(len(units)) if method == "zero" else chosen.mean(0)
-        if effect.constants:
-            constant = effect.constants[0].movedim(part.unit_axis, -1).reshape(-1, len(units))[0]
+        activation = loss.activations(params, data, [part.point])[part.point].movedim(part.unit_axis, 0)
+        mean = activation.flatten(1, -2 if part.kind == "head" else -1).mean(1)
+        constant = torch.zeros_like(mean) if method == "zero" else mean
+        constant = constant if part.units is None else constant[list(part.units)]
+        if effect.constants:  # the same for the only row and all positions
+            constant = effect.constants[0].movedim(part.unit_axis, 0).reshape(len(constant), -1, *mean.shape[1:])[:, 0]
         edited = loss(weight_edit(module, params, part, constant), data) - loss(params, data)
         held = effect.per_example.isfinite()
         torch.testing.assert_close(effect.per_example[held], edited[held], atol=1e-5, rtol=1e-4)

@@ -1,147 +1,185 @@
-"""Patching, tracing, path patching and scrubbing on a circuit that is known."""
+"""Ablation, patching, tracing and path patching on a circuit that is known, against closed values."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from llc_lightning.ablation.patching import patching
+from llc_lightning.ablation.patching import patch, patching
 from llc_lightning.ablation.path_patching import path_patching
-from llc_lightning.ablation.scrubbing import Node, scrubbing
+from llc_lightning.ablation.resample import donors
 from llc_lightning.ablation.sweep import sweep
 from llc_lightning.ablation.tracing import tracing
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.data.sequences.base import Sequences
+from llc_lightning.models.hand_built import TASK, hand_built_induction
+from llc_lightning.models.position_losses import sequence_losses
+from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import DataError, SettingError
-from tests.ablation.induction import BLOCK, LENGTH, OUT, PREV, TOK, Induction, sequences
+from llc_lightning.runtime.seeding import generator
 
-Z = "blocks.{}.attn.hook_z[{}]"
-NET = Induction()
+NET = hand_built_induction()
 LOSS, PARAMS = loss_fn(NET), snapshot_params(NET)
-HEADS = [Z.format(layer, head) for layer in (0, 1) for head in range(4)]
+HEADS = [f"net.blocks.{layer}.attn.hook_z[{head}]" for layer in (0, 1) for head in range(4)]
+PREVIOUS, DECOY, INDUCTION = HEADS[1], HEADS[4], HEADS[6]
 
 
 def part(address: str) -> Component:
     return find_components(NET, address)[0]
 
 
-def test_the_net_does_induction() -> None:
-    tokens = sequences(32)
-    answers = NET(tokens)[:, 1 + BLOCK : -1].argmax(-1)
-    assert torch.equal(answers, tokens[:, 2 + BLOCK :])
-    assert NET.per_example_loss(tokens).mean() < 1e-3
+def sequences(n: int, *, seed: int = 0) -> Sequences:
+    return TASK.sample(n, generator(seed, "test"))
 
 
-def test_ablations_find_the_circuit_and_not_the_decoy() -> None:
-    assert [one.address for one in find_components(NET, "*.hook_z[*]")] == HEADS
-    tokens = sequences(64)
+def of_donors(clean: Sequences, donor: Sequences) -> Sequences:
+    """The donors' tokens with the clean targets."""
+    return donor[0], clean[1]
+
+
+def previous(tokens: Tensor) -> Tensor:
+    """What head 0.1 writes: the token before each position, and the first one itself; [example, position, token]."""
+    return F.one_hot(torch.cat([tokens[:, :1], tokens[:, :-1]], dim=1), 16).float()
+
+
+def looked_up(tokens: Tensor, written: Tensor) -> Tensor:
+    """What head 1.2 answers: the tokens where each position's token was written by head 0.1."""
+    known = F.one_hot(tokens, 16).float()
+    score = (100 / math.sqrt(24)) * known @ written.expand(len(tokens), -1, -1).mT
+    hidden = torch.ones(score.shape[-2:], dtype=torch.bool).triu(1)
+    return 12 * score.masked_fill(hidden, -torch.inf).softmax(-1) @ known
+
+
+def test_ablations_match_the_closed_values_and_the_decoy_is_none() -> None:
+    batch = tokens, targets = sequences(64)
+    methods = ["zero", "mean", "resample"]
     found = sweep(
-        LOSS, PARAMS, tokens, find_components(NET, "*.hook_z[*]"), ["zero", "mean", "resample"], seed=0, metrics="kl"
+        LOSS, PARAMS, batch, find_components(NET, "heads"), methods, seed=0, metrics="kl(output=net.unembed.hook_out)"
     )
     effect = {(one.component, one.method, one.loss): one.value for one in found[2:]}
-    for head in HEADS:
-        if head not in (HEADS[1], HEADS[6]):
-            assert [effect[head, method, "train"] for method in ("zero", "mean", "resample")] == [0.0] * 3
-    clean = found[0].value
-    assert effect[HEADS[6], "zero", "train"] == pytest.approx(math.log(16) - clean, abs=1e-5)
-    # Without 0.1 head 1.2 attends to all positions alike: logits are 12 times the shares of the tokens so far.
-    assert effect[HEADS[1], "zero", "train"] == pytest.approx(_uniform_loss(tokens) - clean, abs=1e-4)
-    assert effect[HEADS[1], "resample", "train"] > 5
-    assert effect[HEADS[6], "resample", "train"] > 5
-    assert effect[HEADS[6], "zero", "metric:kl"] > 0.1
-    assert effect[HEADS[4], "zero", "metric:kl"] == 0
-
-
-def _uniform_loss(tokens: Tensor) -> float:
-    shares = torch.nn.functional.one_hot(tokens, 16).float().cumsum(1) / torch.arange(1, LENGTH + 1)[:, None]
-    logits = 12 * shares[:, 1 + BLOCK : -1]
-    return float(torch.nn.functional.cross_entropy(logits.mT, tokens[:, 2 + BLOCK :]))
+    for head in set(HEADS) - {PREVIOUS, INDUCTION}:
+        assert [effect[head, method, "train"] for method in methods] == [0.0] * 3
+    written, answers = previous(tokens), looked_up(tokens, previous(tokens))
+    chosen = [donors(64, seed=0, draw=draw) for draw in range(4)]
+    without: dict[tuple[str, str], list[Tensor]] = {
+        (PREVIOUS, "zero"): [looked_up(tokens, 0 * written)],
+        (PREVIOUS, "mean"): [looked_up(tokens, written.mean(0))],
+        (PREVIOUS, "resample"): [looked_up(tokens, written[one]) for one in chosen],
+        (INDUCTION, "zero"): [0 * answers],
+        (INDUCTION, "mean"): [answers.mean(0).expand_as(answers)],
+        (INDUCTION, "resample"): [answers[one] for one in chosen],
+    }
+    clean = sequence_losses(answers, targets).mean()
+    assert found[0].value == pytest.approx(clean.item(), abs=1e-5)
+    assert clean < 2e-4
+    for (head, method), ablated in without.items():
+        expected = torch.stack([sequence_losses(one, targets).mean() for one in ablated]).mean() - clean
+        assert effect[head, method, "train"] == pytest.approx(expected.item(), abs=1e-4)
+        assert effect[head, method, "train"] > (6 if method == "resample" else 2.5)
+    assert effect[INDUCTION, "zero", "train"] == pytest.approx(math.log(16) - clean.item(), abs=1e-5)
+    assert effect[INDUCTION, "zero", found[1].loss] > 0.1
+    assert effect[DECOY, "zero", found[1].loss] == 0
 
 
 def test_patching_in_both_directions() -> None:
     clean, donor = sequences(16), sequences(16, seed=1)
-    parts = [part(address) for address in HEADS]
-    broken = patching(LOSS, PARAMS, clean, donor, parts)
+    corrupted = of_donors(clean, donor)
+    broken = patching(LOSS, PARAMS, clean, donor, [part(address) for address in HEADS])
     assert broken.shape == (8, 16)
-    assert [bool(one.abs().max() > 1) for one in broken] == [address in (HEADS[1], HEADS[6]) for address in HEADS]
-    whole = patching(LOSS, PARAMS, clean, donor, [part("hook_embed")])
-    with torch.no_grad():
-        swapped = NET(donor)[:, 1 + BLOCK : -1]
-        expected = torch.nn.functional.cross_entropy(swapped.mT, clean[:, 2 + BLOCK :], reduction="none").mean(-1)
-    torch.testing.assert_close(whole[0], expected - NET.per_example_loss(clean).detach())
-    restored = patching(LOSS, PARAMS, clean, donor, [part(HEADS[6])], noising=False)
-    assert restored.min() > 1  # the clean answer is a wrong one for the donor's tokens
+    assert [bool(one.abs().max() > 1) for one in broken] == [one in (PREVIOUS, INDUCTION) for one in HEADS]
+    # The answers of one run in the other: 1.2 alone is what is read out.
+    mine, others = (looked_up(tokens, previous(tokens)) for tokens in (clean[0], donor[0]))
+    swapped = sequence_losses(others, clean[1]) - sequence_losses(mine, clean[1])
+    torch.testing.assert_close(broken[6], swapped, atol=1e-4, rtol=1e-4)
+    restored = patching(LOSS, PARAMS, clean, corrupted, [part(INDUCTION)], noising=False)
+    torch.testing.assert_close(restored[0], -swapped, atol=1e-4, rtol=1e-4)
 
 
 def test_a_window_of_one_is_the_patching_of_single_layers() -> None:
-    clean, corrupted = sequences(16), sequences(16, seed=1)
-    layers = [part(f"blocks.{layer}.hook_attn_out") for layer in (0, 1)]
+    clean = sequences(16)
+    corrupted = of_donors(clean, sequences(16, seed=1))
+    layers = [part(f"net.blocks.{layer}.hook_attn_out") for layer in (0, 1)]
     single = tracing(LOSS, PARAMS, clean, corrupted, layers)
     assert torch.equal(single, patching(LOSS, PARAMS, clean, corrupted, layers, noising=False))
     both = tracing(LOSS, PARAMS, clean, corrupted, layers, window=3)
     assert torch.equal(both[0], both[1])
-    joined = part("blocks.0.hook_attn_out+blocks.1.hook_attn_out")
+    joined = part("net.blocks.0.hook_attn_out+net.blocks.1.hook_attn_out")
     assert torch.equal(both[0], patching(LOSS, PARAMS, clean, corrupted, [joined], noising=False)[0])
-    last = [part(f"blocks.{layer}.hook_attn_out@-2") for layer in (0, 1)]
-    assert (tracing(LOSS, PARAMS, clean, corrupted, last)[0] != 0).any()
+    last = [part(f"net.blocks.{layer}.hook_attn_out@-1") for layer in (0, 1)]
+    assert (tracing(LOSS, PARAMS, clean, corrupted, last)[1] < -0.5).any()  # the answer there
 
 
 @torch.no_grad()
 def test_a_path_is_the_additive_edge() -> None:
     clean, donor = sequences(16), sequences(16, seed=1)
-    frozen = [part(f"blocks.{layer}.attn.hook_z") for layer in (0, 1)]
-    edge = path_patching(
-        LOSS, PARAMS, clean, donor, sender=part(HEADS[1]), receivers=[part("blocks.1.attn.hook_k[2]")], frozen=frozen
+    frozen = [part(f"net.blocks.{layer}.attn.hook_z") for layer in (0, 1)]
+    sender, attn = part(PREVIOUS), "net.blocks.1.attn"
+    edge, none = (
+        path_patching(
+            LOSS, PARAMS, clean, donor, sender=sender, receivers=[part(f"{attn}.hook_{point}[2]")], frozen=frozen
+        )
+        for point in ("k", "v")
     )
-    # What 1.2 reads as its key is a sum: the donor's message takes the place of the clean one.
-    z = {
-        name: LOSS.activations(PARAMS, batch, ["blocks.0.attn.hook_z", "blocks.1.hook_resid_pre"])
-        for name, batch in (("clean", clean), ("donor", donor))
-    }
-    written = PARAMS["blocks.0.attn.W_O"][1]
-    message = (z["donor"]["blocks.0.attn.hook_z"][:, :, 1] - z["clean"]["blocks.0.attn.hook_z"][:, :, 1]) @ written
-    read = z["clean"]["blocks.1.hook_resid_pre"] + message
-    key = read[..., PREV] * 10
-    query = z["clean"]["blocks.1.hook_resid_pre"][..., TOK] * 10
-    score = (query @ key.mT / math.sqrt(24)).masked_fill(~torch.ones(LENGTH, LENGTH, dtype=torch.bool).tril(), -1e9)
-    logits = 12 * score.softmax(-1) @ z["clean"]["blocks.1.hook_resid_pre"][..., TOK]
-    expected = torch.nn.functional.cross_entropy(
-        logits[:, 1 + BLOCK : -1].mT, clean[:, 2 + BLOCK :], reduction="none"
-    ).mean(-1) - NET.per_example_loss(clean)
-    torch.testing.assert_close(edge, expected, atol=1e-5, rtol=1e-5)
+    assert none.abs().max() == 0  # the sender writes nothing that head 1.2 copies
+    heard = looked_up(clean[0], previous(donor[0]))
+    expected = sequence_losses(heard, clean[1]) - LOSS(PARAMS, clean)
+    torch.testing.assert_close(edge, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        edge, additive_edge(NET, clean, donor, sender, f"{attn}.hook_k", 2), atol=1e-5, rtol=1e-5
+    )
     assert edge.abs().max() > 1
-    nothing = path_patching(
-        LOSS, PARAMS, clean, donor, sender=part(HEADS[1]), receivers=[part("blocks.1.attn.hook_v[2]")], frozen=frozen
-    )
-    assert nothing.abs().max() == 0
-    assert OUT.start == 56
 
 
-def test_scrubbing_tells_right_from_wrong() -> None:
-    tokens = sequences(80, kinds=8)
-    kind = torch.arange(80) % 8
-    order = lambda batch: (batch[:, 1:4] * torch.tensor([1, 20, 400])).sum(-1)  # noqa: E731
-    first = lambda batch: batch[:, 0]  # noqa: E731
-    assert len(order(tokens).unique()) == len(kind.unique())
-    others = [part(address) for address in HEADS if address not in (HEADS[1], HEADS[6])]
-    below = Node(part(HEADS[1]), order)
-    right = scrubbing(LOSS, PARAMS, tokens, [Node(part(HEADS[6]), order, (below,))], others)
-    assert right.recovered >= 0.99
-    assert right.random > 5
-    wrong_feature = scrubbing(
-        LOSS, PARAMS, tokens, [Node(part(HEADS[6]), first, (Node(part(HEADS[1]), first),))], others
-    )
-    wrong_head = scrubbing(
-        LOSS, PARAMS, tokens, [Node(part(HEADS[4]), order, (below,))], [*others[:3], part(HEADS[5]), part(HEADS[6])]
-    )
-    deaf = scrubbing(LOSS, PARAMS, tokens, [Node(part(HEADS[6]), order, (Node(part(HEADS[1]), first),))], others)
-    for wrong in (wrong_feature, deaf):
-        assert wrong.recovered <= 0.2
-    assert wrong_head.scrubbed > 5
-    few = scrubbing(LOSS, PARAMS, tokens, [Node(part(HEADS[6]), order, (below,))], others, pool=16, draws=1)
-    assert few.recovered >= 0.99
+@torch.no_grad()
+@pytest.mark.parametrize("live", [False, True])
+def test_a_path_past_frozen_or_live_mlps(live: bool) -> None:
+    net = TransformerModel(16, 24, d_model=16, d_mlp=12, norm="layer", act="gelu")
+    for parameter in net.parameters():
+        parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator(0, "test")))
+    clean, donor = sequences(8), sequences(8, seed=1)
+    blocks = "net.blocks.0.attn.hook_z", "net.blocks.1.attn.hook_z", *(() if live else ("net.blocks.0.hook_mlp_out",))
+    sender, receiver = find_components(net, ["net.blocks.0.attn.hook_z[1]", "net.blocks.1.attn.hook_k[0]"])
+    edge = path_patching(
+        loss_fn(net), snapshot_params(net), clean, donor, sender=sender, receivers=[receiver],
+        frozen=find_components(net, list(blocks)),
+    )  # fmt: skip
+    expected = additive_edge(net, clean, donor, sender, receiver.point, 0, live=live)
+    torch.testing.assert_close(edge, expected, atol=1e-5, rtol=1e-5)
+    assert edge.abs().max() > 1e-3
+
+
+def additive_edge(
+    net: TransformerModel,
+    clean: Sequences,
+    donor: Sequences,
+    sender: Component,
+    point: str,
+    head: int,
+    *,
+    live: bool = False,
+) -> Tensor:
+    """The effect of a message from a head of block 0 to the keys of a head of block 1: what is read is a sum."""
+    loss, params = loss_fn(net), snapshot_params(net)
+    first, second = (net.get_submodule(f"net.blocks.{layer}") for layer in (0, 1))
+    names = [sender.point, "net.blocks.0.hook_attn_out", "net.blocks.0.hook_resid_pre", "net.blocks.1.hook_resid_pre"]
+    mine, other = (loss.activations(params, batch, names) for batch in (clean, donor))
+    (unit,) = sender.units or ()
+    message = (other[sender.point] - mine[sender.point])[:, :, unit] @ params["net.blocks.0.attn.W_O"][unit]
+    read = mine["net.blocks.1.hook_resid_pre"] + message
+    if live:
+        middle: Any = mine["net.blocks.0.hook_resid_pre"] + mine["net.blocks.0.hook_attn_out"]
+        read = read + first.mlp(first.ln2(middle + message)) - first.mlp(first.ln2(middle))
+    weight, bias = (params[f"net.blocks.1.attn.{name}"] for name in ("W_K", "b_K"))
+    keys = second.ln1(read) @ weight[head] + bias[head]
+    heard = torch.zeros(*keys.shape[:2], len(weight), keys.shape[-1])
+    heard[:, :, head] = keys
+    (receiver,) = find_components(net, f"{point}[{head}]")
+    return loss.with_edits(patch(receiver, {point: heard}))(params, clean) - loss(params, clean)
 
 
 def test_bad_input() -> None:
@@ -152,7 +190,3 @@ def test_bad_input() -> None:
         tracing(LOSS, PARAMS, clean, clean, [part(HEADS[0])], window=2)
     with pytest.raises(SettingError, match="needs receivers other than the sender; give some"):
         path_patching(LOSS, PARAMS, clean, clean, sender=part(HEADS[0]), receivers=[], frozen=[])
-    with pytest.raises(SettingError, match="draws is 0 and pool None for 4 examples"):
-        scrubbing(LOSS, PARAMS, clean, [], [], draws=0)
-    with pytest.raises(DataError, match="the feature of"):
-        scrubbing(LOSS, PARAMS, clean, [Node(part(HEADS[0]), lambda batch: batch)], [])

@@ -119,14 +119,23 @@ def test_a_metric_is_a_loss_of_its_own() -> None:
     assert row.value == pytest.approx((before.exp() * (before - after)).sum(-1).mean().item(), rel=1e-4)
 
 
-def test_metrics_and_intervals_leave_the_other_rows_as_they_are() -> None:
+def test_metrics_and_intervals_leave_the_other_values_as_they_are() -> None:
     plain = replace(ABLATION, components=("neurons",), methods=("zero", "resample"))
     more = measure(replace(plain, metrics=("kl(output=hook_out)",), resamples=99), snapshot()).rows
-    kept = [replace(row, details="{}") for row in more if not row.loss.startswith("metric:")]
-    assert kept == [replace(row, details="{}") for row in measure(plain, snapshot()).rows]
+    kept = [replace(row, details="{}", settings="") for row in more if not row.loss.startswith("metric:")]
+    few = measure(plain, snapshot()).rows
+    assert kept == [replace(row, details="{}", settings="") for row in few]
+    assert not {row.key for row in more} & {row.key for row in few}
     assert {"low", "high", "p"} <= set(
         decode_details(one(more, component="hook_one[3]", method="zero", loss="train").details)
     )
+
+
+def test_a_seed_of_ones_own_draws_other_donors() -> None:
+    plan = replace(ABLATION, components=("hook_one[3]",), methods=("resample",), tasks=False)
+    mine, same, own = (measure(replace(plan, seed=seed), snapshot()).rows[-1] for seed in (None, snapshot().seed, 8))
+    assert mine.value == same.value != own.value
+    assert len({mine.key, same.key, own.key}) == 3
 
 
 def test_a_warm_start_is_told_and_is_named_by_other_settings() -> None:

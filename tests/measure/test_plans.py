@@ -123,6 +123,8 @@ def test_whatever_may_change_a_value_changes_the_settings() -> None:
         *({"chains": 3}, {"draws": 7}, {"burn_in": 3}, {"batch_size": 9}, {"curvature_examples": 9}),
     ]
     others += [settings(replace(LLC, settings=replace(LLC.settings, **change))) for change in changes]
+    changes = [{"metrics": ("kl",)}, {"metrics": ("kl(last=true)",)}, {"resamples": 9}, {"resamples": 99}, {"seed": 0}]
+    others += [settings(replace(ABLATION, **change)) for change in [*changes, {"warm_start": True}]]
     known = set(settings(LLC))
     for other in others:
         assert len(other[0]) == 16
@@ -133,7 +135,7 @@ def test_whatever_may_change_a_value_changes_the_settings() -> None:
 def test_what_changes_no_value_leaves_the_settings() -> None:
     assert settings(replace(LLC, components=("hook_one[2]",))) == settings(LLC)
     assert set(settings(replace(LLC, n_beta=(100.0,)))) < set(settings(LLC))
-    assert settings(replace(ABLATION, methods=("mean",), components=("layers",))) == settings(ABLATION)
+    assert settings(replace(ABLATION, methods=("mean",), components=("layers",), tasks=False)) == settings(ABLATION)
 
 
 def test_chain_settings_have_defaults() -> None:
