@@ -1,12 +1,10 @@
 """Estimates on localised quadratics meet the closed form, the bias of the step size included."""
 
-import dataclasses
 import math
 
 import pytest
 import torch
 
-from llc_lightning.llc.diagnostics import chain_statistics
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.exact import displaced_value, quadratic_sgld_value, quadratic_value
 from llc_lightning.llc.record import LLCRecord
@@ -85,25 +83,3 @@ def test_the_value_with_its_correction_is_that_of_the_minimum(seed: int) -> None
     assert abs(record.corrected - (value + delta) - bias) <= 3 * record.stderr
     assert record.stderr < 0.02 * (value + delta)
     assert record.status == "not-a-minimum"
-
-
-def test_ninety_percent_intervals_cover_ninety_percent_of_the_time() -> None:
-    repeats, chains, step_size = 200, 8, 0.02
-    settings = {"step_size": step_size, "burn_in": 150, "draws": 200, "batch_size": BATCH_SIZE}
-    known = noisy_quadratic(SPREAD)
-    everything = estimate(known, **settings, chains=repeats * chains)
-    scaled = RESOLUTION["n_beta"] * everything.excess[:, settings["burn_in"] :].double()
-    healthy = torch.zeros(chains, dtype=torch.bool)
-    exact = quadratic_sgld_value(CURVATURE, **RESOLUTION, step_size=step_size, gradient_noise=GRADIENT_NOISE)
-    covered = 0
-    for repeat in range(repeats):
-        statistics = chain_statistics(scaled[repeat * chains : (repeat + 1) * chains], healthy, moved=True)
-        record = dataclasses.replace(
-            everything, value=statistics.mean, stderr=statistics.stderr, healthy_chains=statistics.healthy
-        )
-        if repeat % 50 == 0:
-            alone = estimate(known, **settings, chains=chains, replicate=repeat)
-            assert (alone.value, alone.stderr) == (record.value, record.stderr)
-        low, high = record.interval(0.9)
-        covered += low <= exact <= high
-    assert 0.84 <= covered / repeats <= 0.96
