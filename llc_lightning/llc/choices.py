@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,10 +24,13 @@ from llc_lightning.sampling.stacked import StackedLoss
 EXAMPLES_PER_N_BETA = 10
 """With fewer examples the minimum of their mean loss is too far from that of the population."""
 
+_OPTIONS = ("sampler", "step_size", "step_fraction", "preconditioner", "chains", "burn_in", "draws", "batch_size")
 _FRACTIONS = {"sgld": 0.2, "sgld_cv": 0.2, "rmsprop_sgld": 0.2, "lm": 0.6, "sgnht": 0.4, "mala": 0.6}
 _DISTANCE = 0.25
 _RELAXATIONS = 10
 _DRAWS = 200
+_SHARE = 10
+"""Of the budget, for the longest trial: its two checks are twice as long each, and shorter trials went before."""
 _PRODUCTS = 12
 _EXAMPLES = 512
 
@@ -38,6 +42,15 @@ class Choice:
     resolution: Resolution
     settings: ChainSettings
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of ``LLCCallback`` and ``estimate_llc`` that stand for this choice.
+
+        The step size stays automatic, unless it was chosen: it follows the curvature of each snapshot.
+        """
+        at, settings = self.resolution, self.settings
+        return {"n_beta": at.n_beta, "gamma": at.gamma, **{name: getattr(settings, name) for name in _OPTIONS}}
+
     def longer(self) -> Choice:
         """Returns twice the burn-in and draws."""
         settings = self.settings
@@ -48,10 +61,19 @@ class Choice:
         longer = self.longer()
         return replace(longer, settings=replace(longer.settings, step_fraction=self.settings.step_fraction / 2))
 
+    def at_step(self, step_size: float) -> Choice:
+        """Returns the choice with a step size in place of the automatic one."""
+        return replace(self, settings=replace(self.settings, step_size=step_size))
+
     def tighter(self, times: float) -> Choice:
         """Returns a stronger localisation."""
         at = self.resolution
         return replace(self, resolution=Resolution(at.n_beta, times * at.gamma))
+
+    def warmer(self, times: float) -> Choice:
+        """Returns a lower n_beta, at which the loss counts for less."""
+        at = self.resolution
+        return replace(self, resolution=Resolution(at.n_beta / times, at.gamma))
 
 
 def first_choice(
@@ -92,7 +114,7 @@ def first_choice(
     if gamma is None:
         with torch.inference_mode(False), torch.enable_grad():
             spectrum, dimension, norm = _around(loss_fn, params, data, moved, seed)
-        steps = budget / chains / 4  # a trial and its two checks, of which each is twice as long
+        steps = budget / chains / _SHARE
         gamma = _localisation(spectrum, dimension, norm, n_beta, fraction * steps / _RELAXATIONS)
     return Choice(Resolution(float(n_beta), float(gamma)), settings)
 
@@ -124,6 +146,8 @@ def _localisation(spectrum: Spectrum, dimension: int, norm: float, n_beta: float
     """
     nodes, weights = n_beta * spectrum.nodes[0, 0].clamp(min=0), spectrum.weights[0, 0]
     largest = nodes.max().item()
+    if not math.isfinite(largest):
+        return 1.0  # the trial will say what is wrong
     mixing = max(largest / condition, 1e-12 * max(largest, 1.0))
     if norm == 0:
         return mixing or 1.0
