@@ -13,7 +13,7 @@ from llc_lightning.cli.options import Options, common, number, step, whole
 from llc_lightning.runtime.errors import MeasurementError, SnapshotError
 
 if TYPE_CHECKING:
-    from llc_lightning.llc.calibration import Calibration
+    from llc_lightning.llc.search import Calibration
 
 DOES = "Choose the settings of the LLC at a checkpoint, draw how it depends on them, and write the llc: block."
 
@@ -33,7 +33,7 @@ def add_to(commands: Any) -> None:
     one.add_argument("--batch_size", type=whole, default=128, metavar="N", help="examples per step (default: 128)")
     one.add_argument("--tolerance", type=number, default=0.05, metavar="X", help="allowed change (default: 0.05)")
     one.add_argument(
-        "--budget", type=whole, default=200_000, metavar="N", help="steps of all chains together (default: 200000)"
+        "--budget", type=whole, default=100_000, metavar="N", help="steps of all chains together (default: 100000)"
     )
     one.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/calibration)")
     common(one)
@@ -70,7 +70,7 @@ def calibrate(options: Namespace) -> None:
         )
     if not math.isfinite(found.record.step_size):
         raise MeasurementError(found.refusal)
-    with bars.task("sweeping", sweep_steps(found.choice.settings)) as advance:
+    with bars.task("sweeping", sweep_steps(found)) as advance:
         swept = sweep(snapshot.loss, snapshot.params, snapshot.data, found, seed=snapshot.seed, done=advance)
     name = folder / f"step={snapshot.step:08d}"
     picture, block_file = save(draw_calibration(found, swept), name.with_suffix(".png")), name.with_suffix(".yaml")

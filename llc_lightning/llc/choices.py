@@ -51,6 +51,11 @@ class Choice:
         at, settings = self.resolution, self.settings
         return {"n_beta": at.n_beta, "gamma": at.gamma, **{name: getattr(settings, name) for name in _OPTIONS}}
 
+    @property
+    def cost(self) -> int:
+        """The steps of all chains together."""
+        return self.settings.chains * self.settings.steps
+
     def longer(self) -> Choice:
         """Returns twice the burn-in and draws."""
         settings = self.settings
