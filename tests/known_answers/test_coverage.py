@@ -4,18 +4,17 @@ The repeats run together, as one large set of chains: every chain has streams of
 has the bits of an estimate by itself, as the first test says.
 """
 
-import dataclasses
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.draws import error_of
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.exact import quadratic_sgld_value
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.types import Params
+from tests.known_answers.repeats import repeats_of
 
 REPEATS, CHAINS, BURN_IN, DRAWS = 300, 8, 30, 60
 AT = {"n_beta": 100.0, "gamma": 20.0}
@@ -46,17 +45,8 @@ def estimate(some: slice, batch_size: int | None, **settings: int) -> LLCRecord:
     )  # fmt: skip
 
 
-def repeats(record: LLCRecord) -> list[LLCRecord]:
-    """Returns what the chains of a record give in sets of eight."""
-    scaled = AT["n_beta"] * record.excess[:, BURN_IN:].double().numpy()
-    return [
-        dataclasses.replace(record, value=float(draws.mean()), stderr=error_of(draws), healthy_chains=CHAINS)
-        for draws in scaled.reshape(-1, CHAINS, DRAWS)
-    ]
-
-
 def test_a_repeat_among_others_is_the_estimate_by_itself() -> None:
-    together = repeats(estimate(COMPONENT, BATCH_SIZE, chains=3 * CHAINS))
+    together = repeats_of(estimate(COMPONENT, BATCH_SIZE, chains=3 * CHAINS), CHAINS)
     for number, among in enumerate(together):
         alone = estimate(COMPONENT, BATCH_SIZE, chains=CHAINS, replicate=number)
         assert (alone.value, alone.stderr, alone.interval()) == (among.value, among.stderr, among.interval())
@@ -73,6 +63,6 @@ def test_ninety_percent_intervals_cover_the_exact_value_ninety_percent_of_the_ti
         step_size=STEP_SIZE,
         gradient_noise=GRADIENT_NOISE if batch_size else 0.0,
     )
-    found = repeats(estimate(some, batch_size, chains=REPEATS * CHAINS))
+    found = repeats_of(estimate(some, batch_size, chains=REPEATS * CHAINS), CHAINS)
     covered = sum(low <= exact <= high for low, high in (record.interval(0.9) for record in found))
     assert 0.84 <= covered / len(found) <= 0.96, covered / len(found)
