@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from llc_lightning.llc.estimator import moved_by_default
+from llc_lightning.llc.local import some_examples
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
 from llc_lightning.sampling.slices import moved_entries
@@ -130,11 +130,9 @@ def _around(
     """Returns the spectrum of the Hessian at w*, the number of moved weights, and the norm of all."""
     params = {name: tensor.detach().clone() for name, tensor in params.items()}
     lane = moved_entries(params, moved_by_default(loss_fn, params) if moved is None else moved)
-    n = n_examples(data)
-    some = take(data, torch.randperm(n, generator=generator(seed, "curvature"))[:_EXAMPLES])
     stacked = StackedLoss(loss_fn, params, [lane])
     at = stacked.start(1)
-    spectrum = lanczos(stacked.hessian(at, some), probe(at, seed), _PRODUCTS)
+    spectrum = lanczos(stacked.hessian(at, some_examples(data, _EXAMPLES, seed)), probe(at, seed), _PRODUCTS)
     norm = math.sqrt(sum(v.double().square().sum().item() for v in params.values() if v.is_floating_point()))
     return spectrum, lane.layout.dimension, norm
 
@@ -149,17 +147,19 @@ def _localisation(spectrum: Spectrum, dimension: int, norm: float, n_beta: float
         n_beta: Inverse temperature times sample size.
         condition: The largest ratio of the fastest to the slowest relaxation.
     """
+    from scipy.optimize import brentq
+
     nodes, weights = n_beta * spectrum.nodes[0, 0].clamp(min=0), spectrum.weights[0, 0]
     largest = nodes.max().item()
     if not math.isfinite(largest):
         return 1.0  # the trial will say what is wrong
     mixing = max(largest / condition, 1e-12 * max(largest, 1.0))
-    if norm == 0:
-        return mixing or 1.0
-    far = (_DISTANCE * norm) ** 2
-    low, high = mixing, max(mixing, dimension / far)  # at the upper end also flat directions are near enough
-    for _ in range(60):
-        middle = math.sqrt(low * high)
-        near = dimension * (weights / (nodes + middle)).sum().item() <= far
-        low, high = (low, middle) if near else (middle, high)
-    return float(f"{high:.2g}")
+    far2 = (_DISTANCE * norm) ** 2
+
+    def too_far(gamma: float) -> float:
+        return dimension * (weights / (nodes + gamma)).sum().item() - far2
+
+    local = mixing
+    if norm > 0 and too_far(mixing) > 0:  # with dimension / far2 also flat directions are near enough
+        local = brentq(too_far, mixing, max(mixing, dimension / far2))
+    return float(f"{local:.2g}")

@@ -7,16 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 from llc_lightning.llc.estimator import estimate_parts
+from llc_lightning.llc.local import some_examples
 from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.search import Calibration
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.runtime.batches import n_examples, take
-from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.types import Batch, LossFn, Params
 
 STEP_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -84,7 +82,7 @@ def sweep(
 
     chosen = calibration.record.step_size
     steps = [_at_step(settings, chosen, factor) for factor in STEP_FACTORS]
-    some = take(data, torch.randperm(n_examples(data), generator=generator(seed, "curvature"))[:_EXAMPLES])
+    some = some_examples(data, _EXAMPLES, seed)
     adjusted = [
         replace(how, sampler="mala", batch_size=None, burn_in=10, draws=40, preconditioner="none", estimator="mean")
         for how in steps
