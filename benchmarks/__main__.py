@@ -1,4 +1,4 @@
-"""Runs the benchmarks: ``python -m benchmarks``, or one of them by name, or some of its tables: ``... llc spread``."""
+"""Runs the usual benchmarks: ``python -m benchmarks``, or one by name, or some of its tables: ``... llc spread``."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from importlib.metadata import version
 
 import torch
 
-ALL = ("llc", "ablation")
+USUAL = ("llc", "ablation")
+BY_NAME = (*USUAL, "calibration")
+"""One that trains for minutes first runs only when it is named."""
 
 
 def main(arguments: list[str]) -> int:
     """Prints every benchmark's tables under a line that says when and with what they were made."""
     name, tables = (arguments[:1] or [None])[0], arguments[1:]
-    if name is not None and name not in ALL:
-        print(f"unknown benchmark {name!r}; use one of: {', '.join(ALL)}.", file=sys.stderr)
+    if name is not None and name not in BY_NAME:
+        print(f"unknown benchmark {name!r}; use one of: {', '.join(BY_NAME)}.", file=sys.stderr)
         return 2
     packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "lightning", "devinterp"))
     print(f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {packages}, one thread")
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start; CPU time, medians of rounds in turns")
     torch.set_num_threads(1)
     started = time.monotonic()
-    status = max(importlib.import_module(f"benchmarks.{each}").main(tables) for each in ([name] if name else ALL))
+    status = max(importlib.import_module(f"benchmarks.{each}").main(tables) for each in ([name] if name else USUAL))
     print(f"\n{time.monotonic() - started:.0f} s")
     return status
 

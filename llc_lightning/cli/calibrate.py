@@ -1,21 +1,21 @@
 """``analyze.py calibrate``: chooses the settings of the LLC at a checkpoint, draws them, and writes them down."""
 
 import json
+import math
 import sys
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llc_lightning.cli.files import write_text
+from llc_lightning.cli.files import make_folder, write_text
 from llc_lightning.cli.options import Options, common, number, step, whole
-from llc_lightning.runtime.errors import StoreError
+from llc_lightning.runtime.errors import MeasurementError, SnapshotError
 
 if TYPE_CHECKING:
-    from llc_lightning.llc.calibration import Calibration
+    from llc_lightning.llc.search import Calibration
 
 DOES = "Choose the settings of the LLC at a checkpoint, draw how it depends on them, and write the llc: block."
-_KEYS = ("sampler", "step_fraction", "preconditioner", "chains", "burn_in", "draws", "batch_size")
 
 
 def add_to(commands: Any) -> None:
@@ -33,7 +33,7 @@ def add_to(commands: Any) -> None:
     one.add_argument("--batch_size", type=whole, default=128, metavar="N", help="examples per step (default: 128)")
     one.add_argument("--tolerance", type=number, default=0.05, metavar="X", help="allowed change (default: 0.05)")
     one.add_argument(
-        "--budget", type=whole, default=200_000, metavar="N", help="steps of all chains together (default: 200000)"
+        "--budget", type=whole, default=100_000, metavar="N", help="steps of all chains together (default: 100000)"
     )
     one.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/calibration)")
     common(one)
@@ -50,7 +50,7 @@ def calibrate(options: Namespace) -> None:
 
     run, at = _place(options)
     snapshot = restored(run, at)
-    common_to_both: dict[str, Any] = {"seed": snapshot.seed}
+    folder = make_folder(options.out or run / "calibration")  # before the work, which is lost if there is none
     bars = Bars()
     with bars.task(f"calibrating at step {snapshot.step}", options.budget) as advance:
         found = choose(
@@ -64,53 +64,34 @@ def calibrate(options: Namespace) -> None:
             batch_size=options.batch_size,
             tolerance=options.tolerance,
             budget=options.budget,
+            seed=snapshot.seed,
             trivial_loss=snapshot.trivial_loss,
             done=advance,
-            **common_to_both,
         )
-    with bars.task("sweeping", sweep_steps(found.choice.settings)) as advance:
-        swept = sweep(snapshot.loss, snapshot.params, snapshot.data, found, done=advance, **common_to_both)
-    folder: Path = options.out or run / "calibration"
-    name = f"step={snapshot.step:08d}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        picture = save(draw_calibration(found, swept), folder / f"{name}.png")
-    except OSError as error:
-        raise StoreError(f"{folder} cannot be written: {error.strerror}; choose another place with --out.") from error
+    if not math.isfinite(found.record.step_size):
+        raise MeasurementError(found.refusal)
+    with bars.task("sweeping", sweep_steps(found)) as advance:
+        swept = sweep(snapshot.loss, snapshot.params, snapshot.data, found, seed=snapshot.seed, done=advance)
+    name = folder / f"step={snapshot.step:08d}"
+    picture, block_file = save(draw_calibration(found, swept), name.with_suffix(".png")), name.with_suffix(".yaml")
     block = llc_block(found, step=snapshot.step)
-    write_text(folder / f"{name}.yaml", block)
-    written = [picture, folder / f"{name}.yaml"]
+    write_text(block_file, block)
     if options.json:
-        told = {
-            "accepted": found.accepted,
-            "refusal": found.refusal,
-            "checks": [asdict(check) for check in found.checks],
-            "record": found.record.facts(),
-            "steps": found.steps,
-            "written": [str(path) for path in written],
-        }
-        sys.stdout.write(json.dumps(_finite(told)) + "\n")
+        sys.stdout.write(_as_json(found, [picture, block_file]))
         return
-    sys.stdout.write(_told(found) + "\n" + block)
-    sys.stdout.write(f"wrote {', '.join(str(path) for path in written)}\n")
-    sys.stdout.write("next: paste the block above into the run's configuration\n")
+    sys.stdout.write(f"{_told(found)}\n{block}wrote {picture}, {block_file}\n")
+    sys.stdout.write(
+        f"next: train with -c {block_file} behind the configuration, or measure every snapshot of a run: "
+        f"analyze.py measure RUN --config {block_file}\n"
+    )
 
 
 def llc_block(found: "Calibration", *, step: int) -> str:
     """Returns the block of a configuration, with a comment on how far to trust it."""
-    settings = asdict(found.choice.settings)
-    at = found.choice.resolution
-    lines = [
-        f"# Calibrated at step {step}: LLC {found.record.value:.5g} +- {found.record.stderr:.2g}, "
-        f"{'accepted' if found.accepted else found.refusal}",
-        "llc:",
-        f"  n_beta: {at.n_beta!r}",
-        f"  gamma: {at.gamma!r}",
-        "  step_size: auto",
-    ]
-    for key in _KEYS:
-        value = settings[key]
-        lines.append(f"  {key}: {'null' if value is None else value}")
+    value = f"LLC {found.record.value:.5g} +- {found.record.stderr:.2g}"
+    lines = [f"# Calibrated at step {step}: {value}, {'accepted' if found.accepted else found.refusal}", "llc:"]
+    for name, option in found.choice.options.items():
+        lines.append(f"  {name}: {'null' if option is None else option}")
     return "\n".join(lines) + "\n"
 
 
@@ -118,7 +99,12 @@ def _place(options: Namespace) -> tuple[Path, int | None]:
     """Returns the run folder and the step that a checkpoint names."""
     path: Path = options.checkpoint
     if path.suffix == ".safetensors" and path.parent.name == "snapshots":
-        return path.parent.parent, step(path.stem.removeprefix("step="))
+        number = path.stem.removeprefix("step=")
+        if not number.isdecimal():
+            raise SnapshotError(
+                f"{path} is no snapshot; give a file such as {path.parent / 'step=00000300.safetensors'}."
+            )
+        return path.parent.parent, int(number)
     return path, options.step
 
 
@@ -134,7 +120,15 @@ def _told(found: "Calibration") -> str:
     return "\n".join(lines)
 
 
-def _finite(value: Any) -> Any:
+def _as_json(found: "Calibration", written: list[Path]) -> str:
     from llc_lightning.results.schema import decode_details, encode_details
 
-    return decode_details(encode_details(value))
+    told = {
+        "accepted": found.accepted,
+        "refusal": found.refusal,
+        "checks": [asdict(check) for check in found.checks],
+        "record": found.record.facts(),
+        "steps": found.steps,
+        "written": [str(path) for path in written],
+    }
+    return json.dumps(decode_details(encode_details(told))) + "\n"

@@ -1,8 +1,24 @@
 """What commands write."""
 
+import os
 from pathlib import Path
 
 from llc_lightning.runtime.errors import StoreError
+
+
+def make_folder(folder: Path) -> Path:
+    """Makes a folder where there is none, and returns it.
+
+    Raises:
+        StoreError: If it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made: {error.strerror}; choose another place with --out.") from error
+    if not os.access(folder, os.W_OK):
+        raise StoreError(f"{folder} cannot be written; choose another place with --out.")
+    return folder
 
 
 def write_text(path: Path, text: str) -> None:

@@ -101,9 +101,7 @@ def restored(folder: Path, step: int | None = None) -> Snapshot:
     module = made["model"]
     restore(module, load_snapshot(there[at]), source=str(there[at]))
     data = _examples(made["data"])
-    given = run.config.get("seed_everything")  # true asks for any seed: then the run tells which
-    seed = given if type(given) is int else seed_of(run)
-    return Snapshot.of(module, data, run=run_name(folder), seed=seed, step=at, epoch=snapshot_epoch(there[at]))
+    return Snapshot.of(module, data, run=run_name(folder), seed=seed_of(run), step=at, epoch=snapshot_epoch(there[at]))
 
 
 def model_and_examples(folder: Path) -> tuple[Any, Any]:

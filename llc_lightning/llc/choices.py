@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from llc_lightning.llc.estimator import moved_by_default
+from llc_lightning.llc.local import some_examples
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
 from llc_lightning.sampling.slices import moved_entries
@@ -23,10 +24,13 @@ from llc_lightning.sampling.stacked import StackedLoss
 EXAMPLES_PER_N_BETA = 10
 """With fewer examples the minimum of their mean loss is too far from that of the population."""
 
+_OPTIONS = ("sampler", "step_size", "step_fraction", "preconditioner", "chains", "burn_in", "draws", "batch_size")
 _FRACTIONS = {"sgld": 0.2, "sgld_cv": 0.2, "rmsprop_sgld": 0.2, "lm": 0.6, "sgnht": 0.4, "mala": 0.6}
 _DISTANCE = 0.25
 _RELAXATIONS = 10
 _DRAWS = 200
+_SHARE = 10
+"""Of the budget, for the longest trial: its two checks are twice as long each, and shorter trials went before."""
 _PRODUCTS = 12
 _EXAMPLES = 512
 
@@ -38,6 +42,20 @@ class Choice:
     resolution: Resolution
     settings: ChainSettings
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of ``LLCCallback`` and ``estimate_llc`` that stand for this choice.
+
+        The step size stays automatic, unless it was chosen: it follows the curvature of each snapshot.
+        """
+        at, settings = self.resolution, self.settings
+        return {"n_beta": at.n_beta, "gamma": at.gamma, **{name: getattr(settings, name) for name in _OPTIONS}}
+
+    @property
+    def cost(self) -> int:
+        """The steps of all chains together."""
+        return self.settings.chains * self.settings.steps
+
     def longer(self) -> Choice:
         """Returns twice the burn-in and draws."""
         settings = self.settings
@@ -48,10 +66,19 @@ class Choice:
         longer = self.longer()
         return replace(longer, settings=replace(longer.settings, step_fraction=self.settings.step_fraction / 2))
 
+    def at_step(self, step_size: float) -> Choice:
+        """Returns the choice with a step size in place of the automatic one."""
+        return replace(self, settings=replace(self.settings, step_size=step_size))
+
     def tighter(self, times: float) -> Choice:
         """Returns a stronger localisation."""
         at = self.resolution
         return replace(self, resolution=Resolution(at.n_beta, times * at.gamma))
+
+    def warmer(self, times: float) -> Choice:
+        """Returns a lower n_beta, at which the loss counts for less."""
+        at = self.resolution
+        return replace(self, resolution=Resolution(at.n_beta / times, at.gamma))
 
 
 def first_choice(
@@ -92,7 +119,7 @@ def first_choice(
     if gamma is None:
         with torch.inference_mode(False), torch.enable_grad():
             spectrum, dimension, norm = _around(loss_fn, params, data, moved, seed)
-        steps = budget / chains / 4  # a trial and its two checks, of which each is twice as long
+        steps = budget / chains / _SHARE
         gamma = _localisation(spectrum, dimension, norm, n_beta, fraction * steps / _RELAXATIONS)
     return Choice(Resolution(float(n_beta), float(gamma)), settings)
 
@@ -103,11 +130,9 @@ def _around(
     """Returns the spectrum of the Hessian at w*, the number of moved weights, and the norm of all."""
     params = {name: tensor.detach().clone() for name, tensor in params.items()}
     lane = moved_entries(params, moved_by_default(loss_fn, params) if moved is None else moved)
-    n = n_examples(data)
-    some = take(data, torch.randperm(n, generator=generator(seed, "curvature"))[:_EXAMPLES])
     stacked = StackedLoss(loss_fn, params, [lane])
     at = stacked.start(1)
-    spectrum = lanczos(stacked.hessian(at, some), probe(at, seed), _PRODUCTS)
+    spectrum = lanczos(stacked.hessian(at, some_examples(data, _EXAMPLES, seed)), probe(at, seed), _PRODUCTS)
     norm = math.sqrt(sum(v.double().square().sum().item() for v in params.values() if v.is_floating_point()))
     return spectrum, lane.layout.dimension, norm
 
@@ -122,15 +147,19 @@ def _localisation(spectrum: Spectrum, dimension: int, norm: float, n_beta: float
         n_beta: Inverse temperature times sample size.
         condition: The largest ratio of the fastest to the slowest relaxation.
     """
+    from scipy.optimize import brentq
+
     nodes, weights = n_beta * spectrum.nodes[0, 0].clamp(min=0), spectrum.weights[0, 0]
     largest = nodes.max().item()
+    if not math.isfinite(largest):
+        return 1.0  # the trial will say what is wrong
     mixing = max(largest / condition, 1e-12 * max(largest, 1.0))
-    if norm == 0:
-        return mixing or 1.0
-    far = (_DISTANCE * norm) ** 2
-    low, high = mixing, max(mixing, dimension / far)  # at the upper end also flat directions are near enough
-    for _ in range(60):
-        middle = math.sqrt(low * high)
-        near = dimension * (weights / (nodes + middle)).sum().item() <= far
-        low, high = (low, middle) if near else (middle, high)
-    return float(f"{high:.2g}")
+    far2 = (_DISTANCE * norm) ** 2
+
+    def too_far(gamma: float) -> float:
+        return dimension * (weights / (nodes + gamma)).sum().item() - far2
+
+    local = mixing
+    if norm > 0 and too_far(mixing) > 0:  # with dimension / far2 also flat directions are near enough
+        local = brentq(too_far, mixing, max(mixing, dimension / far2))
+    return float(f"{local:.2g}")

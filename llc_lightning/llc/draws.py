@@ -67,6 +67,13 @@ def mcse_of(draws: Draws) -> float:
     return 0.0 if math.isnan(found) else found
 
 
+def ess_of(draws: Draws) -> float:
+    """Returns the effective sample size of the mean; all draws where there are too few to know it."""
+    if draws.shape[1] < 4 or np.ptp(draws) == 0:
+        return float(draws.size)
+    return _arviz("ess", draws, method="mean")
+
+
 def _nested(draws: Draws) -> float:
     """Returns the nested R-hat over groups of neighbouring chains; NaN for fewer than 2 chains in each."""
     per_group = len(draws) // _SUPERCHAINS

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
+from llc_lightning.llc.inputs import check_inputs, rungs
 from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
@@ -115,9 +116,8 @@ def estimate_llc(
         draws=draws, burn_in=burn_in, batch_size=batch_size, curvature_examples=curvature_examples, estimator=estimator,
         box=box, watched_examples=watched_examples,
     )  # fmt: skip
-    ladder = [n_beta] if isinstance(n_beta, (int, float)) else list(n_beta)
     records = estimate_parts(
-        loss_fn, params, data, [Part(moved, whole=moved is None)], [Resolution(rung, gamma) for rung in ladder],
+        loss_fn, params, data, [Part(moved, whole=moved is None)], [Resolution(rung, gamma) for rung in rungs(n_beta)],
         settings, seed=seed, replicate=replicate, trivial_loss=trivial_loss,
         tasks=tasks_of_masks(loss_fn, data, tasks) if tasks else None,
     )[0]  # fmt: skip
@@ -159,10 +159,12 @@ def estimate_parts(
             ``len(parts) * len(resolutions) * (burn_in + draws)``.
 
     Raises:
-        SettingError: If there is nothing to estimate or a mask does not fit.
+        SettingError: If there is nothing to estimate, something is of a wrong type, or a mask does not fit.
     """
     if not parts or not resolutions:
         raise SettingError("there is nothing to estimate; give at least one part and one n_beta.")
+    for part in parts:
+        check_inputs(loss_fn, params, moved=part.moved, seed=seed, replicate=replicate, trivial_loss=trivial_loss)
     # The caller's grad mode must not reach the gradients; tensors made in inference mode cannot leave it.
     with torch.inference_mode(False), torch.enable_grad():
         params = {name: tensor.detach().clone() for name, tensor in params.items()}

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from llc_lightning.llc.draws import Draws, error_of
+from llc_lightning.llc.draws import Draws, error_of, ess_of
 from llc_lightning.runtime.registry import Registry
 
 
@@ -96,17 +96,25 @@ def stein(sampled: Sampled) -> Estimate | None:
     source="Watanabe 2009; shift-invariant: arXiv:2606.22389",
 )
 def variance(sampled: Sampled) -> Estimate | None:
-    """Returns ``Var(n_beta L)`` within chains; the noise of minibatches is taken off.
+    """Returns ``Var(n_beta L)``, pooled over chains; the noise of minibatches is taken off.
 
     It is what the mean gains less of when n_beta grows, ``Var = E - dE / d ln n_beta`` for the mean E: the two agree
     where the mean depends on n_beta no more. With minibatches it is the covariance of the losses on two of them,
     neither of which has moved the chain yet. Deviation from the source, which takes off an estimate of their variance.
+
+    What the mean of all draws takes up of their variance is added again, as far as chains show it. The error is at
+    least that of as many independent normal draws as the effective sample size tells, ``Var sqrt(2 / ESS)``: squares
+    have long tails, so that few of them look alike by chance.
     """
     pair = sampled.pair if sampled.minibatch else (sampled.scaled, sampled.scaled)
     if pair is None or pair[0].size < _FEW:
         return None
-    products = (pair[0] - pair[0].mean()) * (pair[1] - pair[1].mean())
-    return Estimate(float(products.mean()), error_of(products))
+    one, other = pair
+    products = (one - one.mean()) * (other - other.mean())
+    means = np.stack([one.mean(1), other.mean(1)])
+    taken_up = float(np.cov(means)[0, 1]) / len(one) if len(one) > 1 else 0.0
+    value = float(products.mean()) + taken_up
+    return Estimate(value, max(error_of(products), abs(value) * math.sqrt(2 / ess_of(one))))
 
 
 @ESTIMATORS.register(

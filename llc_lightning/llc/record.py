@@ -81,14 +81,20 @@ class LLCRecord:
     excess: Float[Tensor, "chain step"] = field(repr=False, compare=False)
     baseline: Float[Tensor, "chain step"] = field(repr=False, compare=False)
 
-    def interval(self, level: float = 0.9) -> tuple[float, float]:
-        """Returns the confidence interval of the value, by Student's t with chains - 1 degrees of freedom."""
+    def interval(self, level: float = 0.9, *, of: str = "") -> tuple[float, float]:
+        """Returns the confidence interval of the value, by Student's t with chains - 1 degrees of freedom.
+
+        Args:
+            level: How often it holds what it is about.
+            of: The name of another estimate, such as ``variance``, whose interval it is instead.
+        """
         from scipy.stats import t
 
+        found = self.estimates[of] if of else Estimate(self.value, self.stderr)
         if self.healthy_chains < 2:
             return (math.nan, math.nan)
-        reach = float(t.ppf(0.5 + level / 2, self.healthy_chains - 1)) * self.stderr
-        return (self.value - reach, self.value + reach)
+        reach = float(t.ppf(0.5 + level / 2, self.healthy_chains - 1)) * found.stderr
+        return (found.value - reach, found.value + reach)
 
     @property
     def corrected(self) -> float:

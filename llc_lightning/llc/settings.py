@@ -62,11 +62,13 @@ class ChainSettings:
             )
         if self.estimator not in CHOICES:
             raise SettingError(unknown("estimator", self.estimator, CHOICES))
+        _check_not_word("step_size", self.step_size)
         if self.step_size != "auto":
             check_positive("step_size", self.step_size)
         check_positive("step_fraction", self.step_fraction)
         for name, least in (("chains", 1), ("draws", 1), ("burn_in", 0), ("watched_examples", 0)):
             check_count(name, getattr(self, name), least)
+        _check_not_word("curvature_examples", self.curvature_examples)
         if self.curvature_examples != "auto":
             check_count("curvature_examples", self.curvature_examples, 1)
         if self.batch_size is not None:
@@ -93,6 +95,11 @@ class ChainSettings:
         evaluations = self.chains * self.steps * (self.batch_size or n_examples)
         size = max(_FEWEST, evaluations // _SHARE) * (_THOROUGH if thorough else 1)
         return min(n_examples, size, _MOST)
+
+
+def _check_not_word(name: str, value: object) -> None:
+    if isinstance(value, str) and value != "auto":
+        raise SettingError(f"{name} is {value!r}; give a number, or 'auto'.")
 
 
 def check_positive(name: str, value: object, *, zero: bool = False) -> None:

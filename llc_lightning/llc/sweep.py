@@ -7,22 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
-from llc_lightning.llc.calibration import Calibration
 from llc_lightning.llc.estimator import estimate_parts
+from llc_lightning.llc.local import some_examples
 from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.record import LLCRecord
+from llc_lightning.llc.search import Calibration
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.runtime.batches import n_examples, take
-from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.types import Batch, LossFn, Params
 
 STEP_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 N_BETA_FACTORS = (0.03, 0.1, 0.3, 1.0, 3.0)
 _EXAMPLES = 512
 _FLAT = 0.1
+_FEWEST_DRAWS = 50
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,8 @@ def sweep(
 ) -> Sweep:
     """Returns the LLC over the step size and over n_beta, each a factor of the calibrated one.
 
+    It takes at most the budget of the calibration, with shorter chains where the calibrated ones are too long for it.
+
     Args:
         loss_fn: The loss per example.
         params: w*.
@@ -70,7 +71,7 @@ def sweep(
         seed: Keys all random streams.
         done: Called after every estimate with its steps and a note on what it is.
     """
-    at, settings = calibration.choice.resolution, calibration.choice.settings
+    at, settings = calibration.choice.resolution, _settings(calibration)
     part = Part(moved, whole=moved is None)
 
     def estimate(examples: Batch, where: Resolution, how: ChainSettings, note: str) -> LLCRecord:
@@ -81,7 +82,7 @@ def sweep(
 
     chosen = calibration.record.step_size
     steps = [_at_step(settings, chosen, factor) for factor in STEP_FACTORS]
-    some = take(data, torch.randperm(n_examples(data), generator=generator(seed, "curvature"))[:_EXAMPLES])
+    some = some_examples(data, _EXAMPLES, seed)
     adjusted = [
         replace(how, sampler="mala", batch_size=None, burn_in=10, draws=40, preconditioner="none", estimator="mean")
         for how in steps
@@ -96,8 +97,20 @@ def sweep(
     )
 
 
-def sweep_steps(settings: ChainSettings) -> int:
+def sweep_steps(calibration: Calibration) -> int:
     """Returns how many steps of all chains a sweep takes."""
+    return _steps(_settings(calibration))
+
+
+def _settings(calibration: Calibration) -> ChainSettings:
+    """Returns the calibrated settings, halved in length until a sweep takes no more than the calibration's budget."""
+    settings = calibration.choice.settings
+    while _steps(settings) > calibration.budget and settings.draws > _FEWEST_DRAWS:
+        settings = replace(settings, burn_in=settings.burn_in // 2, draws=settings.draws // 2)
+    return settings
+
+
+def _steps(settings: ChainSettings) -> int:
     over_steps = sum(_at_step(settings, 1.0, factor).steps for factor in STEP_FACTORS)
     return settings.chains * (over_steps + settings.steps * len(N_BETA_FACTORS) + 50 * len(STEP_FACTORS))
 

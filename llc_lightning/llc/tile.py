@@ -26,7 +26,7 @@ from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.curvature import Spectrum
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
-from llc_lightning.sampling.stacked import Graphs, StackedLoss
+from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
 from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.step_size import automatic_step_size, curvature_at_the_end
 from llc_lightning.sampling.streams import BatchStream
@@ -36,6 +36,7 @@ _LIMITED = ("sgld", "sgld_cv", "lm")
 
 _NOISE = 0.1
 """Share of the largest eigenvalue up to which a negative one may be the noise of few examples."""
+_ENDS = 8
 
 
 class Tile:
@@ -173,7 +174,7 @@ class Tile:
         stretch = torch.full_like(step_size, math.nan)
         if settings.step_size != "auto" and settings.sampler in _LIMITED:
             stretch = step_size * curvature_at_the_end(
-                stacked, posterior, preconditioner, chains.end, self._local.batch, seed=self._seed
+                stacked, posterior, preconditioner, _highest_ends(chains), self._local.batch, seed=self._seed
             ).to(step_size.dtype)
         return step_size, stretch, chains
 
@@ -201,3 +202,11 @@ class Tile:
             step_size=step_size,
             dimension=self._stacked.layout.dimension,
         )
+
+
+def _highest_ends(chains: Chains) -> Stack:
+    """Returns where the chains of highest loss end, up to 8 of each lane: where an unstable step shows."""
+    highest = chains.excess[..., -1].argsort(1, descending=True)[:, :_ENDS].T
+    lane = torch.arange(next(iter(chains.end.values())).shape[1])
+    chain = highest[:, lane.clamp(max=highest.shape[1] - 1)]
+    return {name: value[chain.to(value.device), lane.to(value.device)] for name, value in chains.end.items()}

@@ -184,7 +184,7 @@ def _chosen(run: Run, steps: Sequence[int] | None) -> dict[int, Path]:
 
 
 def seed_of(run: Run) -> int:
-    """Returns the seed that keys a run's random numbers.
+    """Returns the seed that keys a run's random numbers: of its measurements, or where there are none of its training.
 
     Raises:
         SettingError: If the run does not tell it.
@@ -192,4 +192,7 @@ def seed_of(run: Run) -> int:
     for record in reversed(run.provenance):
         if "run" in record.get("seeds", {}):
             return int(record["seeds"]["run"])
+    given = run.config.get("seed_everything")
+    if type(given) is int:  # true asks for any seed
+        return given
     raise SettingError(f"{run.folder} does not tell its seed; give seed.")

@@ -8,8 +8,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from llc_lightning.llc.calibration import RHAT, Calibration
+from llc_lightning.llc.checks import RHAT
 from llc_lightning.llc.record import LLCRecord
+from llc_lightning.llc.search import Calibration
 from llc_lightning.llc.sweep import Sweep
 from llc_lightning.report import palette
 

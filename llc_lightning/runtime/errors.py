@@ -48,7 +48,7 @@ def nearest(name: str, options: Iterable[str], n: int = 3) -> list[str]:
     return [option for lower in close for option in by_lower[lower]][:n]
 
 
-def unknown(kind: str, name: str, options: Iterable[str]) -> str:
+def unknown(kind: str, name: object, options: Iterable[str]) -> str:
     """Returns the sentence about a name that is not among the options, with the nearest ones and what is allowed.
 
     Args:
@@ -61,7 +61,7 @@ def unknown(kind: str, name: str, options: Iterable[str]) -> str:
         "unknown method 'zeor'; did you mean 'zero'? Use one of: mean, zero."
     """
     allowed = sorted(set(options))
-    close = nearest(name, allowed)
+    close = nearest(str(name), allowed)
     question = f"; did you mean {' or '.join(repr(option) for option in close)}?" if close else "."
     if not allowed:
         return f"unknown {kind} {name!r}; there is none to choose from."

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,7 @@ _BLOCK = 4096
 _FEWEST_BLOCKS = 8
 _CHECKED = 64
 _ROUNDING = 1e-3
+_NUDGE = 0.01
 
 
 @dataclass(frozen=True)
@@ -58,18 +60,20 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
     """Returns the centre at ``params``, with the gradient for the parameters ``names``; one pass over the data.
 
     Raises:
-        SettingError: If the loss is not one for each example, or depends on other examples or on chance.
+        SettingError: If the loss is not one for each example, depends on other examples or on chance, or depends on the
+            weights but has no gradient.
     """
     n = n_examples(data)
     _check_alone(loss, params, data, n)
     moving = {name: params[name].detach().clone().requires_grad_() for name in params if name in names}
     losses: list[Tensor] = []
+    connected = False
     total = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in moving.items()}
     square = {name: torch.zeros_like(value) for name, value in total.items()}
     size = min(_BLOCK, max(1, -(-n // _FEWEST_BLOCKS)))
     for block in chunks(n, size):
         values = loss({**params, **moving}, take(data, block))
-        if values.requires_grad:  # else the loss uses none of these parameters, and the gradient is 0
+        if values.requires_grad:  # else the loss does not depend on these parameters, and the gradient is 0
             gradients = torch.autograd.grad(
                 values.sum(), list(moving.values()), allow_unused=True, materialize_grads=True
             )
@@ -77,6 +81,9 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
                 total[name] += gradient
                 square[name] += gradient.double().square() / (block.stop - block.start)
         losses.append(values.detach())
+        connected |= values.requires_grad
+    if not connected:
+        _check_flat(loss, params, moving, data)
     gradient = {name: (value / n).to(params[name].dtype) for name, value in total.items()}
     blocks = -(-n // size)
     variance = {  # of the mean of blocks: the variance between them, over their number
@@ -90,7 +97,13 @@ def _check_alone(loss: LossFn, params: Params, data: Batch, n: int) -> None:
     """Checks that examples have the same losses beside others: baselines are subtracted from those of other batches."""
     some = min(n, _CHECKED)
     with torch.no_grad():
-        found = loss(params, take(data, slice(0, some)))
+        found: Any = loss(params, take(data, slice(0, some)))
+        if not isinstance(found, Tensor) or not found.is_floating_point():
+            what = f"a tensor of {found.dtype}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            raise SettingError(
+                f"the loss function returned {what} for {some} examples; it must return a tensor of one float per "
+                "example."
+            )
         if tuple(found.shape) != (some,):
             raise SettingError(
                 f"the loss function returned shape {tuple(found.shape)} for {some} examples; it must return one loss "
@@ -108,4 +121,17 @@ def _check_alone(loss: LossFn, params: Params, data: Batch, n: int) -> None:
             f"the loss of example {worst} is {together[worst]:.6g} in one batch and {apart[worst]:.6g} in another; it "
             "must depend on the weights and that example alone: use running statistics instead of those of the batch, "
             "and no random numbers."
+        )
+
+
+def _check_flat(loss: LossFn, params: Params, moving: Params, data: Batch) -> None:
+    """Checks that a loss without a gradient does not depend on the weights: chains would move as if it did not."""
+    some = take(data, slice(0, _CHECKED))
+    with torch.no_grad():
+        nudged = {name: value + _NUDGE * (1 + value.abs()) for name, value in moving.items()}
+        here, there = loss(params, some), loss({**params, **nudged}, some)
+    if bool((here.isfinite() & there.isfinite() & (here != there)).any()):
+        raise SettingError(
+            "the loss depends on the moved weights but has no gradient; compute it with differentiable operations of "
+            "torch, without detach(), no_grad() or NumPy."
         )

@@ -10,10 +10,11 @@ import yaml
 
 from llc_lightning.cli.analyze import main
 from llc_lightning.cli.train import main as train
+from llc_lightning.results.run import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke" / "cis.yaml"
-SMALL = ("--chains", "2", "--budget", "9000", "--batch_size", "32", "--n_beta", "100", "--gamma", "100")
+SMALL = ("--chains", "2", "--budget", "2400", "--batch_size", "32", "--n_beta", "100", "--gamma", "100")
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +56,22 @@ def test_it_draws_and_writes_a_block_for_a_configuration(capsys: pytest.CaptureF
     assert (folder / "step=00000300.yaml").read_text() in out
 
 
-def test_it_answers_in_json_and_takes_a_file_of_a_snapshot(
+def test_a_run_is_measured_with_the_block_of_a_snapshot_and_gives_its_value(
     capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
 ) -> None:
     (snapshot,) = (run / "snapshots").glob("step=00000055*")
-    out = json.loads(told(capsys, "calibrate", snapshot, *SMALL, "--out", tmp_path / "there", "--json"))
-    assert out["record"]["n_beta"] == 100.0
-    assert out["accepted"] == (out["refusal"] == "")
-    assert all(Path(path).is_file() for path in out["written"])
+    found = json.loads(told(capsys, "calibrate", snapshot, *SMALL, "--out", tmp_path / "there", "--json"))
+    assert found["accepted"] == (found["refusal"] == "")
     assert not (run / "calibration").exists()
+    _, block = map(Path, found["written"])
+    when = "  when:\n    class_path: llc_lightning.AtEnd\n"
+    block.write_text(block.read_text() + when)
+    told(capsys, "measure", run, "--config", block, "--steps", 55, 300, "--json")
+    rows = Run(run).measurements()
+    rows = rows[rows["quantity"] == "llc"].set_index("step")
+    assert sorted(rows.index) == [55, 300]
+    assert rows["settings"].nunique() == 1
+    assert (rows["value"][55], rows["stderr"][55]) == (found["record"]["value"], found["record"]["stderr"])
 
 
 def test_what_is_wrong_is_one_sentence(capsys: pytest.CaptureFixture[str], run: Path) -> None:
@@ -73,3 +81,6 @@ def test_what_is_wrong_is_one_sentence(capsys: pytest.CaptureFixture[str], run: 
     assert "unknown sampler 'lmm'" in told(capsys, "calibrate", run, "--sampler", "lmm", code=1)
     assert "chains is 1; give an integer of at least 2" in told(capsys, "calibrate", run, "--chains", 1, code=1)
     assert "the first trial alone takes" in told(capsys, "calibrate", run, "--budget", 10, code=1)
+    nothing = run / "snapshots" / "nothing.safetensors"
+    assert "is no snapshot; give a file such as" in told(capsys, "calibrate", nothing, code=1)
+    assert "cannot be made: " in told(capsys, "calibrate", run, "--out", run / "config.yaml", code=1)

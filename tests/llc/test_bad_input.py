@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning.llc.estimator import estimate_llc
+from llc_lightning.llc.inputs import check_inputs, rungs
 from llc_lightning.runtime.status import is_failed
 from llc_lightning.runtime.types import Params
 
@@ -59,6 +60,60 @@ def test_a_loss_that_is_no_loss_per_example() -> None:
         estimate(lambda params, batch: loss(params, batch).mean())
     with pytest.raises(ValueError, match=r"the loss function returned shape \(16, 1\) for 16 examples"):
         estimate(lambda params, batch: loss(params, batch)[:, None])
+
+
+@pytest.mark.parametrize(
+    ("function", "returned"),
+    [
+        (lambda params, batch: 3.0, "a float"),
+        (lambda params, batch: None, "a NoneType"),
+        (lambda params, batch: (loss(params, batch),), "a tuple"),
+        (lambda params, batch: (0 * batch).long(), r"a tensor of torch\.int64"),
+    ],
+)
+def test_a_loss_that_is_no_tensor_of_floats(function: object, returned: str) -> None:
+    with pytest.raises(ValueError, match=f"the loss function returned {returned} for 16 examples; it must return"):
+        estimate(function)
+
+
+def test_a_loss_without_a_gradient_that_the_weights_change_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"depends on the moved weights but has no gradient; .* without detach\(\)"):
+        estimate(lambda params, batch: loss(params, batch).detach())
+
+
+@pytest.mark.parametrize(
+    ("n_beta", "said"),
+    [
+        (None, "n_beta is None; give a finite number"),
+        ("10", "n_beta is '10'; give a finite number"),
+        (torch.tensor(3.0), r"n_beta is tensor\(3\.\); give a finite number"),
+        ([1.0, -2.0], r"n_beta is -2\.0; it must be positive"),
+        ([2.0, 1.0, 2.0], r"n_beta has 2\.0 twice; give each once"),
+    ],
+)
+def test_a_ladder_that_is_none(n_beta: object, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        rungs(n_beta)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"loss_fn": 3}, "the loss is of type int; give a function of parameters and a batch"),
+        ({"params": torch.nn.Linear(1, 1)}, r"params is a module; give a dict of tensors.*named_parameters"),
+        ({"params": [torch.zeros(1)]}, "params is of type list; give a dict of tensors"),
+        ({"moved": "w"}, "moved is of type str; give a dict of bool tensors by parameter, or None to move all"),
+        ({"moved": {"w": [True]}}, "moved is of type dict; give a dict of bool tensors"),
+        ({"seed": 1.5}, r"seed is 1\.5; give an integer\."),
+        ({"replicate": -1}, r"replicate is -1; give an integer of at least 0\."),
+        ({"trivial_loss": math.nan}, r"trivial_loss is nan; give a finite number\."),
+    ],
+)
+def test_inputs_of_a_wrong_type(given: dict[str, object], said: str) -> None:
+    fine = {"loss_fn": loss, "params": {"w": torch.zeros(3)}, "moved": None, "seed": 0, "replicate": 0}
+    check_inputs(**fine, trivial_loss=None)
+    with pytest.raises(ValueError, match=said):
+        check_inputs(**{**fine, "trivial_loss": None, **given})
 
 
 def test_a_loss_that_is_nan_has_a_failed_status() -> None:

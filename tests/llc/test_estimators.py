@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from llc_lightning.llc.draws import error_of, mixing_of
@@ -61,8 +62,27 @@ def test_the_variance_without_the_noise_of_minibatches() -> None:
     assert ESTIMATORS.get("variance").item(Sampled(pair[0], N_BETA, minibatch=True)) is None
 
 
+@pytest.mark.parametrize("minibatch", [False, True])
+def test_the_variance_of_few_correlated_draws_has_no_bias_and_its_intervals_cover(minibatch: bool) -> None:
+    """Twelve draws in each of four chains: without its corrections it is 6 % too low, and 20 % of intervals miss."""
+    repeats, chains, draws, dimension = 300, 4, 12, 8
+    w = np.random.default_rng(5).standard_normal((draws, repeats * chains, dimension))
+    for i in range(1, draws):
+        w[i] = 0.7 * w[i - 1] + math.sqrt(1 - 0.7**2) * w[i]
+    loss = (w**2).sum(-1).T / 2
+    noise = np.random.default_rng(6).standard_normal((2, *loss.shape))
+    found = []
+    for part in np.split(np.arange(repeats * chains), repeats):
+        pair = (loss[part] + noise[0, part], loss[part] + noise[1, part])
+        found.append(value("variance", Sampled(loss[part], 1.0, minibatch=minibatch, pair=pair if minibatch else None)))
+    values = np.array([one.value for one in found])
+    reach = np.array([one.stderr for one in found]) * stats.t.ppf(0.95, chains - 1)
+    assert abs(values.mean() - dimension / 2) <= 3 * values.std() / math.sqrt(repeats)
+    assert 0.84 <= (abs(values - dimension / 2) <= reach).mean() <= 0.97
+
+
 def test_the_variance_of_minibatch_chains_is_that_of_the_full_batch() -> None:
-    full, part = fitted(draws=2000), fitted(draws=2000, batch_size=200)
+    full, part = (fitted(draws=1000, batch_size=size, watched_examples=0) for size in (None, 200))
     whole, found = full.estimates["variance"], part.estimates["variance"]
     assert abs(found.value - whole.value) <= 3 * math.hypot(found.stderr, whole.stderr)
     assert found.stderr < 0.3 * whole.value
@@ -115,12 +135,12 @@ def gaussian_loss(params: Params, batch: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def fitted(**settings: object) -> LLCRecord:
-    x, y = regression()
+    x, y = regression(1000)
     w = torch.linalg.lstsq(x, y[:, None]).solution[:, 0]
     return estimate_llc(
         gaussian_loss, {"w": w}, (x, y), **{
             "n_beta": len(x) / math.log(len(x)), "gamma": 1.0, "sampler": "lm", "chains": 32, "draws": 500,
-            "watched_examples": 2000, **settings,
+            "watched_examples": 1000, **settings,
         },
     )  # fmt: skip
 
@@ -145,6 +165,9 @@ def test_estimates_of_minibatch_chains_agree() -> None:
     assert (record.value, record.stderr) == (first.value, first.stderr)
     assert abs(first.value - mean.value) <= 3 * math.hypot(first.stderr, mean.stderr)
     assert {"mean", "first_order", "stein", "variance"} <= set(record.estimates)
+    variance = record.estimates["variance"]
+    reach = stats.t.ppf(0.95, 31) * variance.stderr
+    assert record.interval(of="variance") == pytest.approx((variance.value - reach, variance.value + reach))
 
 
 def test_a_ladder_brings_slopes() -> None:

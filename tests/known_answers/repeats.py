@@ -1,0 +1,31 @@
+"""Repeats of an estimate as sets of its chains: each chain has streams of its own, so that sets are independent.
+
+They take much less time than as many estimates under other seeds, and a set has the bits of an estimate by itself, as
+``test_coverage`` says.
+"""
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llc_lightning.llc.draws import error_of
+from llc_lightning.llc.record import LLCRecord
+
+REPEATS, CHAINS = 5, 64
+
+
+def repeats_of(record: LLCRecord, chains: int = CHAINS) -> list[LLCRecord]:
+    """Returns the records of the sets of that many chains, with their values, errors and numbers of chains."""
+    scaled = record.n_beta * record.excess[:, record.settings.burn_in :].double().numpy()
+    return [
+        dataclasses.replace(record, value=float(draws.mean()), stderr=error_of(draws), healthy_chains=chains)
+        for draws in np.split(scaled, len(scaled) // chains)
+    ]
+
+
+def values_and_errors(record: LLCRecord) -> tuple[Tensor, Tensor]:
+    """Returns the value and the standard error of every set, [set]."""
+    sets = repeats_of(record)
+    return torch.tensor([one.value for one in sets]), torch.tensor([one.stderr for one in sets])
