@@ -11,8 +11,6 @@ import torch
 from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
 
-from llc_lightning.runtime.errors import SettingError
-
 Inputs: TypeAlias = Int64[Tensor, "example position"] | Float[Tensor, "example position number"]
 """Tokens, or vectors."""
 Targets: TypeAlias = Num[Tensor, "example position"]
@@ -46,6 +44,11 @@ class SequenceTask(ABC):
         return None
 
     @property
+    def cycle(self) -> int:
+        """How many tokens, from 0 on, are the numbers of a cycle; 0 for none."""
+        return 0
+
+    @property
     def described(self) -> str:
         """Says what the examples are taken from, where that may differ from machine to machine; else ''."""
         return ""
@@ -70,17 +73,6 @@ class SequenceTask(ABC):
 def has_target(targets: Targets) -> Bool[Tensor, "example position"]:
     """Returns where something is predicted."""
     return ~targets.isnan() if targets.is_floating_point() else targets != NO_TARGET
-
-
-def at_least(least: int, **numbers: int) -> None:
-    """Checks settings.
-
-    Raises:
-        SettingError: If one of them is below ``least``.
-    """
-    for name, number in numbers.items():
-        if number < least:
-            raise SettingError(f"{name} is {number}; give at least {least}.")
 
 
 def permutations(n: int, size: int, generator: torch.Generator) -> Int64[Tensor, "n size"]:

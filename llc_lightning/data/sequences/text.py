@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from llc_lightning.data.sequences.base import Sequences, SequenceTask, Split, at_least
+from llc_lightning.data.sequences.base import Sequences, SequenceTask, Split
 from llc_lightning.data.sequences.ngrams import ngram_losses
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import DataError, SettingError, one_line
 
 STDLIB = "stdlib"
