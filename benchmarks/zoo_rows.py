@@ -8,7 +8,7 @@ from math import inf, nan
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.cis import superposition_verdict
-from llc_lightning.report.events import read_metrics
+from llc_lightning.report.events import read_events
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.errors import MeasurementError
 
@@ -41,7 +41,7 @@ def logged(tag: str, best: Callable[[Sequence[float]], float] | None = None) -> 
     """Returns the last logged value under a tag such as ``val/loss``, or the best of all: ``logged(tag, max)``."""
 
     def of(run: Run) -> float:
-        curve = read_metrics(run.folder).get(tag)
+        curve = read_events(run.folder).metrics.get(tag)
         if curve is None:
             return nan
         values = [float(value) for value in curve["value"]]
