@@ -56,14 +56,11 @@ def measure_run(
     """
     run = _configured(folder)
     made = _made(run, config)
-    examples = _examples(made["data"])
-    model: object = made["model"]
-    if isinstance(model, FitsData):
-        model.fit_to(made["data"])
+    model, examples = _fitted(made)
     written: list[Path] = []
     for name, callback in _chosen(made, only, run).items():
         written += measure_snapshots(
-            made["model"],
+            model,
             examples,
             {name: callback.plan},
             run,
@@ -97,28 +94,21 @@ def restored(folder: Path, step: int | None = None) -> Snapshot:
         asked = "no snapshots" if step is None else f"no snapshot of step {step}"
         raise SnapshotError(f"{folder} has {asked}; there are: {steps}.")
     at = max(there) if step is None else step
-    made = _made(run, None)
-    module = made["model"]
+    module, data = _fitted(_made(run, None))
     restore(module, load_snapshot(there[at]), source=str(there[at]))
-    data = _examples(made["data"])
     given = run.config.get("seed_everything")  # true asks for any seed: then the run tells which
     seed = given if type(given) is int else seed_of(run)
     return Snapshot.of(module, data, run=run_name(folder), seed=seed, step=at, epoch=snapshot_epoch(there[at]))
 
 
-def model_and_examples(folder: Path) -> tuple[Any, Any]:
+def model_and_examples(folder: Path) -> tuple[L.LightningModule, Any]:
     """Returns the model of a run as its configuration makes it, and the examples to measure on.
 
     Raises:
         StoreError: If the folder is no run, or has no configuration.
         SettingError: If the data gives nothing to measure on.
     """
-    made = _made(_configured(folder), None)
-    examples = _examples(made["data"])
-    model: Any = made["model"]
-    if isinstance(model, FitsData):
-        model.fit_to(made["data"])
-    return model, examples
+    return _fitted(_made(_configured(folder), None))
 
 
 def _configured(folder: Path) -> Run:
@@ -146,6 +136,15 @@ def _made(run: Run, overlay: Path | None) -> dict[str, Any]:
         found = parser.parse_object(_read(parser, overlay), cfg_base=found)
     instances: Mapping[str, Any] = parser.instantiate_classes(found)
     return {key: instances[key] for key in keys}
+
+
+def _fitted(made: Mapping[str, Any]) -> tuple[L.LightningModule, Any]:
+    """Returns the model, which has taken from its data what it takes, and the examples to measure on."""
+    model, data = made["model"], made["data"]
+    examples = _examples(data)
+    if isinstance(model, FitsData):
+        model.fit_to(data)
+    return model, examples
 
 
 def _read(parser: Any, path: Path) -> object:

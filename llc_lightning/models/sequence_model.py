@@ -32,6 +32,11 @@ class SequenceModel(L.LightningModule, ABC):
         settings: Of the optimizer.
     """
 
+    cycle: int
+    """How many tokens, from 0 on, are the numbers of a cycle; 0 for none, and before the data is known."""
+    trivial_loss: float
+    """The loss of the best answer that does not look at the input; there is none before the data is known."""
+
     def __init__(self, settings: OptimizerSettings) -> None:
         super().__init__()
         self.optimizer_settings = settings
@@ -119,7 +124,7 @@ class SequenceModel(L.LightningModule, ABC):
             self.fit_to(data)
 
     def fit_to(self, data: L.LightningDataModule) -> None:
-        """Notes whether the data's tokens are a cycle, and checks that the net can read them.
+        """Notes what the data's tokens and trivial loss are, and checks that the net can read them.
 
         Raises:
             DataError: If it has too few tokens or positions, or reads vectors of another width.
@@ -136,6 +141,7 @@ class SequenceModel(L.LightningModule, ABC):
             if needed > there:
                 raise DataError(f"the data need {name} to be at least {needed}, but the model has {there}; raise it.")
         self.cycle = task.cycle
+        self.trivial_loss = data.baselines()[task.trivial]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Returns AdamW with its schedule.

@@ -5,7 +5,7 @@ An example is a whole sequence; its loss is the mean over the positions that hav
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int64, Num
@@ -27,6 +27,9 @@ NO_TARGET = -100
 
 class SequenceTask(ABC):
     """A distribution of sequences."""
+
+    trivial: ClassVar[str] = "uniform"
+    """The baseline that does not look at the input."""
 
     @property
     @abstractmethod

@@ -28,6 +28,8 @@ class LinearRegression(SequenceTask):
         SettingError: If a number is out of range.
     """
 
+    trivial = "zero"
+
     dimensions: int = 2
     """The width of x."""
     pairs: int = 8

@@ -36,6 +36,8 @@ class Text(SequenceTask):
         DataError: If the text is missing, cannot be read, or is too short.
     """
 
+    trivial = "unigram"
+
     source: str = STDLIB
     """``stdlib``: the source text of Python's standard library, which needs no download (1.2 million characters, which
     ones depends on Python's version); or the path of a text file in UTF-8; or the name of a data set on the Hugging
