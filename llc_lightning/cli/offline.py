@@ -101,7 +101,7 @@ def restored(folder: Path, step: int | None = None) -> Snapshot:
     return Snapshot.of(module, data, run=run_name(folder), seed=seed, step=at, epoch=snapshot_epoch(there[at]))
 
 
-def model_and_examples(folder: Path) -> tuple[L.LightningModule, Any]:
+def model_and_examples(folder: Path) -> tuple[Any, Any]:
     """Returns the model of a run as its configuration makes it, and the examples to measure on.
 
     Raises:
@@ -138,9 +138,10 @@ def _made(run: Run, overlay: Path | None) -> dict[str, Any]:
     return {key: instances[key] for key in keys}
 
 
-def _fitted(made: Mapping[str, Any]) -> tuple[L.LightningModule, Any]:
+def _fitted(made: Mapping[str, Any]) -> tuple[Any, Any]:
     """Returns the model, which has taken from its data what it takes, and the examples to measure on."""
-    model, data = made["model"], made["data"]
+    model: Any = made["model"]
+    data: L.LightningDataModule = made["data"]
     examples = _examples(data)
     if isinstance(model, FitsData):
         model.fit_to(data)
