@@ -8,8 +8,8 @@ Prints a table in Markdown, one line for each expectation, and ends with 1 where
 of the whole command on one thread, imports, validation and the last ablations included. What needs real data takes it
 from the folder that LLC_LIGHTNING_DATA names, and is left out without it.
 
-Runs stay in checkpoints/zoo_<training>/. A training that finished is not done again, unless its command, its
-configuration files, the code of models and data or the version of torch has changed, or --again asks for it.
+Runs stay in checkpoints/zoo_<training>/. A training that finished is not done again, unless its arguments, its
+settings, the code of models and data or the version of torch has changed, or --again asks for it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from math import isnan, nan
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
+from typing import Any
 
 import torch
+import yaml
 
 from benchmarks.zoo_rows import ZOO, Expected, Metric, Training
 from llc_lightning.cli.versions import newest_version
@@ -121,16 +123,25 @@ def command(training: Training, seed: int, folder: Path) -> list[str]:
 
 
 def outcome_key(training: Training, seed: int) -> str:
-    """Returns a digest of what decides the outcome: command, configuration files, code of models and data, torch."""
+    """Returns a digest of what decides the outcome: arguments, settings, code of models and data, version of torch."""
     rooms = ["models", "data", *(("ablation", "measure") if training.measured else ())]
-    given = command(training, seed, Path())[1:]
-    files = [ROOT / word for word in given if word.endswith(".yaml")]
-    files += [path for room in rooms for path in sorted((ROOT / "llc_lightning" / room).rglob("*.py"))]
-    digest = hashlib.blake2b(torch.__version__.encode(), digest_size=8)
-    digest.update(json.dumps([word for word in given if word != str(Path().absolute())]).encode())
-    for path in files:
+    words = command(training, seed, Path())
+    settings: dict[str, Any] = {}
+    for name in (word for word in words if word.endswith(".yaml")):
+        settings = _laid_over(settings, yaml.safe_load((ROOT / name).read_text(encoding="utf-8")))
+    # What is switched off decides nothing.
+    used = {key: value for key, value in settings.items() if not isinstance(value, dict) or value.get("when", True)}
+    arguments = [word for word in words[1:] if word != str(Path().absolute())]
+    digest = hashlib.blake2b(json.dumps([torch.__version__, arguments, used]).encode(), digest_size=8)
+    for path in (path for room in rooms for path in sorted((ROOT / "llc_lightning" / room).rglob("*.py"))):
         digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = {key: _laid_over(below[key], value) for key, value in above.items()
+            if isinstance(value, dict) and isinstance(below.get(key), dict)}  # fmt: skip
+    return below | above | both
 
 
 def trained(training: Training, seed: int, folder: Path, *, again: bool = False) -> Trained | None:

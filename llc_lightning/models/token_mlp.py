@@ -11,6 +11,7 @@ from llc_lightning.models.init import linear
 from llc_lightning.models.optimizer import OptimizerSettings
 from llc_lightning.models.sequence_model import SequenceModel
 from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import DataError
 from llc_lightning.runtime.seeding import generator
 
 
@@ -30,6 +31,7 @@ class TokenMLP(HookedRootModule):
 
     def __init__(self, d_vocab: int, n_ctx: int, *, d_embed: int, width: int, seed: int = 0) -> None:
         super().__init__()
+        self.n_ctx = n_ctx
         draws = generator(seed, "init")
         self.W_E = nn.Parameter(torch.randn(d_vocab, d_embed, generator=draws))
         self.hook_embed = HookPoint()
@@ -40,7 +42,15 @@ class TokenMLP(HookedRootModule):
         self.setup()
 
     def forward(self, tokens: Int64[Tensor, "example position"]) -> Float[Tensor, "example position token"]:
-        """Returns the logits of what follows the last position; before it, where nothing is predicted, they are 0."""
+        """Returns the logits of what follows the last position; before it, where nothing is predicted, they are 0.
+
+        Raises:
+            DataError: If there are more or fewer positions than the net reads.
+        """
+        if tokens.shape[1] != self.n_ctx:
+            raise DataError(
+                f"the sequences have {tokens.shape[1]} positions, but the net reads {self.n_ctx}; set n_ctx."
+            )
         embedded = self.hook_embed(nn.functional.embedding(tokens, self.W_E))
         logits = self.hook_out(self.W_out(self.hook_hidden(self.W_in(embedded.flatten(1)).relu())))
         return nn.functional.pad(logits[:, None], (0, 0, tokens.shape[1] - 1, 0))
@@ -111,5 +121,4 @@ class TokenMLPModel(SequenceModel):
     @property
     def limits(self) -> tuple[int, int, int | None]:
         """The tokens and positions that the net has; it reads no vectors."""
-        d_vocab, d_embed = self.net.W_E.shape
-        return d_vocab, self.net.W_in.in_features // d_embed, None
+        return len(self.net.W_E), self.net.n_ctx, None
