@@ -5,10 +5,13 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llc_lightning.cli.options import Options, common
 from llc_lightning.runtime.errors import StoreError
+
+if TYPE_CHECKING:
+    from llc_lightning.analysis.stages import Stage
 
 DOES = "Find the stages of a training from its logged metrics, draw them, and say which lie between sampled steps."
 PICTURE = "stages.png"
@@ -38,10 +41,11 @@ def stages(options: Namespace) -> None:
     if not metrics:
         raise StoreError(f"{run.folder} holds no logged metrics; train with a TensorBoard logger, as train.py does")
     found = find(metrics)
-    llc = sampled(run.measurements())
-    # Without any sample the kept weights are where some can still be taken.
-    steps, what = (sorted(llc), "LLC samples") if llc else (sorted(run.snapshots), "snapshots")
-    panel = staged(metrics, found, llc)
+    marked, what = sampled(run.measurements()), "LLC samples"
+    if not marked:
+        # Where the learning coefficient can still be sampled.
+        marked, what = dict.fromkeys(run.snapshots, True), "snapshots"
+    panel = staged(metrics, found, marked, what=what)
     written: list[Path] = []
     if panel is not None:
         path: Path = options.out or run.folder / PICTURE
@@ -50,13 +54,13 @@ def stages(options: Namespace) -> None:
             written = [save(draw(panel, size=(9.0, 4.8)), path)]
         except OSError as error:
             raise StoreError(f"{path} cannot be written: {error.strerror}; choose another with --out") from error
-    sides = [one.sides(steps) for one in found]
+    sides = [one.sides(marked) for one in found]
     if options.json:
         told = [asdict(one) | {"before": a, "after": b} for one, (a, b) in zip(found, sides, strict=True)]
         sys.stdout.write(json.dumps({"stages": told, "of": what, "written": [str(one) for one in written]}) + "\n")
         return
     cells = tuple(
-        (one.name, one.metric, f"{one.level:.4g}", f"{one.since} - {one.step}", str(before), str(after))
+        (one.name, one.metric, f"{one.level:.4g}", _when(one), str(before), str(after))
         for one, (before, after) in zip(found, sides, strict=True)
     )
     columns = ("stage", "metric", "passes", "between steps", f"{what} before", "after")
@@ -69,3 +73,7 @@ def stages(options: Namespace) -> None:
     sys.stdout.write(rendered(sentences, [Table("stages", "Stages", columns, cells)] if cells else []))
     sys.stdout.write("".join(f"wrote {one}\n" for one in written))
     sys.stdout.write(f"next: python analyze.py report {options.run}\n")
+
+
+def _when(stage: "Stage") -> str:
+    return f"by {stage.step}" if stage.since == stage.step else f"{stage.since} - {stage.step}"

@@ -25,18 +25,25 @@ def sampled(rows: pd.DataFrame) -> dict[int, bool]:
     return found
 
 
-def staged(metrics: Mapping[str, pd.DataFrame], stages: Sequence[Stage], llc: Mapping[int, bool]) -> Panel | None:
-    """Returns the logged losses over stages, with a mark at every sampled step; None where there are no stages.
+def staged(
+    metrics: Mapping[str, pd.DataFrame],
+    stages: Sequence[Stage],
+    marked: Mapping[int, bool],
+    *,
+    what: str = "LLC samples",
+) -> Panel | None:
+    """Returns the logged losses over stages, with a mark at some steps; None where there are no stages.
 
     Args:
         metrics: The logged curves by name, with the columns ``step`` and ``value``.
         stages: In the order of their steps.
-        llc: The steps at which the learning coefficient was sampled, and whether it was ok.
+        marked: The steps to mark, such as those at which the learning coefficient was sampled, and whether it was ok.
+        what: What the marks are.
     """
     curves = {name: metrics[name] for name in _LOSSES if name in metrics}
     if not stages or not curves:
         return None
-    steps = sorted({int(step) for curve in curves.values() for step in curve["step"]} | set(llc))
+    steps = sorted({int(step) for curve in curves.values() for step in curve["step"]} | set(marked))
     axis = step_axis(steps)
     series = [
         Series(
@@ -46,13 +53,13 @@ def staged(metrics: Mapping[str, pd.DataFrame], stages: Sequence[Stage], llc: Ma
         for name, curve in curves.items()
     ]
     name, first = next(iter(curves.items()))
-    if llc:
-        at = np.array(sorted(llc), dtype=np.float64)
+    if marked:
+        at = np.array(sorted(marked), dtype=np.float64)
         marks = np.interp(at, table.numbers(first, "step"), table.numbers(first, "value"))
-        ok = np.array([llc[step] for step in sorted(llc)])
-        told = tuple(f"step {step}: the llc is {'ok' if llc[step] else 'not ok'}" for step in sorted(llc))
+        ok = np.array([marked[step] for step in sorted(marked)])
+        told = tuple(f"step {step}{'' if marked[step] else ', not ok'}" for step in sorted(marked))
         sampled_at = Series(
-            *("LLC sampled", axis.place(at), marks, palette.RAW), ok=ok, marker="diamond", line=False, hover=told
+            *(what, axis.place(at), marks, palette.RAW), ok=ok, marker="diamond", line=False, hover=told
         )
         series.append(sampled_at)
     caption = f"Shaded: from one stage to the next. Marks lie on the loss of {_LOSSES[name][0]}."
