@@ -86,14 +86,16 @@ def transition(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
 def grokking(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
     """Returns when the net has memorised what it trains on, and when it generalises to what it does not.
 
-    A net groks where it generalises long after it has memorised; one that does both at once just learns.
+    There are no such stages where it generalises before it has memorised, as on fresh examples: that is just learning.
     """
     wanted = (("memorised", "train/accuracy", MEMORISED), ("generalised", "val/accuracy", GENERALISED))
     if any(metric not in metrics for _, metric, _ in wanted):
         return []
-    return [
+    found = [
         stage for name, metric, level in wanted for stage in _passes(name, metric, _smooth(metrics[metric]), level, 1)
     ]
+    first = min(found, key=lambda stage: stage.step, default=None)
+    return found if first is not None and first.name == "memorised" else []
 
 
 def beaten_baselines(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:

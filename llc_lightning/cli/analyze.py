@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llc_lightning.cli import calibrate, exact
+from llc_lightning.cli import calibrate, exact, stages
 from llc_lightning.cli.files import write_text
 from llc_lightning.cli.options import Options, common, probability, step, table_file
 from llc_lightning.runtime.errors import LLCLightningError, StoreError, one_line
@@ -113,6 +113,7 @@ def parser(help_text: str = "") -> Options:
 
     calibrate.add_to(below)
     exact.add_to(below)
+    stages.add_to(below)
     return top
 
 

@@ -22,7 +22,7 @@ from llc_lightning.cli.parser import Parser, faulty_file
 from llc_lightning.cli.versions import checked_experiment, claim_version, newest_version
 from llc_lightning.results.files import publish
 from llc_lightning.results.run import CONFIG, RUNS
-from llc_lightning.runtime.errors import SettingError, SnapshotError
+from llc_lightning.runtime.errors import LLCLightningError, SettingError, SnapshotError
 from llc_lightning.runtime.workers import Workers
 
 _LARGEST_SEED = 2**32 - 1  # numpy's, which Lightning seeds as well
@@ -152,7 +152,9 @@ class FitCLI(LightningCLI):
             refused = _refused(error)
             if refused is None:
                 raise
-            self.parser.error(str(refused))
+            if isinstance(refused, SettingError):
+                self.parser.error(str(refused))
+            raise refused from error
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Makes the trainer with a logger in the run folder, before those that the configuration names."""
@@ -219,10 +221,10 @@ def _config_files(argv: Sequence[str]) -> list[Path]:
     return [Path(name) for name in named]
 
 
-def _refused(error: BaseException | None) -> SettingError | None:
-    """Returns the setting that was refused, which jsonargparse hides behind errors of its own."""
+def _refused(error: BaseException | None) -> LLCLightningError | None:
+    """Returns why something could not be made, which jsonargparse hides behind errors of its own."""
     while error is not None:
-        if isinstance(error, SettingError):
+        if isinstance(error, LLCLightningError):
             return error
         error = error.__cause__
     return None

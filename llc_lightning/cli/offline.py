@@ -56,14 +56,11 @@ def measure_run(
     """
     run = _configured(folder)
     made = _made(run, config)
-    examples = _examples(made["data"])
-    model: object = made["model"]
-    if isinstance(model, FitsData):
-        model.fit_to(made["data"])
+    model, examples = _fitted(made)
     written: list[Path] = []
     for name, callback in _chosen(made, only, run).items():
         written += measure_snapshots(
-            made["model"],
+            model,
             examples,
             {name: callback.plan},
             run,
@@ -97,10 +94,8 @@ def restored(folder: Path, step: int | None = None) -> Snapshot:
         asked = "no snapshots" if step is None else f"no snapshot of step {step}"
         raise SnapshotError(f"{folder} has {asked}; there are: {steps}.")
     at = max(there) if step is None else step
-    made = _made(run, None)
-    module = made["model"]
+    module, data = _fitted(_made(run, None))
     restore(module, load_snapshot(there[at]), source=str(there[at]))
-    data = _examples(made["data"])
     return Snapshot.of(module, data, run=run_name(folder), seed=seed_of(run), step=at, epoch=snapshot_epoch(there[at]))
 
 
@@ -111,12 +106,7 @@ def model_and_examples(folder: Path) -> tuple[Any, Any]:
         StoreError: If the folder is no run, or has no configuration.
         SettingError: If the data gives nothing to measure on.
     """
-    made = _made(_configured(folder), None)
-    examples = _examples(made["data"])
-    model: Any = made["model"]
-    if isinstance(model, FitsData):
-        model.fit_to(made["data"])
-    return model, examples
+    return _fitted(_made(_configured(folder), None))
 
 
 def _configured(folder: Path) -> Run:
@@ -144,6 +134,16 @@ def _made(run: Run, overlay: Path | None) -> dict[str, Any]:
         found = parser.parse_object(_read(parser, overlay), cfg_base=found)
     instances: Mapping[str, Any] = parser.instantiate_classes(found)
     return {key: instances[key] for key in keys}
+
+
+def _fitted(made: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Returns the model, which has taken from its data what it takes, and the examples to measure on."""
+    model: Any = made["model"]
+    data: L.LightningDataModule = made["data"]
+    examples = _examples(data)
+    if isinstance(model, FitsData):
+        model.fit_to(data)
+    return model, examples
 
 
 def _read(parser: Any, path: Path) -> object:

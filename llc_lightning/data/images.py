@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-import lightning as L
 import torch
 from jaxtyping import Float32, Int64, UInt8
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
+from llc_lightning.data.analysed import AnalysedData
 from llc_lightning.data.image_sets import ImagePair, ImageSet
 from llc_lightning.data.image_sources import HUB, load_images
 from llc_lightning.data.layouts import Layout, make_layout
-from llc_lightning.data.order import EpochLoader, EpochOrder, OrderKind, Source
-from llc_lightning.runtime.batches import take
-from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.data.order import EpochLoader, OrderKind, Source
+from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import DataError
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.types import Batch
 from llc_lightning.runtime.workers import Workers
@@ -92,7 +92,7 @@ def brightness(images: UInt8[Tensor, "image row column"], *, mini: bool) -> Floa
     return torch.nn.functional.avg_pool2d(bright, 2) if mini else bright
 
 
-class MNISTFashionData(L.LightningDataModule):
+class MNISTFashionData(AnalysedData):
     """MNIST and Fashion-MNIST for one net, or two drawn tasks that stand in for them where there are none.
 
     A batch holds images [example, row, column] with brightness from 0 to 1, and labels [example, task], -1 where an
@@ -133,13 +133,9 @@ class MNISTFashionData(L.LightningDataModule):
         analysis_size: int = 16_384,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        counts = {"batch_size": batch_size, "analysis_size": analysis_size, "train_size": train_size}
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise SettingError(f"{name} is {count}; give at least 1.")
-        if validation_size is not None and validation_size < 0:
-            raise SettingError(f"validation_size is {validation_size}; give at least 0, or null for all there are.")
+        super().__init__(seed=seed)
+        at_least(1, batch_size=batch_size, analysis_size=analysis_size, train_size=train_size)
+        at_least(0, validation_size=validation_size)
         # Lightning refuses to log settings that model and data share by name but not by value, such as their seeds.
         self.save_hyperparameters(logger=False)
         self.layout = make_layout(layout)
@@ -151,9 +147,7 @@ class MNISTFashionData(L.LightningDataModule):
         self.train_size = train_size
         self.validation_size = validation_size
         self.analysis_size = analysis_size
-        self.seed = seed
         self._images: ImagePair | None = None
-        self._analysis: Batch | None = None
 
     @property
     def images(self) -> ImagePair:
@@ -213,34 +207,21 @@ class MNISTFashionData(L.LightningDataModule):
     def train_dataloader(self) -> EpochLoader:
         """Returns this rank's training batches."""
         source = self._source("train", [task.train.first(self.train_size) for task in self.images.tasks])
-        return self._loader(source, source.order, self.batch_size)
+        return self.loader(source, source.order, source.n_items, items_per_batch=self.batch_size)
 
     def val_dataloader(self) -> EpochLoader | list[EpochLoader]:
         """Returns this rank's validation batches, the same in every epoch."""
         if self.validation_size == 0:
             return []
         source = self._source("validation", [task.test.first(self.validation_size) for task in self.images.tasks])
-        return self._loader(source, "fixed", _VALIDATION_BATCH)
+        return self.loader(source, "fixed", source.n_items, items_per_batch=_VALIDATION_BATCH)
 
-    def analysis_set(self, n: int | None = None) -> Batch:
-        """Returns the first ``n`` examples of the analysis set, by default all; a pure function of the seed.
-
-        Where an example holds one image, the tasks take turns.
+    def make_analysis_set(self) -> Batch:
+        """Chooses training images; where an example holds one image, the tasks take turns.
 
         Raises:
-            DataError: If ``n`` is not between 1 and ``analysis_size``, or there are fewer training images.
+            DataError: If there are too few.
         """
-        wanted = self.analysis_size if n is None else n
-        if not 1 <= wanted <= self.analysis_size:
-            raise DataError(
-                f"{wanted} examples were asked of an analysis set of {self.analysis_size}; "
-                "ask for at least 1 and at most all of them, or raise analysis_size."
-            )
-        if self._analysis is None:
-            self._analysis = self._chosen_for_analysis()
-        return take(self._analysis, slice(0, wanted))
-
-    def _chosen_for_analysis(self) -> Batch:
         sets = [task.train.first(self.train_size) for task in self.images.tasks]
         source = self._source("analysis", sets)
         most = source.n_items if self.layout.pairs else 2 * min(map(len, sets))
@@ -260,11 +241,6 @@ class MNISTFashionData(L.LightningDataModule):
         if self.layout.pairs:
             return Both(self.layout, sets, mini=self.mini, seed=self.seed, kind=kind)
         return Either(self.layout, sets, mini=self.mini)
-
-    def _loader(self, source: Either | Both, order: OrderKind, batch_size: int) -> EpochLoader:
-        rank, world_size = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-        sampler = EpochOrder(source.n_items, kind=order, seed=self.seed, rank=rank, world_size=world_size)
-        return EpochLoader(source, sampler, items_per_batch=batch_size)
 
 
 @rank_zero_only

@@ -5,7 +5,7 @@ training sees.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -98,6 +98,25 @@ class Pool(Source):
     def batch(self, numbers: Int64[Tensor, "item"]) -> Batch:
         """Returns the examples with these numbers."""
         return take(self.data, numbers)
+
+
+class Stream(Source):
+    """An endless row of batches; batch ``number`` is a pure function of (seed, kind, number). An item is a batch.
+
+    Args:
+        draw: Draws a batch from a generator.
+        seed: Of all batches.
+        kind: What they are for, such as ``train``.
+    """
+
+    def __init__(self, draw: Callable[[torch.Generator], Batch], *, seed: int, kind: str) -> None:
+        self.draw = draw
+        self.seed = seed
+        self.kind = kind
+
+    def batch(self, numbers: Int64[Tensor, "1"]) -> Batch:
+        """Returns the batch with this number."""
+        return self.draw(generator(self.seed, self.kind, int(numbers)))
 
 
 class EpochLoader:

@@ -1,37 +1,21 @@
 """The LightningDataModule of the tasks for transformers."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
-import lightning as L
-from jaxtyping import Int64
-from torch import Tensor
-
-from llc_lightning.data.order import EpochLoader, EpochOrder, OrderKind, Pool, Source
+from llc_lightning.data.analysed import AnalysedData, checked_validation_size
+from llc_lightning.data.order import EpochLoader, Pool, Stream
 from llc_lightning.data.sequences.base import SequenceTask, Split
 from llc_lightning.runtime.batches import n_examples, take
-from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.types import Batch
 
 _VALIDATION_BATCH = 256
 
 
-class SequenceStream(Source):
-    """An endless row of batches; batch ``number`` is a pure function of (seed, split, number). An item is a batch."""
-
-    def __init__(self, task: SequenceTask, *, batch_size: int, seed: int, split: Split) -> None:
-        self.task = task
-        self.batch_size = batch_size
-        self.seed = seed
-        self.split: Split = split
-
-    def batch(self, numbers: Int64[Tensor, "1"]) -> Batch:
-        """Returns the batch with this number."""
-        return self.task.sample(self.batch_size, generator(self.seed, self.split, int(numbers)), self.split)
-
-
-class SequenceData(L.LightningDataModule):
+class SequenceData(AnalysedData):
     """Sequences of a task to train on, others to validate on, and fixed ones to measure on.
 
     Tasks without end give fresh sequences: training batch ``number`` is a pure function of (seed, number), and ranks
@@ -62,23 +46,17 @@ class SequenceData(L.LightningDataModule):
         analysis_size: int = 16_384,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(seed=seed)
         counts = {"batch_size": batch_size, "batches_per_epoch": batches_per_epoch, "analysis_size": analysis_size}
-        for name, count in counts.items():
-            if count < 1:
-                raise SettingError(f"{name} is {count}; give at least 1.")
-        if validation_size < 0 or validation_size % _VALIDATION_BATCH:
-            raise SettingError(f"validation_size is {validation_size}; give a multiple of {_VALIDATION_BATCH}, or 0.")
+        at_least(1, **counts)
         settings: Any = task
         plain = {"task": {"name": type(task).__name__, **asdict(settings)}, "validation_size": validation_size}
         self.save_hyperparameters({**plain, **counts, "seed": seed, "described": task.described}, logger=False)
         self.task = task
         self.batch_size = batch_size
         self.batches_per_epoch = batches_per_epoch
-        self.validation_size = validation_size
+        self.validation_size = checked_validation_size(validation_size, _VALIDATION_BATCH)
         self.analysis_size = analysis_size
-        self.seed = seed
-        self._analysis: Batch | None = None
         self._baselines: dict[str, float] | None = None
 
     def setup(self, stage: str) -> None:
@@ -96,8 +74,8 @@ class SequenceData(L.LightningDataModule):
         """Returns this rank's training batches."""
         pool = self.task.pool("train", self.seed)
         if pool is not None:
-            return self._loader(Pool(pool), "shuffled", n_examples(pool), self.batch_size)
-        return self._loader(self._stream("train", self.batch_size), "fresh", self.batches_per_epoch)
+            return self.loader(Pool(pool), "shuffled", n_examples(pool), items_per_batch=self.batch_size)
+        return self.loader(self._stream("train", self.batch_size), "fresh", self.batches_per_epoch)
 
     def val_dataloader(self) -> EpochLoader | list[EpochLoader]:
         """Returns this rank's validation batches, the same in every epoch."""
@@ -105,35 +83,16 @@ class SequenceData(L.LightningDataModule):
             return []
         pool = self.task.pool("validation", self.seed)
         if pool is not None:
-            return self._loader(Pool(pool), "fixed", n_examples(pool), n_examples(pool))
+            return self.loader(Pool(pool), "fixed", n_examples(pool), items_per_batch=n_examples(pool))
         stream = self._stream("validation", _VALIDATION_BATCH)
-        return self._loader(stream, "fixed", self.validation_size // _VALIDATION_BATCH)
+        return self.loader(stream, "fixed", self.validation_size // _VALIDATION_BATCH)
 
-    def analysis_set(self, n: int | None = None) -> Batch:
-        """Returns the first ``n`` sequences of the analysis set, by default all; a pure function of the seed.
+    def make_analysis_set(self) -> Batch:
+        """Draws the analysis set, or takes it from what a finite task trains on."""
+        pool = self.task.pool("train", self.seed)
+        if pool is None:
+            return self.task.sample(self.analysis_size, generator(self.seed, "analysis"))
+        return take(pool, slice(0, self.analysis_size))
 
-        Raises:
-            DataError: If ``n`` is not between 1 and the size of the set.
-        """
-        if self._analysis is None:
-            pool = self.task.pool("train", self.seed)
-            if pool is None:
-                self._analysis = self.task.sample(self.analysis_size, generator(self.seed, "analysis"))
-            else:
-                self._analysis = take(pool, slice(0, self.analysis_size))
-        size = n_examples(self._analysis)
-        wanted = size if n is None else n
-        if not 1 <= wanted <= size:
-            raise DataError(
-                f"{wanted} examples were asked of an analysis set of {size}; ask for at least 1 and at most all of "
-                "them, or raise analysis_size."
-            )
-        return take(self._analysis, slice(0, wanted))
-
-    def _stream(self, split: Split, batch_size: int) -> SequenceStream:
-        return SequenceStream(self.task, batch_size=batch_size, seed=self.seed, split=split)
-
-    def _loader(self, source: Source, order: OrderKind, n_items: int, items_per_batch: int = 1) -> EpochLoader:
-        rank, world_size = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-        sampler = EpochOrder(n_items, kind=order, seed=self.seed, rank=rank, world_size=world_size)
-        return EpochLoader(source, sampler, items_per_batch=items_per_batch)
+    def _stream(self, split: Split, batch_size: int) -> Stream:
+        return Stream(partial(self.task.sample, batch_size, split=split), seed=self.seed, kind=split)

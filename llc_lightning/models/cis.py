@@ -16,8 +16,10 @@ from llc_lightning.models.accuracy import TaskAccuracy, accuracy_quantities
 from llc_lightning.models.baselines import baseline_quantities, dedicated_net
 from llc_lightning.models.cis_net import CISNet
 from llc_lightning.models.cis_truth import neuron_roles
-from llc_lightning.models.optimizer import adamw_cosine
+from llc_lightning.models.logs import logs_now
+from llc_lightning.models.optimizer import OptimizerSettings, adamw
 from llc_lightning.models.powers import power_of
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import DataError, SettingError
 
 
@@ -59,24 +61,13 @@ class CISModel(L.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if width < 1:
-            raise SettingError(f"width is {width}; a net needs at least 1 neuron.")
-        if embedding is not None and embedding < 1:
-            raise SettingError(f"embedding is {embedding}; give at least 1 dimension, or null for no embedding.")
+        at_least(1, width=width, embedding=embedding)
         if not 1 <= loss_power < float("inf"):
             raise SettingError(f"loss_power is {loss_power}; give a number from 1 up, such as 2 or 4.")
-        if not 0 < learning_rate < float("inf"):
-            raise SettingError(f"learning_rate is {learning_rate}; give a number above 0.")
-        if not 0 <= weight_decay < float("inf"):
-            raise SettingError(f"weight_decay is {weight_decay}; give 0 or a number above.")
-        if total_steps is not None and total_steps < 1:
-            raise SettingError(f"total_steps is {total_steps}; give at least 1, or null for the trainer's max_steps.")
         self.save_hyperparameters()
         self.task = make_task(task, size=size, active=active)
         self.loss_power = loss_power
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.total_steps = total_steps
+        self.optimizer_settings = OptimizerSettings(learning_rate, weight_decay, total_steps=total_steps)
         self.net = CISNet(self.task.n_inputs, width, self.task.n_outputs, seed=seed, embedding=embedding)
         self.train_accuracy = TaskAccuracy(self.task)
         self.val_accuracy = TaskAccuracy(self.task)
@@ -150,7 +141,7 @@ class CISModel(L.LightningModule):
         x, y = batch
         outputs = self.net(x)
         loss = power_of(outputs - y, self.loss_power).mean() / self.task.q
-        if self._logs_now():
+        if logs_now(self):
             self.train_accuracy(outputs.detach(), x, y)
             self.log("train/loss", loss, prog_bar=True)
             self.log(f"train/{self.task.accuracy}", self.train_accuracy)
@@ -182,13 +173,4 @@ class CISModel(L.LightningModule):
         Raises:
             SettingError: If neither ``total_steps`` nor the trainer's ``max_steps`` says how long the cosine is.
         """
-        steps = self.trainer.max_steps if self.total_steps is None else self.total_steps
-        return adamw_cosine(
-            self.parameters(), learning_rate=self.learning_rate, weight_decay=self.weight_decay, steps=steps
-        )
-
-    def _logs_now(self) -> bool:
-        # Lightning throws away what is logged at other steps; logging there anyway would double the time of a step.
-        trainer: Any = self.trainer
-        every: int = trainer.log_every_n_steps
-        return every > 0 and (self.trainer.global_step + 1) % every == 0
+        return adamw(self.parameters(), self.optimizer_settings, steps=self.trainer.max_steps)

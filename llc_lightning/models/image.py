@@ -13,8 +13,10 @@ from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.layouts import make_layout
 from llc_lightning.models.image_cnn import ImageCNN
 from llc_lightning.models.image_mlp import ImageMLP
-from llc_lightning.models.optimizer import adamw_cosine
+from llc_lightning.models.logs import logs_now
+from llc_lightning.models.optimizer import OptimizerSettings, adamw
 from llc_lightning.models.task_metrics import TaskMetrics
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import DataError, SettingError, unknown
 
 Examples = tuple[Float[Tensor, "example row column"], Int64[Tensor, "example task"]]
@@ -65,22 +67,13 @@ class ImageModel(L.LightningModule):
         super().__init__()
         if architecture not in _ARCHITECTURES:
             raise SettingError(unknown("architecture", architecture, _ARCHITECTURES))
-        counts = {"width": width, "depth": depth, "channels": min(channels, default=0), "total_steps": total_steps}
-        for name, count in counts.items():
-            if count is not None and count < 1:
-                raise SettingError(f"{name} is {count}; give at least 1.")
-        if not 0 < learning_rate < float("inf"):
-            raise SettingError(f"learning_rate is {learning_rate}; give a number above 0.")
-        if not 0 <= weight_decay < float("inf"):
-            raise SettingError(f"weight_decay is {weight_decay}; give 0 or a number above.")
+        at_least(1, width=width, depth=depth, channels=min(channels, default=0))
         if tasks is not None and len(set(tasks)) != len(_UNNAMED):
             raise SettingError(f"tasks is {list(tasks)}; give two different names.")
         self.save_hyperparameters()
         self.layout = make_layout(layout)
         self.image_shape = self.layout.image_shape(mini=mini)
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.total_steps = total_steps
+        self.optimizer_settings = OptimizerSettings(learning_rate, weight_decay, total_steps=total_steps)
         self.named_tasks = None if tasks is None else tuple(tasks)
         rows, columns = self.image_shape
         n_outputs = self.layout.heads * self.layout.classes
@@ -136,7 +129,7 @@ class ImageModel(L.LightningModule):
         outputs = self(images)
         losses = self._losses(outputs, labels)
         loss = _mean(losses, labels)
-        if self._logs_now():
+        if logs_now(self):
             self.train_metrics(outputs.detach(), losses.detach(), labels)
             self.log("train/loss", loss, prog_bar=True)
             self._log_metrics("train", self.train_metrics, len(images))
@@ -197,14 +190,9 @@ class ImageModel(L.LightningModule):
         Raises:
             SettingError: If neither ``total_steps`` nor the trainer says how long the cosine is.
         """
-        steps = self.trainer.estimated_stepping_batches if self.total_steps is None else self.total_steps
-        return adamw_cosine(
-            self.parameters(),
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            steps=steps,
-            told_by="the trainer's max_steps or max_epochs",
-        )
+        told_by = "the trainer's max_steps or max_epochs"
+        steps = self.trainer.estimated_stepping_batches
+        return adamw(self.parameters(), self.optimizer_settings, steps=steps, told_by=told_by)
 
     def _losses(
         self, outputs: Float[Tensor, "example task class"], labels: Int64[Tensor, "example task"]
@@ -215,12 +203,6 @@ class ImageModel(L.LightningModule):
     def _log_metrics(self, stage: str, metrics: TaskMetrics, n: int) -> None:
         for name, metric in metrics.named(self.named_tasks or _UNNAMED):
             self.log(f"{stage}/{name}", metric, batch_size=n)
-
-    def _logs_now(self) -> bool:
-        # Lightning throws away what is logged at other steps; logging there anyway would slow every step down.
-        trainer: Any = self.trainer
-        every: int = trainer.log_every_n_steps
-        return every > 0 and (self.trainer.global_step + 1) % every == 0
 
 
 def _mean(losses: Float[Tensor, "example task"], labels: Int64[Tensor, "example task"]) -> Float[Tensor, ""]:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, inf, pi
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
+from llc_lightning.runtime.checks import above_0, at_least
 from llc_lightning.runtime.errors import SettingError, unknown
 
 SCHEDULES = ("cosine", "constant")
@@ -15,20 +16,36 @@ SCHEDULES = ("cosine", "constant")
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """Of AdamW (Loshchilov and Hutter 2017, arXiv:1711.05101) and its learning rate."""
+    """Of AdamW (Loshchilov and Hutter 2017, arXiv:1711.05101) and its learning rate.
+
+    Raises:
+        SettingError: If one of them is not allowed.
+    """
 
     learning_rate: float
-    weight_decay: float
-    betas: tuple[float, float]
-    schedule: str
-    warmup_steps: int
-    total_steps: int | None
+    """After the warm-up."""
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: str = "cosine"
+    """``cosine``: the learning rate falls to 0 along a half cosine; ``constant``: it stays."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises from 0."""
+    total_steps: int | None = None
+    """The length of the cosine; None for that of the training."""
+
+    def __post_init__(self) -> None:
+        above_0(learning_rate=self.learning_rate)
+        if not 0 <= self.weight_decay < inf:
+            raise SettingError(f"weight_decay is {self.weight_decay}; give 0 or a number above.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise SettingError(f"betas is {self.betas}; give two numbers from 0 up to, but not including, 1.")
+        if self.schedule not in SCHEDULES:
+            raise SettingError(unknown("schedule", self.schedule, SCHEDULES))
+        at_least(0, warmup_steps=self.warmup_steps)
+        at_least(1, total_steps=self.total_steps)
 
     def factor(self, step: int, total: int) -> float:
-        """Returns what the learning rate is multiplied by at a step of ``total``.
-
-        It rises from 0 over the warm-up, and then stays at 1, or falls to 0 along a half cosine.
-        """
+        """Returns what the learning rate is multiplied by at a step of ``total``."""
         if step < self.warmup_steps:
             return (step + 1) / (self.warmup_steps + 1)
         if self.schedule == "constant":
@@ -37,80 +54,33 @@ class OptimizerSettings:
         return (1 + cos(pi * min(1.0, done))) / 2
 
 
-def checked_optimizer(
-    learning_rate: float,
-    weight_decay: float,
-    betas: tuple[float, float],
-    schedule: str,
-    warmup_steps: int,
-    total_steps: int | None,
-) -> OptimizerSettings:
-    """Returns the settings.
-
-    Raises:
-        SettingError: If one of them is not allowed.
-    """
-    if not 0 < learning_rate < float("inf"):
-        raise SettingError(f"learning_rate is {learning_rate}; give a number above 0.")
-    if not 0 <= weight_decay < float("inf"):
-        raise SettingError(f"weight_decay is {weight_decay}; give 0 or a number above.")
-    if not all(0 <= beta < 1 for beta in betas):
-        raise SettingError(f"betas is {betas}; give two numbers from 0 up to, but not including, 1.")
-    if schedule not in SCHEDULES:
-        raise SettingError(unknown("schedule", schedule, SCHEDULES))
-    if warmup_steps < 0:
-        raise SettingError(f"warmup_steps is {warmup_steps}; give 0 or more.")
-    if total_steps is not None and total_steps < 1:
-        raise SettingError(f"total_steps is {total_steps}; give at least 1, or null for the trainer's max_steps.")
-    # YAML and checkpoints give lists.
-    return OptimizerSettings(learning_rate, weight_decay, (betas[0], betas[1]), schedule, warmup_steps, total_steps)
-
-
-def adamw(parameters: Iterable[nn.Parameter], settings: OptimizerSettings, *, max_steps: int) -> OptimizerLRScheduler:
+def adamw(
+    parameters: Iterable[nn.Parameter],
+    settings: OptimizerSettings,
+    *,
+    steps: float,
+    told_by: str = "the trainer's max_steps",
+) -> OptimizerLRScheduler:
     """Returns AdamW and its learning rate for Lightning.
 
     Args:
         parameters: What to train.
         settings: Of the optimizer.
-        max_steps: The trainer's, the length of the cosine where the settings do not say.
+        steps: The length of the training, and of the cosine where the settings do not say.
+        told_by: Where ``steps`` comes from, for the error message.
 
     Raises:
         SettingError: If nothing says how long the cosine is.
     """
-    total = max_steps if settings.total_steps is None else settings.total_steps
-    if settings.schedule == "cosine" and total < 1:
-        raise SettingError(
-            f"the learning rate would fall to 0 over {total} steps; set the trainer's max_steps, or total_steps."
-        )
+    total = steps if settings.total_steps is None else settings.total_steps
+    if settings.schedule == "cosine" and not 1 <= total < inf:
+        raise SettingError(f"the learning rate would fall to 0 over {total} steps; set {told_by}, or total_steps.")
     optimizer = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
     )
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.factor(step, total))
-    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def adamw_cosine(
-    parameters: Iterable[nn.Parameter],
-    *,
-    learning_rate: float,
-    weight_decay: float,
-    steps: int | float,
-    told_by: str = "the trainer's max_steps",
-) -> OptimizerLRScheduler:
-    """Returns AdamW with a learning rate that falls to 0 along a half cosine of so many steps, for Lightning.
-
-    Args:
-        parameters: What to train.
-        learning_rate: At the start.
-        weight_decay: Of AdamW.
-        steps: The length of the cosine.
-        told_by: What the steps come from, for the error message.
-
-    Raises:
-        SettingError: If the number of steps is below 1 or not finite.
-    """
-    if not 1 <= steps < float("inf"):
-        raise SettingError(f"the learning rate would fall to 0 over {steps} steps; set {told_by}, or total_steps.")
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(steps))
+    scheduler = (
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(total))
+        if settings.schedule == "cosine" and not settings.warmup_steps
+        else torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.factor(step, int(total)))
+    )
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

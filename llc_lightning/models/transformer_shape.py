@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import SettingError, unknown
 
 NORMS = ("layer", "rms", "none")
@@ -43,10 +44,11 @@ class TransformerShape:
     """Whether each head's part of the output has a hook point of its own (``attn.hook_result``), at some cost."""
 
     def __post_init__(self) -> None:
-        for name in ("d_vocab", "n_ctx", "n_layers", "n_heads", "d_model", "d_head", "d_mlp", "d_input", "d_vocab_out"):
-            size = getattr(self, name)
-            if size is not None and size < 1:
-                raise SettingError(f"{name} is {size}; give at least 1.")
+        at_least(
+            1, d_vocab=self.d_vocab, n_ctx=self.n_ctx, n_layers=self.n_layers, n_heads=self.n_heads,
+            d_model=self.d_model, d_head=self.d_head, d_mlp=self.d_mlp, d_input=self.d_input,
+            d_vocab_out=self.d_vocab_out,
+        )  # fmt: skip
         for name, value, allowed in (
             ("act", self.act, ACTIVATIONS),
             ("norm", self.norm, NORMS),

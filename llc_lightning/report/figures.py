@@ -71,6 +71,20 @@ def _plot(figure: Drawing, axes: Axes, panel: Panel) -> None:
         axes.spines[side].set_visible(False)
     for which, axis, limits in (("x", panel.x, panel.x_limits), ("y", panel.y, panel.y_limits)):
         _scale(axes, which, axis, limits)
+    for span in panel.spans:
+        axes.axvspan(span.left, span.right, color=span.color, linewidth=0, zorder=0)
+        axes.annotate(
+            _plain(span.label),
+            (span.left, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, -3),
+            textcoords="offset points",
+            rotation=90,
+            va="top",
+            fontsize=7.5,
+            zorder=5,
+            path_effects=_HALO,
+        )
     for one in panel.series:
         _series(figure, axes, one, panel)
     for rule in panel.rules:

@@ -49,15 +49,15 @@ def write_report(
         raise StoreError(f"{path} cannot be written: {error.strerror}; choose another place with --out.") from error
     # The figures are copies: a run folder that cannot be written to does not keep the page from anyone.
     with suppress(OSError):
-        write_figures(source.folder, source.found, source.logged.loss)
+        write_figures(source.folder, source.found, source.logged)
     return path
 
 
 def page(source: Source, *, control: Source | None = None, static: bool = False) -> str:
     """Returns the whole page; text from outside is escaped wherever it stands."""
     found = source.found
-    compared = (control.found, control.logged.loss) if control else None
-    shown = sections(found, source.logged.loss, control=compared)
+    compared = (control.found, control.logged) if control else None
+    shown = sections(found, source.logged, control=compared)
     below: dict[str, list[Table | None]] = {
         "Complexity against need": [outcomes.agreement_table(found), outcomes.residual_table(found)],
         "Tasks": [outcomes.task_table(found)],

@@ -37,9 +37,16 @@ def _panel(panel: Panel) -> Json:
         "xaxis": _axis(panel.x, panel.x_limits),
         "yaxis": _axis(panel.y, panel.y_limits),
         "shapes": [
-            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": rule.y, "y1": rule.y}
-            | {"layer": "below", "line": {"color": rule.color, "width": 1.2, "dash": "dot"}}
-            for rule in panel.rules
+            *(
+                {"type": "rect", "x0": span.left, "x1": span.right, "yref": "paper", "y0": 0, "y1": 1}
+                | {"layer": "below", "line": {"width": 0}, "fillcolor": span.color}
+                for span in panel.spans
+            ),
+            *(
+                {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": rule.y, "y1": rule.y}
+                | {"layer": "below", "line": {"color": rule.color, "width": 1.2, "dash": "dot"}}
+                for rule in panel.rules
+            ),
         ],
         "annotations": [
             *(
@@ -58,6 +65,11 @@ def _panel(panel: Panel) -> Json:
                     "font": {"size": 11},
                 }
                 for note in panel.notes
+            ),
+            *(
+                {"text": html.escape(span.label), "x": _placed(span.left, panel.x), "yref": "paper", "y": 1}
+                | {"textangle": -90, "xanchor": "left", "yanchor": "top", "showarrow": False, "font": {"size": 11}}
+                for span in panel.spans
             ),
         ],
     }

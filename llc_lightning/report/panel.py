@@ -95,6 +95,16 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A shaded stretch of the horizontal axis, with its label at the upper left."""
+
+    left: float
+    right: float
+    label: str
+    color: str = "#e9edf3"
+
+
+@dataclass(frozen=True)
 class Panel:
     """One figure with axes."""
 
@@ -107,6 +117,7 @@ class Panel:
     series: tuple[Series, ...]
     rules: tuple[Rule, ...] = ()
     notes: tuple[Note, ...] = ()
+    spans: tuple[Span, ...] = ()
     scale: Axis | None = None
     """The colour scale of ``Series.shade``."""
     caption: str = ""

@@ -1,7 +1,7 @@
 """The figures of a run in the order of the page, grouped under headings."""
 
-import pandas as pd
-
+from llc_lightning.analysis.stages import stages
+from llc_lightning.report.events import Logged
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels.circuits import accuracy, circuits, sharing
@@ -9,25 +9,30 @@ from llc_lightning.report.panels.effects import effects, roles
 from llc_lightning.report.panels.headline import agreement, headline, matched
 from llc_lightning.report.panels.llc import full_llc, restricted_llc
 from llc_lightning.report.panels.methods import agreement_of_methods, component_by_method
+from llc_lightning.report.panels.stages import sampled, staged
 from llc_lightning.report.panels.tasks import selective_share, task_accuracy, unit_selectivity
 from llc_lightning.report.panels.training import training
 
 
 def sections(
-    found: Findings, logged: pd.DataFrame, *, control: tuple[Findings, pd.DataFrame] | None = None
+    found: Findings, logged: Logged, *, control: tuple[Findings, Logged] | None = None
 ) -> dict[str, list[Panel | Matrix]]:
     """Returns the figures that the rows allow, by heading; headings without one are left out.
 
     Args:
         found: What was found about the run.
-        logged: The training loss as it was logged, with the columns ``step`` and ``value``; may be empty.
+        logged: Its curves as they were logged.
         control: The same two of a run to compare with.
     """
     other = control[0] if control else None
     units = found.units or ""
     every: dict[str, list[Panel | Matrix | None]] = {
         "Complexity against need": [headline(found), matched(found), agreement(found)],
-        "Training": [training(found, logged, control=control), accuracy(found, control=other)],
+        "Training": [
+            training(found, logged.loss, control=(control[0], control[1].loss) if control else None),
+            accuracy(found, control=other),
+            staged(logged.metrics, stages(logged.metrics), sampled(found.rows)),
+        ],
         "Learning coefficients": [*full_llc(found), restricted_llc(found, units), restricted_llc(found, "layer")],
         "Ablation effects": [
             *(effects(found, units), effects(found, "layer"), roles(found)),

@@ -18,6 +18,7 @@ from llc_lightning.results.schema import COLUMNS, Row
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from llc_lightning.report.events import Logged
     from llc_lightning.report.findings import Findings
 
 MOST = 32
@@ -96,12 +97,12 @@ def layout(*, n_beta: Sequence[float] = (), methods: Sequence[str] = ()) -> Layo
     }
 
 
-def figures(found: "Findings", logged: pd.DataFrame) -> "dict[str, Figure]":
+def figures(found: "Findings", logged: "Logged") -> "dict[str, Figure]":
     """Returns the figures of the report by tag, for ``SummaryWriter.add_figure``.
 
     Args:
         found: What was found about the run.
-        logged: The training loss as it was logged, with the columns ``step`` and ``value``; may be empty.
+        logged: Its curves as they were logged.
     """
     from llc_lightning.report.figures import draw
     from llc_lightning.report.sections import sections
@@ -110,7 +111,7 @@ def figures(found: "Findings", logged: pd.DataFrame) -> "dict[str, Figure]":
     return {f"report/{panel.name}": draw(panel) for panel in panels}
 
 
-def write_figures(folder: Path, found: "Findings", logged: pd.DataFrame) -> int:
+def write_figures(folder: Path, found: "Findings", logged: "Logged") -> int:
     """Adds the figures of the report to a run's event files, in place of those of an earlier call; returns how many.
 
     Raises:

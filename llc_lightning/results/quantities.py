@@ -98,3 +98,9 @@ register_quantity(
     "duplicate_token, to earlier tokens that are the same; induction, to the tokens that followed those.",
     source="Olsson et al. 2022, arXiv:2209.11895",
 )
+register_quantity(
+    "fourier_share",
+    unit="1",
+    definition="Share of the variance of the embedded numbers of a cycle that its five strongest frequencies hold.",
+    source="Nanda et al. 2023, arXiv:2301.05217",
+)

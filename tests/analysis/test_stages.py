@@ -52,6 +52,7 @@ def test_memorising_comes_before_generalising_in_grokking() -> None:
     assert grokking({"train/accuracy": curve(train)}) == []
     never = grokking({"train/accuracy": curve(train), "val/accuracy": curve(validation * 0.4)})
     assert [stage.name for stage in never] == ["memorised"]
+    assert grokking({"train/accuracy": curve(validation), "val/accuracy": curve(validation)}) == []
 
 
 def test_baselines_are_beaten_in_their_order() -> None:

@@ -19,6 +19,7 @@ def test_the_curve_is_read(tmp_path: Path) -> None:
     log(tmp_path, {0: 1.0, 10: 0.5})
     found = read_events(tmp_path)
     assert found.loss.to_dict("list") == {"step": [0, 10], "value": [1, 0.5]}
+    assert found.metrics["other/tag"].to_dict("list") == {"step": [0], "value": [5]}
 
 
 def test_a_resumed_run_has_the_value_logged_last(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_svg_is_an_element_for_a_page() -> None:
 
 
 def test_every_figure_of_a_run_can_be_drawn(source: Source, control: Source) -> None:
-    every = sections(source.found, source.logged.loss, control=(control.found, control.logged.loss))
+    every = sections(source.found, source.logged, control=(control.found, control.logged))
     for panel in (panel for some in every.values() for panel in some):
         figure = draw(panel)
         figure.canvas.draw()

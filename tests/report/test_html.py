@@ -88,7 +88,7 @@ def test_every_figure_has_its_data(text: str) -> None:
     figures = json.loads(data)
     places = re.findall(r'data-figure="([^"]+)"', text)
     assert sorted(places) == sorted(figures)
-    assert len(places) == 15
+    assert len(places) == 16
 
 
 def test_a_unit_can_be_followed(text: str) -> None:

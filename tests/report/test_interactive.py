@@ -74,7 +74,7 @@ def test_numbers_are_finite_or_none() -> None:
 
 
 def test_every_figure_of_a_run_is_valid_json(source: Source, control: Source) -> None:
-    every = sections(source.found, source.logged.loss, control=(control.found, control.logged.loss))
+    every = sections(source.found, source.logged, control=(control.found, control.logged))
     for one in (one for some in every.values() for one in some):
         figure = plotly_figure(one)
         json.dumps(figure, allow_nan=False)
@@ -83,7 +83,7 @@ def test_every_figure_of_a_run_is_valid_json(source: Source, control: Source) ->
 
 
 def test_points_coloured_by_step_share_one_scale(source: Source) -> None:
-    headline = next(iter(sections(source.found, source.logged.loss).values()))[0]
+    headline = next(iter(sections(source.found, source.logged).values()))[0]
     figure = plotly_figure(headline)
     shaded = [trace for trace in figure["data"] if "coloraxis" in trace.get("marker", {})]
     assert len(shaded) == 3

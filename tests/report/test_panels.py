@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from llc_lightning.report.events import Logged
 from llc_lightning.report.findings import Findings, find
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels.circuits import accuracy, circuits, sharing
@@ -17,7 +18,7 @@ from llc_lightning.report.sections import sections
 from llc_lightning.report.source import Source
 from tests.analysis.synthetic import METHODS, RUNGS, STEPS, SyntheticRun
 
-EMPTY = pd.DataFrame({"step": [0.0], "value": [0.0]}).iloc[:0]
+EMPTY = Logged({}, 0.0)
 
 
 def by_name(panel: Panel) -> dict[str, np.ndarray]:
@@ -172,7 +173,7 @@ def test_long_training_curves_are_thinned_from_both_ends(found: Findings) -> Non
 
 
 def test_a_young_run_has_the_figures_that_it_can_have(young: Source) -> None:
-    every = sections(young.found, young.logged.loss)
+    every = sections(young.found, young.logged)
     assert list(every) == ["Training", "Learning coefficients", "Ablation effects", "Circuits"]
     (full,) = full_llc(young.found)
     assert full.title == "The full LLC is not ok at any step"
@@ -189,7 +190,7 @@ def test_an_empty_run_has_no_figures() -> None:
 
 
 def test_names_are_unique_and_titles_are_sentences(source: Source, control: Source) -> None:
-    every = sections(source.found, source.logged.loss, control=(control.found, control.logged.loss))
+    every = sections(source.found, source.logged, control=(control.found, control.logged))
     panels = [panel for some in every.values() for panel in some]
     assert len({panel.name for panel in panels}) == len(panels) == 15
     for panel in panels:

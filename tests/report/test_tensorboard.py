@@ -9,12 +9,13 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
+from llc_lightning.report.events import Logged
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.tensorboard import MOST, address_tag, layout, rung_tag, scalars, write_figures
 from llc_lightning.results.schema import Row
 from tests.analysis.synthetic import METHODS, RUNGS, SyntheticRun
 
-EMPTY = pd.DataFrame({"step": [0.0], "value": [0.0]}).iloc[:0]
+EMPTY = Logged({}, 0.0)
 
 
 def rows_at(step: int, **run: object) -> list[Row]:

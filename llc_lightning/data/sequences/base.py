@@ -5,13 +5,11 @@ An example is a whole sequence; its loss is the mean over the positions that hav
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
-
-from llc_lightning.runtime.errors import SettingError
 
 Inputs: TypeAlias = Int64[Tensor, "example position"] | Float[Tensor, "example position number"]
 """Tokens, or vectors."""
@@ -30,6 +28,9 @@ NO_TARGET = -100
 class SequenceTask(ABC):
     """A distribution of sequences."""
 
+    trivial: ClassVar[str] = "uniform"
+    """The baseline that does not look at the input."""
+
     @property
     @abstractmethod
     def length(self) -> int:
@@ -44,6 +45,11 @@ class SequenceTask(ABC):
     def width(self) -> int | None:
         """The width of the vectors, None for a task of tokens."""
         return None
+
+    @property
+    def cycle(self) -> int:
+        """How many tokens, from 0 on, are the numbers of a cycle; 0 for none."""
+        return 0
 
     @property
     def described(self) -> str:
@@ -70,17 +76,6 @@ class SequenceTask(ABC):
 def has_target(targets: Targets) -> Bool[Tensor, "example position"]:
     """Returns where something is predicted."""
     return ~targets.isnan() if targets.is_floating_point() else targets != NO_TARGET
-
-
-def at_least(least: int, **numbers: int) -> None:
-    """Checks settings.
-
-    Raises:
-        SettingError: If one of them is below ``least``.
-    """
-    for name, number in numbers.items():
-        if number < least:
-            raise SettingError(f"{name} is {number}; give at least {least}.")
 
 
 def permutations(n: int, size: int, generator: torch.Generator) -> Int64[Tensor, "n size"]:

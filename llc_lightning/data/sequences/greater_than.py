@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.data.sequences.base import NO_TARGET, Outputs, Sequences, SequenceTask, Split, at_least
+from llc_lightning.data.sequences.base import NO_TARGET, Outputs, Sequences, SequenceTask, Split
+from llc_lightning.runtime.checks import at_least
 
 
 @dataclass(frozen=True)

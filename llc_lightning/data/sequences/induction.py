@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from llc_lightning.data.sequences.base import NO_TARGET, Sequences, SequenceTask, Split, at_least, permutations
+from llc_lightning.data.sequences.base import NO_TARGET, Sequences, SequenceTask, Split, permutations
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import SettingError
 
 

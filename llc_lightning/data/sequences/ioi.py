@@ -14,9 +14,9 @@ from llc_lightning.data.sequences.base import (
     Sequences,
     SequenceTask,
     Split,
-    at_least,
     permutations,
 )
+from llc_lightning.runtime.checks import at_least
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from llc_lightning.data.sequences.base import NO_TARGET, Sequences, SequenceTask, Split, at_least
+from llc_lightning.data.sequences.base import NO_TARGET, Sequences, SequenceTask, Split
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
 
@@ -46,6 +47,11 @@ class ModularAddition(SequenceTask):
     def vocabulary(self) -> int:
         """The numbers and the sign of equality."""
         return self.modulus + 1
+
+    @property
+    def cycle(self) -> int:
+        """The numbers below the modulus."""
+        return self.modulus
 
     def baselines(self, seed: int) -> dict[str, float]:
         """Returns the loss of a uniform guess among the numbers."""

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.data.sequences.base import Inputs, Outputs, Sequences, SequenceTask, Split, at_least
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.data.sequences.base import Inputs, Outputs, Sequences, SequenceTask, Split
+from llc_lightning.runtime.checks import above_0, at_least
 from llc_lightning.runtime.seeding import generator
 
 _BASELINE_EXAMPLES = 65_536
@@ -28,6 +28,8 @@ class LinearRegression(SequenceTask):
         SettingError: If a number is out of range.
     """
 
+    trivial = "zero"
+
     dimensions: int = 2
     """The width of x."""
     pairs: int = 8
@@ -35,8 +37,7 @@ class LinearRegression(SequenceTask):
 
     def __post_init__(self) -> None:
         at_least(1, dimensions=self.dimensions, pairs=self.pairs)
-        if not 0 < self.noise_variance < math.inf:
-            raise SettingError(f"noise_variance is {self.noise_variance}; give a number above 0.")
+        above_0(noise_variance=self.noise_variance)
 
     @property
     def length(self) -> int:

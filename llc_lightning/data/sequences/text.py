@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from llc_lightning.data.sequences.base import Sequences, SequenceTask, Split, at_least
+from llc_lightning.data.sequences.base import Sequences, SequenceTask, Split
 from llc_lightning.data.sequences.ngrams import ngram_losses
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import DataError, SettingError, one_line
 
 STDLIB = "stdlib"
@@ -34,6 +35,8 @@ class Text(SequenceTask):
         SettingError: If a number is out of range.
         DataError: If the text is missing, cannot be read, or is too short.
     """
+
+    trivial = "unigram"
 
     source: str = STDLIB
     """``stdlib``: the source text of Python's standard library, which needs no download (1.2 million characters, which

@@ -1,0 +1,79 @@
+"""``analyze.py stages``: the stages of a training, and whether the learning coefficient was sampled around them."""
+
+import json
+import sys
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llc_lightning.cli.options import Options, common
+from llc_lightning.runtime.errors import StoreError
+
+if TYPE_CHECKING:
+    from llc_lightning.analysis.stages import Stage
+
+DOES = "Find the stages of a training from its logged metrics, draw them, and say which lie between sampled steps."
+PICTURE = "stages.png"
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to those of analyze.py, which are what argparse's ``add_subparsers`` gives."""
+    one: Options = commands.add_parser("stages", help=DOES, description=DOES)
+    one.set_defaults(command=stages)
+    one.add_argument("run", metavar="RUN", type=Path, help="folder of a run, such as checkpoints/induction/version_0")
+    one.add_argument("--out", type=Path, metavar="FILE", help=f"where to draw (default: RUN/{PICTURE})")
+    common(one)
+
+
+def stages(options: Namespace) -> None:
+    """Finds, draws and tells the stages of a run."""
+    from llc_lightning.analysis.stages import stages as find
+    from llc_lightning.cli.console import rendered
+    from llc_lightning.report.cells import Table
+    from llc_lightning.report.events import read_events
+    from llc_lightning.report.figures import draw, save
+    from llc_lightning.report.panels.stages import sampled, staged
+    from llc_lightning.results.run import Run
+
+    run = Run.open(options.run)
+    metrics = read_events(run.folder).metrics
+    if not metrics:
+        raise StoreError(f"{run.folder} holds no logged metrics; train with a TensorBoard logger, as train.py does")
+    found = find(metrics)
+    marked, what = sampled(run.measurements()), "LLC samples"
+    if not marked:
+        # Where the learning coefficient can still be sampled.
+        marked, what = dict.fromkeys(run.snapshots, True), "snapshots"
+    panel = staged(metrics, found, marked, what=what)
+    written: list[Path] = []
+    if panel is not None:
+        path: Path = options.out or run.folder / PICTURE
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            written = [save(draw(panel, size=(9.0, 4.8)), path)]
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror}; choose another with --out") from error
+    sides = [one.sides(marked) for one in found]
+    if options.json:
+        told = [asdict(one) | {"before": a, "after": b} for one, (a, b) in zip(found, sides, strict=True)]
+        sys.stdout.write(json.dumps({"stages": told, "of": what, "written": [str(one) for one in written]}) + "\n")
+        return
+    cells = tuple(
+        (one.name, one.metric, f"{one.level:.4g}", _when(one), str(before), str(after))
+        for one, (before, after) in zip(found, sides, strict=True)
+    )
+    columns = ("stage", "metric", "passes", "between steps", f"{what} before", "after")
+    alone = [one.name for one, (before, after) in zip(found, sides, strict=True) if not (before and after)]
+    sentences = [
+        f"{run.name} shows {len(found)} stages" if found else f"{run.name} shows no stage: nothing passes a level",
+        *([f"{what} fall on one side only of: {', '.join(alone)}"] if alone else []),
+        *([f"{what} fall on both sides of every stage"] if found and not alone else []),
+    ]
+    sys.stdout.write(rendered(sentences, [Table("stages", "Stages", columns, cells)] if cells else []))
+    sys.stdout.write("".join(f"wrote {one}\n" for one in written))
+    sys.stdout.write(f"next: python analyze.py report {options.run}\n")
+
+
+def _when(stage: "Stage") -> str:
+    return f"by {stage.step}" if stage.since == stage.step else f"{stage.since} - {stage.step}"

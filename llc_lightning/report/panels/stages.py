@@ -1,0 +1,83 @@
+"""The stages of a training, from its logged curves, and where its learning coefficients were sampled."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from llc_lightning.analysis import table
+from llc_lightning.analysis.stages import Stage
+from llc_lightning.report import palette
+from llc_lightning.report.panel import Axis, Panel, Series, Span, step_axis
+from llc_lightning.report.panels.curves import LOSS_LABEL
+
+_LOSSES = {"train/loss": ("training batches", palette.CONTROL), "val/loss": ("validation", palette.LOSS)}
+_SHADES = ("#eef1f5", "#dfe5ec")
+
+
+def sampled(rows: pd.DataFrame) -> dict[int, bool]:
+    """Returns the steps at which the learning coefficient of the whole model was sampled, and whether it was ok."""
+    llc = table.select(rows, quantity="llc", component="", params_moved="all")
+    found: dict[int, bool] = {}
+    for step, ok in zip(llc["step"].tolist(), table.ok(llc).tolist(), strict=True):
+        found[int(step)] = found.get(int(step), False) or bool(ok)
+    return found
+
+
+def staged(
+    metrics: Mapping[str, pd.DataFrame],
+    stages: Sequence[Stage],
+    marked: Mapping[int, bool],
+    *,
+    what: str = "LLC samples",
+) -> Panel | None:
+    """Returns the logged losses over stages, with a mark at some steps; None where there are no stages.
+
+    Args:
+        metrics: The logged curves by name, with the columns ``step`` and ``value``.
+        stages: In the order of their steps.
+        marked: The steps to mark, such as those at which the learning coefficient was sampled, and whether it was ok.
+        what: What the marks are.
+    """
+    curves = {name: metrics[name] for name in _LOSSES if name in metrics}
+    if not stages or not curves:
+        return None
+    steps = sorted({int(step) for curve in curves.values() for step in curve["step"]} | set(marked))
+    axis = step_axis(steps)
+    series = [
+        Series(
+            *(_LOSSES[name][0], axis.place(table.numbers(curve, "step")), table.numbers(curve, "value")),
+            _LOSSES[name][1],
+        )
+        for name, curve in curves.items()
+    ]
+    name, first = next(iter(curves.items()))
+    if marked:
+        at = np.array(sorted(marked), dtype=np.float64)
+        marks = np.interp(at, table.numbers(first, "step"), table.numbers(first, "value"))
+        ok = np.array([marked[step] for step in sorted(marked)])
+        told = tuple(f"step {step}{'' if marked[step] else ', not ok'}" for step in sorted(marked))
+        sampled_at = Series(
+            *(what, axis.place(at), marks, palette.RAW), ok=ok, marker="diamond", line=False, hover=told
+        )
+        series.append(sampled_at)
+    caption = f"Shaded: from one stage to the next. Marks lie on the loss of {_LOSSES[name][0]}."
+    title = f"Stages: {', '.join(f'{one.name} by step {one.step}' for one in stages)}"
+    return Panel(
+        *("stages", title, axis, Axis(LOSS_LABEL, log=True), tuple(series)),
+        spans=_spans(stages, axis, steps[-1]), caption=caption, wide=True,
+    )  # fmt: skip
+
+
+def _spans(stages: Sequence[Stage], axis: Axis, end: int) -> tuple[Span, ...]:
+    """Returns a span from each stage to the next; stages of the same step share one."""
+    names: dict[int, list[str]] = {}
+    for stage in stages:
+        names.setdefault(stage.step, []).append(stage.name)
+    places = axis.place([*names, end]).tolist()
+    labels = [", ".join(some) for some in names.values()]
+    return tuple(
+        Span(left, right, label, _SHADES[i % 2])
+        for i, ((left, right), label) in enumerate(zip(pairwise(places), labels, strict=True))
+    )

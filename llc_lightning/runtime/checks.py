@@ -1,0 +1,33 @@
+"""Checks of numbers that a user gives."""
+
+from math import inf
+
+from llc_lightning.runtime.errors import SettingError
+
+
+def at_least(least: int, **numbers: int | None) -> None:
+    """Checks that numbers are not too small; None is left alone.
+
+    Raises:
+        SettingError: If one of them is below ``least``.
+
+    Example:
+        >>> at_least(1, width=3, depth=None)
+    """
+    for name, number in numbers.items():
+        if number is not None and number < least:
+            raise SettingError(f"{name} is {number}; give at least {least}.")
+
+
+def above_0(**numbers: float) -> None:
+    """Checks that numbers are above 0 and finite.
+
+    Raises:
+        SettingError: If one of them is not.
+
+    Example:
+        >>> above_0(learning_rate=1e-3)
+    """
+    for name, number in numbers.items():
+        if not 0 < number < inf:
+            raise SettingError(f"{name} is {number}; give a number above 0.")
