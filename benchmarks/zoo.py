@@ -4,7 +4,8 @@
     python -m benchmarks.zoo cis_xor cis_circ       some trainings
     python -m benchmarks.zoo --seeds 0 --out t.md   one seed; the table into a file as well
 
-Prints a table in Markdown, one line for each expectation, and ends with 1 where one is missed. The seconds are CPU time
+Prints a table in Markdown, one line for each expectation, and ends with 1 where one is missed; that of everything on
+three seeds also goes into README.md. The seconds are CPU time
 of the whole command on one thread, imports, validation and the last ablations included. What needs real data takes it
 from the folder that LLC_LIGHTNING_DATA names, and is left out without it.
 
@@ -40,6 +41,7 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DONE = "zoo.json"
 """Written into the folder of a run when its training has finished."""
+SEEDS = [0, 1, 2]
 _MARKS = ("<!-- zoo -->\n", "<!-- /zoo -->\n")
 
 
@@ -55,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     """Trains, prints the table, and returns 1 where an expectation is missed, 2 where a name is unknown."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.zoo", description=(__doc__ or "").split("\n")[0])
     options.add_argument("trainings", nargs="*", help="such as cis_xor (default: all)")
-    options.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
+    options.add_argument("--seeds", nargs="+", type=int, default=SEEDS, metavar="SEED")
     options.add_argument("--folder", type=Path, default=Path(RUNS), help=f"where the runs go (default: {RUNS})")
     options.add_argument("--again", action="store_true", help="also train what has been trained before")
     options.add_argument("--out", type=Path, metavar="FILE", help="write the table there as well")
@@ -78,7 +80,18 @@ def main(argv: Sequence[str]) -> int:
             print(line, flush=True)
     if given.out:
         given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if not given.trainings and given.seeds == SEEDS:
+        README.write_text(between_marks(README.read_text(encoding="utf-8"), "\n".join(lines)), encoding="utf-8")
     return 0 if all_kept else 1
+
+
+def between_marks(text: str, table: str) -> str:
+    """Returns the text with a table in place of what stood between the marks."""
+    before, start, rest = text.partition(_MARKS[0])
+    end, after = rest.partition(_MARKS[1])[1:]
+    if not (start and end):
+        raise ValueError(f"{README.name} lacks the marks {' and '.join(mark.strip() for mark in _MARKS)}")
+    return f"{before}{start}\n{table}\n\n{end}{after}"
 
 
 def _lines(training: Training, seeds: Sequence[int], folder: Path, *, again: bool) -> Iterator[tuple[str, bool]]:

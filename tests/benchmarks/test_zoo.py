@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import zoo
-from benchmarks.zoo import DONE, ROOT, Trained, command, main, missing_data, outcome_key, table_line, trained
+from benchmarks.zoo import DONE, ROOT, Trained, between_marks, command, main, missing_data, outcome_key, table_line, trained
 from benchmarks.zoo_rows import CIS, LOSS_RATIO, ZOO, Expected, Metric, Training, circuit_margin, logged, stored
 from llc_lightning.analysis.cis import superposition_verdict
 from llc_lightning.results.run import Run
@@ -116,3 +116,11 @@ def test_what_lacks_its_data_is_left_out_and_says_so(tmp_path: Path, monkeypatch
 def test_an_unknown_training_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cis_xro"]) == 2
     assert "unknown training 'cis_xro'; did you mean 'cis_xor'" in capsys.readouterr().err
+
+
+def test_the_table_stands_between_the_marks() -> None:
+    text = "a\n<!-- zoo -->\nold\n<!-- /zoo -->\nb\n"
+    once = between_marks(text, "| new |")
+    assert once == "a\n<!-- zoo -->\n\n| new |\n\n<!-- /zoo -->\nb\n" == between_marks(once, "| new |")
+    with pytest.raises(ValueError, match="lacks the marks"):
+        between_marks("no marks", "| new |")
