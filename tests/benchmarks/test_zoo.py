@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from benchmarks import zoo
-from benchmarks.zoo import DONE, ROOT, Trained, between_marks, command, main, missing_data, outcome_key, table_line, trained
+from benchmarks.zoo import (
+    DONE,
+    ROOT,
+    Trained,
+    between_marks,
+    command,
+    main,
+    missing_data,
+    outcome_key,
+    table_line,
+    trained,
+)
 from benchmarks.zoo_rows import CIS, LOSS_RATIO, ZOO, Expected, Metric, Training, circuit_margin, logged, stored
 from llc_lightning.analysis.cis import superposition_verdict
 from llc_lightning.results.run import Run
