@@ -50,7 +50,8 @@ def sentence(message: str, keys: Sequence[str] = ()) -> str:
         return _unknown_key(names[0], keys) if names else f"{_flat(found[1])!r} is not understood here."
     if found := re.search(r"does not accept option '([^']+)'", message):
         return _unknown_key(found[1], keys)
-    if found := re.search(r"dot import path string: (\S+)|Import path (\S+) does not correspond to a sub", message):
+    found = re.search(r"dot import path string: (\S+)|Import path (\S+) does not correspond to a sub", message)
+    if found and "Cadence" not in message:  # which has a sentence of its own
         key = ".init_args.".join(re.findall(r'Parser key "([^"]+)"', message))
         return f"{key} is {found[1] or found[2]}; give the import path of a class that fits there."
     if found := re.match(r'\s*Parser key "([^"]+)":(.*)', message, re.DOTALL):

@@ -32,5 +32,5 @@ def frequency_shares(embedding: Float[Tensor, "number d_model"]) -> Float[Tensor
 
 def strongest_share(embedding: Float[Tensor, "number d_model"]) -> float:
     """Returns the share of the variance that the :data:`STRONGEST` frequencies hold together."""
-    shares = frequency_shares(embedding)
+    shares = frequency_shares(embedding.detach())
     return float(shares.topk(min(STRONGEST, len(shares))).values.sum())

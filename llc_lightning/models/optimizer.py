@@ -58,7 +58,7 @@ def adamw(
     parameters: Iterable[nn.Parameter],
     settings: OptimizerSettings,
     *,
-    steps: float,
+    steps: int | float,
     told_by: str = "the trainer's max_steps",
 ) -> OptimizerLRScheduler:
     """Returns AdamW and its learning rate for Lightning.

@@ -192,7 +192,7 @@ def test_an_empty_run_has_no_figures() -> None:
 def test_names_are_unique_and_titles_are_sentences(source: Source, control: Source) -> None:
     every = sections(source.found, source.logged, control=(control.found, control.logged))
     panels = [panel for some in every.values() for panel in some]
-    assert len({panel.name for panel in panels}) == len(panels) == 15
+    assert len({panel.name for panel in panels}) == len(panels) == 16
     for panel in panels:
         assert re.fullmatch(r"[a-z0-9-]+", panel.name)
         assert "nan" not in panel.title.lower()
