@@ -16,7 +16,7 @@ from llc_lightning.ablation.examples import Examples
 from llc_lightning.ablation.fitted import Fitted, Fitting
 from llc_lightning.ablation.lanes import Lanes, Losses
 from llc_lightning.ablation.moments import Counted
-from llc_lightning.ablation.place import Place
+from llc_lightning.ablation.place import Lane, Place
 from llc_lightning.ablation.plan import Pass, plan
 from llc_lightning.components.component import Component
 from llc_lightning.runtime.errors import SettingError
@@ -65,17 +65,21 @@ class Group:
         largest = max(torch.Size(place.shape).numel() for place in self.places)
         return max(1, numbers // (self.examples.blocks.size * largest))
 
+    def aims(self, parts: Int[Tensor, "lane"]) -> tuple[Lane, ...]:
+        """Returns where lanes put something at every place: components by their number, -1 for none."""
+        return tuple(place.lanes(parts) for place in self.places)
+
     def run(
         self,
         batch: Batch,
-        parts: Int[Tensor, "lane"],
+        aims: Sequence[Lane],
         values: Sequence[Float[Tensor, "lane row *few"]],
         *,
         clean: tuple[Tensor, ...] = (),
         calls: int = 1,
     ) -> Losses:
-        """Returns the losses of lanes: components by their number, -1 for none, and the value that each takes."""
-        lanes = [place.lanes(parts, value) for place, value in zip(self.places, values, strict=True)]
+        """Returns the losses of lanes that put values where they aim at."""
+        lanes = [{**aim, "value": value} for aim, value in zip(aims, values, strict=True)]
         return self.lanes(batch, lanes, clean=clean, calls=calls)
 
     def seen(self, methods: Sequence[Method]) -> tuple[Seen, ...]:
@@ -126,18 +130,13 @@ class Group:
         """Adds the differences that every source makes on all components to its summary."""
         draws = [source.method.draws if source.places else 1 for source in sources]
         passes = plan(len(self.parts), draws, self.most)
+        aims = _split(self.aims(torch.cat([one.parts for one in passes])), len(passes[0].parts))
         blocks, examples = self.examples.blocks, self.examples
         for block in range(len(blocks)):
             batch, counted = examples.batch(block), examples.counted[block]
             outputs = (
-                self.run(
-                    batch,
-                    one.parts,
-                    values,
-                    clean=examples.clean[block],
-                    calls=len(passes) * len(blocks),
-                )
-                for one, values in zip(passes, self._values(sources, passes), strict=True)
+                self.run(batch, aim, values, clean=examples.clean[block], calls=len(passes) * len(blocks))
+                for aim, values in zip(aims, self._values(sources, passes), strict=True)
             )
             for kind, differences in _differences(passes, outputs, counted, draws, len(self.parts)):
                 held = sources[kind].counts
@@ -202,6 +201,14 @@ def check_levels(methods: Sequence[Method], parts: Sequence[Component]) -> None:
                     "whole "
                     "hook points with it, such as 'layers'."
                 )
+
+
+def _split(aims: Sequence[Lane], size: int) -> list[tuple[Lane, ...]]:
+    """Returns lanes in passes of one size."""
+    starts = range(0, len(aims[0]["where"]), size)
+    return [
+        tuple({name: values[start : start + size] for name, values in aim.items()} for aim in aims) for start in starts
+    ]
 
 
 def _also(counted: Counted, held: Tensor) -> Counted:

@@ -15,7 +15,6 @@ from llc_lightning.ablation.metrics import Metric, outputs_of
 from llc_lightning.ablation.place import Lane, Replacement
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.components.skeleton import Skeleton
-from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.errors import DataError
 from llc_lightning.runtime.graph_split import SplitGraph
 from llc_lightning.runtime.types import Batch, Params
@@ -84,7 +83,7 @@ class Lanes:
         fixed = (self.params, batch, clean)
         if not self.vmapped:
             return self._one_by_one(fixed, varying)
-        shapes = (n_examples(batch), *(lane["value"].shape for lane in lanes))
+        shapes = tuple(lane["value"].shape for lane in lanes)
         if shapes not in self._graphs:
             self._graphs[shapes] = self._traced(calls, fixed, varying)
         graph = self._graphs[shapes]
@@ -94,7 +93,7 @@ class Lanes:
         if self._prepared is None or self._prepared[0] is not batch or self._prepared[1] is not graph:
             with torch.no_grad():
                 self._prepared = (batch, graph, graph.prepare(fixed))
-        return graph(self._prepared[2], varying)
+        return graph(self._prepared[2], [tensor for lane in varying for tensor in lane.values()])
 
     def _traced(self, calls: int, fixed: _Fixed, varying: tuple[Lane, ...]) -> SplitGraph | None:
         graphs = _GRAPHS.setdefault(self.loss.skeleton, {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.ablation.fitted import Fit, Fitted, Fitting, Variant
 from llc_lightning.ablation.lanes import losses_of
 from llc_lightning.ablation.moments import mean_over_examples, sd_over_examples
-from llc_lightning.ablation.place import Place
+from llc_lightning.ablation.place import Lane, Place
 from llc_lightning.ablation.warm import warm_key
 from llc_lightning.runtime.batches import chunks, take
 from llc_lightning.runtime.errors import SettingError
@@ -252,6 +252,8 @@ class _Data:
         self._blocks = Blocks.of(take(group.examples.blocks.data, rows.to(device)), group.examples.blocks.size)
         self._batches = [self._blocks.batch(block) for block in range(len(self._blocks))]
         self._counts = [self._counted(block).to(device) for block in range(len(self._blocks))]
+        parts = torch.arange(len(group.parts), device=device)
+        self._chunks = [(some, group.aims(parts[some])) for some in chunks(len(parts), group.most)]
 
     def __len__(self) -> int:
         """Returns the number of blocks."""
@@ -261,8 +263,8 @@ class _Data:
         """Returns the mean loss under every component's constants, infinite where it is not finite."""
         total = torch.zeros(len(self._group.parts), dtype=torch.float64, device=self._counts[0].device)
         for block in range(len(self)):
-            for some in self._chunks():
-                total[some] += self._sums(block, some, tuple(value[some] for value in values)).double()
+            for some, aims in self._chunks:
+                total[some] += self._sums(block, aims, tuple(value[some] for value in values)).double()
         count = sum(int(counts.sum()) for counts in self._counts)
         return (total / max(count, 1)).nan_to_num(torch.inf, torch.inf, torch.inf)
 
@@ -270,16 +272,12 @@ class _Data:
         """Adds the gradient of the mean loss of a block to what the values of some components are made of."""
         count = max(int(self._counts[block].sum()), 1)
         with torch.enable_grad():
-            for some in self._chunks():
-                (self._sums(block, some, values(some)).sum() / count).backward()  # pyright: ignore[reportUnknownMemberType]
+            for some, aims in self._chunks:
+                (self._sums(block, aims, values(some)).sum() / count).backward()  # pyright: ignore[reportUnknownMemberType]
 
-    def _chunks(self) -> Iterator[slice]:
-        return chunks(len(self._group.parts), self._group.most)
-
-    def _sums(self, block: int, some: slice, values: Values) -> Float[Tensor, "part"]:
-        parts = torch.arange(some.start, some.stop, device=self._counts[block].device)
-        calls = self._passes * -(-len(self._group.parts) // self._group.most)
-        losses = self._group.run(self._batches[block], parts, values, clean=self._clean, calls=calls)
+    def _sums(self, block: int, aims: Sequence[Lane], values: Values) -> Float[Tensor, "part"]:
+        calls = self._passes * len(self._chunks)
+        losses = self._group.run(self._batches[block], aims, values, clean=self._clean, calls=calls)
         column = losses[0][..., 0] if self._column == 0 else losses[1][..., self._column - 1]
         return torch.where(self._counts[block], column, 0).sum(-1)
 

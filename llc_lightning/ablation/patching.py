@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.ablation.place import Place, Replacement
@@ -63,8 +63,8 @@ def patch(component: Component, values: dict[str, Tensor]) -> list[Change]:
     edits: list[Change] = []
     for part in component.members:
         place = Place.of([part], values[part.point][0], few=False)
-        lane = place.lanes(torch.zeros(1, dtype=torch.int64), values[part.point][None])
-        edits.append(Replacement(part.point, place.unit_axis, {name: tensor[0] for name, tensor in lane.items()}))
+        aim = {name: tensor[0] for name, tensor in place.lanes(torch.zeros(1, dtype=torch.int64)).items()}
+        edits.append(Replacement(part.point, place.unit_axis, {**aim, "value": values[part.point]}))
     return edits
 
 
@@ -82,8 +82,3 @@ def check_pairs(clean: Batch, donor: Batch) -> None:
     n, given = n_examples(clean), n_examples(donor)
     if n != given:
         raise DataError(f"there are {given} donors for {n} examples; give one for each.")
-
-
-def everywhere(values: Tensor) -> Bool[Tensor, ""]:
-    """Returns the mask that takes all entries."""
-    return torch.ones((), dtype=torch.bool, device=values.device)

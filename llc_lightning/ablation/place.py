@@ -79,7 +79,11 @@ class Place:
         """
         first = parts[0]
         _, axis, k, directions, _ = kind_of(first, activation, few=few)
-        where = torch.stack([_where(part, activation, with_units=not k) for part in parts])
+        _check_units(parts, activation)
+        if k and first.positions is None:
+            where = torch.ones((len(parts), *(1,) * activation.ndim), dtype=torch.bool, device=activation.device)
+        else:
+            where = torch.stack([_where(part, activation, with_units=not k) for part in parts])
         units = basis = None
         if k:
             units = torch.tensor([part.units for part in parts], device=activation.device)
@@ -107,16 +111,15 @@ class Place:
         shape = (*chosen.shape[:axis], *units.shape, *chosen.shape[axis + 1 :])
         return chosen.reshape(shape).movedim(axis, 0)
 
-    def lanes(self, parts: Int[Tensor, "lane"], value: Float[Tensor, "lane row *few"]) -> Lane:
-        """Returns lanes that put values into components; a component of -1 puts nothing anywhere.
+    def lanes(self, parts: Int[Tensor, "lane"]) -> Lane:
+        """Returns lanes that put something into components, but for the values; a component of -1 gets nothing.
 
         Args:
             parts: The number of each lane's component, -1 for none.
-            value: What each lane puts there.
         """
         which = parts.clamp_min(0)
         on = (parts >= 0).view(-1, *(1,) * (self.where.ndim - 1))
-        lane = {"where": self.where[which] & on, "value": value}
+        lane = {"where": self.where[which] & on}
         if self.units is not None:
             lane["units"] = self.units[which]
         if self.basis is not None:
@@ -139,13 +142,22 @@ def kind_of(part: Component, activation: Tensor, *, few: bool) -> Kind:
     return part.point, axis, k, 0 if part.basis is None else len(part.basis), part.positions is not None
 
 
+def _check_units(parts: Sequence[Component], activation: Tensor) -> None:
+    """Checks that the components' units are in the activation.
+
+    Raises:
+        AddressError: If they are not.
+    """
+    for part in parts:
+        width = activation.shape[part.unit_axis] if -part.unit_axis <= activation.ndim else 0
+        if max(part.units or (0,)) >= width:
+            raise AddressError(
+                f"{part.address!r} is outside the activation of {part.point!r}, which has shape "
+                f"{tuple(activation.shape)} per example with its units on axis {part.unit_axis}."
+            )
+
+
 def _where(part: Component, activation: Tensor, *, with_units: bool) -> Bool[Tensor, "*entry"]:
-    width = activation.shape[part.unit_axis] if -part.unit_axis <= activation.ndim else 0
-    if not all(unit < width for unit in part.units or (0,)):
-        raise AddressError(
-            f"{part.address!r} is outside the activation of {part.point!r}, which has shape {tuple(activation.shape)} "
-            f"per example with its units on axis {part.unit_axis}."
-        )
     if with_units and part.basis is None:
         where = part.unit_mask(activation)
     else:

@@ -44,6 +44,8 @@ def plan(parts: int, draws: Sequence[int], most: int) -> tuple[Pass, ...]:
     total = 1 + parts * len(kinds)
     count = -(-total // most)
     size = -(-total // count)
+    lane = torch.arange(count * size)
+    numbers = torch.where((lane > 0) & (lane < total), (lane - 1) % parts, -1)
     passes: list[Pass] = []
     for start in range(0, count * size, size):
         runs: list[Run] = []
@@ -53,6 +55,5 @@ def plan(parts: int, draws: Sequence[int], most: int) -> tuple[Pass, ...]:
             length = min(parts - first, stop - at)
             runs.append(Run(*kinds[place], slice(at - start, at - start + length), slice(first, first + length)))
             at += length
-        lane = torch.arange(start, start + size)
-        passes.append(Pass(torch.where((lane > 0) & (lane < total), (lane - 1) % parts, -1), tuple(runs)))
+        passes.append(Pass(numbers[start : start + size], tuple(runs)))
     return tuple(passes)

@@ -6,7 +6,9 @@ import operator
 from collections.abc import Callable
 from typing import Any, cast
 
-from torch.fx import GraphModule
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
 from torch.fx.experimental import proxy_tensor
 
 
@@ -25,26 +27,52 @@ def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
     def plain(*args: Any) -> Any:  # fx counts the arguments of what it unwraps, and miscounts bound methods
         return function(*args)
 
-    return _each_once(make_fx(plain, tracing_mode="fake", _allow_non_fake_inputs=True)(*args))
-
-
-def _each_once(module: GraphModule) -> GraphModule:
-    """Merges equal operations: the forward pass under two losses of one module is then run once."""
+    module = make_fx(plain, tracing_mode="fake", _allow_non_fake_inputs=True)(*args)
     calls = [node for node in module.graph.nodes if node.op == "call_function"]
     if any(changes_or_draws(node.target) for node in calls):
         return module
+    _take_no_detours(calls)
+    _do_once(calls)
+    module.graph.eliminate_dead_code()
+    module.recompile()
+    return module
+
+
+_VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)  # pyright: ignore[reportPrivateUsage]
+
+
+def _take_no_detours(calls: list[Node]) -> None:
+    """Leaves out views and expansions that change nothing, and takes views of views of the first of them."""
+    for node in calls:
+        if node.target not in (*_VIEWS, torch.ops.aten.expand.default):
+            continue
+        (source, *sizes), shape = node.args, _shape(node)
+        if shape and shape == _shape(source):
+            node.replace_all_uses_with(cast("Node", source))
+        elif node.target in _VIEWS and isinstance(source, Node) and source.target in _VIEWS:
+            before = cast("Node", source.args[0])
+            if _shape(before) and before.meta["val"].is_contiguous():
+                node.args, node.target = (before, *sizes), torch.ops.aten.view.default
+
+
+def _shape(node: Any) -> tuple[int, ...]:
+    """Returns the shape of a node's result; () where it is not one tensor of a shape that no number decides."""
+    value: Any = node.meta.get("val") if isinstance(node, Node) else None
+    if not isinstance(value, Tensor) or any(isinstance(size, torch.SymInt) for size in value.shape):
+        return ()
+    return tuple(value.shape)
+
+
+def _do_once(calls: list[Node]) -> None:
+    """Merges equal operations: the forward pass under two losses of one module is then run once."""
     seen: dict[str, Any] = {}
     for node in calls:
         # The text of an argument tells 1 from 1.0 and True, and 0.0 from -0.0; a node prints as its unique name.
         key = f"{node.target} {node.args} {node.kwargs}"
         if key in seen:
             node.replace_all_uses_with(seen[key])
-            module.graph.erase_node(node)
         else:
             seen[key] = node
-    module.graph.eliminate_dead_code()
-    module.recompile()
-    return module
 
 
 def changes_or_draws(operation: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ class SplitGraph:
     """A function of fixed and varying arguments, traced once; the same bits as the function itself.
 
     Args:
-        function: Of two trees of tensors: the fixed and the varying arguments.
+        function: Of two trees of tensors: the fixed and the varying arguments; returns a tuple of tensors.
         fixed: An example of the first.
         varying: An example of the second.
 
@@ -26,23 +26,16 @@ class SplitGraph:
         Exception: Whatever tracing meets; many functions cannot be traced, and run as they are.
     """
 
-    def __init__(self, function: Callable[[Any, Any], Any], fixed: Any, varying: Any) -> None:
+    def __init__(self, function: Callable[[Any, Any], tuple[Tensor, ...]], fixed: Any, varying: Any) -> None:
         head, fixed_spec = tree_flatten(fixed)
         tail, varying_spec = tree_flatten(varying)
-        # The specification of what the function returns is only known once it has run.
-        specs: list[Any] = []
 
-        def flat(*leaves: Tensor) -> list[Tensor]:
-            outputs, spec = tree_flatten(
-                function(
-                    tree_unflatten(leaves[: len(head)], fixed_spec), tree_unflatten(leaves[len(head) :], varying_spec)
-                )
+        def flat(*leaves: Tensor) -> tuple[Tensor, ...]:
+            return function(
+                tree_unflatten(leaves[: len(head)], fixed_spec), tree_unflatten(leaves[len(head) :], varying_spec)
             )
-            specs.append(spec)
-            return outputs
 
         module = traced(flat, *head, *tail)
-        self._spec = specs[-1]
         self._first, self._second = _split(module, len(head))
         self._reusing = reusing(self._second)
 
@@ -50,16 +43,15 @@ class SplitGraph:
         """Returns what the varying part needs to know of the fixed arguments."""
         return tuple(self._first(*tree_flatten(fixed)[0]))
 
-    def __call__(self, prepared: tuple[Tensor, ...], varying: Any) -> Any:
+    def __call__(self, prepared: tuple[Tensor, ...], varying: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Returns what the function returns.
 
         Args:
             prepared: What ``prepare`` made of the fixed arguments.
-            varying: The other arguments.
+            varying: The tensors of the other arguments, in their order.
         """
         graph = self._second if torch.is_grad_enabled() else self._reusing
-        outputs = graph.forward(*prepared, *tree_flatten(varying)[0])
-        return tree_unflatten(list(outputs), self._spec)
+        return tuple(graph.forward(*prepared, *varying))
 
 
 def _split(module: GraphModule, n_fixed: int) -> tuple[GraphModule, GraphModule]:
