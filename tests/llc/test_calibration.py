@@ -48,7 +48,7 @@ def accepted() -> Calibration:
 def test_a_regular_model_is_accepted_with_half_its_dimension(accepted: Calibration) -> None:
     assert accepted.accepted
     assert accepted.refusal == ""
-    assert [check.passed for check in accepted.checks] == [True] * 7
+    assert [check.passed for check in accepted.checks] == [True] * 8
     assert (accepted.record.rhat < RHAT, accepted.record.ess >= ESS) == (True, True)
     assert accepted.choice.resolution.n_beta == pytest.approx(80)
     assert abs(accepted.record.value - 3.0) <= 0.05 * 3.0 + 3 * accepted.record.stderr
