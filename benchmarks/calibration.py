@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from math import isnan, nan
 from pathlib import Path
 
 from llc_lightning.cli.offline import restored
@@ -28,6 +29,7 @@ ARCHITECTURES = {
     "cis_emb": "ReLU net, embedded",
     "mnist_fashion": "image MLP",
     "mnist_fashion_cnn": "image CNN",
+    "modular_mlp": "token MLP",
     "modular_addition": "transformer 1 layer",
     "induction": "attention, 2 layers",
     "ioi": "transformer 2 layers",
@@ -45,6 +47,7 @@ class Row:
     weights: int
     found: Calibration
     seconds: float
+
 
 def main(names: list[str]) -> int:
     """Prints the table; returns 1 where something could not be trained.
@@ -86,13 +89,13 @@ def line(row: Row) -> str:
     """Returns the row as the table has it."""
     found, record = row.found, row.found.record
     values = {check.name: check.value for check in found.checks}
-    changes = [values.get(f"change at {name}") for name in ("half step", "twice as long")]
-    told = ["-" if value is None else f"{100 * value:.1f}%" for value in changes]
+    changes = [values.get(f"change at {name}", nan) for name in ("half step", "twice as long")]
+    half, twice = ("-" if isnan(change) else f"{change:.1%}" for change in changes)
     return (
         f"{row.name:18}{ARCHITECTURES[row.name]:24}{row.weights:8}{f'{found.steps} / {found.budget}':>16}"
         f"{row.seconds:7.0f}{record.step_size:10.2g}{record.gamma:7.3g}{record.n_beta:8.4g}{record.value:8.4g}"
-        f"{record.stderr:7.2g}{record.rhat:7.3f}{record.ess:6.0f}{record.distance / record.model_norm:9.2f}"
-        f"{told[0]:>7}{told[1]:>7}  {'accepted' if found.accepted else 'refused'}"
+        f"{record.stderr:7.2g}{record.rhat:7.3f}{record.ess:6.0f}{values['locality']:9.2f}"
+        f"{half:>7}{twice:>7}  {'accepted' if found.accepted else 'refused'}"
     )
 
 
