@@ -115,7 +115,7 @@ def _told(found: "Calibration") -> str:
         f"size {record.step_size:.3g} ({record.status}), after {found.steps} of {found.budget} steps"
     ]
     for check in found.checks:
-        lines.append(f"  {'met   ' if check.passed else 'missed'}  {check.name}: {check.value:.4g} ({check.limit:.4g})")
+        lines.append(f"  {'met   ' if check.passed else 'missed'}  {check.said}")
     lines.append("accepted" if found.accepted else found.refusal)
     return "\n".join(lines)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llc_lightning.llc.checks import ESS, Check, Checks, mixed, passed, unchanged
+from llc_lightning.llc.checks import ESS, Checks, mixed, not_tried, passed, unchanged
 from llc_lightning.llc.choices import Choice
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.status import explain, is_ok, split
@@ -95,7 +94,7 @@ class Search:
         half, twice = longer.at_step(record.step_size / 2), longer.at_step(record.step_size)
         for name, other, remedy in (("half step", half, finer), ("twice as long", twice, longer)):
             if not self._affords(other.cost):
-                return (*checks, Check(f"change at {name}", math.nan, self._tolerance, False)), remedy, record
+                return (*checks, not_tried(name, self._tolerance)), remedy, record
             found = self._try(other, name)
             checks = (*checks, *unchanged(name, record, found, self._tolerance))
             if not passed(checks):
@@ -149,7 +148,7 @@ class Search:
         return record
 
     def _outcome(self, choice: Choice, record: LLCRecord, checks: Checks, cause: str) -> Calibration:
-        missed = [f"{check.name} is {check.value:.3g}, not {check.limit:.3g}" for check in checks if not check.passed]
+        missed = [check.said for check in checks if not check.passed]
         refusal = f"not reached: {'; '.join([*missed, cause])}." if cause else ""
         return Calibration(choice, record, checks, refusal, tuple(self._trials), self._steps, self._budget)
 

@@ -15,6 +15,7 @@ from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.search import Calibration
 from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.runtime.status import is_ok
 from llc_lightning.runtime.types import Batch, LossFn, Params
 
 STEP_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -38,10 +39,10 @@ class Sweep:
 
     @property
     def plateaus(self) -> list[tuple[float, float]]:
-        """Neighbouring n_betas between which ``|d ln LLC / d ln n_beta|`` is below 0.1."""
+        """Neighbouring n_betas with an ok status between which ``|d ln LLC / d ln n_beta|`` is below 0.1."""
         found: list[tuple[float, float]] = []
         for one, other in pairwise(self.over_n_beta):
-            if one.value > 0 and other.value > 0:
+            if is_ok(one.status) and is_ok(other.status) and one.value > 0 and other.value > 0:
                 slope = math.log(other.value / one.value) / math.log(other.n_beta / one.n_beta)
                 if abs(slope) < _FLAT:
                     found.append((one.n_beta, other.n_beta))

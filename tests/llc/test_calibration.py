@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from llc_lightning.callbacks.llc import LLCCallback
 from llc_lightning.llc.calibration import calibrate
 from llc_lightning.llc.checks import ESS, RHAT
 from llc_lightning.llc.choices import first_choice
@@ -48,7 +49,7 @@ def accepted() -> Calibration:
 def test_a_regular_model_is_accepted_with_half_its_dimension(accepted: Calibration) -> None:
     assert accepted.accepted
     assert accepted.refusal == ""
-    assert [check.passed for check in accepted.checks] == [True] * 7
+    assert [check.passed for check in accepted.checks] == [True] * 8
     assert (accepted.record.rhat < RHAT, accepted.record.ess >= ESS) == (True, True)
     assert accepted.choice.resolution.n_beta == pytest.approx(80)
     assert abs(accepted.record.value - 3.0) <= 0.05 * 3.0 + 3 * accepted.record.stderr
@@ -59,6 +60,7 @@ def test_its_options_are_those_of_an_estimate_and_give_the_same_value(accepted: 
     params, data = regression()
     again = estimate_llc(squared, params, data, **accepted.choice.options, seed=1)
     assert (again.value, again.step_size) == (accepted.record.value, accepted.record.step_size)
+    assert LLCCallback(None, **accepted.choice.options).plan.settings == accepted.choice.settings
 
 
 def test_the_sweep_holds_the_choice_and_its_steps_are_those_it_announces(accepted: Calibration) -> None:
