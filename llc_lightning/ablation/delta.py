@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -51,11 +51,13 @@ class Delta(Tensor):
     """The activation ``h`` with a few units replaced, which a linear map takes as ``W h + W[:, units] difference``.
 
     ``W h`` is the same for all ablations and computed once, so that one ablation costs its own columns of W alone
-    (a rank-one update for a neuron). Anything but a linear map sees the replaced activation itself.
+    (a rank-one update for a neuron). At the first use that is not a linear map it becomes the replaced activation, for
+    good: views of it share its memory, and what is written to it stays.
     """
 
     base: Tensor
-    few: Few
+    few: Few | None
+    """None where ``base`` is the replaced activation."""
 
     @staticmethod
     def of(h: Tensor, few: Few) -> Tensor:
@@ -74,74 +76,80 @@ class Delta(Tensor):
     ) -> Any:
         """Applies a linear map to the difference alone, and anything else to the replaced activation."""
         with torch._C.DisableTorchFunctionSubclass():  # pyright: ignore[reportPrivateUsage]
-            rule = _RULES.get(func)
-            if rule is not None and isinstance(args[0], Delta) and not any(map(_is_delta, args[1:])):
-                found = rule(args[0], *args[1:], **(kwargs or {}))
+            rule, h = _RULES.get(func), args[0] if args else None
+            if rule and not kwargs and isinstance(h, Delta) and h.few and not any(map(_is_delta, args[1:])):
+                found = rule(h, h.few, *args[1:])
                 if found is not None:
                     return found
-            if getattr(func, "__name__", "") == "__get__" or func in _SIZES:
-                return func(args[0].base, *args[1:], **(kwargs or {}))
-            return func(*tree_map(_written, args), **tree_map(_written, dict(kwargs or {})))
+            if func in _FORM and isinstance(h, Delta):
+                return func(h.base, *args[1:], **(kwargs or {}))
+            return func(*tree_map(_whole, args), **tree_map(_whole, dict(kwargs or {})))
 
     @classmethod
     def __torch_dispatch__(
         cls, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Applies what comes past ``__torch_function__`` to the replaced activation."""
-        return func(*tree_map(_written, args), **tree_map(_written, dict(kwargs or {})))
+        return func(*tree_map(_whole, args), **tree_map(_whole, dict(kwargs or {})))
+
+    def whole(self) -> Tensor:
+        """Returns the replaced activation, which this is from now on."""
+        if self.few is not None:
+            self.base, self.few = self.few.written(self.base), None
+        return self.base
 
 
 def _is_delta(value: object) -> bool:
     return isinstance(value, Delta)
 
 
-def _written(value: Any) -> Any:
-    return value.few.written(value.base) if isinstance(value, Delta) else value
+def _whole(value: Any) -> Any:
+    return value.whole() if isinstance(value, Delta) else value
 
 
 def _select(h: Tensor, axis: int, units: Tensor) -> Tensor:
     return h.movedim(axis, 0)[units].movedim(0, axis)
 
 
-def _linear(h: Delta, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
-    if h.few.axis != -1 or weight.ndim != 2 or _is_delta(bias):
+def _linear(h: Delta, few: Few, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+    if few.axis != -1 or weight.ndim != 2:
         return None
-    return _added(F.linear(h.base, weight, bias), h, weight.T)
+    return _added(F.linear(h.base, weight, bias), h.base, few, weight.T)
 
 
-def _matmul(h: Delta, weight: Tensor) -> Tensor | None:
-    if h.few.axis != -1 or weight.ndim != 2:
+def _matmul(h: Delta, few: Few, weight: Tensor) -> Tensor | None:
+    if few.axis != -1 or weight.ndim != 2:
         return None
-    return _added(h.base @ weight, h, weight)
+    return _added(h.base @ weight, h.base, few, weight)
 
 
-def _added(mapped: Tensor, h: Delta, rows: Float[Tensor, "unit output"]) -> Tensor:
-    difference, own = h.few.difference(h.base), rows[h.few.units]
-    if len(h.few.units) == 1:
+def _added(mapped: Tensor, h: Tensor, few: Few, rows: Float[Tensor, "unit output"]) -> Tensor:
+    difference, own = few.difference(h), rows[few.units]
+    if len(few.units) == 1:
         return torch.addcmul(mapped, difference, own[0])
     return mapped + difference @ own
 
 
-def _flatten(h: Delta, start_dim: int = 0, end_dim: int = -1) -> Tensor | None:
+def _flatten(h: Delta, few: Few, start_dim: int = 0, end_dim: int = -1) -> Tensor | None:
     """Merges the axis of the units with the features behind it: a unit becomes its features, side by side."""
     ndim = h.base.ndim
-    if h.few.axis != -2 or (start_dim % ndim, end_dim % ndim) != (ndim - 2, ndim - 1):
+    if few.axis != -2 or (start_dim % ndim, end_dim % ndim) != (ndim - 2, ndim - 1):
         return None
     features = h.base.shape[-1]
-    units = (h.few.units[:, None] * features + torch.arange(features, device=h.base.device)).flatten()
-    where = h.few.where.flatten(-2) if h.few.where.ndim > 1 else h.few.where
-    return Delta.of(h.base.flatten(-2), Few(-1, units, where, h.few.value.flatten(-2)))
+    units = (few.units[:, None] * features + torch.arange(features, device=h.base.device)).flatten()
+    where = few.where.flatten(-2) if few.where.ndim > 1 else few.where
+    return Delta.of(h.base.flatten(-2), Few(-1, units, where, few.value.flatten(-2)))
 
 
-def _reshape(h: Delta, *shape: Any) -> Tensor | None:
-    given = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
+def _reshape(h: Delta, few: Few, *shape: Any) -> Tensor | None:
+    given = tuple(cast("Sequence[Any]", shape[0])) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
     ahead, width = tuple(h.base.shape[:-2]), h.base.shape[-2:].numel()
-    if h.few.axis != -2 or given not in ((*ahead, width), (*ahead, -1)):
+    if few.axis != -2 or given not in ((*ahead, width), (*ahead, -1)):
         return None
-    return _flatten(h, -2, -1)
+    return _flatten(h, few, -2, -1)
 
 
-def _dropout(h: Delta, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor | None:
+def _dropout(h: Delta, few: Few, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor | None:
     return None if training else h
 
 
@@ -157,4 +165,8 @@ _RULES: dict[Any, Callable[..., Tensor | None]] = {
     Tensor.reshape: _reshape,
     Tensor.view: _reshape,
 }
-_SIZES = (Tensor.size, Tensor.dim, Tensor.numel, Tensor.__len__, Tensor.is_floating_point)
+_FORM = {
+    *(Tensor.size, Tensor.dim, Tensor.numel, Tensor.__len__, Tensor.is_floating_point),
+    *(getattr(Tensor, name).__get__ for name in ("shape", "dtype", "device", "ndim", "layout", "is_cuda")),
+}
+"""What an activation and its replacement have in common."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -71,8 +72,12 @@ class KL(Metric):
 
     def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
         """Returns the divergence of every example."""
+        if outputs.shape[-1] == 1:
+            raise DataError("'kl' compares the probabilities of classes, and the outputs have one; use another metric.")
         before, after = clean.log_softmax(-1), outputs.log_softmax(-1)
-        return _over_positions((before.exp() * (before - after)).sum(-1), last=self.last)
+        share = before.exp()
+        # A class that is impossible without the ablation adds nothing, whatever it is with it.
+        return _over_positions((share * (before - after)).where(share != 0, 0.0).sum(-1), last=self.last)
 
 
 @METRICS.register("accuracy", summary="share of the answers that are the target, mean over positions")
@@ -88,10 +93,17 @@ class Accuracy(Metric):
     def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
         """Returns the accuracy of every example."""
         target = entry(batch, self.target)
-        answer = outputs.argmax(-1)
+        answer, unknown = outputs.argmax(-1), outputs.isnan().any(-1)
         if self.shift:
             answer, target = answer[:, : -self.shift], target[:, self.shift :]
-        return _over_positions((answer == target).to(outputs.dtype))
+            unknown = unknown[:, : -self.shift]
+        if answer.shape != target.shape:
+            raise DataError(
+                f"the targets {self.target!r} of 'accuracy' have shape {tuple(target.shape)} and the answers "
+                f"{tuple(answer.shape)}; give one target for every answer."
+            )
+        right = (answer == target).to(outputs.dtype)
+        return _over_positions(right.where(~unknown, nan))
 
 
 @METRICS.register("logit_difference", summary="logit of the right minus that of the wrong answer, at the last position")
@@ -136,7 +148,13 @@ class Own(Metric):
         """Returns what the function returns."""
         if self.function is None:
             raise SettingError("the metric 'own' has no function; make it in Python, as Own(function=..., title=...).")
-        return self.function(outputs, clean, batch)
+        found = self.function(outputs, clean, batch)
+        if found.shape != outputs.shape[:1]:
+            raise DataError(
+                f"the metric {self.title!r} returned shape {tuple(found.shape)} for {len(outputs)} examples; it must "
+                "return one number for each."
+            )
+        return found
 
 
 def resolve_metrics(metrics: str | Metric | Sequence[str | Metric]) -> tuple[Metric, ...]:
