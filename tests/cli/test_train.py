@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from llc_lightning.callbacks.llc import LLCCallback
 from llc_lightning.cli.fit import FitCLI
 from llc_lightning.cli.offline import FitsData
 from llc_lightning.cli.train import main
@@ -307,22 +308,34 @@ def test_a_model_of_ones_own_needs_no_callback_and_no_data(capsys: pytest.Captur
     assert config["data"] is None
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_configuration_makes_a_model_that_fits_its_data(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def parser(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The parser of the command, which takes most of the time that it takes to read a configuration."""
     made: list[FitCLI] = []
-    monkeypatch.setattr(FitCLI, "fit", lambda cli, **_: made.append(cli))
-    monkeypatch.setattr(FitCLI, "after_fit", lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("parser"))
+        patch.setattr(FitCLI, "fit", lambda cli, **_: made.append(cli))
+        patch.setattr(FitCLI, "after_fit", lambda _: None)
+        assert main(["fit", "-c", SMOKE]) == 0
+    return made[0].parser
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_configuration_makes_a_model_that_fits_its_data(
+    path: Path, parser: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("LLC_LIGHTNING_DATA", raising=False)
     for size in ("TRAIN", "TEST"):
         monkeypatch.setattr(f"llc_lightning.data.drawn.{size}", 16)
     below = [] if "overlays" not in path.parts else ["-c", str(ROOT / "configs" / "cis_mse.yaml")]
-    assert main(["fit", *below, "-c", str(path)]) == 0
-    (cli,) = made
-    assert Path(cli.trainer.log_dir).parent.name in {path.stem, f"smoke_{path.stem}", "cis_mse"}
-    if isinstance(cli.model, FitsData):
-        cli.model.fit_to(cli.datamodule)
+    made = parser.instantiate_classes(parser.parse_args(["fit", *below, "-c", str(path)]))["fit"]
+    assert made["experiment"] in {path.stem, f"smoke_{path.stem}", "cis_mse"}
+    assert isinstance(made["llc"], LLCCallback)
+    model, data = made["model"], made["data"]
+    if isinstance(model, FitsData):
+        model.fit_to(data)
     else:
-        assert cli.model.task == cli.datamodule.task
+        assert model.task == data.task
 
 
 def test_every_configuration_has_a_smoke_variant() -> None:
