@@ -97,15 +97,13 @@ class Group:
 
     def alone(self, at: int) -> Group:
         """Returns what the components replace at one of the places, alone."""
-        place, parts = self.places[at], [part.members[at] for part in self.parts]
-        lanes = Lanes(
-            self.lanes.loss,
-            self.lanes.params,
-            [(place.point, place.unit_axis)],
-            with_tasks=self.examples.with_tasks,
-            metrics=self.examples.metrics,
-        )
-        return replace(self, lanes=lanes, parts=parts, places=(place,), warm={})
+        parts = [part.members[at] for part in self.parts]
+        return replace(self, parts=parts, places=(self.places[at],), warm={})
+
+    def fitting(self, *, with_tasks: bool) -> Group:
+        """Returns the same components, whose lanes compute no more than the losses that something is fitted to."""
+        points = [(place.point, place.unit_axis) for place in self.places]
+        return replace(self, lanes=Lanes(self.lanes.loss, self.lanes.params, points, with_tasks=with_tasks))
 
     def sources(self, methods: Sequence[Method]) -> list[Source]:
         """Returns where the values of methods come from, after fitting those that are fitted."""

@@ -109,7 +109,8 @@ class _Search:
     """The search for the constants that are best for one loss."""
 
     def __init__(self, method: Optimal, fitting: Fitting, fit: Tensor, held: Tensor, column: int) -> None:
-        self.method, self.group, self.column = method, fitting.group, column
+        self.method, self.column = method, column
+        self.group = fitting.group.fitting(with_tasks=column > 0)
         self._halves = (fit, held)
         self.seen = [Seen(seen.activation[fit.to(seen.activation.device)], seen.unit_axis) for seen in fitting.seen]
         self._fit = _Data(self.group, fit, column, method.steps)
@@ -249,7 +250,8 @@ class _Data:
     def __init__(self, group: Group, rows: Int[Tensor, "example"], column: int, passes: int) -> None:
         self._group, self._column, self._passes = group, column, passes
         device = group.places[0].where.device
-        self._blocks = Blocks.of(take(group.examples.blocks.data, rows.to(device)), group.examples.blocks.size)
+        data = take(group.examples.blocks.data, rows.to(device))
+        self._blocks = Blocks.of(data, min(group.examples.blocks.size, Blocks.of(data).size))
         self._batches = [self._blocks.batch(block) for block in range(len(self._blocks))]
         self._counts = [self._counted(block).to(device) for block in range(len(self._blocks))]
         parts = torch.arange(len(group.parts), device=device)
@@ -277,14 +279,9 @@ class _Data:
 
     def _sums(self, block: int, aims: Sequence[Lane], values: Values) -> Float[Tensor, "part"]:
         calls = self._passes * len(self._chunks)
-        losses = self._group.run(self._batches[block], aims, values, clean=self._clean, calls=calls)
+        losses = self._group.run(self._batches[block], aims, values, calls=calls)
         column = losses[0][..., 0] if self._column == 0 else losses[1][..., self._column - 1]
         return torch.where(self._counts[block], column, 0).sum(-1)
-
-    @cached_property
-    def _clean(self) -> tuple[Tensor, ...]:
-        # Metrics are computed beside the losses and not looked at here, whatever they compare with.
-        return self._group.examples.clean[0]
 
     def _counted(self, block: int) -> Bool[Tensor, "row"]:
         """Returns which rows count for the loss."""

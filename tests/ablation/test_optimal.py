@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llc_lightning.ablation.effect import Effect
@@ -13,9 +14,12 @@ from llc_lightning.ablation.warm import warm_start
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.data.cis import CISData
+from llc_lightning.models.cis import CISModel
+from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch
-from tests.ablation.nets import Circuits, Tokens, circuits_data, heads, tokens_data
+from tests.ablation.nets import Circuits, circuits_data
 
 
 class Linear(nn.Module):
@@ -90,41 +94,66 @@ def test_with_all_examples_in_one_half_it_converges_to_the_closed_form() -> None
             assert found[part.address, "optimal(steps=200)"].value == pytest.approx(best.mean().item(), abs=1e-4)
 
 
-def seeded(make: Callable[[], nn.Module]) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return make()
+class Maps(nn.Module):
+    """A convolutional net with batch norm; its channels have a constant for every pixel, or one for all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps, self.norm, self.mix, self.read = (
+            nn.Conv2d(1, 50, 3),
+            nn.BatchNorm2d(50),
+            nn.Conv2d(50, 8, 3),
+            nn.Linear(8, 5),
+        )
+
+    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        h = self.mix(self.norm(self.maps(batch[0])).relu()).relu()
+        return F.cross_entropy(self.read(h.mean((-2, -1))), batch[1], reduction="none")
 
 
-@pytest.mark.parametrize(
-    ("module", "data", "components"),
-    [
-        (seeded(lambda: Circuits(width=40)), circuits_data(400), "neurons"),
-        (seeded(Tokens), tokens_data(300), heads()),
-    ],
-    ids=["circuits", "tokens"],
-)
-def test_nothing_constant_or_resampled_is_better(module: nn.Module, data: Batch, components: object) -> None:
-    methods = [
-        "zero",
-        "mean",
-        "mean(positions=pooled)",
-        "resample",
-        "optimal(steps=40)",
-        "optimal(positions=pooled,steps=40)",
-    ]
-    found = effects(module, data, components, methods)
-    addresses = {component for component, _ in found}
-    assert len(addresses) >= 5
-    for address in addresses:
-        own = found[address, methods[-2]].per_example
-        assert own is not None
-        held = own.isfinite()
-        for name in [*methods[:4], methods[-1]]:
-            other = found[address, name].per_example
+def circuits() -> tuple[nn.Module, Batch, list[Component]]:
+    module, batch = CISModel(size=8, width=50), CISData(size=8).analysis_set(200)
+    return module, batch, find_components(module, "neurons")
+
+
+def images() -> tuple[nn.Module, Batch, list[Component]]:
+    module, stream = Maps(), torch.Generator().manual_seed(1)
+    return (
+        module,
+        (torch.randn(120, 1, 5, 5, generator=stream), torch.arange(120) % 5),
+        find_components(module, "maps[*]"),
+    )
+
+
+def transformer() -> tuple[nn.Module, Batch, list[Component]]:
+    module, stream = TransformerModel(7, 6, d_model=8, d_mlp=24), torch.Generator().manual_seed(2)
+    with torch.no_grad():  # parts that matter
+        for parameter in module.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=stream))
+    tokens = torch.randint(0, 7, (120, 7), generator=stream)
+    return module, (tokens[:, :-1], tokens[:, 1:]), find_components(module, ["heads", "neurons"])
+
+
+@pytest.mark.parametrize("task", [circuits, images, transformer])
+def test_no_constant_and_no_donor_is_better(task: Callable[[], tuple[nn.Module, Batch, list[Component]]]) -> None:
+    torch.manual_seed(0)
+    module, data, parts = task()
+    own, pooled = "optimal(steps=8)", "optimal(positions=pooled,steps=8)"
+    others = ["zero", "mean", "mean(positions=pooled)", "resample"]
+    found = effects(module, data, parts, [own, pooled, *others])
+    assert len(parts) >= 50
+    for part in parts:
+        best, shared = (found[part.address, name].per_example for name in (own, pooled))
+        assert best is not None
+        assert shared is not None
+        held = best.isfinite()
+        assert (best - shared)[held].mean() <= 1e-6
+        for name in others:
+            other = found[part.address, name].per_example
             assert other is not None
-            difference = (own - other)[held].double()
-            assert difference.mean() <= 2 * difference.std() / len(difference) ** 0.5 + 1e-6, (address, name)
+            for one in (best, shared) if name != "mean" else (best,):  # the mean of each position is not shared
+                difference = (one - other)[held].double()
+                assert difference.mean() <= 2 * difference.std() / len(difference) ** 0.5 + 1e-6, (part.address, name)
 
 
 def test_a_set_is_never_worse_than_the_constants_of_its_members() -> None:
