@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental import proxy_tensor
 
 
@@ -39,6 +39,19 @@ def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
 
 
 _VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)  # pyright: ignore[reportPrivateUsage]
+
+
+def first_result(module: GraphModule) -> GraphModule:
+    """Returns the graph of the first of a graph's results alone, without what only the others need."""
+    graph = Graph()
+    made: dict[Node, Node] = {}
+    (result, *_), *_ = next(node for node in module.graph.nodes if node.op == "output").args
+    for node in module.graph.nodes:
+        if node.op != "output":
+            made[node] = graph.node_copy(node, lambda source: made[source])
+    graph.output((made[result],))
+    graph.eliminate_dead_code()
+    return GraphModule(module, graph)
 
 
 def _take_no_detours(calls: list[Node]) -> None:

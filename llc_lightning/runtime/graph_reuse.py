@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 
+from llc_lightning.runtime.graph import changes_or_draws
+
 _COMMUTATIVE = (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor)
 _ALIASING = (torch.ops.aten._unsafe_view.default,)  # pyright: ignore[reportPrivateUsage] - its schema does not say so
 
@@ -16,11 +18,14 @@ def reusing(module: GraphModule) -> GraphModule:
     """Returns a graph that gives the same bits with less memory and less time; not for gradients.
 
     The result of an elementwise operation takes the place of an argument where it is the last to need it: fewer
-    tensors then go through a CPU's cache. Arguments of the graph are never written to.
+    tensors then go through a CPU's cache. Arguments of the graph are never written to. A graph whose own operations
+    write or draw keeps its order of doing so, and every result its place.
 
     Args:
-        module: A graph from :func:`~llc_lightning.runtime.graph.traced`, whose operations write nothing.
+        module: A graph from :func:`~llc_lightning.runtime.graph.traced`.
     """
+    if any(node.op == "call_function" and changes_or_draws(node.target) for node in module.graph.nodes):
+        return module
     graph = Graph()
     made: dict[Node, Node] = {}
     for node in module.graph.nodes:

@@ -127,10 +127,8 @@ class Recorder:
         if self._weights:
             self._virials.append(_sum({name: self._virial(name, value, here) for name, value in away.items()}))
         if self._others is not None:
-            other = self._others()
-            there = self._stacked.losses(position, other.batch, per_chain=other.minibatch)
             self._excesses.append(here.excess)
-            self._other_excesses.append((there - _with_lane(other.baseline, other.minibatch)).mean(2))
+            self._other_excesses.append(self._others().excess(position))
         if self._tasks is not None:
             losses, shares = self._tasks.losses, self._tasks.shares
             if loss.index is not None:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.fx import GraphModule
 from torch.fx.graph import CodeGen
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from llc_lightning.runtime.batches import chunks, n_examples, take
-from llc_lightning.runtime.graph import traced
+from llc_lightning.runtime.graph import first_result, traced
+from llc_lightning.runtime.graph_reuse import reusing
 from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.patched import PatchedParameters
 from llc_lightning.sampling.slices import Moved, of_one_unit, stack_index
@@ -30,8 +33,18 @@ Stack: TypeAlias = dict[str, Tensor]
 
 Function: TypeAlias = Callable[..., Any]
 
-Graphs: TypeAlias = dict[tuple[Any, ...], tuple[Function, bool]]
-"""Functions of tensors by what they are made for, and whether they are vmapped."""
+
+@dataclass(frozen=True)
+class Prepared:
+    """A function of tensors in a row, whether it is vmapped, and its graph where it could be traced."""
+
+    call: Function
+    vmapped: bool
+    graph: GraphModule | None = None
+
+
+Graphs: TypeAlias = dict[tuple[Any, ...], Prepared]
+"""By what they are made for."""
 
 _REFUSED = (RuntimeError, ValueError, TypeError)
 """What vmap raises on control flow that depends on the chain."""
@@ -99,6 +112,12 @@ class StackedLoss:
         excess, *gradient = self._call("gradient", self._excess_and_gradient, position, examples, per_chain=per_chain)
         return excess, self._named(gradient)
 
+    def excess(
+        self, position: Stack, batch: Batch, baseline: Tensor, *, per_chain: bool
+    ) -> Float[Tensor, "chain lane"]:
+        """Returns the excess alone, as :meth:`excess_and_gradient` does."""
+        return self._call("excess", self._excess, position, (batch, baseline), per_chain=per_chain)[0]
+
     def losses(self, position: Stack, batch: Batch, *, per_chain: bool) -> Float[Tensor, "chain lane example ..."]:
         """Returns the loss of every example, or whatever the loss function gives for each of them.
 
@@ -157,13 +176,15 @@ class StackedLoss:
     def _excess_and_gradient(
         self, values: Params, index: Params, examples: tuple[Batch, Tensor], frozen: Params
     ) -> tuple[Tensor, ...]:
-        batch, baseline = examples
-
         def excess(values: Params) -> Tensor:
-            return (self._at(values, index, batch, frozen) - baseline).mean()
+            return self._excess(values, index, examples, frozen)[0]
 
         gradient, value = torch.func.grad_and_value(excess)(values)
         return (value, *(gradient[form.parameter] for form in self.layout.forms))
+
+    def _excess(self, values: Params, index: Params, examples: tuple[Batch, Tensor], frozen: Params) -> tuple[Tensor]:
+        batch, baseline = examples
+        return ((self._at(values, index, batch, frozen) - baseline).mean(),)
 
     def _losses(self, values: Params, index: Params, batch: Batch, frozen: Params) -> tuple[Tensor]:
         return (self._at(values, index, batch, frozen).detach(),)
@@ -182,12 +203,16 @@ class StackedLoss:
         shapes = [(leaf.shape, leaf.dtype) for leaf in leaves]
         key = (name, per_chain, self.layout, self._width, self._one_unit, *shapes)
         if key not in self._graphs:
-            self._graphs[key] = self._prepared(function, values, batch, per_chain)
-        prepared, vmapped = self._graphs[key]
-        self.vmapped = self.vmapped and vmapped
-        return prepared(*leaves, *self._fixed)
+            more = self._graphs.get(("gradient", *key[1:])) if name == "excess" else None
+            if more and more.graph:  # tracing costs as much as many steps
+                self._graphs[key] = _of_graph(first_result(more.graph))
+            else:
+                self._graphs[key] = self._prepared(function, values, batch, per_chain)
+        prepared = self._graphs[key]
+        self.vmapped = self.vmapped and prepared.vmapped
+        return prepared.call(*leaves, *self._fixed)
 
-    def _prepared(self, function: Function, values: Any, batch: Any, per_chain: bool) -> tuple[Function, bool]:
+    def _prepared(self, function: Function, values: Any, batch: Any, per_chain: bool) -> Prepared:
         """Returns the function of the tensors in its arguments: traced, or as it is, or chain by chain."""
         chain_axis = 0 if per_chain else None
         if self.layout.sliced:
@@ -206,17 +231,14 @@ class StackedLoss:
         leaves = [*_leaves(values), *_leaves(batch), *self._fixed]
         with suppress(Exception), warnings.catch_warnings():  # tracing is for speed alone, and fails in many ways
             warnings.filterwarnings("ignore", "There is a performance drop")  # of vmap, on operators that it unrolls
-            graph = traced(in_a_row(mapped), *leaves)
-            # The graph's own packing of arguments costs as much as a small network.
-            graph.graph.set_codegen(CodeGen())
-            graph.recompile()
-            graph(*leaves)  # some operators trace on fake tensors and fail on real ones
-            return graph, True
+            prepared = _of_graph(traced(in_a_row(mapped), *leaves))
+            prepared.call(*leaves)  # some operators trace on fake tensors and fail on real ones
+            return prepared
         try:
             in_a_row(mapped)(*leaves)
-            return in_a_row(mapped), True
+            return Prepared(in_a_row(mapped), vmapped=True)
         except _REFUSED:  # what is wrong itself is raised below
-            return in_a_row(_looped(function, per_chain)), False
+            return Prepared(in_a_row(_looped(function, per_chain)), vmapped=False)
 
 
 class _Slopes:
@@ -240,6 +262,14 @@ class _Slopes:
     def along(self, vector: Stack) -> list[Tensor]:
         """Returns the derivative of the gradient along a vector: the Hessian's product, since it is symmetric."""
         return _derivatives(self._gradient, self._at, list(vector.values()), retain_graph=True)
+
+
+def _of_graph(graph: GraphModule) -> Prepared:
+    call = reusing(graph)
+    # The graph's own packing of arguments costs as much as a small network.
+    call.graph.set_codegen(CodeGen())
+    call.recompile()
+    return Prepared(call, vmapped=True, graph=graph)
 
 
 def _derivatives(

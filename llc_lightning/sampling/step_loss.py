@@ -47,6 +47,10 @@ class StepLoss:
         )
         return Evaluated(excess, gradient)
 
+    def excess(self, position: Stack) -> Float[Tensor, "chain lane"]:
+        """Returns the loss at any position, in excess of that at the centre."""
+        return self._stacked.excess(position, self.batch, self.baseline, per_chain=self.minibatch)
+
     def gradient_at_centre(self) -> Stack:
         """Returns the gradient at the centre, on the same examples; evaluated once."""
         if not self._at_centre:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.runtime.graph import traced
+from llc_lightning.runtime.graph import first_result, traced
 from llc_lightning.runtime.graph_reuse import reusing
 from llc_lightning.runtime.graph_split import SplitGraph
 
@@ -70,3 +70,16 @@ def test_only_what_nothing_needs_is_written_over(case: str) -> None:
     assert [name for name in operations(graph) if name.split(".")[0].endswith("_")] == written
     assert torch.equal(x, kept[0])
     assert torch.equal(y, kept[1])
+
+
+def test_what_writes_or_draws_by_itself_is_left_alone() -> None:
+    for function in (lambda x: x.clone().add_(1).relu() * 2, lambda x: (x * 2).relu() + torch.rand(3)):
+        graph = traced(function, torch.randn(3))
+        assert reusing(graph) is graph
+
+
+def test_the_first_result_alone_needs_no_more_than_it_takes() -> None:
+    graph = first_result(traced(lambda x, y: (x @ y, (x @ y).relu(), y.exp()), torch.randn(3, 3), torch.randn(3, 3)))
+    x, y = torch.randn(3, 3), torch.randn(3, 3)
+    assert torch.equal(*graph(x, y), x @ y)
+    assert operations(graph) == ["aten::mm"]

@@ -216,6 +216,25 @@ def test_every_chain_starts_at_the_centre() -> None:
     assert start["first.bias"][1].any()
 
 
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("first", ["gradient", "excess"])
+def test_the_excess_alone_is_that_beside_the_gradient(name: str, first: str) -> None:
+    given = case(*NETS[name])
+    stacked = StackedLoss(given.loss, given.params, given.moved())
+    batch = torch.stack([given.batch.roll(chain, 0) for chain in range(CHAINS)])
+    at, baseline = around(stacked.start(CHAINS)), torch.randn(batch.shape[:2])
+
+    def both() -> Tensor:
+        return stacked.excess_and_gradient(at, batch, baseline, per_chain=True)[0]
+
+    def alone() -> Tensor:
+        return stacked.excess(at, batch, baseline, per_chain=True)
+
+    found = (both(), alone()) if first == "gradient" else (alone(), both())
+    assert torch.equal(*found)
+    assert torch.equal(both(), found[0])
+
+
 def test_lanes_of_one_layout_share_what_is_prepared_and_nothing_else() -> None:
     graphs: Graphs = {}
     for units in ((0, 1), (2, 3)):
