@@ -17,7 +17,6 @@ SMALL: dict[str, Any] = {"d_vocab": 7, "n_ctx": 6, "n_heads": 2, "d_model": 8}
 MLPS: list[dict[str, Any]] = [{}, *({"act": act, "d_mlp": 12} for act in ACTIVATIONS)]
 OPTIONS: list[dict[str, Any]] = [
     {"d_head": 6, "d_vocab_out": 3},
-    {"head_results": True},
     *({"norm": norm, "positions": positions} | mlp for norm, positions, mlp in product(NORMS, POSITIONS, MLPS)),
 ]
 
