@@ -66,13 +66,17 @@ def stages(options: Namespace) -> None:
     columns = ("stage", "metric", "passes", "between steps", f"{what} before", "after")
     alone = [one.name for one, (before, after) in zip(found, sides, strict=True) if not (before and after)]
     sentences = [
-        f"{run.name} shows {len(found)} stages" if found else f"{run.name} shows no stage: nothing passes a level",
+        f"{run.name} shows {_counted(len(found))}",
         *([f"{what} fall on one side only of: {', '.join(alone)}"] if alone else []),
         *([f"{what} fall on both sides of every stage"] if found and not alone else []),
     ]
     sys.stdout.write(rendered(sentences, [Table("stages", "Stages", columns, cells)] if cells else []))
     sys.stdout.write("".join(f"wrote {one}\n" for one in written))
     sys.stdout.write(f"next: python analyze.py report {options.run}\n")
+
+
+def _counted(stages: int) -> str:
+    return {0: "no stage: nothing passes a level", 1: "1 stage"}.get(stages, f"{stages} stages")
 
 
 def _when(stage: "Stage") -> str:

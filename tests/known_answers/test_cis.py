@@ -1,22 +1,16 @@
 """What is known of a net that was trained to compute in superposition."""
 
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.analysis.cis import effect_matrix, superposition_verdict
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData
 from llc_lightning.llc.estimator import estimate_llc, estimate_parts
 from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.measure.plans import AblationPlan
-from llc_lightning.measure.run import measure
-from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.models.cis import CISModel
-from llc_lightning.results.schema import to_table
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.status import split
 
@@ -79,37 +73,3 @@ def test_chains_that_leave_the_solution_are_not_local(trained: CISModel, data: t
         **settings,
     )  # fmt: skip
     assert "not-local" not in [reason.name for reason in split(near.status)]
-
-
-SIZES = {"xor": (32, 32), "uprod": (12, 32), "circ": (12, 32), "abs": (24, 12), "relu": (24, 12)}
-
-
-def measured(model: CISModel) -> pd.DataFrame:
-    """Returns the rows of a net's ablations and quantities, as a run stores them."""
-    plan = AblationPlan(components=("neurons",), methods=("mean",))
-    examples = CISData(str(model.hparams["task"]), model.task.size, analysis_size=8192).analysis_set()
-    place = {"run": "cis/version_0", "seed": 0, "step": 0, "epoch": 0}
-    return to_table(measure(plan, Snapshot.of(model, examples, **place)).rows).to_pandas()
-
-
-@pytest.mark.parametrize("task", SIZES)
-def test_each_neuron_of_a_net_wired_by_hand_has_exactly_one_circuit_and_the_net_is_refused(task: str) -> None:
-    size, width = SIZES[task]
-    model = CISModel(task, size, width=width).dedicated()
-    rows = measured(model)
-    verdict, matrix = superposition_verdict(rows), effect_matrix(rows)
-    assert verdict is not None
-    assert matrix is not None
-    assert (matrix.circuits_per_unit == 1).all()
-    truth = model.ground_truth()
-    found = [matrix.circuits[circuit] for circuit in matrix.effects.argmax(axis=1)]
-    assert found == [truth[unit] for unit in matrix.units]
-    assert not verdict.superposition
-    assert verdict.loss_ratio.value >= 0.98
-
-
-def test_the_trained_net_is_recognised(trained: CISModel) -> None:
-    verdict = superposition_verdict(measured(trained))
-    assert verdict is not None
-    assert verdict.superposition
-    assert verdict.circuits_solved.value > verdict.circuits_dedicated

@@ -1,5 +1,6 @@
 """Weights to and from TransformerLens: equal logits and activations for every option that both have."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,11 +14,10 @@ from llc_lightning.models.transformer_shape import ACTIVATIONS, NORMS, POSITIONS
 from llc_lightning.runtime.errors import SettingError
 
 SMALL: dict[str, Any] = {"d_vocab": 7, "n_ctx": 6, "n_heads": 2, "d_model": 8}
+MLPS: list[dict[str, Any]] = [{}, *({"act": act, "d_mlp": 12} for act in ACTIVATIONS)]
 OPTIONS: list[dict[str, Any]] = [
-    {},
     {"d_head": 6, "d_vocab_out": 3},
-    *({"norm": norm, "d_mlp": 12, "positions": positions} for norm in NORMS for positions in POSITIONS),
-    *({"act": act, "d_mlp": 12} for act in ACTIVATIONS),
+    *({"norm": norm, "positions": positions} | mlp for norm, positions, mlp in product(NORMS, POSITIONS, MLPS)),
 ]
 
 

@@ -179,53 +179,6 @@ class TestGroundTruth:
         assert truth[f"net.hook_hidden[{each}]"] == "circuit:01"
 
 
-class Trained:
-    """A training of the size that the project's findings are about, and what it is on its analysis set."""
-
-    def __init__(self, seed: int, loss_power: float) -> None:
-        data, model = CISData(seed=seed), CISModel(seed=seed, loss_power=loss_power)
-        before = torch.get_rng_state()
-        trainer(max_steps=3000, limit_val_batches=0).fit(model, data)
-        self.drew_global_numbers = not torch.equal(before, torch.get_rng_state())
-        batch = data.analysis_set()
-        with torch.no_grad():
-            self.loss = model.per_example_loss(batch).mean().item()
-        rows = {(row.quantity, row.loss, row.method): row.value for row in model.task_quantities(batch)}
-        self.solved = rows["circuits_solved", "train", ""]
-        self.accuracy = rows["sign_accuracy", "train", ""]
-        self.best_baseline = min(value for (quantity, *_), value in rows.items() if quantity == "baseline_loss")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_with_a_fourth_power_the_net_computes_in_superposition(seed: int) -> None:
-    trained = Trained(seed, 4.0)
-    assert trained.loss <= 0.18
-    assert trained.loss < 0.8 * trained.best_baseline
-    assert trained.solved == 32
-    assert trained.accuracy >= 0.98
-    assert not trained.drew_global_numbers
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_with_a_squared_error_the_same_net_largely_does_not(seed: int) -> None:
-    trained = Trained(seed, 2.0)
-    assert 0.9 * 0.5 <= trained.loss <= 0.56
-    assert trained.loss > 0.8 * trained.best_baseline
-    assert 17 <= trained.solved <= 24
-    assert trained.accuracy <= 0.90
-
-
-@pytest.mark.slow
-def test_the_negative_control_ties_with_the_naive_nets() -> None:
-    data, model = CISData("relu", 100), CISModel("relu", 100, width=50, loss_power=2.0)
-    trainer(max_steps=3000, limit_val_batches=0).fit(model, data)
-    with torch.no_grad():
-        loss = model.per_example_loss(data.analysis_set()).mean().item()
-    assert loss / model.task.dedicated_loss(2.0, 50) == pytest.approx(1.0, abs=0.04)
-
-
 class Weights(Callback):
     """Keeps the weights after every step."""
 

@@ -14,10 +14,15 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.data.sequence_data import SequenceData
+from llc_lightning.models.hand_built import TASK, hand_built_induction
+from llc_lightning.models.planted import PlantedModel
 
 ROOT = Path(__file__).parents[2]
 SMOKE = sorted((ROOT / "configs" / "smoke").glob("*.yaml"))
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in SMOKE}
+BUILT = ("planted", "hand_built")
+NAMES = (*CONFIGS, *BUILT)
 
 
 def made(described: dict[str, Any]) -> Any:
@@ -31,7 +36,12 @@ def made(described: dict[str, Any]) -> Any:
 
 
 def model_and_batch(name: str) -> tuple[L.LightningModule, Any]:
-    """Returns the model of a configuration, and eight examples of its data."""
+    """Returns the model of a configuration, or one that is built and not trained, and eight examples of its data."""
+    if name == "planted":
+        planted = PlantedModel()
+        return planted, planted.sample(8, torch.Generator().manual_seed(0))
+    if name == "hand_built":
+        return hand_built_induction(), SequenceData(TASK, analysis_size=8).analysis_set()
     model, data = CONFIGS[name]["model"], CONFIGS[name]["data"]
     fewer = {key: 8 for key in ("analysis_size", "train_size") if key in data["init_args"]}
     return made(model), made({**data, "init_args": {**data["init_args"], **fewer}}).analysis_set()
@@ -43,7 +53,7 @@ def _few_images(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"llc_lightning.data.drawn.{size}", 16)
 
 
-@pytest.fixture(params=CONFIGS)
+@pytest.fixture(params=NAMES)
 def case(request: pytest.FixtureRequest) -> tuple[L.LightningModule, Any]:
     return model_and_batch(request.param)
 
@@ -89,7 +99,7 @@ def share(rank: int, folder: str) -> None:
     """Runs on each of two processes: the gradient of half of the examples each is that of all of them."""
     distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    for name in CONFIGS:
+    for name in NAMES:
         model, batch = model_and_batch(name)
         model.per_example_loss(batch).mean().backward()
         whole = {key: value.grad.clone() for key, value in model.named_parameters() if value.grad is not None}
