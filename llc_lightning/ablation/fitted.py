@@ -44,7 +44,7 @@ class Fit:
 
     variants: tuple[Variant, ...]
     counts: Bool[Tensor, "example"]
-    """The examples that the effects are measured on: those that were held out."""
+    """The examples that the effects are measured on."""
 
 
 @dataclass(frozen=True)

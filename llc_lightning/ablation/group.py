@@ -196,8 +196,7 @@ def check_levels(methods: Sequence[Method], parts: Sequence[Component]) -> None:
             if any(one.units is not None or one.basis is not None for one in part.members):
                 raise SettingError(
                     f"the ablation method {method.name!r} mixes units, so it cannot ablate {part.address!r}; ablate "
-                    "whole "
-                    "hook points with it, such as 'layers'."
+                    "whole hook points with it, such as 'layers'."
                 )
 
 

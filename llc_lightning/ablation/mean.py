@@ -16,8 +16,8 @@ from llc_lightning.ablation.moments import mean_over_examples
 
 @METHODS.register(
     "mean", summary="replaces the activation by its mean over the examples",
-    source="Wang et al. 2022, arXiv:2211.00593", constant=True, needs_reference=True, needs_partner=False,
-    whole=False, draws=1,
+    source="Wang et al. 2022, arXiv:2211.00593", also=("average",), constant=True, needs_reference=True,
+    needs_partner=False, whole=False, draws=1,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Mean(Shared):

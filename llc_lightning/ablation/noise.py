@@ -18,8 +18,8 @@ from llc_lightning.runtime.seeding import generator
 
 @METHODS.register(
     "noise", summary="adds Gaussian noise of the activation's own standard deviation",
-    source="Meng et al. 2022, arXiv:2202.05262", constant=False, needs_reference=True, needs_partner=False,
-    whole=False, draws=4,
+    source="Meng et al. 2022, arXiv:2202.05262", also=("gaussian", "corrupt"), constant=False, needs_reference=True,
+    needs_partner=False, whole=False, draws=4,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Noise(Shared):

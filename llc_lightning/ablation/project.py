@@ -20,8 +20,8 @@ _SLAB = 1024
 
 @METHODS.register(
     "project", summary="projects the activation off its first principal directions",
-    source="Ravfogel et al. 2020, arXiv:2004.07667", constant=False, needs_reference=True, needs_partner=False,
-    whole=True, draws=1,
+    source="Ravfogel et al. 2020, arXiv:2004.07667", also=("subspace", "direction"), constant=False,
+    needs_reference=True, needs_partner=False, whole=True, draws=1,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Project(Shared):

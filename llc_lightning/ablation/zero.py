@@ -13,7 +13,7 @@ from llc_lightning.ablation.base import METHODS, Seen, Shared
 
 @METHODS.register(
     "zero", summary="replaces the activation by 0", source="Meyes et al. 2019, arXiv:1901.08644",
-    constant=True, needs_reference=False, needs_partner=False, whole=False, draws=1,
+    also=("knockout",), constant=True, needs_reference=False, needs_partner=False, whole=False, draws=1,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Zero(Shared):

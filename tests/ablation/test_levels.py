@@ -11,7 +11,7 @@ from transformer_lens.hook_points import HookPoint
 from llc_lightning.ablation.base import METHODS, Method, method_of
 from llc_lightning.ablation.effect import Effect
 from llc_lightning.ablation.fitted import Fitted
-from llc_lightning.ablation.optimal import halves
+from llc_lightning.ablation.split import split_examples
 from llc_lightning.ablation.sweep import sweep
 from llc_lightning.ablation.weight_edit import weight_edit
 from llc_lightning.components.component import Component
@@ -139,7 +139,7 @@ def test_every_method_at_every_level_is_what_one_hook_and_one_pass_do(name: str)
 
 
 def literal_effect(family: Family, part: Component, method: Method, effect: Effect) -> float:
-    """Returns the effect by hooks, on the examples that were held out where the method is fitted."""
+    """Returns the effect by hooks, on the examples that it is scored on where the method is fitted."""
     module, data = family.module, family.data
     if isinstance(method, Fitted):
         constants = dict(zip((member.point for member in part.members), effect.constants, strict=True))
@@ -152,7 +152,7 @@ def literal_effect(family: Family, part: Component, method: Method, effect: Effe
             return every.index_copy(axis + 1, torch.tensor(member.units), constant)
 
         clean, ablated = literal_losses(module, data, part, values)
-        held = halves(N, seed=1)[1]
+        held = split_examples(N, seed=1).score
         return float((ablated[0] - clean)[held].mean())
 
     def partners(point: str) -> Tensor:

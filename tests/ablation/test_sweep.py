@@ -322,18 +322,16 @@ class TestBadInput:
             swept(Circuits(), circuits_data(0), "neurons")
 
     def test_one_example_has_no_error_and_says_so(self) -> None:
-        found = swept(Circuits(), circuits_data(1), "hook_hidden[0]")
-        assert [effect.status for effect in found] == ["too-few-draws"] * 5
-        assert [math.isnan(effect.stderr) for effect in found] == [True] * 5
+        found = swept(Circuits(), circuits_data(1), "hook_hidden[0]", ["zero", "mean", "noise"])
+        assert [effect.status for effect in found] == ["one-example"] * 4
+        assert [math.isnan(effect.stderr) for effect in found] == [True] * 4
         assert not any(math.isnan(effect.value) for effect in found)
 
     def test_a_task_without_examples(self) -> None:
         x, y = circuits_data(50)
         y[:, 1] = 0
         found = swept(Circuits(), (x, y), "hook_hidden[0]", "zero", tasks=True)
-        assert [(effect.n, effect.status) for effect in found if effect.loss == "circuit:1"] == [
-            (0, "nan-loss+too-few-draws")
-        ] * 2
+        assert [(effect.n, effect.status) for effect in found if effect.loss == "circuit:1"] == [(0, "no-examples")] * 2
 
     def test_values_of_another_shape(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Zero, "values", lambda self, reference, blocks, *, seed: iter([torch.zeros(1, 3, 5)]))
@@ -347,7 +345,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("settings", "sentence"),
         [
-            ({"chunk": 0}, "chunk is 0; give at least 1 ablation per forward pass."),
+            ({"chunk": 0}, "chunk is 0; give at least 1."),
             ({"block": 100}, "the block size is 100; give a power of two, such as 64 or 256."),
         ],
     )
