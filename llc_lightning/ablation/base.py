@@ -15,7 +15,7 @@ from llc_lightning.runtime.registry import Entry, Registry
 
 
 @dataclass(frozen=True)
-class Seen:
+class Activations:
     """What a method may look at: the activations at one hook point, and what belongs to their examples."""
 
     activation: Float[Tensor, "example *unit"]
@@ -72,7 +72,7 @@ class Shared(Method):
 
     @abstractmethod
     def values(
-        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "draw row_or_1 *unit"]]:
         """Yields the replacement values of one block of examples after the other.
 

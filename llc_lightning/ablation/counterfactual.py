@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Seen, Shared
+from llc_lightning.ablation.base import METHODS, Activations, Shared
 from llc_lightning.runtime.errors import SettingError
 
 
@@ -25,7 +25,7 @@ class Counterfactual(Shared):
     """
 
     def values(
-        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "1 row *unit"]]:
         """Yields the partners' activations."""
         if seen.partner is None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import Method, Seen, entry_of
+from llc_lightning.ablation.base import Activations, Method, entry_of
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.ablation.effect import Effect, Summary
 from llc_lightning.ablation.entries import HasCounterfactual, labels_of
@@ -172,14 +172,14 @@ class Examples:
         ]
         return torch.cat(found)[: self.blocks.n]
 
-    def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Seen:
+    def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Activations:
         """Returns what methods may look at, of the activations no more than they need."""
         data = [entry_of(method).metadata for method in methods]
         whole = any(one["needs_reference"] for one in data)
         activation = self.activations(point) if whole else self.activation(point)[None]
         labels = self.labels([name for method in methods for name in method.label_names])
         partner = self.partner(point) if any(one["needs_partner"] for one in data) else None
-        return Seen(activation, unit_axis, labels, partner)
+        return Activations(activation, unit_axis, labels, partner)
 
 
 def _checked(values: Tensor, point: str, rows: int) -> Tensor:

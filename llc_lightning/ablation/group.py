@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import Method, Seen, Shared, entry_of
+from llc_lightning.ablation.base import Activations, Method, Shared, entry_of
 from llc_lightning.ablation.effect import Summary
 from llc_lightning.ablation.examples import Examples
 from llc_lightning.ablation.fitted import Fitted, Fitting
@@ -82,7 +82,7 @@ class Group:
         lanes = [{**aim, "value": value} for aim, value in zip(aims, values, strict=True)]
         return self.lanes(batch, lanes, clean=clean, calls=calls)
 
-    def seen(self, methods: Sequence[Method]) -> tuple[Seen, ...]:
+    def seen(self, methods: Sequence[Method]) -> tuple[Activations, ...]:
         """Returns what the methods may look at, for every place."""
         return tuple(self.examples.seen(place.point, place.unit_axis, methods) for place in self.places)
 

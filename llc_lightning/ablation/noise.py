@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Seen, Shared
+from llc_lightning.ablation.base import METHODS, Activations, Shared
 from llc_lightning.ablation.moments import sd_over_examples
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
@@ -43,7 +43,7 @@ class Noise(Shared):
             )
 
     def values(
-        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "draw row *unit"]]:
         """Yields the noisy activations; every draw reads its own random stream from block to block."""
         reference = seen.activation

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Seen, checked_positions
+from llc_lightning.ablation.base import METHODS, Activations, checked_positions
 from llc_lightning.ablation.blocks import Blocks
-from llc_lightning.ablation.fitted import Fit, Fitted, Fitting, Variant
+from llc_lightning.ablation.fitted import Fitted, FittedValues, Fitting, Variant
 from llc_lightning.ablation.lanes import losses_of
 from llc_lightning.ablation.moments import mean_over_examples, sd_over_examples
 from llc_lightning.ablation.place import Lane, Place
@@ -49,9 +49,9 @@ class Optimal(Fitted):
     Any other constant, and any activation of another example, also misleads the rest of the network: its effect is
     larger. All components of a group are fitted at once, each in lanes of its own, and all units of a set together, by
     Adam on one half of the examples. A quarter selects the best of what was met: zero, the mean, the constant shared by
-    all positions, the constants of a set's units alone, a warm start, and the optimiser's own. On the last quarter, which
-    takes part in neither, the effect is measured, without the bias of a minimum that is told by the examples that chose
-    it. So ``optimal <= zero, mean, resample`` and ``own <= pooled`` hold up to the error of the choice.
+    all positions, the constants of a set's units alone, a warm start, and the optimiser's own. The effect is measured
+    on the last quarter, which takes part in neither, so that it is free of the bias of a minimum told by the examples
+    that chose it. ``optimal <= zero, mean, resample`` and ``own <= pooled`` hold up to the error of the choice.
 
     The details of an effect are ``start``, the constant that the optimiser began with; ``drift``, the distance of the
     constant from the mean over the size of the mean; and ``drift_sd``, the same in standard deviations of the
@@ -80,7 +80,7 @@ class Optimal(Fitted):
                 f"steps is {self.steps} and rate {self.rate}; give whole steps from 0 and a positive rate."
             )
 
-    def fit(self, fitting: Fitting) -> Fit:
+    def fit(self, fitting: Fitting) -> FittedValues:
         """Returns the constants of all components, and the examples that their effects are measured on."""
         examples = fitting.group.examples
         split = split_examples(examples.blocks.n, seed=fitting.group.seed)
@@ -98,7 +98,7 @@ class Optimal(Fitted):
             variants.append(Variant(values, losses, tuple(search.details(values))))
         counts = examples.broken.clone()  # a fit without examples whose loss is no number must not hide them
         counts[split.score] = True
-        return Fit(tuple(variants), counts)
+        return FittedValues(tuple(variants), counts)
 
 
 class _Search:
@@ -110,7 +110,9 @@ class _Search:
         self.method, self.column, self._known = method, column, known
         self.group = fitting.group.fitting(with_tasks=column > 0)
         self._split = split
-        self.seen = [Seen(one.activation[split.fit.to(one.activation.device)], one.unit_axis) for one in fitting.seen]
+        self.seen = [
+            Activations(one.activation[split.fit.to(one.activation.device)], one.unit_axis) for one in fitting.seen
+        ]
         self._fit = _Data(self.group, split.fit, column, method.steps)
         self._judge = _Data(self.group, split.select, column, method.steps)
         self.means = tuple(
@@ -119,7 +121,7 @@ class _Search:
         self.scales = tuple(_spread(place, seen) for place, seen in self._places())
         self._start: list[str] = []
 
-    def _places(self) -> Iterator[tuple[Place, Seen]]:
+    def _places(self) -> Iterator[tuple[Place, Activations]]:
         return zip(self.group.places, self.seen, strict=True)
 
     def best(self) -> Values:
@@ -169,7 +171,7 @@ class _Search:
         by_part = singles.reshape(n_parts, n_units, *singles.shape[1:])
         return (torch.cat([by_part[:, unit] for unit in range(n_units)], dim=axis),)
 
-    def _within(self, place: Place, seen: Seen, group: Group) -> Values:
+    def _within(self, place: Place, seen: Activations, group: Group) -> Values:
         # The activations of all examples again, since a search takes its own part of them.
         whole = group.examples.seen(place.point, place.unit_axis, [self.method])
         return _Search(self.method, Fitting(group, (whole,)), self._split, self.column, {}).best()
@@ -291,17 +293,17 @@ class _Data:
         return real if counted is None else real & counted[:, self._column - 1].cpu()
 
 
-def _over(values: Float[Tensor, "part row *few"], seen: Seen) -> Float[Tensor, "part row *pooled"]:
+def _over(values: Float[Tensor, "part row *few"], seen: Activations) -> Float[Tensor, "part row *pooled"]:
     """Returns the mean over positions."""
     axes = tuple(axis + 1 for axis in seen.positions)
     return values.mean(axes, keepdim=True) if axes else values
 
 
-def _restricted(place: Place, values: Float[Tensor, "*unit"], seen: Seen) -> Float[Tensor, "part row *few"]:
+def _restricted(place: Place, values: Float[Tensor, "*unit"], seen: Activations) -> Float[Tensor, "part row *few"]:
     return place.compact(values.to(seen.activation.dtype)[None], slice(None))
 
 
-def _spread(place: Place, seen: Seen) -> Float[Tensor, "part row *few"]:
+def _spread(place: Place, seen: Activations) -> Float[Tensor, "part row *few"]:
     """Returns the standard deviation of the entries that each component replaces, positive."""
     spread = _restricted(place, sd_over_examples(seen.activation), seen)
     mean = _restricted(place, mean_over_examples(seen.activation), seen)

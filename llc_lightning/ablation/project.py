@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Seen, Shared
+from llc_lightning.ablation.base import METHODS, Activations, Shared
 from llc_lightning.ablation.moments import mean_over_examples
 from llc_lightning.runtime.batches import chunks
 from llc_lightning.runtime.errors import SettingError
@@ -41,7 +41,7 @@ class Project(Shared):
             raise SettingError(f"rank is {self.rank}; project off at least 1 direction.")
 
     def values(
-        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "1 row *unit"]]:
         """Yields what is left of the activations."""
         # Units last, and all features of a unit with them: [example, ..., unit or feature].

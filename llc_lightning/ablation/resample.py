@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Seen, Shared
+from llc_lightning.ablation.base import METHODS, Activations, Shared
 from llc_lightning.runtime.errors import DataError, SettingError
 from llc_lightning.runtime.seeding import generator
 
@@ -53,7 +53,7 @@ class Resample(Shared):
         return (self.label,) if self.label else ()
 
     def values(
-        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "draw row *unit"]]:
         """Yields the donors' activations."""
         reference, n = seen.activation, len(seen.activation)
@@ -77,7 +77,7 @@ class Resample(Shared):
             found = entries.index_select(0, chosen.flatten()).reshape(shape)
             yield found.movedim(tuple(range(2, 2 + len(sizes))), tuple(1 + axis for axis in seen.positions))
 
-    def _check_donors(self, labels: Int[Tensor, "example"], seen: Seen) -> None:
+    def _check_donors(self, labels: Int[Tensor, "example"], seen: Activations) -> None:
         """Checks that some example has another to take an activation from.
 
         Raises:

@@ -18,7 +18,7 @@ from llc_lightning.ablation.group import Group, Source, check_levels
 from llc_lightning.ablation.lanes import Lanes
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.ablation.place import Place, ablatable, kind_of
-from llc_lightning.ablation.unheard import check_heard
+from llc_lightning.ablation.unread import check_read
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import check_partners, n_examples, to_device
@@ -120,7 +120,7 @@ def sweep(
         one for one in components if all(effect.value == 0 and not effect.stderr > 0 for effect in found[one.address])
     ]
     points = dict.fromkeys(part.point for one in silent for part in one.members)
-    check_heard(plain, params, examples.batch(0), list(points))
+    check_read(plain, params, examples.batch(0), list(points))
     return examples.unablated + [effect for component in components for effect in found[component.address]]
 
 

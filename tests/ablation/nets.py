@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llc_lightning.ablation.base import Seen, Shared
+from llc_lightning.ablation.base import Activations, Shared
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.components.component import Component
 from llc_lightning.components.hooks import INPUT, WeightAxes
@@ -205,7 +205,7 @@ def values_of(
     blocks = Blocks.of(data)
 
     def values(part: Component, activation: Tensor) -> Tensor:
-        seen = Seen(activation, part.unit_axis, partner=partners(part.point) if partners else None)
+        seen = Activations(activation, part.unit_axis, partner=partners(part.point) if partners else None)
         found = [some.expand(-1, blocks.size, *some.shape[2:]) for some in method.values(seen, blocks.rows, seed=seed)]
         return torch.cat(found, dim=1)[:, : blocks.n]
 

@@ -75,10 +75,9 @@ def test_the_constant_is_the_least_squares_solution() -> None:
         units, effect = list(part.units or ()), found[part.address, "optimal(steps=200)"]
         constant = effect.constants[0].flatten()
         # Of what the search met, which ends at the closed form, it is the best on the examples that select.
-        chosen, closed = (
-            replaced(module, select, units, one).mean() for one in (constant, least_squares(module, fit, units))
-        )
-        assert chosen <= closed + 1e-4
+        closed = least_squares(module, fit, units)
+        chosen, ended = (replaced(module, select, units, one).mean() for one in (constant, closed))
+        assert chosen <= ended + 1e-4
         # Its effect is measured on examples that had no say.
         assert effect.n == len(score[0]) == 50
         assert effect.value == pytest.approx(replaced(module, score, units, constant).mean().item(), abs=1e-5)
@@ -295,6 +294,15 @@ def test_one_example_and_broken_activations_have_a_status() -> None:
         module.W_in.bias[2] = torch.nan
     found = effects(module, (x, y), "neurons", "optimal(steps=3)")
     assert {one.status for one in found.values()} == {"nan-loss"}
+
+
+@torch.no_grad()
+def test_parts_of_the_examples_may_be_of_different_size_when_traced() -> None:
+    module, data = Linear(), regression(256)  # blocks of 128 to fit, and of 64 to select
+    (effect,) = effects(module, data, "one[2]", "optimal(steps=40)").values()
+    score = take(data, split_examples(256, seed=0).score)
+    expected = replaced(module, score, [2], effect.constants[0].flatten()).mean().item()
+    assert (effect.status, effect.value) == ("ok", pytest.approx(expected, abs=1e-5))
 
 
 @pytest.mark.parametrize("where", ["fit", "select", "score"])

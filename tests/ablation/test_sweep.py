@@ -404,8 +404,39 @@ class TestBadInput:
                     raise RuntimeError("it broke")
                 return h.sum(-1)
 
+        module = Broken().train()
+        before = {name: value.clone() for name, value in module.state_dict().items()}
+        state = torch.get_rng_state()
         with pytest.raises(RuntimeError, match="it broke"):
-            swept(Broken(), circuits_data(9), "hook_hidden", "zero")
+            swept(module, circuits_data(9), "hook_hidden", "zero")
+        assert_untouched(module, before, state)
+
+    def test_a_last_partial_block_counts_by_its_examples(self) -> None:
+        module, data = Circuits(), circuits_data(300)
+        parts = find_components(module, "neurons")
+        whole = swept(module, data, parts, tasks=True, block=512)
+        split = swept(module, data, parts, tasks=True, block=64)  # four full blocks and one of 44
+        for one, other in zip(whole, split, strict=True):
+            assert one.n == other.n
+            assert (other.value, other.stderr) == pytest.approx((one.value, one.stderr), rel=1e-5, abs=1e-7)
+        loss = module.per_example_loss(data).detach().double()
+        assert split[0].value == pytest.approx(loss.mean().item(), rel=1e-6)
+        mean_of_means = torch.stack([block.mean() for block in loss.split(64)]).mean().item()
+        assert abs(split[0].value - mean_of_means) > 1e-4  # the test could tell
+
+    def test_one_block_is_all_there_is(self) -> None:
+        module, data = Circuits(), circuits_data(64)
+        one = swept(module, data, "neurons", block=64)
+        assert [effect.value for effect in one] == pytest.approx(
+            [effect.value for effect in swept(module, data, "neurons", block=32)], rel=1e-5, abs=1e-7
+        )
+
+    def test_an_activation_that_is_no_number(self) -> None:
+        module, (x, y) = Circuits(), circuits_data(100)
+        x[7, 2] = math.nan
+        found = swept(module, (x, y), ["neurons", "layers"])
+        assert {effect.status for effect in found} == {"nan-loss"}
+        assert all(math.isnan(effect.value) and math.isnan(effect.stderr) for effect in found)
 
 
 def test_the_module_and_the_world_are_left_as_they_were() -> None:
@@ -414,10 +445,14 @@ def test_the_module_and_the_world_are_left_as_they_were() -> None:
     before = {name: value.clone() for name, value in module.state_dict().items()}
     state = torch.get_rng_state()
     swept(module, data, "neurons")
+    assert_untouched(module, before, state)
+
+
+def assert_untouched(module: nn.Module, before: dict[str, Tensor], state: Tensor) -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.is_grad_enabled()
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
-    assert all(part.training and not part._forward_hooks for part in module.modules())
+    assert all(part.training and not part._forward_hooks and not part._forward_pre_hooks for part in module.modules())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in module.parameters())
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import llc_lightning.ablation
-from llc_lightning.ablation.base import METHODS, Method, Seen, Shared, method_of
+from llc_lightning.ablation.base import METHODS, Activations, Method, Shared, method_of
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.ablation.fitted import Fitted
 from llc_lightning.runtime.errors import DataError
@@ -33,10 +33,10 @@ def method(request: pytest.FixtureRequest) -> Method:
     return method_of(request.param)
 
 
-def seen(reference: torch.Tensor) -> Seen:
+def seen(reference: torch.Tensor) -> Activations:
     """What a method may look at: labels and partners follow from the activations."""
     labels = torch.arange(len(reference)) % 3
-    return Seen(reference, -1, {"class": labels}, reference.flip(0) * 2)
+    return Activations(reference, -1, {"class": labels}, reference.flip(0) * 2)
 
 
 def values(method: Method, reference: torch.Tensor, blocks: Blocks, seed: int = 0) -> torch.Tensor:
