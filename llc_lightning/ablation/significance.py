@@ -87,7 +87,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Returns the bootstrap interval of the mean, bias-corrected and accelerated (Efron 1987).
 
-    With more than 4096 examples the normal limit is taken.
+    With more than 4096 examples the normal limit is taken; with few that have heavy tails it is a little too narrow, as
+    bootstrap intervals are.
     """
     import numpy as np
     from scipy import stats

@@ -1,7 +1,7 @@
 """Small modules of every sort, examples for them, and the slow literal way to ablate."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -196,6 +196,20 @@ def literal_losses(
                 hooks.enter_context(hooked(module, part.point, replaced(part, value)))
             ablated.append(module.per_example_loss(data))
     return clean, torch.stack(ablated)
+
+
+def values_of_constants(component: Component, constants: Sequence[Tensor]) -> Callable[[Component, Tensor], Tensor]:
+    """Returns what fitted constants are at each part of a component, for :func:`literal_losses`."""
+    by_point = dict(zip((member.point for member in component.members), constants, strict=True))
+
+    def values(member: Component, activation: Tensor) -> Tensor:
+        constant, axis = by_point[member.point][None], activation.ndim + member.unit_axis
+        if constant.shape[axis + 1] == activation.shape[axis]:
+            return constant
+        every = torch.zeros(1, 1, *activation.shape[1:])
+        return every.index_copy(axis + 1, torch.tensor(member.units), constant)
+
+    return values
 
 
 def values_of(

@@ -25,7 +25,7 @@ from llc_lightning.models.cis import CISModel
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import AddressError, SettingError
 from llc_lightning.runtime.types import Batch
-from tests.ablation.nets import Circuits, literal_losses, values_of
+from tests.ablation.nets import Circuits, literal_losses, values_of, values_of_constants
 
 N = 40
 RESIDUAL = "net.blocks.1.hook_resid_pre"
@@ -142,15 +142,7 @@ def literal_effect(family: Family, part: Component, method: Method, effect: Effe
     """Returns the effect by hooks, on the examples that it is scored on where the method is fitted."""
     module, data = family.module, family.data
     if isinstance(method, Fitted):
-        constants = dict(zip((member.point for member in part.members), effect.constants, strict=True))
-
-        def values(member: Component, activation: Tensor) -> Tensor:
-            constant, axis = constants[member.point][None], activation.ndim + member.unit_axis
-            if constant.shape[axis + 1] == activation.shape[axis]:
-                return constant
-            every = torch.zeros(1, 1, *activation.shape[1:])
-            return every.index_copy(axis + 1, torch.tensor(member.units), constant)
-
+        values = values_of_constants(part, effect.constants)
         clean, ablated = literal_losses(module, data, part, values)
         held = split_examples(N, seed=1).score
         return float((ablated[0] - clean)[held].mean())

@@ -21,7 +21,7 @@ from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.batches import take
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch
-from tests.ablation.nets import Circuits, circuits_data
+from tests.ablation.nets import Circuits, circuits_data, literal_losses, values_of_constants
 
 
 class Linear(nn.Module):
@@ -178,23 +178,24 @@ def test_no_constant_and_no_donor_is_better(task: Callable[[], tuple[nn.Module, 
     assert len(parts) >= 50
     # The mean of each position is no constant that all positions could share.
     pairs = [(own, pooled), *((own, name) for name in others), *((pooled, name) for name in others if name != "mean")]
-    worse = [
-        (part.address, better, other)
-        for part in parts
-        for better, other in pairs
-        if is_worse(found[part.address, better], found[part.address, other])
-    ]
+    worse: list[tuple[str, str, str]] = []
+    for part in parts:
+        changes = {name: found[part.address, name].per_example for name in others}
+        for name in (own, pooled):
+            constants = values_of_constants(part, found[part.address, name].constants)
+            clean, (ablated,) = literal_losses(module, data, part, constants)
+            changes[name] = ablated - clean
+        worse += [(part.address, one, other) for one, other in pairs if is_worse(changes[one], changes[other])]
     assert not worse
 
 
-def is_worse(one: Effect, other: Effect | Tensor, errors: float = 2.0) -> bool:
-    """Whether an effect exceeds another on the examples that it is scored on, by more than so many standard errors."""
-    values = other.per_example if isinstance(other, Effect) else other
-    assert one.per_example is not None
-    assert values is not None
-    held = one.per_example.isfinite()
-    difference = (one.per_example - values)[held].double()
-    return bool(difference.mean() > errors * difference.std() / len(difference) ** 0.5 + 1e-6)
+def is_worse(one: Tensor | None, other: Tensor | None) -> bool:
+    """Whether a change of the losses exceeds another by two standard errors on what is held out of the fit."""
+    assert one is not None
+    assert other is not None
+    split = split_examples(len(one), seed=0)
+    difference = (one - other)[torch.cat([split.select, split.score])].double()
+    return bool(difference.mean() > 2 * difference.std() / len(difference) ** 0.5 + 1e-6)
 
 
 def test_a_set_is_never_worse_than_the_constants_of_its_members() -> None:
@@ -212,7 +213,9 @@ def test_a_set_is_never_worse_than_the_constants_of_its_members() -> None:
 
     select = split_examples(400, seed=0).select
     assert losses(constants[3])[select].mean() <= losses(torch.cat(constants[:3]))[select].mean() + 1e-6
-    assert not is_worse(together, losses(torch.cat(constants[:3])))
+    assert not is_worse(losses(constants[3]), losses(torch.cat(constants[:3])))
+    score = split_examples(400, seed=0).score
+    assert together.value == pytest.approx(losses(constants[3])[score].mean().item(), abs=1e-5)
 
 
 def test_each_task_may_have_its_own_constant() -> None:

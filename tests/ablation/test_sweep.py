@@ -382,7 +382,7 @@ class TestBadInput:
         with pytest.raises(DataError) as error:
             swept(Fixed(), torch.randn(9, 3), "positions")
         assert str(error.value) == (
-            "the activation at 'positions' has shape (7, 3) and type torch.float32 on a batch of 64; an ablation "
+            "the activation at 'positions' has shape (7, 3) and type torch.float32 on a batch of 9; an ablation "
             "needs floating point numbers of shape [example, ..., unit]."
         )
 
@@ -392,8 +392,8 @@ class TestBadInput:
         with pytest.raises(DataError) as error:
             swept(module, circuits_data(9), "neurons", tasks=True)
         assert str(error.value) == (
-            "per_task_loss returned losses of shape (64, 3) and counted of shape (64, 3); both must be "
-            "[example, task], here (64, 2)."
+            "per_task_loss returned losses of shape (9, 3) and counted of shape (9, 3); both must be "
+            "[example, task], here (9, 2)."
         )
 
     def test_a_broken_module_raises_its_own_error(self) -> None:

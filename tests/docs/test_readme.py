@@ -10,6 +10,7 @@ import pytest
 import llc_lightning
 import llc_lightning.ablation
 
+ROOMS = {"llc_lightning": llc_lightning, "llc_lightning.ablation": llc_lightning.ablation}
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 # Written by a run or by make, so not in a checkout.
@@ -65,11 +66,8 @@ def test_every_snippet_compiles_and_uses_public_names(snippet: str) -> None:
     tree = ast.parse(snippet)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("llc_lightning"):
-            room = {"llc_lightning": llc_lightning, "llc_lightning.ablation": llc_lightning.ablation}.get(
-                str(node.module)
-            )
-            assert room is not None, "readers are shown the public face"
-            assert {alias.name for alias in node.names} <= set(room.__all__)
+            assert node.module in ROOMS, "readers are shown the public face"
+            assert {alias.name for alias in node.names} <= set(ROOMS[node.module].__all__)
 
 
 def test_pictures_are_there() -> None:
