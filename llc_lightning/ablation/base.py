@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.spelling import spell, unspell
+from llc_lightning.ablation.spelling import resolved, spell, unspell
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.registry import Entry, Registry
 
 
 @dataclass(frozen=True)
-class Seen:
+class Activations:
     """What a method may look at: the activations at one hook point, and what belongs to their examples."""
 
     activation: Float[Tensor, "example *unit"]
@@ -72,7 +72,7 @@ class Shared(Method):
 
     @abstractmethod
     def values(
-        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "draw row_or_1 *unit"]]:
         """Yields the replacement values of one block of examples after the other.
 
@@ -115,20 +115,15 @@ def method_of(text: str) -> Method:
     return unspell(text, METHODS)
 
 
-def resolve_methods(methods: str | Method | Sequence[str | Method]) -> tuple[Method, ...]:
-    """Returns the methods that are meant, a text standing for the method that it names with its options.
+def resolve_methods(methods: object) -> tuple[Method, ...]:
+    """Returns the methods that are meant: names with their options, or objects; one or several.
 
     Raises:
         SettingError: If a name or option is unknown, none is given, or two would share a name in the results.
     """
-    given = (methods,) if isinstance(methods, str | Method) else tuple(methods)
-    found = tuple(method_of(method) if isinstance(method, str) else method for method in given)
+    found = resolved(methods, METHODS, base=Method)
     if not found:
         raise SettingError(f"no ablation method is given; use one or more of: {', '.join(METHODS.names())}.")
-    names = [method.name for method in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SettingError(f"the ablation method {twice[0]!r} is given twice; give each once.")
     return found
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Seen, Shared
+from llc_lightning.ablation.base import METHODS, Activations, Shared
 from llc_lightning.runtime.errors import SettingError
 
 
 @METHODS.register(
     "counterfactual", summary="replaces the activation by that on the example's counterfactual partner",
     source="Vig et al. 2020, arXiv:2004.12265; Wang et al. 2022, arXiv:2211.00593",
-    constant=False, needs_reference=True, needs_partner=True, whole=False, draws=1,
+    also=("patching", "interchange"), constant=False, needs_reference=True, needs_partner=True, whole=False, draws=1,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Counterfactual(Shared):
@@ -25,7 +25,7 @@ class Counterfactual(Shared):
     """
 
     def values(
-        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "1 row *unit"]]:
         """Yields the partners' activations."""
         if seen.partner is None:

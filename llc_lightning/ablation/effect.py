@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.ablation.moments import Counted, Moments
-from llc_lightning.runtime.status import OK, join
+from llc_lightning.runtime.status import OK
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ def _judged(value: float, stderr: float, n: int) -> dict[str, Any]:
     """Returns what to say of a mean and its error."""
     if math.isfinite(value) and n > 1:
         return {"value": value, "stderr": stderr, "n": n, "status": OK}
-    failed = not math.isfinite(value)
-    status = join([*(["nan-loss"] if failed else []), *(["too-few-draws"] if n < 2 else [])])
-    return {"value": math.nan if failed else value, "stderr": math.nan if failed else stderr, "n": n, "status": status}
+    if n == 0:
+        return {"value": math.nan, "stderr": math.nan, "n": n, "status": "no-examples"}
+    if not math.isfinite(value):
+        return {"value": math.nan, "stderr": math.nan, "n": n, "status": "nan-loss"}
+    return {"value": value, "stderr": math.nan, "n": n, "status": "one-example"}

@@ -14,6 +14,7 @@ from llc_lightning.ablation.sweep import sweep
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.types import Batch
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def ablation_effects(
     """
     import pandas as pd
 
+    at_least(0, resamples=resamples)
     loss = loss_fn(module)
     effects = sweep(
         loss,

@@ -63,7 +63,6 @@ def labels_of(loss: ModuleLoss, params: Params, data: Batch, names: Iterable[str
         if tuple(labels.shape) != (n,) or labels.is_floating_point() or labels.is_complex():
             raise DataError(
                 f"the label {name!r} has shape {tuple(labels.shape)} and type {labels.dtype}; give whole numbers, one "
-                "for "
-                f"each of the {n} examples."
+                f"for each of the {n} examples."
             )
     return found

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import Method, Seen, entry_of
+from llc_lightning.ablation.base import Activations, Method, entry_of
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.ablation.effect import Effect, Summary
 from llc_lightning.ablation.entries import HasCounterfactual, labels_of
@@ -17,10 +17,12 @@ from llc_lightning.ablation.lanes import losses_of
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.ablation.moments import Counted
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import n_examples, to_device
-from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.batches import check_partners, to_device
+from llc_lightning.runtime.errors import DataError, LLCLightningError
 from llc_lightning.runtime.types import Batch, Params
 
+_TOLD = 1024
+"""Up to so many examples are run at once so that an error speaks of them."""
 _KEPT = 1 << 24
 """Numbers of activations that are kept from the unablated pass; more are computed again, point by point."""
 
@@ -66,8 +68,15 @@ class Examples:
         self._kept: dict[str, list[Tensor]] = {}
         self._latest: tuple[str, Tensor] | None = None
         self._labels: dict[str, Tensor] = {}
-        self.unablated = self._pass(points, keep=keep)
-        """The unablated losses."""
+        self._broken: list[Tensor] = []
+        try:
+            self.unablated = self._pass(points, keep=keep)
+            """The unablated losses."""
+        except LLCLightningError:
+            # The user's own examples, without those that fill the block, say it in the user's numbers.
+            if blocks.n != blocks.size and blocks.n <= _TOLD:
+                Examples(loss, params, Blocks(blocks.data, blocks.n, blocks.n), names, metrics=metrics, points=points)
+            raise
 
     def _pass(self, points: Sequence[str], *, keep: bool) -> list[Effect]:
         summary = Summary(self.names, n=self.blocks.n, keep=keep, metrics=len(self.metrics))
@@ -79,11 +88,14 @@ class Examples:
             if block == 0 and self._numbers(kept) > _KEPT:
                 kept = []
             losses = found.losses
+            for metric, outputs in zip(self.metrics, found.outputs, strict=True):
+                metric.check(outputs, batch)
             if self.metrics:
                 told = [metric(one, one, batch) for metric, one in zip(self.metrics, found.outputs, strict=True)]
                 losses = (*losses, torch.stack(told, dim=-1))
             self.clean.append(found.outputs)
             real = self.blocks.real(block).to(losses[0].device)[:, None]
+            self._broken.append(self._not_finite(losses[: 1 + self.with_tasks], found.counted))
             masks = [real] if found.counted is None else [real, real & found.counted]
             masks += [real.expand(-1, len(self.metrics))] if self.metrics else []
             self.counted.append(tuple(Counted.of(mask) for mask in masks))
@@ -92,6 +104,18 @@ class Examples:
         if not kept:
             self._kept = {}
         return next(summary.effects([partial(Effect, "loss")]))
+
+    def _not_finite(self, losses: Sequence[Tensor], counted: Tensor | None) -> Bool[Tensor, "row"]:
+        """Says which examples have a loss that is no number, on a task where they count for it."""
+        wrong = ~losses[0][:, 0].isfinite()
+        if counted is None:
+            return wrong
+        return wrong | (counted & ~losses[1].isfinite()).any(-1)
+
+    @property
+    def broken(self) -> Bool[Tensor, "example"]:
+        """Which examples have an unablated loss that is no number."""
+        return torch.cat(self._broken)[: self.blocks.n].cpu()
 
     def _numbers(self, points: Sequence[str]) -> int:
         return self.blocks.n * sum(self._first[point].numel() for point in points)
@@ -133,18 +157,14 @@ class Examples:
         """Returns the activations on the counterfactual partners; None where nobody tells these.
 
         Raises:
-            DataError: If there is not one partner for each example.
+            DataError: If there is not one partner of its form for each example.
         """
         partners = self._partners
         if partners is None and isinstance(self.loss.module, HasCounterfactual):
             partners = self.loss.asked("counterfactual", self.params, self.blocks.data)
         if partners is None:
             return None
-        if n_examples(partners) != self.blocks.n:
-            raise DataError(
-                f"there are {n_examples(partners)} counterfactual partners for {self.blocks.n} examples; give one for "
-                "each."
-            )
+        check_partners(partners, self.blocks.data, what="counterfactual partners")
         self._partners = to_device(partners, self.activation(point).device)
         blocks = Blocks.of(self._partners, self.blocks.size)
         found = [
@@ -152,14 +172,14 @@ class Examples:
         ]
         return torch.cat(found)[: self.blocks.n]
 
-    def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Seen:
+    def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Activations:
         """Returns what methods may look at, of the activations no more than they need."""
         data = [entry_of(method).metadata for method in methods]
         whole = any(one["needs_reference"] for one in data)
         activation = self.activations(point) if whole else self.activation(point)[None]
         labels = self.labels([name for method in methods for name in method.label_names])
         partner = self.partner(point) if any(one["needs_partner"] for one in data) else None
-        return Seen(activation, unit_axis, labels, partner)
+        return Activations(activation, unit_axis, labels, partner)
 
 
 def _checked(values: Tensor, point: str, rows: int) -> Tensor:

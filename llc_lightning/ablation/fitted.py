@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from llc_lightning.ablation.base import Method, Seen
+from llc_lightning.ablation.base import Activations, Method
 
 if TYPE_CHECKING:
     from llc_lightning.ablation.group import Group
@@ -22,7 +22,7 @@ class Fitting:
 
     group: Group
     """The components, and how to run them."""
-    seen: tuple[Seen, ...]
+    seen: tuple[Activations, ...]
     """The activations at each place."""
 
 
@@ -39,12 +39,12 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Fit:
+class FittedValues:
     """What was fitted."""
 
     variants: tuple[Variant, ...]
     counts: Bool[Tensor, "example"]
-    """The examples that the effects are measured on: those that were held out."""
+    """The examples that the effects are measured on."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,6 @@ class Fitted(Method):
     """A method that fits values of its own to each component."""
 
     @abstractmethod
-    def fit(self, fitting: Fitting) -> Fit:
+    def fit(self, fitting: Fitting) -> FittedValues:
         """Returns the fitted values of all components of a group; random numbers are keyed by the group's seed."""
         ...

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import Method, Seen, Shared, entry_of
+from llc_lightning.ablation.base import Activations, Method, Shared, entry_of
 from llc_lightning.ablation.effect import Summary
 from llc_lightning.ablation.examples import Examples
 from llc_lightning.ablation.fitted import Fitted, Fitting
@@ -82,7 +82,7 @@ class Group:
         lanes = [{**aim, "value": value} for aim, value in zip(aims, values, strict=True)]
         return self.lanes(batch, lanes, clean=clean, calls=calls)
 
-    def seen(self, methods: Sequence[Method]) -> tuple[Seen, ...]:
+    def seen(self, methods: Sequence[Method]) -> tuple[Activations, ...]:
         """Returns what the methods may look at, for every place."""
         return tuple(self.examples.seen(place.point, place.unit_axis, methods) for place in self.places)
 
@@ -196,8 +196,7 @@ def check_levels(methods: Sequence[Method], parts: Sequence[Component]) -> None:
             if any(one.units is not None or one.basis is not None for one in part.members):
                 raise SettingError(
                     f"the ablation method {method.name!r} mixes units, so it cannot ablate {part.address!r}; ablate "
-                    "whole "
-                    "hook points with it, such as 'layers'."
+                    "whole hook points with it, such as 'layers'."
                 )
 
 

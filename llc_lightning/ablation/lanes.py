@@ -15,6 +15,7 @@ from llc_lightning.ablation.metrics import Metric, outputs_of
 from llc_lightning.ablation.place import Lane, Replacement
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.components.skeleton import Skeleton
+from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.errors import DataError
 from llc_lightning.runtime.graph_split import SplitGraph
 from llc_lightning.runtime.types import Batch, Params
@@ -83,7 +84,8 @@ class Lanes:
         fixed = (self.params, batch, clean)
         if not self.vmapped:
             return self._one_by_one(fixed, varying)
-        shapes = tuple(lane["value"].shape for lane in lanes)
+        # Values may be one for all examples, and then do not tell how many these are.
+        shapes = (n_examples(batch), *(lane["value"].shape for lane in lanes))
         if shapes not in self._graphs:
             self._graphs[shapes] = self._traced(calls, fixed, varying)
         graph = self._graphs[shapes]
@@ -142,7 +144,7 @@ class Lanes:
         return (*losses, torch.stack([metric(after, before, batch) for metric, after, before in pairs], dim=-1))
 
 
-class Found:
+class ForwardPass:
     """What one forward pass tells: losses, which of those by task count, the metrics' outputs, and activations."""
 
     def __init__(
@@ -161,7 +163,7 @@ def losses_of(
     with_tasks: bool,
     metrics: Sequence[Metric] = (),
     points: Sequence[str] = (),
-) -> Found:
+) -> ForwardPass:
     """Returns the loss and the losses by task on a batch, and what was asked for of the activations.
 
     Raises:
@@ -175,7 +177,7 @@ def losses_of(
     outputs = outputs_of(loss, params, batch, metrics, caught)
     total = total[:, None]
     if not with_tasks:
-        return Found((total,), None, outputs, caught)
+        return ForwardPass((total,), None, outputs, caught)
     by_task, counted = loss.per_task(params, batch)
     expected = (total.shape[0], len(loss.task_names))
     if tuple(by_task.shape) != expected or tuple(counted.shape) != expected:
@@ -183,7 +185,7 @@ def losses_of(
             f"per_task_loss returned losses of shape {tuple(by_task.shape)} and counted of shape {tuple(counted.shape)}"
             f"; both must be [example, task], here {expected}."
         )
-    return Found((total, by_task), counted, outputs, caught)
+    return ForwardPass((total, by_task), counted, outputs, caught)
 
 
 def _shape(value: object) -> object:

@@ -10,14 +10,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Seen, Shared, checked_positions
+from llc_lightning.ablation.base import METHODS, Activations, Shared, checked_positions
 from llc_lightning.ablation.moments import mean_over_examples
 
 
 @METHODS.register(
     "mean", summary="replaces the activation by its mean over the examples",
-    source="Wang et al. 2022, arXiv:2211.00593", constant=True, needs_reference=True, needs_partner=False,
-    whole=False, draws=1,
+    source="Wang et al. 2022, arXiv:2211.00593", also=("average",), constant=True, needs_reference=True,
+    needs_partner=False, whole=False, draws=1,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Mean(Shared):
@@ -45,7 +45,7 @@ class Mean(Shared):
         return (self.label,) if self.label else ()
 
     def values(
-        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "1 row_or_1 *unit"]]:
         """Yields the mean, or the means of the rows' labels."""
         if not self.label:
@@ -60,7 +60,7 @@ class Mean(Shared):
         for rows in blocks:
             yield means[labels[rows.to(labels.device)]][None]
 
-    def _over_positions(self, means: Float[Tensor, "label *unit"], seen: Seen) -> Float[Tensor, "label *unit"]:
+    def _over_positions(self, means: Float[Tensor, "label *unit"], seen: Activations) -> Float[Tensor, "label *unit"]:
         if self.positions == "own" or not seen.positions:
             return means
         return means.mean(seen.positions, keepdim=True).expand_as(means)

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from math import nan
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.entries import entry
-from llc_lightning.ablation.spelling import spell, unspell
+from llc_lightning.ablation.spelling import resolved, spell
 from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import DataError, SettingError
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.types import Batch, Params
@@ -43,6 +45,13 @@ class Metric(ABC):
     def name(self) -> str:
         """How it is written."""
         return spell(next(name for name, entry in METRICS.items() if entry.item is type(self)), self)
+
+    def check(self, outputs: Float[Tensor, "example *output"], batch: Batch) -> None:  # noqa: B027 - nothing to check
+        """Checks outputs and examples by their numbers, which cannot be looked at under vmap and while tracing.
+
+        Raises:
+            DataError: If the metric would mean nothing.
+        """
 
     @abstractmethod
     def __call__(
@@ -83,12 +92,16 @@ class KL(Metric):
 @METRICS.register("accuracy", summary="share of the answers that are the target, mean over positions")
 @dataclass(frozen=True)
 class Accuracy(Metric):
-    """Whether the largest output is the target's, mean over the positions that have a target."""
+    """Whether the largest output is the target's, mean over the positions that have a target: one from 0 on."""
 
     target: str = "1"
     """The entry of the examples that holds the targets: a number for a tuple, a key for a dict."""
     shift: int = 0
     """How many positions ahead the target of a position stands: 1 for the next token."""
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        at_least(0, shift=self.shift)
 
     def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
         """Returns the accuracy of every example."""
@@ -102,8 +115,27 @@ class Accuracy(Metric):
                 f"the targets {self.target!r} of 'accuracy' have shape {tuple(target.shape)} and the answers "
                 f"{tuple(answer.shape)}; give one target for every answer."
             )
-        right = (answer == target).to(outputs.dtype)
-        return _over_positions(right.where(~unknown, nan))
+        has_target = (target >= 0).reshape(len(target), -1)
+        right = (answer == target).to(outputs.dtype).where(~unknown, nan).reshape(has_target.shape)
+        return right.where(has_target, 0.0).sum(-1) / has_target.sum(-1)
+
+    def check(self, outputs: Tensor, batch: Batch) -> None:
+        """Checks that there are classes, and a target for every example."""
+        target = entry(batch, self.target)
+        if outputs.shape[-1] == 1:
+            raise DataError("'accuracy' compares the outputs of classes, and there is one; use another metric.")
+        if target.is_floating_point() or target.is_complex() or target.ndim < (2 if self.shift else 1):
+            wanted = "[example, position]" if self.shift else "[example, ...]"
+            raise DataError(
+                f"the targets {self.target!r} of {self.name!r} have shape {tuple(target.shape)} and type "
+                f"{target.dtype}; give whole numbers of shape {wanted}."
+            )
+        without = (target[:, self.shift :] if self.shift else target).reshape(len(target), -1).amax(-1) < 0
+        if bool(without.any()):
+            raise DataError(
+                f"the targets {self.target!r} of 'accuracy' are below 0, which is none, for {int(without.sum())} of "
+                f"{len(target)} examples; measure it on examples that have some."
+            )
 
 
 @METRICS.register("logit_difference", summary="logit of the right minus that of the wrong answer, at the last position")
@@ -119,8 +151,27 @@ class LogitDifference(Metric):
     def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
         """Returns the difference of every example."""
         last = outputs.flatten(1, -2)[:, -1] if outputs.ndim > 2 else outputs
-        right, wrong = (last.gather(-1, entry(batch, name)[:, None])[:, 0] for name in (self.right, self.wrong))
+        right, wrong = (last.gather(-1, self._answers(batch, name)[:, None])[:, 0] for name in (self.right, self.wrong))
         return right - wrong
+
+    def check(self, outputs: Tensor, batch: Batch) -> None:
+        """Checks that the answers are classes."""
+        for name in (self.right, self.wrong):
+            answers = self._answers(batch, name)
+            if not 0 <= int(answers.min()) <= int(answers.max()) < outputs.shape[-1]:
+                raise DataError(
+                    f"the answers {name!r} of 'logit_difference' go from {int(answers.min())} to {int(answers.max())}; "
+                    f"give classes from 0 to {outputs.shape[-1] - 1}."
+                )
+
+    def _answers(self, batch: Batch, name: str) -> Int[Tensor, "example"]:
+        answers = entry(batch, name)
+        if answers.ndim != 1 or answers.is_floating_point() or answers.is_complex() or answers.dtype == torch.bool:
+            raise DataError(
+                f"the answers {name!r} of 'logit_difference' have shape {tuple(answers.shape)} and type "
+                f"{answers.dtype}; give one whole number for each example."
+            )
+        return answers.long()
 
 
 @METRICS.register("own", summary="a function of one's own of outputs, unablated outputs and examples")
@@ -157,19 +208,13 @@ class Own(Metric):
         return found
 
 
-def resolve_metrics(metrics: str | Metric | Sequence[str | Metric]) -> tuple[Metric, ...]:
-    """Returns the metrics that are meant, a text standing for the metric that it names with its options.
+def resolve_metrics(metrics: object) -> tuple[Metric, ...]:
+    """Returns the metrics that are meant: names with their options, or objects; none, one or several.
 
     Raises:
         SettingError: If a name or option is unknown, or two would share a name in the results.
     """
-    given = (metrics,) if isinstance(metrics, str | Metric) else tuple(metrics)
-    found = tuple(unspell(metric, METRICS) if isinstance(metric, str) else metric for metric in given)
-    names = [metric.name for metric in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SettingError(f"the metric {twice[0]!r} is given twice; give each once.")
-    return found
+    return resolved(metrics, METRICS, base=Metric)
 
 
 def outputs_of(
@@ -186,8 +231,7 @@ def outputs_of(
         if not metric.output and not isinstance(loss.module, HasLogits):
             raise SettingError(
                 f"the metric {metric.name!r} needs the module's outputs; give it the hook point that holds them, such "
-                "as "
-                "'kl(output=net.hook_out)', or give the module a method logits(batch)."
+                "as 'kl(output=net.hook_out)', or give the module a method logits(batch)."
             )
         outputs = caught[metric.output] if metric.output else loss.asked("logits", params, batch)
         if outputs.ndim < 2:

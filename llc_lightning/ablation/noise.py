@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Seen, Shared
+from llc_lightning.ablation.base import METHODS, Activations, Shared
 from llc_lightning.ablation.moments import sd_over_examples
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
@@ -18,8 +18,8 @@ from llc_lightning.runtime.seeding import generator
 
 @METHODS.register(
     "noise", summary="adds Gaussian noise of the activation's own standard deviation",
-    source="Meng et al. 2022, arXiv:2202.05262", constant=False, needs_reference=True, needs_partner=False,
-    whole=False, draws=4,
+    source="Meng et al. 2022, arXiv:2202.05262", also=("gaussian", "corrupt"), constant=False, needs_reference=True,
+    needs_partner=False, whole=False, draws=4,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Noise(Shared):
@@ -43,7 +43,7 @@ class Noise(Shared):
             )
 
     def values(
-        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "draw row *unit"]]:
         """Yields the noisy activations; every draw reads its own random stream from block to block."""
         reference = seen.activation

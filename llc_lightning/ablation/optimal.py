@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,16 +12,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Seen, checked_positions
+from llc_lightning.ablation.base import METHODS, Activations, checked_positions
 from llc_lightning.ablation.blocks import Blocks
-from llc_lightning.ablation.fitted import Fit, Fitted, Fitting, Variant
+from llc_lightning.ablation.fitted import Fitted, FittedValues, Fitting, Variant
 from llc_lightning.ablation.lanes import losses_of
 from llc_lightning.ablation.moments import mean_over_examples, sd_over_examples
 from llc_lightning.ablation.place import Lane, Place
+from llc_lightning.ablation.split import Split, split_examples
 from llc_lightning.ablation.warm import warm_key
 from llc_lightning.runtime.batches import chunks, take
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.seeding import generator
 
 if TYPE_CHECKING:
     from llc_lightning.ablation.group import Group
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 Values = tuple[Float[Tensor, "part row *few"], ...]
 """For every place one value for each component, with a row axis of length 1."""
 
-_JUDGED = 1024
-"""So many held-out examples decide between constants."""
 _LOOKS = 5
-"""How often the optimiser's constants are judged on them."""
+"""How often they judge the optimiser's constants."""
 _SINGLES = 8
 """Sets of up to so many units also start from the constants that their units have alone."""
 _LEAST = 0.1
@@ -41,7 +39,8 @@ _LEAST = 0.1
 
 @METHODS.register(
     "optimal", summary="replaces the activation by the constant that hurts least", source="Li and Janson 2024, "
-    "arXiv:2409.09951", constant=True, needs_reference=True, needs_partner=False, whole=False, draws=1,
+    "arXiv:2409.09951", also=("oa", "constant"), constant=True, needs_reference=True,
+    needs_partner=False, whole=False, draws=1,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Optimal(Fitted):
@@ -49,10 +48,10 @@ class Optimal(Fitted):
 
     Any other constant, and any activation of another example, also misleads the rest of the network: its effect is
     larger. All components of a group are fitted at once, each in lanes of its own, and all units of a set together, by
-    Adam on one half of the examples. The other half is held out: on it, the best of what was met is chosen (zero, the
-    mean, the constant shared by all positions, the constants of a set's units alone, a warm start, and the optimiser's
-    own), and the effect is
-    measured, so that ``optimal <= zero, mean`` and ``own <= pooled`` hold up to the error of the choice.
+    Adam on one half of the examples. A quarter selects the best of what was met: zero, the mean, the constant shared by
+    all positions, the constants of a set's units alone, a warm start, and the optimiser's own. The effect is measured
+    on the last quarter, which takes part in neither, so that it is free of the bias of a minimum told by the examples
+    that chose it. ``optimal <= zero, mean, resample`` and ``own <= pooled`` hold up to the error of the choice.
 
     The details of an effect are ``start``, the constant that the optimiser began with; ``drift``, the distance of the
     constant from the mean over the size of the mean; and ``drift_sd``, the same in standard deviations of the
@@ -81,51 +80,52 @@ class Optimal(Fitted):
                 f"steps is {self.steps} and rate {self.rate}; give whole steps from 0 and a positive rate."
             )
 
-    def fit(self, fitting: Fitting) -> Fit:
-        """Returns the constants of all components, and the examples that were held out."""
-        fit, held = halves(fitting.group.examples.blocks.n, seed=fitting.group.seed)
-        names = fitting.group.examples.names
-        columns = list(range(len(names) - len(fitting.group.examples.metrics))) if self.losses == "each" else [0]
+    def fit(self, fitting: Fitting) -> FittedValues:
+        """Returns the constants of all components, and the examples that their effects are measured on."""
+        examples = fitting.group.examples
+        split = split_examples(examples.blocks.n, seed=fitting.group.seed)
+        names = examples.names
+        columns = list(range(len(names) - len(examples.metrics))) if self.losses == "each" else [0]
         variants: list[Variant] = []
         for column in columns:
-            search = _Search(self, fitting, fit, held, column)
+            # The best constants for the training loss are among those for a task.
+            known = {"train": variants[0].constants} if column else {}
+            search = _Search(self, fitting, split, column, known)
             values = search.best()
             losses = None if len(columns) == 1 else (column,)
             if column == 0 and len(columns) > 1:
                 losses = (0, *range(len(columns), len(names)))
             variants.append(Variant(values, losses, tuple(search.details(values))))
-        counts = torch.zeros(fitting.group.examples.blocks.n, dtype=torch.bool)
-        counts[held] = True
-        return Fit(tuple(variants), counts)
-
-
-def halves(n: int, *, seed: int) -> tuple[Int[Tensor, "fit"], Int[Tensor, "held"]]:
-    """Returns the examples to fit on and those that are held out, two random halves; a single example is both."""
-    order = torch.randperm(n, generator=generator(seed, "held-out"))
-    return (order, order) if n == 1 else (order[: n // 2].sort().values, order[n // 2 :].sort().values)
+        counts = examples.broken.clone()  # a fit without examples whose loss is no number must not hide them
+        counts[split.score] = True
+        return FittedValues(tuple(variants), counts)
 
 
 class _Search:
     """The search for the constants that are best for one loss."""
 
-    def __init__(self, method: Optimal, fitting: Fitting, fit: Tensor, held: Tensor, column: int) -> None:
-        self.method, self.column = method, column
+    def __init__(
+        self, method: Optimal, fitting: Fitting, split: Split, column: int, known: Mapping[str, Values]
+    ) -> None:
+        self.method, self.column, self._known = method, column, known
         self.group = fitting.group.fitting(with_tasks=column > 0)
-        self._halves = (fit, held)
-        self.seen = [Seen(seen.activation[fit.to(seen.activation.device)], seen.unit_axis) for seen in fitting.seen]
-        self._fit = _Data(self.group, fit, column, method.steps)
-        self._judge = _Data(self.group, held[:_JUDGED], column, method.steps)
+        self._split = split
+        self.seen = [
+            Activations(one.activation[split.fit.to(one.activation.device)], one.unit_axis) for one in fitting.seen
+        ]
+        self._fit = _Data(self.group, split.fit, column, method.steps)
+        self._judge = _Data(self.group, split.select, column, method.steps)
         self.means = tuple(
             _restricted(place, mean_over_examples(seen.activation), seen) for place, seen in self._places()
         )
         self.scales = tuple(_spread(place, seen) for place, seen in self._places())
         self._start: list[str] = []
 
-    def _places(self) -> Iterator[tuple[Place, Seen]]:
+    def _places(self) -> Iterator[tuple[Place, Activations]]:
         return zip(self.group.places, self.seen, strict=True)
 
     def best(self) -> Values:
-        """Returns for every component the best constant that was met, by the loss on held-out examples."""
+        """Returns for every component the best constant that was met, by the loss on the examples that select."""
         found = _Best(self._judge)
         own = self.method.positions == "own" and any(seen.positions for seen in self.seen)
         for name, values in self._starts().items():
@@ -142,7 +142,7 @@ class _Search:
 
     def _starts(self) -> dict[str, Values]:
         """Returns the constants to begin from, by name."""
-        starts = {"zero": tuple(torch.zeros_like(mean) for mean in self.means), "mean": self.means}
+        starts = {"zero": tuple(torch.zeros_like(mean) for mean in self.means), "mean": self.means, **self._known}
         alone = self._alone
         if alone is not None:
             starts["alone"] = alone
@@ -171,10 +171,10 @@ class _Search:
         by_part = singles.reshape(n_parts, n_units, *singles.shape[1:])
         return (torch.cat([by_part[:, unit] for unit in range(n_units)], dim=axis),)
 
-    def _within(self, place: Place, seen: Seen, group: Group) -> Values:
-        # The activations of all examples again, since a search takes its own half of them.
+    def _within(self, place: Place, seen: Activations, group: Group) -> Values:
+        # The activations of all examples again, since a search takes its own part of them.
         whole = group.examples.seen(place.point, place.unit_axis, [self.method])
-        return _Search(self.method, Fitting(group, (whole,)), *self._halves, self.column).best()
+        return _Search(self.method, Fitting(group, (whole,)), self._split, self.column, {}).best()
 
     def _pooled(self, values: Values) -> Values:
         """Returns constants with their mean over positions at every position."""
@@ -293,17 +293,17 @@ class _Data:
         return real if counted is None else real & counted[:, self._column - 1].cpu()
 
 
-def _over(values: Float[Tensor, "part row *few"], seen: Seen) -> Float[Tensor, "part row *pooled"]:
+def _over(values: Float[Tensor, "part row *few"], seen: Activations) -> Float[Tensor, "part row *pooled"]:
     """Returns the mean over positions."""
     axes = tuple(axis + 1 for axis in seen.positions)
     return values.mean(axes, keepdim=True) if axes else values
 
 
-def _restricted(place: Place, values: Float[Tensor, "*unit"], seen: Seen) -> Float[Tensor, "part row *few"]:
+def _restricted(place: Place, values: Float[Tensor, "*unit"], seen: Activations) -> Float[Tensor, "part row *few"]:
     return place.compact(values.to(seen.activation.dtype)[None], slice(None))
 
 
-def _spread(place: Place, seen: Seen) -> Float[Tensor, "part row *few"]:
+def _spread(place: Place, seen: Activations) -> Float[Tensor, "part row *few"]:
     """Returns the standard deviation of the entries that each component replaces, positive."""
     spread = _restricted(place, sd_over_examples(seen.activation), seen)
     mean = _restricted(place, mean_over_examples(seen.activation), seen)

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.ablation.place import Place, Replacement
+from llc_lightning.ablation.place import Place, Replacement, ablatable
 from llc_lightning.components.component import Component
+from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import Change, ModuleLoss
-from llc_lightning.runtime.batches import n_examples
-from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.batches import check_partners
 from llc_lightning.runtime.types import Batch, Params
 
 
@@ -21,7 +21,7 @@ def patching(
     params: Params,
     clean: Batch,
     donor: Batch,
-    components: Sequence[Component],
+    components: str | Component | Sequence[str | Component],
     *,
     noising: bool = True,
 ) -> Float[Tensor, "component example"]:
@@ -38,18 +38,20 @@ def patching(
         params: The weights.
         clean: The examples.
         donor: As many examples, each the partner of the one in its place.
-        components: What to patch.
+        components: What to patch: components, or what ``find_components`` understands.
         noising: The direction.
 
     Raises:
-        DataError: If there is not one donor for each example.
+        AddressError: If a component is unknown or has no activation, or there is none.
+        DataError: If there is not one donor of its form for each example.
     """
+    check_partners(donor, clean, what="donors")
+    parts = ablatable(find_components(loss.module, components))
     runs, source = (clean, donor) if noising else (donor, clean)
-    check_pairs(clean, donor)
     with torch.no_grad():
         base = loss(params, runs)
-        values = activations(loss, params, source, [part.point for one in components for part in one.members])
-        found = [loss.with_edits(patch(one, values))(params, runs) - base for one in components]
+        values = activations(loss, params, source, [part.point for one in parts for part in one.members])
+        found = [loss.with_edits(patch(one, values))(params, runs) - base for one in parts]
     return torch.stack(found)
 
 
@@ -71,14 +73,3 @@ def patch(component: Component, values: dict[str, Tensor]) -> list[Change]:
 def activations(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[str]) -> dict[str, Tensor]:
     """Returns the activations at hook points, edits included, each asked for once."""
     return loss.activations(params, batch, list(dict.fromkeys(points)))
-
-
-def check_pairs(clean: Batch, donor: Batch) -> None:
-    """Checks that there are as many donors as examples.
-
-    Raises:
-        DataError: If there are not.
-    """
-    n, given = n_examples(clean), n_examples(donor)
-    if n != given:
-        raise DataError(f"there are {given} donors for {n} examples; give one for each.")

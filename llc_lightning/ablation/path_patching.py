@@ -8,9 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.ablation.patching import activations, check_pairs, patch
+from llc_lightning.ablation.patching import activations, patch
+from llc_lightning.ablation.place import check_ablatable
 from llc_lightning.components.component import Component
+from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.batches import check_partners
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, Params
 
@@ -21,9 +24,9 @@ def path_patching(
     clean: Batch,
     donor: Batch,
     *,
-    sender: Component,
-    receivers: Sequence[Component],
-    frozen: Sequence[Component],
+    sender: str | Component,
+    receivers: str | Component | Sequence[str | Component],
+    frozen: str | Component | Sequence[str | Component],
 ) -> Float[Tensor, "example"]:
     """Returns the change of every example's loss when the receivers alone hear the sender's donor activation.
 
@@ -40,22 +43,30 @@ def path_patching(
         sender: Whose message is exchanged, such as a head's ``hook_z``.
         receivers: Who hears it: hook points of what is read, such as a head's ``hook_k``, or of the output.
         frozen: What keeps its clean activation, such as ``hook_z`` of all heads, without the MLPs (live) or with their
-            ``hook_mlp_out`` (frozen). The sender's own entries are never frozen.
+            ``hook_mlp_out`` (frozen). The sender's own entries are never frozen. All three are components, or what
+            ``find_components`` understands.
 
     Raises:
-        SettingError: If there is no receiver, or a receiver is the sender.
-        DataError: If there is not one donor for each example.
+        SettingError: If there is no sender or receiver, or a receiver is the sender.
+        AddressError: If one of them is unknown or has no activation.
+        DataError: If there is not one donor of its form for each example.
     """
-    if not receivers or any(receiver.address == sender.address for receiver in receivers):
-        raise SettingError(f"the path from {sender.address!r} needs receivers other than the sender; give some.")
-    check_pairs(clean, donor)
+    senders, readers, kept_parts = (find_components(loss.module, one) for one in (sender, receivers, frozen))
+    if not senders:
+        raise SettingError("the path has no sender; give the component whose message is exchanged.")
+    if not readers or {one.address for one in senders} & {one.address for one in readers}:
+        raise SettingError(f"the path from {senders[0].address!r} needs receivers other than the sender; give some.")
+    for part in (*senders, *readers, *kept_parts):
+        check_ablatable(part)
+    check_partners(donor, clean, what="donors")
     with torch.no_grad():
         base = loss(params, clean)
-        kept = activations(loss, params, clean, [part.point for one in frozen for part in one.members])
-        sent = activations(loss, params, donor, [part.point for part in sender.members])
+        kept = activations(loss, params, clean, [part.point for one in kept_parts for part in one.members])
+        sent = activations(loss, params, donor, [part.point for one in senders for part in one.members])
         # Edits at one hook point apply in order: what is frozen first, then the sender over it.
-        edits = [edit for one in frozen for edit in patch(one, kept)] + patch(sender, sent)
-        points = [part.point for one in receivers for part in one.members]
+        edits = [edit for one in kept_parts for edit in patch(one, kept)]
+        edits += [edit for one in senders for edit in patch(one, sent)]
+        points = [part.point for one in readers for part in one.members]
         heard = activations(loss.with_edits(edits), params, clean, points)
-        patched = [edit for one in receivers for edit in patch(one, heard)]
+        patched = [edit for one in readers for edit in patch(one, heard)]
         return loss.with_edits(patched)(params, clean) - base

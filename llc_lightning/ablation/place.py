@@ -142,6 +142,31 @@ def kind_of(part: Component, activation: Tensor, *, few: bool) -> Kind:
     return part.point, axis, k, 0 if part.basis is None else len(part.basis), part.positions is not None
 
 
+def ablatable(parts: Sequence[Component]) -> Sequence[Component]:
+    """Returns components, after checking that there are some and that each can be ablated.
+
+    Raises:
+        AddressError: If there is none, or one has no activation side.
+    """
+    if not parts:
+        raise AddressError("no component is given; give some, such as 'neurons', 'layers' or an address.")
+    for part in parts:
+        check_ablatable(part)
+    return parts
+
+
+def check_ablatable(part: Component) -> None:
+    """Checks that a component has an activation side.
+
+    Raises:
+        AddressError: If it has none.
+    """
+    if not part.point:
+        raise AddressError(
+            f"{part.address!r} has weights alone and cannot be ablated; choose layers, neurons or other units."
+        )
+
+
 def _check_units(parts: Sequence[Component], activation: Tensor) -> None:
     """Checks that the components' units are in the activation.
 

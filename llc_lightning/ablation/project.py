@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Seen, Shared
+from llc_lightning.ablation.base import METHODS, Activations, Shared
 from llc_lightning.ablation.moments import mean_over_examples
 from llc_lightning.runtime.batches import chunks
 from llc_lightning.runtime.errors import SettingError
@@ -20,8 +20,8 @@ _SLAB = 1024
 
 @METHODS.register(
     "project", summary="projects the activation off its first principal directions",
-    source="Ravfogel et al. 2020, arXiv:2004.07667", constant=False, needs_reference=True, needs_partner=False,
-    whole=True, draws=1,
+    source="Ravfogel et al. 2020, arXiv:2004.07667", also=("subspace", "direction"), constant=False,
+    needs_reference=True, needs_partner=False, whole=True, draws=1,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Project(Shared):
@@ -41,7 +41,7 @@ class Project(Shared):
             raise SettingError(f"rank is {self.rank}; project off at least 1 direction.")
 
     def values(
-        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "1 row *unit"]]:
         """Yields what is left of the activations."""
         # Units last, and all features of a unit with them: [example, ..., unit or feature].

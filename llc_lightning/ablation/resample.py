@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.base import METHODS, Seen, Shared
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.ablation.base import METHODS, Activations, Shared
+from llc_lightning.runtime.errors import DataError, SettingError
 from llc_lightning.runtime.seeding import generator
 
 _POSITIONS = ("joint", "own", "pooled")
@@ -20,7 +20,7 @@ _POSITIONS = ("joint", "own", "pooled")
 @METHODS.register(
     "resample", summary="replaces the activation by that of another example",
     source="Chan et al. 2022, causal scrubbing; Li and Janson 2024, arXiv:2409.09951",
-    constant=False, needs_reference=True, needs_partner=False, whole=False, draws=4,
+    also=("shuffle", "permute"), constant=False, needs_reference=True, needs_partner=False, whole=False, draws=4,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Resample(Shared):
@@ -53,11 +53,12 @@ class Resample(Shared):
         return (self.label,) if self.label else ()
 
     def values(
-        self, seen: Seen, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "draw row *unit"]]:
         """Yields the donors' activations."""
         reference, n = seen.activation, len(seen.activation)
         labels = seen.labels[self.label].cpu() if self.label else None
+        self._check_donors(torch.zeros(n, dtype=torch.int64) if labels is None else labels, seen)
         if self.positions == "joint" or not seen.positions:
             by_draw = torch.stack([donors(n, seed=seed, draw=draw, labels=labels) for draw in range(self.draws)])
             for rows in blocks:
@@ -75,6 +76,19 @@ class Resample(Shared):
             shape = (*chosen.shape[:2], *sizes, *entries.shape[1:])
             found = entries.index_select(0, chosen.flatten()).reshape(shape)
             yield found.movedim(tuple(range(2, 2 + len(sizes))), tuple(1 + axis for axis in seen.positions))
+
+    def _check_donors(self, labels: Int[Tensor, "example"], seen: Activations) -> None:
+        """Checks that some example has another to take an activation from.
+
+        Raises:
+            DataError: If each would be its own donor, so that nothing changes.
+        """
+        alone = len(cast("Tensor", labels.unique())) == len(labels)  # pyright: ignore[reportUnknownMemberType]
+        if alone and not (self.positions == "pooled" and seen.positions):
+            told = f" with the same label {self.label!r}" if self.label else ""
+            raise DataError(
+                f"{self.name!r} takes the activation of another example{told}, and none has one; give more."
+            )
 
     def _at(
         self, n: int, positions: int, *, seed: int, draw: int, labels: Tensor | None

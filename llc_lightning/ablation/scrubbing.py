@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, cast
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from llc_lightning.ablation.patching import activations, patch
+from llc_lightning.ablation.place import ablatable
 from llc_lightning.components.component import Component
+from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import Change, ModuleLoss
 from llc_lightning.runtime.batches import n_examples, take
-from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.runtime.errors import AddressError, DataError, SettingError
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.types import Batch, Params
 
@@ -29,8 +31,8 @@ class Node:
     Everything that the part reads and no child accounts for comes from examples drawn at random.
     """
 
-    component: Component
-    """What computes the feature."""
+    component: str | Component
+    """What computes the feature: a component, or its address."""
     feature: Feature | None = None
     """The feature; None says that the part matters, and not for what: it then hears random examples."""
     children: tuple[Node, ...] = ()
@@ -59,7 +61,7 @@ def scrubbing(
     params: Params,
     data: Batch,
     hypothesis: Sequence[Node],
-    unimportant: Sequence[Component],
+    unimportant: str | Component | Sequence[str | Component],
     *,
     draws: int = 4,
     pool: int | None = None,
@@ -68,8 +70,7 @@ def scrubbing(
     """Returns how much of the loss a hypothesis recovers (Chan et al. 2022).
 
     The network is treeified: each occurrence of a part gets an example of its own, drawn among those that agree with
-    its
-    parent's example in the part's feature, and computes on that; what no part of the hypothesis accounts for
+    its parent's example in the part's feature, and computes on that; what no part of the hypothesis accounts for
     computes on an example drawn from all. The loss is that of the reference examples.
 
     Args:
@@ -84,12 +85,16 @@ def scrubbing(
 
     Raises:
         SettingError: If ``draws`` or ``pool`` is not allowed.
+        AddressError: If there is nothing to scrub, or a component is unknown, several, or has no activation.
         DataError: If a feature does not give one whole number per example.
     """
     n = n_examples(data)
     if draws < 1 or not 1 <= (n if pool is None else pool) <= n:
         raise SettingError(f"draws is {draws} and pool {pool} for {n} examples; give at least 1 of each, at most all.")
-    features = {id(node): _feature(node, data, n) for top in hypothesis for node in _nodes(top)}
+    tree = [_resolved(node, loss.module) for node in hypothesis]
+    strange = find_components(loss.module, unimportant)
+    ablatable([*(_component(node) for top in tree for node in _nodes(top)), *strange])
+    features = {id(node): _feature(node, data, n) for top in tree for node in _nodes(top)}
     scrub = _Scrub(loss, params, data, features, pool or n)
     with torch.no_grad():
         plain = loss(params, data).double()
@@ -98,9 +103,9 @@ def scrubbing(
         for draw in range(draws):
             stream = generator(seed, "scrubbing", draw)
             for held, losses in ((True, scrubbed), (False, shuffled)):
-                edits = [edit for node in hypothesis for edit in scrub.edits(node, torch.arange(n), stream, held=held)]
+                edits = [edit for node in tree for edit in scrub.edits(node, torch.arange(n), stream, held=held)]
                 strangers = scrub.strangers(n, stream)
-                for part in unimportant:
+                for part in strange:
                     edits += scrub.taken(part, strangers)
                 losses.append(loss.with_edits(edits)(params, data).double())
     under, random = torch.stack(scrubbed).mean(0), torch.stack(shuffled).mean(0)
@@ -135,9 +140,9 @@ class _Scrub:
         within = [edit for child in node.children for edit in self.edits(child, own, stream, held=held)]
         for point in node.inputs:
             within += self.taken(Component(point, "layer", point), self.strangers(len(own), stream))
-        points = [part.point for part in node.component.members]
+        points = [part.point for part in _component(node).members]
         values = activations(self.loss.with_edits(within), self.params, take(self.data, own), points)
-        return patch(node.component, values)
+        return patch(_component(node), values)
 
     def strangers(self, n: int, stream: torch.Generator) -> Int[Tensor, "reference"]:
         """Returns any examples."""
@@ -159,6 +164,21 @@ class _Scrub:
         return torch.where(count > 0, order[(first + pick).clamp_max(len(order) - 1)], references)
 
 
+def _resolved(node: Node, module: nn.Module) -> Node:
+    """Returns a part of the hypothesis, and those below it, with components for addresses."""
+    found = find_components(module, node.component)
+    if len(found) != 1:
+        raise AddressError(
+            f"{node.component!r} names {len(found)} components; a node is one, such as 'net.hook[3]' or a set 'a+b'."
+        )
+    children = tuple(_resolved(child, module) for child in node.children)
+    return replace(node, component=found[0], children=children)
+
+
+def _component(node: Node) -> Component:
+    return cast("Component", node.component)
+
+
 def _nodes(top: Node) -> Iterator[Node]:
     yield top
     for child in top.children:
@@ -171,8 +191,7 @@ def _feature(node: Node, data: Batch, n: int) -> Float[Tensor, "example"] | Int[
     found = node.feature(data)
     if tuple(found.shape) != (n,) or found.is_floating_point():
         raise DataError(
-            f"the feature of {node.component.address!r} has shape {tuple(found.shape)} and type {found.dtype}; give "
-            "one "
-            f"whole number for each of the {n} examples."
+            f"the feature of {_component(node).address!r} has shape {tuple(found.shape)} and type {found.dtype}; give "
+            f"one whole number for each of the {n} examples."
         )
     return found

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llc_lightning.ablation.effect import Effect
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -31,7 +32,11 @@ def with_statistics(effects: Sequence[Effect], *, resamples: int, seed: int, lev
         resamples: Number of bootstrap samples, and of sign flips.
         seed: The run's seed.
         level: Probability of the intervals.
+
+    Raises:
+        SettingError: If there is no resample.
     """
+    at_least(1, resamples=resamples)
     found = [_one(effect, resamples, seed, level) for effect in effects]
     groups: dict[tuple[str, str], list[int]] = {}
     for place, effect in enumerate(found):
@@ -82,7 +87,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Returns the bootstrap interval of the mean, bias-corrected and accelerated (Efron 1987).
 
-    With more than 4096 examples the normal limit is taken.
+    With more than 4096 examples the normal limit is taken; with few that have heavy tails it is a little too narrow, as
+    bootstrap intervals are.
     """
     import numpy as np
     from scipy import stats

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from llc_lightning.runtime.errors import SettingError, unknown
 from llc_lightning.runtime.registry import Registry
@@ -45,18 +46,74 @@ def unspell(text: str, registry: Registry[type[T]]) -> T:
     options: dict[str, Any] = {}
     for pair in filter(None, (match["options"] or "").split(",")):
         name, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals or name not in allowed:
+        if not allowed:
+            raise SettingError(f"{match['name'].strip()!r} has no options; write it without {match['options']!r}.")
+        if not equals:
+            meant = f"{match['name'].strip()}({_likely(name, allowed.values())}={name})"
+            raise SettingError(
+                f"{text!r} gives {name!r} without the name of an option; write it, as in {meant!r}. The options are: "
+                f"{', '.join(allowed)}."
+            )
+        if name not in allowed:
             raise SettingError(unknown(f"option of {match['name'].strip()!r}", name, allowed))
         options[name] = _value(value, allowed[name], text)
     return kind(**options)
+
+
+def resolved(given: object, registry: Registry[type[T]], *, base: type[T]) -> tuple[T, ...]:
+    """Returns the registered things that are meant, a text standing for the thing that it names with its options.
+
+    Args:
+        given: A text or an object, or several of them.
+        registry: Where names are looked up.
+        base: What the objects derive from.
+
+    Raises:
+        SettingError: If a name or option is unknown, something is neither text nor object, or two share a name.
+    """
+    each: list[object] = [given]
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        each = list(cast("Iterable[object]", given))
+    found = tuple(_resolved(one, registry, base) for one in each)
+    names: list[str] = [cast("Any", one).name for one in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SettingError(f"the {registry.kind} {twice[0]!r} is given twice; give each once.")
+    return found
+
+
+def _resolved(given: object, registry: Registry[type[T]], base: type[T]) -> T:
+    if isinstance(given, str):
+        return unspell(given, registry)
+    if isinstance(given, base):
+        return given
+    if isinstance(given, type) and issubclass(given, base):
+        raise SettingError(
+            f"the {registry.kind} {given.__name__} is given as a class; give an object, {given.__name__}()."
+        )
+    names = ", ".join(registry.names())
+    raise SettingError(f"{given!r} is no {registry.kind}; give the name of one, or an object. There are: {names}.")
 
 
 def _options(thing: Any) -> list[Field[Any]]:
     return [one for one in fields(thing) if one.init]
 
 
+def _likely(value: str, options: Iterable[Field[Any]]) -> str:
+    """Returns the option that a value without a name is most likely of: a number of an option that is one."""
+
+    def distance(option: Field[Any]) -> tuple[bool, bool]:
+        number = isinstance(option.default, int | float) and not isinstance(option.default, bool)
+        return number != value.replace(".", "", 1).isdigit(), option.name == "draws"
+
+    return min(options, key=distance).name
+
+
 def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _value(text: str, option: Field[Any], whole: str) -> Any:

@@ -17,12 +17,13 @@ from llc_lightning.ablation.examples import Examples
 from llc_lightning.ablation.group import Group, Source, check_levels
 from llc_lightning.ablation.lanes import Lanes
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
-from llc_lightning.ablation.place import Place, kind_of
-from llc_lightning.ablation.unheard import check_heard
+from llc_lightning.ablation.place import Place, ablatable, kind_of
+from llc_lightning.ablation.unread import check_read
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import to_device
-from llc_lightning.runtime.errors import AddressError, SettingError
+from llc_lightning.runtime.batches import check_partners, n_examples, to_device
+from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, Params
 
 
@@ -80,23 +81,20 @@ def sweep(
     Raises:
         SettingError: If a method, metric, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked
         for.
-        AddressError: If a component has no activation side, is not found in the activations, or the loss does not
-            depend on it.
+        AddressError: If there is no component, or one has no activation side, is not found in the activations, or
+            nothing reads it.
         DataError: If the data, or the shapes of the module's losses and activations, cannot be used.
     """
     chosen, measured = resolve_methods(methods), resolve_metrics(metrics)
-    if chunk is not None and chunk < 1:
-        raise SettingError(f"chunk is {chunk}; give at least 1 ablation per forward pass.")
+    at_least(1, chunk=chunk)
     if tasks and not loss.task_names:
         raise SettingError(
             "the module has no tasks; give it task_names and per_task_loss, or measure with tasks=False."
         )
-    for component in components:
-        if not component.point:
-            raise AddressError(
-                f"{component.address!r} has weights alone and cannot be ablated; choose layers, neurons or other units."
-            )
-    check_levels(chosen, components)
+    check_levels(chosen, ablatable(components))
+    n_examples(data)
+    if counterfactual is not None:
+        check_partners(counterfactual, data, what="counterfactual partners")
     plain = loss.with_edits(())
     names = ("train", *(loss.task_names if tasks else ()), *(f"metric:{metric.name}" for metric in measured))
     with torch.no_grad():
@@ -117,9 +115,12 @@ def sweep(
         ]
         # A difference cannot heal what is not finite without it; a replaced activation can.
         found |= measurement.effects([one for one in broken if measurement.is_few(one)], few=False)
-    silent = [one for one in components if all(effect.value == effect.stderr == 0 for effect in found[one.address])]
+    # The error of one example is NaN.
+    silent = [
+        one for one in components if all(effect.value == 0 and not effect.stderr > 0 for effect in found[one.address])
+    ]
     points = dict.fromkeys(part.point for one in silent for part in one.members)
-    check_heard(plain, params, examples.batch(0), list(points))
+    check_read(plain, params, examples.batch(0), list(points))
     return examples.unablated + [effect for component in components for effect in found[component.address]]
 
 

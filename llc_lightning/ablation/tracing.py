@@ -8,9 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.ablation.patching import activations, check_pairs, patch
+from llc_lightning.ablation.patching import activations, patch
+from llc_lightning.ablation.place import ablatable
 from llc_lightning.components.component import Component
+from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.batches import check_partners
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, Params
 
@@ -20,7 +23,7 @@ def tracing(
     params: Params,
     clean: Batch,
     corrupted: Batch,
-    layers: Sequence[Component],
+    layers: str | Component | Sequence[str | Component],
     *,
     window: int = 1,
 ) -> Float[Tensor, "layer example"]:
@@ -36,24 +39,24 @@ def tracing(
         clean: The examples.
         corrupted: The same examples, corrupted, with the targets that the loss is about.
         layers: What to restore in each layer, in the order of the layers: attention or MLP outputs, at positions or
-            at all of them.
+            at all of them; components, or what ``find_components`` understands.
         window: How many layers to restore, an odd number.
 
     Raises:
-        SettingError: If the window is even or below 1, or there is no layer.
-        DataError: If there is not one corrupted example for each example.
+        SettingError: If the window is even or below 1.
+        AddressError: If a layer is unknown or has no activation, or there is none.
+        DataError: If there is not one corrupted example of its form for each example.
     """
     if window < 1 or window % 2 == 0:
         raise SettingError(f"window is {window}; give an odd number of layers, such as 1 or 5.")
-    if not layers:
-        raise SettingError("no layer is given; give the components to restore, one for each layer.")
-    check_pairs(clean, corrupted)
+    parts = ablatable(find_components(loss.module, layers))
+    check_partners(corrupted, clean, what="corrupted examples")
     with torch.no_grad():
-        values = activations(loss, params, clean, [part.point for layer in layers for part in layer.members])
+        values = activations(loss, params, clean, [part.point for layer in parts for part in layer.members])
         base = loss(params, corrupted)
         found: list[Tensor] = []
-        for place in range(len(layers)):
-            near = layers[max(0, place - window // 2) : place + window // 2 + 1]
+        for place in range(len(parts)):
+            near = parts[max(0, place - window // 2) : place + window // 2 + 1]
             edits = [edit for layer in near for edit in patch(layer, values)]
             found.append(loss.with_edits(edits)(params, corrupted) - base)
     return torch.stack(found)

@@ -67,9 +67,9 @@ def _unread(module: nn.Module, params: Params, outgoing: Axes, component: Compon
         bias = _bias_of(module, name)
         if bias is None:
             raise SettingError(f"{name!r}, which reads {component.address!r}, has no bias that could take a constant.")
-        part = module.get_submodule(name.rpartition(".")[0])
-        if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d) and part.padding not in (0, (0,), (0, 0), (0, 0, 0)):
-            raise SettingError(f"{name!r} reads {component.address!r} with zeros around it; such have no weight edit.")
+        why = _inexact(module.get_submodule(name.rpartition(".")[0]), constant)
+        if why:
+            raise SettingError(f"{name!r} reads {component.address!r} {why}; such have no weight edit.")
         rows = reader.movedim(axis, 0)[units]
         # Rows are [unit, output, *kernel], or [unit, feature, output] where units lead, as heads do.
         features = rows.shape[1:-1] if axis == 0 and rows.ndim > 2 else ()
@@ -79,6 +79,21 @@ def _unread(module: nn.Module, params: Params, outgoing: Axes, component: Compon
         edited[name] = _zeroed(module, params, name, axis, units)
         edited[bias] = edited.get(bias, params[bias]) + added
     return {**params, **edited}
+
+
+def _inexact(reader: nn.Module, constant: Any) -> str:
+    """Returns why what a convolution makes of a constant is not the same everywhere; '' where it is."""
+    if isinstance(reader, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return "by a transposed convolution"
+    if not isinstance(reader, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return ""
+    if reader.groups > 1:
+        return "in groups"
+    padding = reader.padding
+    pads = max(reader.kernel_size) > 1 if padding == "same" else padding != "valid" and any(padding)
+    # Other paddings repeat the constant, and zeros around zeros are one.
+    zeros = pads and reader.padding_mode == "zeros" and bool(torch.as_tensor(constant).any())
+    return "with zeros around it" if zeros else ""
 
 
 def _units(component: Component, width: int) -> list[int]:

@@ -72,6 +72,5 @@ def _unreadable(text: str) -> str:
     return (
         f"cannot read the address {text!r}; write a hook point such as 'net.hook_hidden', or units of it such as "
         "'net.hook_hidden[7]' or 'net.hook_hidden[3,5]': whole numbers from 0, without spaces or leading zeros; "
-        "positions "
-        "of a sequence follow as in 'blocks.0.hook_resid_post@3' or '@-1'."
+        "positions of a sequence follow as in 'blocks.0.hook_resid_post@3' or '@-1'."
     )

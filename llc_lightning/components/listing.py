@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import combinations
@@ -47,7 +47,9 @@ def find_components(module: nn.Module, spec: str | Component | Sequence[str | Co
     """
     listing = _Listing(module)
     found: dict[str, Component] = {}
-    for entry in [spec] if isinstance(spec, str | Component) else spec:
+    for entry in spec if isinstance(spec, Iterable) and not isinstance(spec, str) else [spec]:
+        if not isinstance(entry, str | Component):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise AddressError(f"{entry!r} names no component; give an address, a glob, or a word such as 'neurons'.")
         for component in [entry] if isinstance(entry, Component) else listing.named(entry):
             found.setdefault(component.address, component)
     return list(found.values())

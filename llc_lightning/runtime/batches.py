@@ -35,6 +35,38 @@ def n_examples(data: object) -> int:
     return size
 
 
+def forms(data: Batch) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of one example in each of the tensors, by a name for messages.
+
+    Example:
+        >>> forms((torch.zeros(4, 2), torch.zeros(4)))
+        {'entry 0': (2,), 'entry 1': ()}
+    """
+    return {name: tuple(tensor.shape[1:]) for name, tensor in _named(data)}
+
+
+def check_partners(partners: object, data: Batch, *, what: str) -> None:
+    """Checks examples that stand beside others: one for each, and of their form.
+
+    Args:
+        partners: What is given.
+        data: The examples.
+        what: What the partners are called, such as "donors".
+
+    Raises:
+        DataError: If they are not.
+    """
+    if not isinstance(partners, Tensor | tuple | dict):
+        raise DataError(f"the {what} are of type {type(partners).__name__}; give {_ALLOWED}, as the examples are.")
+    n, given = n_examples(data), n_examples(cast("Batch", partners))
+    if n != given:
+        raise DataError(f"there are {given} {what} for {n} examples; give one for each.")
+    mine, theirs = forms(data), forms(cast("Batch", partners))
+    if mine != theirs:
+        told = [", ".join(f"{name} of shape {list(shape)}" for name, shape in form.items()) for form in (theirs, mine)]
+        raise DataError(f"the {what} hold {told[0]} each, the examples {told[1]}; give the same for both.")
+
+
 def take(data: Batch, index: Tensor | slice) -> Batch:
     """Returns the examples at ``index`` (a slice gives views), in the same kind of container.
 

@@ -5,17 +5,21 @@ from math import inf
 from llc_lightning.runtime.errors import SettingError
 
 
-def at_least(least: int, **numbers: int | None) -> None:
-    """Checks that numbers are not too small; None is left alone.
+def at_least(least: int, **numbers: object) -> None:
+    """Checks that numbers are whole and not too small; None is left alone.
 
     Raises:
-        SettingError: If one of them is below ``least``.
+        SettingError: If one of them is no whole number, or below ``least``.
 
     Example:
         >>> at_least(1, width=3, depth=None)
     """
     for name, number in numbers.items():
-        if number is not None and number < least:
+        if number is None:
+            continue
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise SettingError(f"{name} is {number!r}; give a whole number, at least {least}.")
+        if number < least:
             raise SettingError(f"{name} is {number}; give at least {least}.")
 
 

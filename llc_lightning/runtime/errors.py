@@ -48,20 +48,21 @@ def nearest(name: str, options: Iterable[str], n: int = 3) -> list[str]:
     return [option for lower in close for option in by_lower[lower]][:n]
 
 
-def unknown(kind: str, name: object, options: Iterable[str]) -> str:
+def unknown(kind: str, name: object, options: Iterable[str], *, near: Iterable[str] = ()) -> str:
     """Returns the sentence about a name that is not among the options, with the nearest ones and what is allowed.
 
     Args:
         kind: What the name should have been, such as "ablation method".
         name: What was given.
         options: The allowed names; of a long list only the number is told.
+        near: Options that the caller takes to be meant, told before those that resemble the name.
 
     Example:
         >>> unknown("method", "zeor", ["mean", "zero"])
         "unknown method 'zeor'; did you mean 'zero'? Use one of: mean, zero."
     """
     allowed = sorted(set(options))
-    close = nearest(str(name), allowed)
+    close = list(dict.fromkeys([*near, *nearest(str(name), allowed)]))
     question = f"; did you mean {' or '.join(repr(option) for option in close)}?" if close else "."
     if not allowed:
         return f"unknown {kind} {name!r}; there is none to choose from."

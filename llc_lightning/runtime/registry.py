@@ -21,6 +21,8 @@ class Entry(Generic[T]):
     """One line for tables and ``--help``."""
     source: str
     """Where it comes from: authors, year, arXiv id; '' where there is none."""
+    also: tuple[str, ...]
+    """What else it is called elsewhere: no names of it here, but messages lead from them to it."""
     metadata: Mapping[str, object]
     """Further facts, read only; the registry's owner says which."""
 
@@ -44,13 +46,16 @@ class Registry(Generic[T]):
         self.kind = kind
         self._entries: dict[str, Entry[T]] = {}
 
-    def register(self, name: str, *, summary: str, source: str = "", **metadata: object) -> Callable[[S], S]:
+    def register(
+        self, name: str, *, summary: str, source: str = "", also: tuple[str, ...] = (), **metadata: object
+    ) -> Callable[[S], S]:
         """Returns a decorator that enters a function, class or value under ``name`` and hands it back unchanged.
 
         Args:
             name: The name users write.
             summary: One line that says what it is or does.
             source: Where it comes from: authors, year, arXiv id.
+            also: What else it is called elsewhere, for messages about unknown names.
             **metadata: Further facts, kept read only.
 
         Raises:
@@ -62,7 +67,7 @@ class Registry(Generic[T]):
             raise SettingError(f"the {self.kind} {name!r} is registered already; choose another name.")
 
         def enter(item: S) -> S:
-            self._entries[name] = Entry(name, cast("T", item), summary, source, MappingProxyType(dict(metadata)))
+            self._entries[name] = Entry(name, cast("T", item), summary, source, also, MappingProxyType(dict(metadata)))
             return item
 
         return enter
@@ -74,7 +79,8 @@ class Registry(Generic[T]):
             SettingError: If there is none; the message names the nearest ones.
         """
         if name not in self._entries:
-            raise SettingError(unknown(self.kind, name, self._entries))
+            near = [one for one, entry in self._entries.items() if name.lower() in entry.also or one in name.lower()]
+            raise SettingError(unknown(self.kind, name, self._entries, near=near))
         return self._entries[name]
 
     def names(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ class Reason:
 
 REASONS: tuple[Reason, ...] = (
     Reason("nan-loss", True, "the loss at the measured weights is not finite; look at the training run and the data."),
+    Reason("no-examples", True, "no example counts for this loss; measure on data that has some."),
     Reason("frozen", True, "a chain never moved; raise the step size, or move parameters that the loss depends on."),
     Reason("all-diverged", True, "every chain diverged; lower the step size or raise gamma."),
     Reason("error", True, "the measurement raised an exception, kept in details; mend it and measure again."),
@@ -70,6 +71,7 @@ REASONS: tuple[Reason, ...] = (
         "the value is close to half the number of moved weights and hardly depends on the loss; lower n_beta or raise "
         "gamma.",
     ),
+    Reason("one-example", False, "one example gives no standard error; measure on more."),
     Reason("single-chain", False, "one chain gives no standard error and no R-hat; use at least 2 chains."),
 )
 """All reasons in the fixed order of a status."""

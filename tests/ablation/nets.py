@@ -1,14 +1,14 @@
 """Small modules of every sort, examples for them, and the slow literal way to ablate."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llc_lightning.ablation.base import Seen, Shared
+from llc_lightning.ablation.base import Activations, Shared
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.components.component import Component
 from llc_lightning.components.hooks import INPUT, WeightAxes
@@ -198,6 +198,20 @@ def literal_losses(
     return clean, torch.stack(ablated)
 
 
+def values_of_constants(component: Component, constants: Sequence[Tensor]) -> Callable[[Component, Tensor], Tensor]:
+    """Returns what fitted constants are at each part of a component, for :func:`literal_losses`."""
+    by_point = dict(zip((member.point for member in component.members), constants, strict=True))
+
+    def values(member: Component, activation: Tensor) -> Tensor:
+        constant, axis = by_point[member.point][None], activation.ndim + member.unit_axis
+        if constant.shape[axis + 1] == activation.shape[axis]:
+            return constant
+        every = torch.zeros(1, 1, *activation.shape[1:])
+        return every.index_copy(axis + 1, torch.tensor(member.units), constant)
+
+    return values
+
+
 def values_of(
     method: Shared, data: Batch, *, seed: int, partners: Callable[[str], Tensor] | None = None
 ) -> Callable[[Component, Tensor], Tensor]:
@@ -205,7 +219,7 @@ def values_of(
     blocks = Blocks.of(data)
 
     def values(part: Component, activation: Tensor) -> Tensor:
-        seen = Seen(activation, part.unit_axis, partner=partners(part.point) if partners else None)
+        seen = Activations(activation, part.unit_axis, partner=partners(part.point) if partners else None)
         found = [some.expand(-1, blocks.size, *some.shape[2:]) for some in method.values(seen, blocks.rows, seed=seed)]
         return torch.cat(found, dim=1)[:, : blocks.n]
 

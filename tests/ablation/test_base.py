@@ -24,6 +24,15 @@ def test_a_method_knows_its_name() -> None:
     assert entry_of(Mean()) is METHODS.get("mean")
 
 
+@pytest.mark.parametrize(("scale", "name"), [
+    (1.0, "noise"), (2.0, "noise(scale=2)"), (0.5, "noise(scale=0.5)"), (1e-05, "noise(scale=1e-05)"),
+    (0.1234567, "noise(scale=0.1234567)"), (0.1234568, "noise(scale=0.1234568)"), (1 / 3, f"noise(scale={1 / 3!r})"),
+])  # fmt: skip
+def test_options_that_differ_have_names_that_differ(scale: float, name: str) -> None:
+    assert Noise(scale=scale).name == name
+    assert resolve_methods(name) == (Noise(scale=scale),)
+
+
 def test_an_unregistered_method() -> None:
     @dataclass(frozen=True)
     class Mine(Zero):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning import ablation_effects
-from llc_lightning.ablation.base import Seen
+from llc_lightning.ablation.base import Activations
 from llc_lightning.ablation.counterfactual import Counterfactual
 from llc_lightning.runtime.errors import DataError, SettingError
 from tests.ablation.nets import Circuits, circuits_data
@@ -19,7 +19,7 @@ class Knowing(Circuits):
 def test_values_are_the_partners_activations() -> None:
     reference = torch.randn(10, 3)
     (one, two) = Counterfactual().values(
-        Seen(reference, partner=reference + 1), [torch.arange(6), torch.arange(4, 10)], seed=0
+        Activations(reference, partner=reference + 1), [torch.arange(6), torch.arange(4, 10)], seed=0
     )
     assert torch.equal(one[0], reference[:6] + 1)
     assert torch.equal(two[0], reference[4:] + 1)

@@ -11,7 +11,7 @@ from transformer_lens.hook_points import HookPoint
 from llc_lightning.ablation.base import METHODS, Method, method_of
 from llc_lightning.ablation.effect import Effect
 from llc_lightning.ablation.fitted import Fitted
-from llc_lightning.ablation.optimal import halves
+from llc_lightning.ablation.split import split_examples
 from llc_lightning.ablation.sweep import sweep
 from llc_lightning.ablation.weight_edit import weight_edit
 from llc_lightning.components.component import Component
@@ -25,7 +25,7 @@ from llc_lightning.models.cis import CISModel
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import AddressError, SettingError
 from llc_lightning.runtime.types import Batch
-from tests.ablation.nets import Circuits, literal_losses, values_of
+from tests.ablation.nets import Circuits, literal_losses, values_of, values_of_constants
 
 N = 40
 RESIDUAL = "net.blocks.1.hook_resid_pre"
@@ -139,20 +139,12 @@ def test_every_method_at_every_level_is_what_one_hook_and_one_pass_do(name: str)
 
 
 def literal_effect(family: Family, part: Component, method: Method, effect: Effect) -> float:
-    """Returns the effect by hooks, on the examples that were held out where the method is fitted."""
+    """Returns the effect by hooks, on the examples that it is scored on where the method is fitted."""
     module, data = family.module, family.data
     if isinstance(method, Fitted):
-        constants = dict(zip((member.point for member in part.members), effect.constants, strict=True))
-
-        def values(member: Component, activation: Tensor) -> Tensor:
-            constant, axis = constants[member.point][None], activation.ndim + member.unit_axis
-            if constant.shape[axis + 1] == activation.shape[axis]:
-                return constant
-            every = torch.zeros(1, 1, *activation.shape[1:])
-            return every.index_copy(axis + 1, torch.tensor(member.units), constant)
-
+        values = values_of_constants(part, effect.constants)
         clean, ablated = literal_losses(module, data, part, values)
-        held = halves(N, seed=1)[1]
+        held = split_examples(N, seed=1).score
         return float((ablated[0] - clean)[held].mean())
 
     def partners(point: str) -> Tensor:

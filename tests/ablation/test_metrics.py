@@ -40,7 +40,7 @@ def values(data: Batch, metric: str | Metric, net: nn.Module | None = None) -> d
 def test_targets_of_another_shape_are_refused() -> None:
     assert math.isfinite(values((X, Y), "accuracy")["metric:accuracy"])
     with pytest.raises(
-        DataError, match=r"the targets '1' of 'accuracy' have shape \(128, 1\) and the answers \(128,\)"
+        DataError, match=r"the targets '1' of 'accuracy' have shape \(100, 1\) and the answers \(100,\)"
     ):
         values((X, Y[:, None]), "accuracy")
 

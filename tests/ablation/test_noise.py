@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from llc_lightning.ablation.base import Seen
+from llc_lightning.ablation.base import Activations
 from llc_lightning.ablation.noise import Noise
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
@@ -12,7 +12,7 @@ from llc_lightning.runtime.seeding import generator
 
 def test_noise_has_the_scale_of_each_unit_s_own_spread() -> None:
     reference = torch.randn(20_000, 3, generator=generator(1)) * torch.tensor([0.5, 1.0, 20.0]) + 3
-    (values,) = Noise(scale=2.0, draws=3).values(Seen(reference), [torch.arange(20_000)], seed=0)
+    (values,) = Noise(scale=2.0, draws=3).values(Activations(reference), [torch.arange(20_000)], seed=0)
     added = (values - reference) / (2 * reference.std(0, correction=0))
     for draw in added:
         for unit in draw.T:
@@ -24,7 +24,7 @@ def test_noise_has_the_scale_of_each_unit_s_own_spread() -> None:
 def test_the_numbers_follow_from_seed_and_draw_alone() -> None:
     reference = torch.randn(64, 5)
     blocks = [torch.arange(32), torch.arange(32, 64)]
-    values = list(Noise(draws=2).values(Seen(reference), blocks, seed=4))
+    values = list(Noise(draws=2).values(Activations(reference), blocks, seed=4))
     spread = reference.double().std(0, correction=0).float()
     for draw in range(2):
         stream = generator(4, "gaussian", draw)
@@ -35,7 +35,7 @@ def test_the_numbers_follow_from_seed_and_draw_alone() -> None:
 
 def test_a_constant_unit_stays() -> None:
     reference = torch.full((64, 2), 0.1)
-    (values,) = Noise(scale=100.0).values(Seen(reference), [torch.arange(64)], seed=0)
+    (values,) = Noise(scale=100.0).values(Activations(reference), [torch.arange(64)], seed=0)
     assert torch.equal(values, reference.expand(4, 64, 2))
 
 

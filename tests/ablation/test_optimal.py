@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llc_lightning.ablation.effect import Effect
-from llc_lightning.ablation.optimal import Optimal, halves
+from llc_lightning.ablation.optimal import Optimal
+from llc_lightning.ablation.split import split_examples
 from llc_lightning.ablation.sweep import sweep
 from llc_lightning.ablation.warm import warm_start
 from llc_lightning.components.component import Component
@@ -17,9 +18,10 @@ from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData
 from llc_lightning.models.cis import CISModel
 from llc_lightning.models.transformer import TransformerModel
+from llc_lightning.runtime.batches import take
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch
-from tests.ablation.nets import Circuits, circuits_data
+from tests.ablation.nets import Circuits, circuits_data, literal_losses, values_of_constants
 
 
 class Linear(nn.Module):
@@ -48,50 +50,82 @@ def effects(
     }
 
 
+def replaced(module: Linear, data: tuple[Tensor, Tensor], units: list[int], constant: Tensor) -> Tensor:
+    """Returns the losses with units held at constants, and without."""
+    hidden = module.one(data[0])
+    hidden[:, units] = constant
+    return (module.two(hidden) - data[1]).square().sum(-1) - module.per_example_loss(data)
+
+
+def least_squares(module: Linear, data: tuple[Tensor, Tensor], units: list[int]) -> Tensor:
+    """Returns the constants that are best on some examples."""
+    others = module.one(data[0])
+    others[:, units] = 0
+    target = (data[1] - module.two(others)).mean(0, keepdim=True)
+    return torch.linalg.lstsq(module.two.weight[:, units], target.T).solution[:, 0]
+
+
+@torch.no_grad()
 def test_the_constant_is_the_least_squares_solution() -> None:
-    module, (x, y) = Linear(), regression(200)
+    module, data = Linear(), regression(200)
     parts = [*find_components(module, "one[2]"), *find_components(module, ["one[1,4]"])]
-    found = effects(module, (x, y), parts, [Optimal(steps=200)])
-    fit, held = halves(200, seed=0)
-    with torch.no_grad():
-        hidden, weight = module.one(x), module.two.weight
-        for part in parts:
-            units = list(part.units or ())
-            others = hidden.clone()
-            others[:, units] = 0
-            target = y - module.two(others)
-            losses = {}
-            for name, half in (("fit", fit), ("held", held)):
-                constant = torch.linalg.lstsq(weight[:, units], target[half].mean(0, keepdim=True).T).solution[:, 0]
-                difference = (target - constant @ weight[:, units].T).square().sum(-1) - module.per_example_loss((x, y))
-                losses[name] = difference[held].mean().item()
-            effect = found[part.address, "optimal(steps=200)"]
-            # Fitted on one half and chosen on the other, where it is measured: between the closed forms of the two.
-            assert effect.n == len(held) == 100
-            assert losses["held"] - 1e-4 <= effect.value <= losses["fit"] + 1e-4
+    found = effects(module, data, parts, [Optimal(steps=200)])
+    fit, select, score = (take(data, rows) for rows in vars(split_examples(200, seed=0)).values())
+    for part in parts:
+        units, effect = list(part.units or ()), found[part.address, "optimal(steps=200)"]
+        constant = effect.constants[0].flatten()
+        # Of what the search met, which ends at the closed form, it is the best on the examples that select.
+        closed = least_squares(module, fit, units)
+        chosen, ended = (replaced(module, select, units, one).mean() for one in (constant, closed))
+        assert chosen <= ended + 1e-4
+        # Its effect is measured on examples that had no say.
+        assert effect.n == len(score[0]) == 50
+        assert effect.value == pytest.approx(replaced(module, score, units, constant).mean().item(), abs=1e-5)
+        assert effect.value >= replaced(module, score, units, least_squares(module, score, units)).mean() - 1e-5
 
 
-def test_with_all_examples_in_one_half_it_converges_to_the_closed_form() -> None:
-    module, (x, y) = Linear(), regression(64)
-    fit, held = halves(128, seed=0)
-    # The same examples in both halves, so that the choice on held-out examples is the fit itself.
-    both = (
-        torch.empty(128, 4).index_copy(0, fit, x).index_copy(0, held, x),
-        torch.empty(128, 3).index_copy(0, fit, y).index_copy(0, held, y),
-    )
+@torch.no_grad()
+def test_with_the_same_examples_in_all_parts_it_converges_to_the_closed_form() -> None:
+    module, data = Linear(), regression(32)
+    split, (x, y) = split_examples(128, seed=0), data
+    # So that selecting is fitting, and scoring too.
+    rows = torch.empty(128, dtype=torch.int64)
+    for part, copies in ((split.fit, 2), (split.select, 1), (split.score, 1)):
+        rows[part] = torch.arange(32).repeat(copies)
     parts = find_components(module, ["one[0]", "one[3]", "one[1,4]"])
-    found = effects(module, both, parts, [Optimal(steps=200)])
-    with torch.no_grad():
-        for part in parts:
-            units = list(part.units or ())
-            others = module.one(x)
-            others[:, units] = 0
-            target = y - module.two(others)
-            constant = torch.linalg.lstsq(module.two.weight[:, units], target.mean(0, keepdim=True).T).solution[:, 0]
-            best = (target - constant @ module.two.weight[:, units].T).square().sum(-1) - module.per_example_loss(
-                (x, y)
-            )
-            assert found[part.address, "optimal(steps=200)"].value == pytest.approx(best.mean().item(), abs=1e-4)
+    found = effects(module, (x[rows], y[rows]), parts, [Optimal(steps=200)])
+    for part in parts:
+        units = list(part.units or ())
+        best = replaced(module, data, units, least_squares(module, data, units)).mean().item()
+        assert found[part.address, "optimal(steps=200)"].value == pytest.approx(best, abs=1e-4)
+
+
+class Separate(nn.Module):
+    """Units that guess a target of their own, each by itself: as many independent choices of a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units = nn.Identity()
+
+    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return (self.units(batch[0]) - batch[1]).square().sum(-1)
+
+
+def test_effects_are_measured_without_the_bias_of_the_choice() -> None:
+    n, width, stream = 120, 400, torch.Generator().manual_seed(6)
+    data = torch.randn(n, width, generator=stream), torch.randn(n, width, generator=stream)
+    parts = [Component(f"units[{i}]", "unit", "units", (i,)) for i in range(width)]
+    found = effects(Separate(), data, parts, ["zero", "optimal(steps=20)"])
+    score = split_examples(n, seed=0).score
+    excess: list[Tensor] = []
+    for part in parts:
+        best, zero = found[part.address, "optimal(steps=20)"], found[part.address, "zero"]
+        assert zero.per_example is not None
+        # Targets have mean 0: a constant a is worse than 0 by a^2 in the population, whatever the examples say.
+        excess.append(best.value - zero.per_example[score].double().mean() - best.constants[0].double().square().sum())
+    bias, error = torch.stack(excess).mean(), torch.stack(excess).std() / width**0.5
+    assert bias.abs() <= 3 * error
+    assert error < 0.01  # measured on the examples that select, the bias is five times that
 
 
 class Maps(nn.Module):
@@ -142,18 +176,26 @@ def test_no_constant_and_no_donor_is_better(task: Callable[[], tuple[nn.Module, 
     others = ["zero", "mean", "mean(positions=pooled)", "resample"]
     found = effects(module, data, parts, [own, pooled, *others])
     assert len(parts) >= 50
+    # The mean of each position is no constant that all positions could share.
+    pairs = [(own, pooled), *((own, name) for name in others), *((pooled, name) for name in others if name != "mean")]
+    worse: list[tuple[str, str, str]] = []
     for part in parts:
-        best, shared = (found[part.address, name].per_example for name in (own, pooled))
-        assert best is not None
-        assert shared is not None
-        held = best.isfinite()
-        assert (best - shared)[held].mean() <= 1e-6
-        for name in others:
-            other = found[part.address, name].per_example
-            assert other is not None
-            for one in (best, shared) if name != "mean" else (best,):  # the mean of each position is not shared
-                difference = (one - other)[held].double()
-                assert difference.mean() <= 2 * difference.std() / len(difference) ** 0.5 + 1e-6, (part.address, name)
+        changes = {name: found[part.address, name].per_example for name in others}
+        for name in (own, pooled):
+            constants = values_of_constants(part, found[part.address, name].constants)
+            clean, (ablated,) = literal_losses(module, data, part, constants)
+            changes[name] = ablated - clean
+        worse += [(part.address, one, other) for one, other in pairs if is_worse(changes[one], changes[other])]
+    assert not worse
+
+
+def is_worse(one: Tensor | None, other: Tensor | None) -> bool:
+    """Whether a change of the losses exceeds another by two standard errors on what is held out of the fit."""
+    assert one is not None
+    assert other is not None
+    split = split_examples(len(one), seed=0)
+    difference = (one - other)[torch.cat([split.select, split.score])].double()
+    return bool(difference.mean() > 2 * difference.std() / len(difference) ** 0.5 + 1e-6)
 
 
 def test_a_set_is_never_worse_than_the_constants_of_its_members() -> None:
@@ -162,28 +204,41 @@ def test_a_set_is_never_worse_than_the_constants_of_its_members() -> None:
     found = effects(module, data, parts, [Optimal(steps=30)])
     constants = [found[part.address, "optimal(steps=30)"].constants[0].flatten() for part in parts]
     together = found["hook_hidden[0,1,2]", "optimal(steps=30)"]
-    with torch.no_grad():
+
+    @torch.no_grad()
+    def losses(constant: Tensor) -> Tensor:
         hidden = module.W_in(data[0]).relu()
-        hidden[:, :3] = torch.cat(constants[:3])
-        reused = (module.W_out(hidden) - data[1]).square().square().mean(-1) - module.per_example_loss(data)
-    held = halves(400, seed=0)[1]
-    assert together.value <= reused[held].mean().item() + 1e-6
+        hidden[:, :3] = constant
+        return (module.W_out(hidden) - data[1]).square().square().mean(-1) - module.per_example_loss(data)
+
+    select = split_examples(400, seed=0).select
+    assert losses(constants[3])[select].mean() <= losses(torch.cat(constants[:3]))[select].mean() + 1e-6
+    assert not is_worse(losses(constants[3]), losses(torch.cat(constants[:3])))
+    score = split_examples(400, seed=0).score
+    assert together.value == pytest.approx(losses(constants[3])[score].mean().item(), abs=1e-5)
 
 
 def test_each_task_may_have_its_own_constant() -> None:
     module, data = Circuits(), circuits_data(300)
     parts = find_components(module, "hook_hidden[2]")
-    found = sweep(
-        loss_fn(module), snapshot_params(module), data, parts, ["optimal", "optimal(losses=each)"], seed=0, tasks=True
-    )
-    by_method = {
-        name: {one.loss: one for one in found if one.method == name} for name in ("optimal", "optimal(losses=each)")
-    }
-    shared, each = by_method.values()
+    methods = ["optimal", "optimal(losses=each)"]
+    found = sweep(loss_fn(module), snapshot_params(module), data, parts, methods, seed=0, tasks=True)
+    shared, each = ({one.loss: one for one in found if one.method == name} for name in methods)
     assert set(each) == set(shared) == {"train", *module.task_names}
     assert each["train"].value == shared["train"].value
-    assert all(each[task].value <= shared[task].value + 1e-4 for task in module.task_names)
     assert len({float(one.constants[0].sum()) for one in each.values()}) == 4
+    select = split_examples(300, seed=0).select
+    for task, name in enumerate(module.task_names):
+        counts = select[data[1][select, task] != 0]
+        own, train = (task_losses(module, data, one[name].constants[0], task)[counts].mean() for one in (each, shared))
+        assert own <= train * (1 + 1e-6)  # the shared constant is among those that the task selects from
+
+
+@torch.no_grad()
+def task_losses(module: Circuits, data: tuple[Tensor, Tensor], constant: Tensor, task: int) -> Tensor:
+    hidden = module.W_in(data[0]).relu()
+    hidden[:, 2] = constant.flatten()
+    return (module.W_out(hidden) - data[1]).square().square()[:, task]
 
 
 def test_drift_is_told_and_a_warm_start_is_taken() -> None:
@@ -192,14 +247,24 @@ def test_drift_is_told_and_a_warm_start_is_taken() -> None:
     found = sweep(loss_fn(module), snapshot_params(module), data, parts, "optimal(steps=60)", seed=0)
     effect = found[1]
     assert set(effect.details) == {"start", "drift", "drift_sd"}
-    mean = module.W_in(data[0][halves(300, seed=0)[0]]).relu()[:, 0].mean().item()
+    mean = module.W_in(data[0][split_examples(300, seed=0).fit]).relu()[:, 0].mean().item()
     moved = abs(effect.constants[0].item() - mean)
     assert effect.details["drift"] == pytest.approx(moved / abs(mean), rel=1e-3)
     later = sweep(
         loss_fn(module), snapshot_params(module), data, parts, "optimal(steps=60)", seed=0, warm=warm_start(found)
     )
     assert "warm" in {one.details["start"] for one in later[1:]}
-    assert all(after.value <= before.value + 1e-9 for before, after in zip(found[1:], later[1:], strict=True))
+    select = split_examples(300, seed=0).select
+    for unit, (before, after) in enumerate(zip(found[1:], later[1:], strict=True)):
+        old, new = (hidden_losses(module, data, unit, one.constants[0])[select].mean() for one in (before, after))
+        assert new <= old * (1 + 1e-6)
+
+
+@torch.no_grad()
+def hidden_losses(module: Circuits, data: tuple[Tensor, Tensor], unit: int, constant: Tensor) -> Tensor:
+    hidden = module.W_in(data[0]).relu()
+    hidden[:, unit] = constant.flatten()
+    return (module.W_out(hidden) - data[1]).square().square().mean(-1)
 
 
 def test_pairs_at_two_points_are_fitted_together() -> None:
@@ -226,12 +291,39 @@ def test_settings(settings: dict[str, object], sentence: str) -> None:
 
 def test_one_example_and_broken_activations_have_a_status() -> None:
     module, (x, y) = Circuits(), circuits_data(1)
-    assert effects(module, (x, y), "hook_hidden[0]", "optimal(steps=3)").popitem()[1].status == "too-few-draws"
+    assert effects(module, (x, y), "hook_hidden[0]", "optimal(steps=3)").popitem()[1].status == "one-example"
     x, y = circuits_data(100)
     with torch.no_grad():
         module.W_in.bias[2] = torch.nan
     found = effects(module, (x, y), "neurons", "optimal(steps=3)")
     assert {one.status for one in found.values()} == {"nan-loss"}
+
+
+@torch.no_grad()
+def test_parts_of_the_examples_may_be_of_different_size_when_traced() -> None:
+    module, data = Linear(), regression(256)  # blocks of 128 to fit, and of 64 to select
+    (effect,) = effects(module, data, "one[2]", "optimal(steps=40)").values()
+    score = take(data, split_examples(256, seed=0).score)
+    expected = replaced(module, score, [2], effect.constants[0].flatten()).mean().item()
+    assert (effect.status, effect.value) == ("ok", pytest.approx(expected, abs=1e-5))
+
+
+@pytest.mark.parametrize("where", ["fit", "select", "score"])
+def test_an_example_that_is_no_number_has_a_status_wherever_it_is(where: str) -> None:
+    x, y = circuits_data(100)
+    x[getattr(split_examples(100, seed=0), where)[1], 2] = torch.nan
+    found = effects(Circuits(), (x, y), "neurons", ["optimal(steps=3)", "zero"])
+    assert {one.status for one in found.values()} == {"nan-loss"}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 9, 100, 5000])
+def test_parts_are_disjoint_and_make_up_the_whole(n: int) -> None:
+    split = split_examples(n, seed=3)
+    parts = [split.fit, split.select, split.score]
+    assert all(len(part) for part in parts)
+    assert sorted({int(row) for part in parts for row in part}) == list(range(n))
+    assert sum(map(len, parts)) == n or n <= 2
+    assert len(split.select) <= 1024
 
 
 def test_a_component_made_by_hand() -> None:

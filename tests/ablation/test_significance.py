@@ -6,21 +6,29 @@ import numpy as np
 import pytest
 
 from llc_lightning import ablation_effects
-from llc_lightning.ablation.significance import adjust, bootstrap_interval, sign_flip_p
+from llc_lightning.ablation.significance import LEVEL, adjust, bootstrap_interval, sign_flip_p
 from tests.ablation.nets import Circuits, circuits_data
 
+SIMULATIONS = 500
 
-def test_type_one_error_and_coverage() -> None:
+
+def test_type_one_error() -> None:
     draw = np.random.default_rng(0)
-    rejected, covered = 0, 0
-    for simulation in range(500):
-        values = draw.standard_t(5, size=30)
-        rejected += sign_flip_p(values, resamples=199, seed=simulation) <= 0.05
-        if simulation < 200:
-            low, high = bootstrap_interval(values, resamples=199, seed=simulation)
-            covered += low <= 0 <= high
-    assert 0.03 <= rejected / 500 <= 0.07
-    assert covered / 200 > 0.88
+    values = draw.standard_t(5, size=(SIMULATIONS, 30))
+    rejected = sum(sign_flip_p(one, resamples=199, seed=seed) <= 0.05 for seed, one in enumerate(values))
+    assert 0.03 <= rejected / SIMULATIONS <= 0.07
+
+
+def test_intervals_cover_as_often_as_they_say() -> None:
+    draw = np.random.default_rng(4)
+    values = draw.standard_t(5, size=(SIMULATIONS, 200))
+    found = [bootstrap_interval(one, resamples=999, seed=seed) for seed, one in enumerate(values)]
+    covered = sum(low <= 0 <= high for low, high in found) / SIMULATIONS
+    # The share in so many simulations is binomial: within three standard errors of the level.
+    assert abs(covered - LEVEL) <= 3 * math.sqrt(LEVEL * (1 - LEVEL) / SIMULATIONS)
+    # Those that miss miss on both sides.
+    above, below = sum(low > 0 for low, _ in found), sum(high < 0 for _, high in found)
+    assert abs(above - below) <= 3 * math.sqrt(above + below)
 
 
 def test_many_examples_take_the_normal_limit() -> None:

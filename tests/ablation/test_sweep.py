@@ -322,18 +322,16 @@ class TestBadInput:
             swept(Circuits(), circuits_data(0), "neurons")
 
     def test_one_example_has_no_error_and_says_so(self) -> None:
-        found = swept(Circuits(), circuits_data(1), "hook_hidden[0]")
-        assert [effect.status for effect in found] == ["too-few-draws"] * 5
-        assert [math.isnan(effect.stderr) for effect in found] == [True] * 5
+        found = swept(Circuits(), circuits_data(1), "hook_hidden[0]", ["zero", "mean", "noise"])
+        assert [effect.status for effect in found] == ["one-example"] * 4
+        assert [math.isnan(effect.stderr) for effect in found] == [True] * 4
         assert not any(math.isnan(effect.value) for effect in found)
 
     def test_a_task_without_examples(self) -> None:
         x, y = circuits_data(50)
         y[:, 1] = 0
         found = swept(Circuits(), (x, y), "hook_hidden[0]", "zero", tasks=True)
-        assert [(effect.n, effect.status) for effect in found if effect.loss == "circuit:1"] == [
-            (0, "nan-loss+too-few-draws")
-        ] * 2
+        assert [(effect.n, effect.status) for effect in found if effect.loss == "circuit:1"] == [(0, "no-examples")] * 2
 
     def test_values_of_another_shape(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Zero, "values", lambda self, reference, blocks, *, seed: iter([torch.zeros(1, 3, 5)]))
@@ -347,7 +345,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("settings", "sentence"),
         [
-            ({"chunk": 0}, "chunk is 0; give at least 1 ablation per forward pass."),
+            ({"chunk": 0}, "chunk is 0; give at least 1."),
             ({"block": 100}, "the block size is 100; give a power of two, such as 64 or 256."),
         ],
     )
@@ -384,7 +382,7 @@ class TestBadInput:
         with pytest.raises(DataError) as error:
             swept(Fixed(), torch.randn(9, 3), "positions")
         assert str(error.value) == (
-            "the activation at 'positions' has shape (7, 3) and type torch.float32 on a batch of 64; an ablation "
+            "the activation at 'positions' has shape (7, 3) and type torch.float32 on a batch of 9; an ablation "
             "needs floating point numbers of shape [example, ..., unit]."
         )
 
@@ -394,8 +392,8 @@ class TestBadInput:
         with pytest.raises(DataError) as error:
             swept(module, circuits_data(9), "neurons", tasks=True)
         assert str(error.value) == (
-            "per_task_loss returned losses of shape (64, 3) and counted of shape (64, 3); both must be "
-            "[example, task], here (64, 2)."
+            "per_task_loss returned losses of shape (9, 3) and counted of shape (9, 3); both must be "
+            "[example, task], here (9, 2)."
         )
 
     def test_a_broken_module_raises_its_own_error(self) -> None:
@@ -406,8 +404,39 @@ class TestBadInput:
                     raise RuntimeError("it broke")
                 return h.sum(-1)
 
+        module = Broken().train()
+        before = {name: value.clone() for name, value in module.state_dict().items()}
+        state = torch.get_rng_state()
         with pytest.raises(RuntimeError, match="it broke"):
-            swept(Broken(), circuits_data(9), "hook_hidden", "zero")
+            swept(module, circuits_data(9), "hook_hidden", "zero")
+        assert_untouched(module, before, state)
+
+    def test_a_last_partial_block_counts_by_its_examples(self) -> None:
+        module, data = Circuits(), circuits_data(300)
+        parts = find_components(module, "neurons")
+        whole = swept(module, data, parts, tasks=True, block=512)
+        split = swept(module, data, parts, tasks=True, block=64)  # four full blocks and one of 44
+        for one, other in zip(whole, split, strict=True):
+            assert one.n == other.n
+            assert (other.value, other.stderr) == pytest.approx((one.value, one.stderr), rel=1e-5, abs=1e-7)
+        loss = module.per_example_loss(data).detach().double()
+        assert split[0].value == pytest.approx(loss.mean().item(), rel=1e-6)
+        mean_of_means = torch.stack([block.mean() for block in loss.split(64)]).mean().item()
+        assert abs(split[0].value - mean_of_means) > 1e-4  # the test could tell
+
+    def test_one_block_is_all_there_is(self) -> None:
+        module, data = Circuits(), circuits_data(64)
+        one = swept(module, data, "neurons", block=64)
+        assert [effect.value for effect in one] == pytest.approx(
+            [effect.value for effect in swept(module, data, "neurons", block=32)], rel=1e-5, abs=1e-7
+        )
+
+    def test_an_activation_that_is_no_number(self) -> None:
+        module, (x, y) = Circuits(), circuits_data(100)
+        x[7, 2] = math.nan
+        found = swept(module, (x, y), ["neurons", "layers"])
+        assert {effect.status for effect in found} == {"nan-loss"}
+        assert all(math.isnan(effect.value) and math.isnan(effect.stderr) for effect in found)
 
 
 def test_the_module_and_the_world_are_left_as_they_were() -> None:
@@ -416,10 +445,14 @@ def test_the_module_and_the_world_are_left_as_they_were() -> None:
     before = {name: value.clone() for name, value in module.state_dict().items()}
     state = torch.get_rng_state()
     swept(module, data, "neurons")
+    assert_untouched(module, before, state)
+
+
+def assert_untouched(module: nn.Module, before: dict[str, Tensor], state: Tensor) -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.is_grad_enabled()
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
-    assert all(part.training and not part._forward_hooks for part in module.modules())
+    assert all(part.training and not part._forward_hooks and not part._forward_pre_hooks for part in module.modules())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in module.parameters())
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import llc_lightning.ablation
-from llc_lightning.ablation.base import METHODS, Method, Seen, Shared, method_of
+from llc_lightning.ablation.base import METHODS, Activations, Method, Shared, method_of
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.ablation.fitted import Fitted
+from llc_lightning.runtime.errors import DataError
 
 ROOT = Path(__file__).parents[2]
 SHAPES = [(5,), (3, 4), (2, 3, 3)]
@@ -32,10 +33,10 @@ def method(request: pytest.FixtureRequest) -> Method:
     return method_of(request.param)
 
 
-def seen(reference: torch.Tensor) -> Seen:
+def seen(reference: torch.Tensor) -> Activations:
     """What a method may look at: labels and partners follow from the activations."""
     labels = torch.arange(len(reference)) % 3
-    return Seen(reference, -1, {"class": labels}, reference.flip(0) * 2)
+    return Activations(reference, -1, {"class": labels}, reference.flip(0) * 2)
 
 
 def values(method: Method, reference: torch.Tensor, blocks: Blocks, seed: int = 0) -> torch.Tensor:
@@ -140,5 +141,12 @@ def test_a_nan_in_one_unit_does_not_reach_the_others(method: Method) -> None:
     assert torch.equal(values(method, broken, blocks)[..., others], values(method, reference, blocks)[..., others])
 
 
-def test_a_single_example_works(method: Method) -> None:
-    assert values(method, torch.randn(1, 4), Blocks.of(torch.arange(1))).isfinite().all()
+def test_a_single_example_works_or_says_what_is_missing(method: Method) -> None:
+    one = torch.randn(1, 4), Blocks.of(torch.arange(1))
+    if isinstance(method, llc_lightning.ablation.Resample):
+        with pytest.raises(
+            DataError, match=r"takes the activation of another example.*, and none has one; give more\."
+        ):
+            values(method, *one)
+    else:
+        assert values(method, *one).isfinite().all()

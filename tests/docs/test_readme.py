@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import llc_lightning
+import llc_lightning.ablation
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
@@ -17,6 +18,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 PUBLIC = {
     "llc_lightning": set(llc_lightning.__all__),
+    "llc_lightning.ablation": set(llc_lightning.ablation.__all__),
     "llc_lightning.models.bridge": {"from_transformer_lens", "to_transformer_lens"},
 }
 PATH = re.compile(r"(?<![\w/.-])(?:[\w.-]+/)+[\w.-]*|(?<![\w/.-])[\w-]+\.(?:py|md|yaml|toml)\b")

@@ -13,11 +13,11 @@ from llc_lightning.runtime.errors import AddressError
 from llc_lightning.runtime.types import Batch, Params
 
 
-def check_heard(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[str]) -> None:
+def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[str]) -> None:
     """Checks that the loss is computed from the activations at hook points.
 
     Some are shown after they were used: attention scores in a bridge of TransformerLens, or what a fused kernel
-    computes again by itself. A unit that nothing reads *by its weights* is heard, and its effect of 0 is a finding.
+    computes again by itself. A unit that nothing reads *by its weights* is read, and its effect of 0 is a finding.
 
     Args:
         loss: The module's loss.
