@@ -1,6 +1,7 @@
 """Weights to and from TransformerLens: the same net as a ``TransformerBridge``, for the tools that want one."""
 
 from importlib import import_module
+from math import isclose, sqrt
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from llc_lightning.runtime.errors import SettingError
 _NORMS = {"layer": "LN", "rms": "RMS", "none": None}
 _POSITIONS = {"learned": "standard", "rotary": "rotary"}
 _ROTARY_BASE = 10_000
+_EPS = 1e-5
+"""Of every normalisation; see :mod:`llc_lightning.models.transformer_parts`."""
 
 
 def to_transformer_lens(net: Transformer) -> Any:
@@ -33,7 +36,7 @@ def to_transformer_lens(net: Transformer) -> Any:
         n_ctx=shape.n_ctx, d_vocab=shape.d_vocab, d_vocab_out=shape.d_vocab_out or shape.d_vocab, d_mlp=shape.d_mlp,
         attn_only=shape.d_mlp is None, act_fn=shape.act, normalization_type=_NORMS[shape.norm],
         positional_embedding_type=_POSITIONS[shape.positions], rotary_base=_ROTARY_BASE,
-        rotary_dim=shape.head_size if shape.positions == "rotary" else None, eps=1e-5, seed=0,
+        rotary_dim=shape.head_size if shape.positions == "rotary" else None, eps=_EPS, seed=0,
     )  # fmt: skip
     bridge = bridges.TransformerBridge.boot_native(config)
     bridge.eval()
@@ -78,6 +81,11 @@ def shape_of(config: Any) -> TransformerShape:
         "positional_embedding_type": config.positional_embedding_type in positions,
         "rotary_dim": config.positional_embedding_type != "rotary" or config.rotary_dim in (None, config.d_head),
         "rotary_base": config.positional_embedding_type != "rotary" or config.rotary_base == _ROTARY_BASE,
+        "rope_scaling": config.positional_embedding_type != "rotary" or not getattr(config, "rope_scaling", None),
+        "eps": config.normalization_type is None or isclose(config.eps, _EPS),
+        "attn_scale": not config.use_attn_scale
+        or config.attn_scale <= 0
+        or isclose(config.attn_scale, sqrt(config.d_head)),
         "gated_mlp": not config.gated_mlp,
         "n_key_value_heads": config.n_key_value_heads in (None, config.n_heads),
         "attention_dir": config.attention_dir == "causal",
@@ -94,7 +102,7 @@ def shape_of(config: Any) -> TransformerShape:
     return TransformerShape(
         d_vocab=config.d_vocab, n_ctx=config.n_ctx, n_layers=config.n_layers, n_heads=config.n_heads,
         d_model=config.d_model, d_head=config.d_head, d_mlp=None if config.attn_only else config.d_mlp,
-        act=config.act_fn or "relu", norm=norms[config.normalization_type],
+        act=config.act_fn or "gelu", norm=norms[config.normalization_type],
         positions=positions[config.positional_embedding_type],
         d_vocab_out=config.d_vocab_out if config.d_vocab_out > 0 else None,
     )  # fmt: skip

@@ -66,6 +66,17 @@ def test_a_bridge_of_ones_own_can_be_read(tokens: torch.Tensor) -> None:
     assert torch.allclose(net(tokens), bridge(tokens), rtol=0, atol=1e-5)
 
 
+def test_an_activation_that_is_not_named_is_the_one_that_the_bridge_takes(tokens: torch.Tensor) -> None:
+    config = TransformerBridgeConfig(
+        d_model=8, d_head=4, n_heads=2, n_layers=1, n_ctx=6, d_vocab=7, d_mlp=12, act_fn=None, seed=3
+    )
+    bridge = TransformerBridge.boot_native(config)
+    with torch.no_grad():
+        for parameter in bridge.original_model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    assert torch.allclose(from_transformer_lens(bridge)(tokens), bridge(tokens), rtol=0, atol=1e-5)
+
+
 def test_a_net_that_reads_vectors_goes_by_its_embeddings() -> None:
     net, vectors = net_of(d_input=3, d_vocab_out=1), torch.randn(5, 6, 3)
     bridge = to_transformer_lens(net)
@@ -74,7 +85,14 @@ def test_a_net_that_reads_vectors_goes_by_its_embeddings() -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [{"normalization_type": "LNPre"}, {"gated_mlp": True}, {"n_key_value_heads": 1}, {"output_logits_soft_cap": 3.0}],
+    [
+        {"normalization_type": "LNPre"},
+        {"gated_mlp": True},
+        {"n_key_value_heads": 1},
+        {"output_logits_soft_cap": 3.0},
+        {"eps": 0.01},
+        {"attn_scale": 5.0},
+    ],
 )
 def test_refuses_what_no_net_here_has(option: dict[str, Any]) -> None:
     config = TransformerBridgeConfig(
