@@ -42,6 +42,8 @@ README = ROOT / "README.md"
 DONE = "zoo.json"
 """Written into the folder of a run when its training has finished."""
 SEEDS = [0, 1, 2]
+_APART = ("bridge.py",)
+"""Files of models and data that no training uses."""
 _MARKS = ("<!-- zoo -->\n", "<!-- /zoo -->\n")
 
 
@@ -146,7 +148,8 @@ def outcome_key(training: Training, seed: int) -> str:
     used = {key: value for key, value in settings.items() if not isinstance(value, dict) or value.get("when", True)}
     arguments = [word for word in words[1:] if word != str(Path().absolute())]
     digest = hashlib.blake2b(json.dumps([torch.__version__, arguments, used]).encode(), digest_size=8)
-    for path in (path for room in rooms for path in sorted((ROOT / "llc_lightning" / room).rglob("*.py"))):
+    files = [path for room in rooms for path in sorted((ROOT / "llc_lightning" / room).rglob("*.py"))]
+    for path in (path for path in files if path.name not in _APART):
         digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
 
