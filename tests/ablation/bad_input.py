@@ -251,8 +251,8 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         "AddressError: 3 names no component; give an address, a glob, or a word such as 'neurons'.",
     ),
     "components: unknown": (
-        lambda: effects(components="onw[0]"),
-        "AddressError: unknown component 'onw[0]'. Use one of: all, channels, heads, layers, neurons, one,",
+        lambda: effects(components="xyz[0]"),
+        "AddressError: unknown component 'xyz[0]'. Use one of: all, channels, heads, layers, neurons, one,",
     ),
     "components: a unit that is not there": (
         lambda: effects(components="one[5]"),

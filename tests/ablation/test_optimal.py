@@ -146,7 +146,7 @@ class Maps(nn.Module):
 
 
 def circuits() -> tuple[nn.Module, Batch, list[Component]]:
-    module, batch = CISModel(size=8, width=50), CISData(size=8).analysis_set(200)
+    module, batch = CISModel(size=8, width=50), CISData(size=8).analysis_set(800)
     return module, batch, find_components(module, "neurons")
 
 
