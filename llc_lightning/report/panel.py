@@ -220,6 +220,8 @@ def nice_ticks(low: float, high: float) -> list[float]:
     Example:
         >>> nice_ticks(30.0, 3000.0)
         [30.0, 100.0, 300.0, 1000.0, 3000.0]
+        >>> nice_ticks(3.25, 3.75)
+        [3.3, 3.4, 3.5, 3.6, 3.7]
     """
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     options = [
@@ -231,7 +233,17 @@ def nice_ticks(low: float, high: float) -> list[float]:
         ]
         for mantissas in _MANTISSAS
     ]
-    return next((ticks for ticks in options if len(ticks) >= 4), options[-1])
+    found = next((ticks for ticks in options if len(ticks) >= 4), options[-1])
+    return found if len(found) > 1 or high <= low else _even_ticks(low, high)
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Returns round numbers the same distance apart, for a range in which a logarithm is nearly a line."""
+    size = 10.0 ** np.floor(np.log10(high - low))
+    distance = size / (5 if high - low < 2 * size else 2 if high - low < 5 * size else 1)
+    return [
+        float(round(count * distance, 12)) for count in range(int(np.ceil(low / distance)), int(high // distance) + 1)
+    ]
 
 
 def _limits(spans: Sequence[Float[np.ndarray, "..."]], *, log: bool) -> tuple[float, float]:

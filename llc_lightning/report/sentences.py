@@ -61,9 +61,14 @@ def agreement_sentence(one: Agreement, *, level: float) -> str:
     name = next(iter(one.methods), "")
     if not name:
         return f"At step {one.step} there is no ablation effect to compare the wrLLC of the {one.kind}s with."
-    said = (
+    where = (
         f"At step {one.step} and the matched resolution (n_beta {one.rung.n_beta:g}, median n_beta x effect "
-        f"{one.rung.resolution:.1f}) wrLLC and {name}-ablation effect of {one.units} {one.kind}s have the rank "
+        f"{one.rung.resolution:.1f})"
+    )
+    if one.methods[name].n < 3:
+        return f"{where} too few {one.kind}s have an ok wrLLC ({one.units}) for a rank correlation with their effects."
+    said = (
+        f"{where} wrLLC and {name}-ablation effect of {one.units} {one.kind}s have the rank "
         f"correlation {_with_interval(one.methods[name], level)}."
     )
     beside: list[str] = []

@@ -120,6 +120,8 @@ def test_steps_of_noise_have_no_roles(found: Findings) -> None:
     assert panel is not None
     assert np.isnan(panel.values[:, 1]).all()
     assert np.isfinite(panel.values[:, [0, 2]]).all()
+    rows.loc[rows["quantity"] == "ablation_effect", "stderr"] = 1e6
+    assert roles(replace(found, trajectories=rows)) is None
 
 
 def test_circuits_are_shown_beside_the_control(source: Source, control: Source) -> None:

@@ -53,6 +53,8 @@ def test_an_undefined_correlation_is_said_to_be(found: Findings) -> None:
     assert found.agreement is not None
     blank = replace(found.agreement, methods={"zero": Correlation(nan, nan, nan, nan, 3)}, reliability=None)
     assert "the rank correlation undefined over 3 pairs." in agreement_sentence(blank, level=0.9)
+    few = replace(blank, methods={"zero": Correlation(nan, nan, nan, nan, 1)}, units=1)
+    assert "too few neurons have an ok wrLLC (1) for a rank correlation" in agreement_sentence(few, level=0.9)
     bare = replace(found.agreement, methods={})
     assert "no ablation effect to compare" in agreement_sentence(bare, level=0.9)
 

@@ -59,6 +59,8 @@ def roles(found: Findings) -> Matrix | None:
     cells = ([down[unit] for unit in table.texts(good, "component")], [across[int(step)] for step in good["step"]])
     shares[cells] = np.clip(table.numbers(good, "value"), 0, None)
     shares[:, [at for step, at in across.items() if not _stands_out(table.select(good, step=step))]] = np.nan
+    if bool(np.isnan(shares).all()):
+        return None
     total = np.nansum(shares, axis=0)
     shares = np.divide(shares, total, out=np.full_like(shares, np.nan), where=total > 0)
     return Matrix(
