@@ -17,14 +17,16 @@ from llc_lightning.runtime.errors import AddressError
 from llc_lightning.runtime.seeding import generator
 
 
-def heads_of(net: Transformer, circuit: dict[str, str]) -> Bool[Tensor, "layer head"]:
-    """Returns which heads a circuit names, written ``layer.head`` and counted from 0.
+def heads_of(net: Transformer, circuit: dict[str, str] | None) -> Bool[Tensor, "layer head"]:
+    """Returns which heads a circuit names, written ``layer.head`` and counted from 0; none where there is no circuit.
 
     Raises:
-        AddressError: If one cannot be read or is not in the net.
+        AddressError: If one cannot be read or is not in the net, or if the circuit is empty.
     """
+    if circuit is not None and not circuit:
+        raise AddressError("the circuit names no head; name some, such as '0.1', or give null to train as usual.")
     named = torch.zeros(net.shape.n_layers, net.shape.n_heads, dtype=torch.bool)
-    for name in circuit:
+    for name in circuit or {}:
         layer, point, head = name.partition(".")
         inside = layer.isdecimal() and head.isdecimal() and int(layer) < len(named) and int(head) < named.shape[1]
         if not point or not inside:

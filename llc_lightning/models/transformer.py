@@ -85,7 +85,7 @@ class TransformerModel(SequenceModel):
         self.net = Transformer(shape, seed=seed)
         self.circuit = circuit
         self.seed = seed
-        self._inside = heads_of(self.net, circuit or {})
+        self._inside = heads_of(self.net, circuit)
 
     @property
     def shape(self) -> TransformerShape:

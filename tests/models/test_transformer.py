@@ -102,6 +102,10 @@ class TestSettings:
         with pytest.raises(AddressError, match=r"write layer\.head, from '0.0' to '1.1'"):
             TransformerModel(circuit={name: "induction"})
 
+    def test_refuses_a_circuit_without_heads(self) -> None:
+        with pytest.raises(AddressError, match="the circuit names no head"):
+            TransformerModel(circuit={})
+
     def test_refuses_data_that_it_cannot_read(self) -> None:
         with pytest.raises(DataError, match="need d_vocab to be at least 9, but the model has 8; raise it"):
             trainer(max_steps=1).fit(TransformerModel(**{**SMALL, "d_vocab": 8}), small_data())
@@ -143,7 +147,7 @@ class TestCircuit:
         net = TransformerModel(**SMALL).net
         everything = heads_of(net, dict.fromkeys(("0.0", "0.1", "1.0", "1.1"), ""))
         assert torch.equal(interchanged_outputs(net, batch, everything, seed=0, step=0), net(batch[0]))
-        nothing = heads_of(net, {})
+        nothing = heads_of(net, None)
         swapped = interchanged_outputs(net, batch, nothing, seed=0, step=0)
         assert not torch.allclose(swapped, net(batch[0]), atol=1e-4)
         assert torch.equal(swapped, interchanged_outputs(net, batch, nothing, seed=0, step=0))
@@ -154,7 +158,7 @@ class TestCircuit:
 
         net = TransformerModel(**{**SMALL, "n_layers": 1, "n_heads": 1}).net
         one = batch[0][:2]
-        outputs = strict.interchanged_outputs(net, (one, batch[1][:2]), strict.heads_of(net, {}), seed=0, step=3)
+        outputs = strict.interchanged_outputs(net, (one, batch[1][:2]), strict.heads_of(net, None), seed=0, step=3)
         swapped = (outputs - net(one)).abs().flatten(1).max(1).values > 1e-5
         assert bool(swapped.any())
         outputs[swapped].square().sum().backward()

@@ -118,6 +118,10 @@ def read_text(source: str) -> str:
     """
     if source == STDLIB:
         return _standard_library()
+    if not source.strip():
+        raise DataError(
+            f"the source of the text is empty; give the path of a text file, a data set's name, or {STDLIB!r}."
+        )
     path = Path(source)
     if path.is_file():
         try:

@@ -63,6 +63,7 @@ def test_shakespeare_has_its_65_characters(data_folder: Path) -> None:
     [
         ("/nowhere/text.txt", "there is no file /nowhere/text.txt; give the path of a text file, or 'stdlib'"),
         ("missing.txt", "there is no file missing.txt"),
+        (" ", "the source of the text is empty; give the path of a text file"),
         ("nobody/no-such-data-set", "cannot load the data set 'nobody/no-such-data-set' from the hub "),
     ],
 )
