@@ -120,7 +120,8 @@ def read_text(source: str) -> str:
         return _standard_library()
     if not source.strip():
         raise DataError(
-            f"the source of the text is empty; give the path of a text file, a data set's name, or {STDLIB!r}, which needs none."
+            f"the source of the text is empty; give the path of a text file, the name of a data set, "
+            f"or {STDLIB!r}, which needs none."
         )
     path = Path(source)
     if path.is_file():
