@@ -117,7 +117,7 @@ FAMILIES = {
             "model.blocks.0.attn.hook_z[1]": "is another name of 'model.blocks.0.attn.o.hook_in' in this module",
             f"{_BLOCK}.attn.hook_attn_scores": "the loss does not depend on what the hook point",
             f"{_BLOCK}.attn.hook_result": "was reached 0 times when the loss was computed",
-            "model.embed.hook_in": "has shape (64, 6) and type torch.int64 on a batch of 64",
+            "model.embed.hook_in": "has shape (20, 6) and type torch.int64 on a batch of 20",
         },
     ),
     "gpt2": Family(
@@ -135,7 +135,7 @@ FAMILIES = {
         ("neuron_in", "head", "set"),
         {
             f"{_GPT2}.attn": f"the hook point '{_GPT2}.attn' gives a tuple, not a tensor; address the submodule",
-            "model.transformer.wpe": "has shape (1, 6, 8) and type torch.float32 on a batch of 64",
+            "model.transformer.wpe": "has shape (1, 6, 8) and type torch.float32 on a batch of 20",
             f"{_GPT2}.atn": f"unknown component '{_GPT2}.atn'; did you mean '{_GPT2}.attn'",
         },
     ),
