@@ -17,12 +17,13 @@ from llc_lightning.ablation.lanes import losses_of
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.ablation.moments import Counted
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import check_partners, to_device
+from llc_lightning.runtime.batches import check_partners, n_examples, take, to_device
 from llc_lightning.runtime.errors import DataError, LLCLightningError
 from llc_lightning.runtime.types import Batch, Params
 
 _TOLD = 1024
 """Up to so many examples are run at once so that an error speaks of them."""
+_FEW = 3
 _KEPT = 1 << 24
 """Numbers of activations that are kept from the unablated pass; more are computed again, point by point."""
 
@@ -72,11 +73,18 @@ class Examples:
         try:
             self.unablated = self._pass(points, keep=keep)
             """The unablated losses."""
+            self._check_points(points)
         except LLCLightningError:
             # The user's own examples, without those that fill the block, say it in the user's numbers.
             if blocks.n != blocks.size and blocks.n <= _TOLD:
                 Examples(loss, params, Blocks(blocks.data, blocks.n, blocks.n), names, metrics=metrics, points=points)
             raise
+
+    def _check_points(self, points: Sequence[str]) -> None:
+        """Checks that activations have an axis of examples: on so few that no other axis has their number by chance."""
+        few = take(self.blocks.data, torch.arange(min(self.blocks.n, _FEW)))
+        for point, values in self.loss.activations(self.params, few, list(dict.fromkeys(points))).items():
+            _checked(values, point, n_examples(few))
 
     def _pass(self, points: Sequence[str], *, keep: bool) -> list[Effect]:
         summary = Summary(self.names, n=self.blocks.n, keep=keep, metrics=len(self.metrics))

@@ -56,6 +56,9 @@ def path_patching(
         raise SettingError("the path has no sender; give the component whose message is exchanged.")
     if not readers or {one.address for one in senders} & {one.address for one in readers}:
         raise SettingError(f"the path from {senders[0].address!r} needs receivers other than the sender; give some.")
+    deaf = sorted({one.address for one in readers} & {one.address for one in kept_parts})
+    if deaf:
+        raise SettingError(f"the receiver {deaf[0]!r} is frozen, so that it hears nothing; leave it out of frozen.")
     for part in (*senders, *readers, *kept_parts):
         check_ablatable(part)
     check_partners(donor, clean, what="donors")

@@ -194,4 +194,4 @@ def _feature(node: Node, data: Batch, n: int) -> Float[Tensor, "example"] | Int[
             f"the feature of {_component(node).address!r} has shape {tuple(found.shape)} and type {found.dtype}; give "
             f"one whole number for each of the {n} examples."
         )
-    return found
+    return found.long()

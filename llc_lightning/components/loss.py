@@ -194,7 +194,7 @@ class ModuleLoss:
 
         def catcher(point: str) -> Callable[[Tensor], Tensor]:
             def catch(activation: Tensor) -> Tensor:
-                caught[point].append(activation)
+                caught[point].append(activation.clone())  # a module may write over its own, as ReLU(inplace=True) does
                 return activation
 
             return catch

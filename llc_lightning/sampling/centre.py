@@ -6,12 +6,12 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llc_lightning.components.alone import check_alone
 from llc_lightning.runtime.batches import chunks, n_examples, take
 from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.errors import SettingError
@@ -20,7 +20,6 @@ from llc_lightning.runtime.types import Batch, LossFn, Params
 _BLOCK = 4096
 _FEWEST_BLOCKS = 8
 _CHECKED = 64
-_ROUNDING = 1e-3
 _NUDGE = 0.01
 
 
@@ -64,7 +63,7 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
             weights but has no gradient.
     """
     n = n_examples(data)
-    _check_alone(loss, params, data, n)
+    check_alone(loss, params, data)
     moving = {name: params[name].detach().clone().requires_grad_() for name in params if name in names}
     losses: list[Tensor] = []
     connected = False
@@ -91,37 +90,6 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
         for name, value in total.items()
     }
     return Centre(params, torch.cat(losses), gradient, variance)
-
-
-def _check_alone(loss: LossFn, params: Params, data: Batch, n: int) -> None:
-    """Checks that examples have the same losses beside others: baselines are subtracted from those of other batches."""
-    some = min(n, _CHECKED)
-    with torch.no_grad():
-        found: Any = loss(params, take(data, slice(0, some)))
-        if not isinstance(found, Tensor) or not found.is_floating_point():
-            what = f"a tensor of {found.dtype}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
-            raise SettingError(
-                f"the loss function returned {what} for {some} examples; it must return a tensor of one float per "
-                "example."
-            )
-        if tuple(found.shape) != (some,):
-            raise SettingError(
-                f"the loss function returned shape {tuple(found.shape)} for {some} examples; it must return one loss "
-                f"per example, shape ({some},)."
-            )
-        together = found.double()
-        parts = [loss(params, take(data, part)).double() for part in chunks(some, max(1, some // 2))]
-    apart = torch.cat(parts)
-    if not bool(together.isfinite().all() and apart.isfinite().all()):
-        return
-    away = (together - apart).abs()
-    if bool((away > _ROUNDING * (together.abs() + together.abs().mean())).any()):
-        worst = int(away.argmax())
-        raise SettingError(
-            f"the loss of example {worst} is {together[worst]:.6g} in one batch and {apart[worst]:.6g} in another; it "
-            "must depend on the weights and that example alone: use running statistics instead of those of the batch, "
-            "and no random numbers."
-        )
 
 
 def _check_flat(loss: LossFn, params: Params, moving: Params, data: Batch) -> None:

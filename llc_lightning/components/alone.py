@@ -1,0 +1,62 @@
+"""Whether the loss of an example depends on the weights and that example alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llc_lightning.runtime.batches import chunks, n_examples, take
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.types import Batch, LossFn, Params
+
+_CHECKED = 64
+_ROUNDING = 1e-3
+
+
+def check_alone(loss: LossFn, params: Params, data: Batch) -> None:
+    """Checks that examples have the same losses beside others, in another order of calls.
+
+    Losses are subtracted from those of other batches, and batches are filled up: a loss that looks at other examples,
+    draws random numbers or writes to its batch would be a wrong number that nobody sees. The data themselves are never
+    shown to the loss here.
+
+    Raises:
+        DataError: If the data are no examples, or none.
+        SettingError: If the loss is not one number for each example, or has another value in another batch.
+    """
+    some = min(n_examples(data), _CHECKED)
+    with torch.no_grad():
+        batch = take(data, torch.arange(some))
+        found: Any = loss(params, batch)
+        if not isinstance(found, Tensor) or not found.is_floating_point():
+            what = f"a tensor of {found.dtype}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            raise SettingError(
+                f"the loss function returned {what} for {some} examples; it must return a tensor of one float per "
+                "example."
+            )
+        if tuple(found.shape) != (some,):
+            raise SettingError(
+                f"the loss function returned shape {tuple(found.shape)} for {some} examples; it must return one loss "
+                f"per example, shape ({some},)."
+            )
+        together = found.double()
+        parts = [loss(params, take(batch, part)).double() for part in chunks(some, max(1, some // 2))]
+    apart = torch.cat(parts)
+    if not bool(together.isfinite().all() and apart.isfinite().all()):
+        return
+    away = (together - apart).abs()
+    if bool((away > _rounding(params) * (together.abs() + together.abs().mean())).any()):
+        worst = int(away.argmax())
+        raise SettingError(
+            f"the loss of example {worst} is {together[worst]:.6g} in one batch and {apart[worst]:.6g} in another; it "
+            "must depend on the weights and that example alone: use running statistics instead of those of the batch, "
+            "no random numbers, and do not write to the batch."
+        )
+
+
+def _rounding(params: Params) -> float:
+    """Returns how far two losses may be apart by rounding, relative to their size."""
+    eps = [torch.finfo(value.dtype).eps for value in params.values() if value.is_floating_point()]
+    return max([_ROUNDING, *(8 * one for one in eps)])
