@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -25,12 +26,22 @@ def main(arguments: list[str]) -> int:
         return 2
     packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "lightning", "devinterp"))
     print(f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {packages}, one thread")
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start; CPU time, medians of rounds in turns")
+    print(
+        f"{os.cpu_count()} cores of {_processor()}, load {os.getloadavg()[0]:.1f} at the start; CPU time, medians of rounds in turns"
+    )
     torch.set_num_threads(1)
     started = time.monotonic()
     status = max(importlib.import_module(f"benchmarks.{each}").main(tables) for each in ([name] if name else USUAL))
     print(f"\n{time.monotonic() - started:.0f} s")
     return status
+
+
+def _processor() -> str:
+    """Returns the name of the processor, on which ratios depend too."""
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text(encoding="utf-8").splitlines() if known.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":
