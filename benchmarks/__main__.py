@@ -26,9 +26,8 @@ def main(arguments: list[str]) -> int:
         return 2
     packages = ", ".join(f"{package} {version(package)}" for package in ("torch", "lightning", "devinterp"))
     print(f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {packages}, one thread")
-    print(
-        f"{os.cpu_count()} cores of {_processor()}, load {os.getloadavg()[0]:.1f} at the start; CPU time, medians of rounds in turns"
-    )
+    print(f"{os.cpu_count()} cores of {_processor()}, load {os.getloadavg()[0]:.1f} at the start")
+    print("CPU time, medians of rounds in turns")
     torch.set_num_threads(1)
     started = time.monotonic()
     status = max(importlib.import_module(f"benchmarks.{each}").main(tables) for each in ([name] if name else USUAL))
