@@ -56,10 +56,8 @@ class Blocks:
         return len(self.rows)
 
     def batch(self, block: int) -> Batch:
-        """Returns the examples of a block."""
-        start = block * self.size
-        whole = start + self.size <= self.n
-        return take(self.data, slice(start, start + self.size) if whole else self.rows[block])
+        """Returns the examples of a block, a copy: a module may write to it."""
+        return take(self.data, self.rows[block])
 
     def real(self, block: int) -> Bool[Tensor, "row"]:
         """Says which rows of a block are examples of their own, not filling."""

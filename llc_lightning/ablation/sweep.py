@@ -98,7 +98,6 @@ def sweep(
         check_partners(counterfactual, data, what="counterfactual partners")
     plain = loss.with_edits(())
     data = to_device(data, _device(params))
-    check_alone(plain, params, data)
     names = ("train", *(loss.task_names if tasks else ()), *(f"metric:{metric.name}" for metric in measured))
     with torch.no_grad():
         examples = Examples(
@@ -111,6 +110,7 @@ def sweep(
             partners=counterfactual,
             keep=per_example,
         )
+        check_alone(plain, params, data)
         measurement = _Measurement(examples, chosen, per_example, chunk, seed, dict(warm or {}))
         found = measurement.effects(components, few=True)
         broken = [

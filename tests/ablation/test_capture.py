@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from llc_lightning import ablation_effects
-from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.errors import DataError, SettingError
 
 X = torch.randn(80, 3, generator=torch.Generator().manual_seed(0))
 
@@ -46,3 +46,17 @@ class Positions(nn.Module):
 def test_an_activation_without_an_axis_of_examples_is_refused() -> None:
     with pytest.raises(DataError, match=r"the activation at 'embed' has shape \(64, 4\) .* on a batch of 3"):
         ablation_effects(Positions(), torch.randn(64, 64), components="embed", methods="mean", seed=0)
+
+
+class Writing(Net):
+    """A loss that halves its batch in place."""
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        return super().per_example_loss(batch.mul_(0.5))
+
+
+def test_a_loss_that_writes_to_its_batch_is_refused_and_the_data_stay() -> None:
+    data = X[:64].clone()
+    with pytest.raises(SettingError, match="do not write to the batch"):
+        ablation_effects(Writing(inplace=False), data, components="net.0[1]", methods="mean", seed=0)
+    assert torch.equal(data, X[:64])
