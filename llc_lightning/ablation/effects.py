@@ -9,7 +9,7 @@ from torch import nn
 
 from llc_lightning.ablation.base import Method
 from llc_lightning.ablation.metrics import Metric
-from llc_lightning.ablation.significance import with_statistics
+from llc_lightning.ablation.significance import FEWEST, with_statistics
 from llc_lightning.ablation.sweep import sweep
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
@@ -52,7 +52,7 @@ def ablation_effects(
         methods: How: names, with options as in ``noise(scale=0.5)``, or objects such as ``Noise(scale=0.5)``.
         metrics: What else to measure, such as ``kl`` or ``accuracy(target=1)``.
         counterfactual: The examples' partners, for the method ``counterfactual``.
-        resamples: Number of resamples of intervals and p-values; 0 leaves both out.
+        resamples: Number of resamples of intervals and p-values; 0 leaves both out, else at least 99.
         seed: Keys donors and noise.
         chunk: Ablations per forward pass; without it as many as fit. It changes no value.
 
@@ -75,7 +75,7 @@ def ablation_effects(
     """
     import pandas as pd
 
-    at_least(0, resamples=resamples)
+    at_least(FEWEST if isinstance(resamples, int) and resamples > 0 else 0, resamples=resamples)
     loss = loss_fn(module)
     effects = sweep(
         loss,

@@ -275,7 +275,13 @@ class _Data:
         count = max(int(self._counts[block].sum()), 1)
         with torch.enable_grad():
             for some, aims in self._chunks:
-                (self._sums(block, aims, values(some)).sum() / count).backward()  # pyright: ignore[reportUnknownMemberType]
+                loss = self._sums(block, aims, values(some)).sum() / count
+                if not loss.requires_grad:
+                    raise SettingError(
+                        "the loss has no gradient, which the ablation method 'optimal' follows; give a differentiable "
+                        "loss, or use another method."
+                    )
+                loss.backward()  # pyright: ignore[reportUnknownMemberType]
 
     def _sums(self, block: int, aims: Sequence[Lane], values: Values) -> Float[Tensor, "part"]:
         calls = self._passes * len(self._chunks)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 """Probability of the intervals."""
+FEWEST = 99
+"""Resamples: with fewer, a p-value is coarse and an interval has no ends."""
 _MOST = 4096
 """Up to so many examples are resampled; with more, the normal limit of both is as good."""
 
@@ -34,9 +36,9 @@ def with_statistics(effects: Sequence[Effect], *, resamples: int, seed: int, lev
         level: Probability of the intervals.
 
     Raises:
-        SettingError: If there is no resample.
+        SettingError: If there are fewer than 99 resamples.
     """
-    at_least(1, resamples=resamples)
+    at_least(FEWEST, resamples=resamples)
     found = [_one(effect, resamples, seed, level) for effect in effects]
     groups: dict[tuple[str, str], list[int]] = {}
     for place, effect in enumerate(found):

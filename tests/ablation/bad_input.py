@@ -51,6 +51,13 @@ class Net(nn.Module):
         return losses[:, None] if self.broken else losses
 
 
+class Counting(Net):
+    """A loss that counts mistakes."""
+
+    def per_example_loss(self, batch: Any) -> Tensor:
+        return (self.logits(batch).argmax(-1) != batch[1]).float()
+
+
 class Several(nn.Module):
     """Gives no tensor."""
 
@@ -178,6 +185,10 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: effects(resamples=-3),
         "SettingError: resamples is -3; give at least 0.",
     ),
+    "resamples: few": (
+        lambda: effects(resamples=5),
+        "SettingError: resamples is 5; give at least 99.",
+    ),
     "resamples: a word": (
         lambda: effects(resamples="many"),
         "SettingError: resamples is 'many'; give a whole number, at least 0.",
@@ -233,6 +244,10 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "module: losses of another shape": (
         lambda: effects(module=Net(broken=True)),
         "SettingError: per_example_loss returned a value of shape (90, 1) for 90 examples; it must return one",
+    ),
+    "optimal: no gradient": (
+        lambda: effects(module=Counting(), methods="optimal"),
+        "SettingError: the loss has no gradient, which the ablation method 'optimal' follows;",
     ),
     "module: none": (
         lambda: effects(module=3),
