@@ -75,7 +75,8 @@ def ablation_effects(
     """
     import pandas as pd
 
-    at_least(FEWEST if isinstance(resamples, int) and resamples > 0 else 0, resamples=resamples)
+    at_least(0, resamples=resamples)
+    at_least(FEWEST if resamples else 0, resamples=resamples)
     loss = loss_fn(module)
     effects = sweep(
         loss,

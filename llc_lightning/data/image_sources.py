@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from llc_lightning.data.drawn import drawn_tasks
-from llc_lightning.data.idx import OFFICIAL, read_official
+from llc_lightning.data.idx import read_official
 from llc_lightning.data.image_sets import ImagePair, ImageSet, ImageTask
 from llc_lightning.runtime.errors import DataError, SettingError, one_line, unknown
 
@@ -48,7 +48,7 @@ def load_images(source: str = "auto", *, folder: str | None = None, hub: Sequenc
         return from_hub(hub)
     if source == "embedded":
         return embedded()
-    if folder is not None or _holds_both(os.environ.get(VARIABLE, "")):
+    if folder is not None or _is_meant(os.environ.get(VARIABLE, "")):
         return from_folder(folder)
     try:
         return from_hub(hub)
@@ -99,8 +99,9 @@ def embedded(why: str = "") -> ImagePair:
     return ImagePair((first, second), "embedded", told)
 
 
-def _holds_both(folder: str) -> bool:
-    return bool(folder) and all(Path(folder, name).is_dir() for name in OFFICIAL)
+def _is_meant(named: str) -> bool:
+    """Says whether images are to be had from a folder: not from one that is there and holds other data alone."""
+    return bool(named) and (not Path(named).is_dir() or any(Path(named, name).is_dir() for name in _FOLDERS.values()))
 
 
 def _official(task: str, folder: Path, name: str) -> ImageTask:

@@ -13,7 +13,7 @@ from transformer_lens.hook_points import HookPoint
 
 from llc_lightning.data.sequences.base import Outputs, Sequences
 from llc_lightning.models.transformer_net import Transformer
-from llc_lightning.runtime.errors import AddressError
+from llc_lightning.runtime.errors import AddressError, DataError
 from llc_lightning.runtime.seeding import generator
 
 
@@ -29,7 +29,7 @@ def heads_of(net: Transformer, circuit: dict[str, str] | None) -> Bool[Tensor, "
     for name in circuit or {}:
         layer, point, head = name.partition(".")
         inside = layer.isdecimal() and head.isdecimal() and int(layer) < len(named) and int(head) < named.shape[1]
-        if not point or not inside:
+        if not point or not inside or name != f"{int(layer)}.{int(head)}":
             raise AddressError(
                 f"the circuit names the head {name!r}; write layer.head, from '0.0' to "
                 f"'{len(named) - 1}.{named.shape[1] - 1}'."
@@ -54,6 +54,8 @@ def interchanged_outputs(
         step: The training step; draws are a function of (seed, step).
     """
     inputs = batch[0]
+    if len(inputs) < 2:
+        raise DataError("a batch has one sequence, which no other can be exchanged with; give batch_size at least 2.")
     draws = generator(seed, "interchange", step)
     order = torch.randperm(len(inputs), generator=draws)
     donors: Int64[Tensor, "example"] = torch.empty_like(order)

@@ -97,7 +97,7 @@ class TestSettings:
         with pytest.raises(SettingError, match=says):
             TransformerModel(**settings)
 
-    @pytest.mark.parametrize("name", ["2.0", "0.2", "0", "a.b", "0.-1"])
+    @pytest.mark.parametrize("name", ["2.0", "0.2", "0", "a.b", "0.-1", "00.1"])
     def test_refuses_a_circuit_of_heads_that_are_not_there(self, name: str) -> None:
         with pytest.raises(AddressError, match=r"write layer\.head, from '0.0' to '1.1'"):
             TransformerModel(circuit={name: "induction"})
