@@ -37,9 +37,13 @@ class Stage:
     """The first logged step at or past the level."""
 
     def sides(self, steps: Iterable[int]) -> tuple[int, int]:
-        """Returns how many of some steps lie before the stage for sure, and how many after it."""
+        """Returns how many of some steps lie before the stage for sure, and how many after it.
+
+        None is before for sure where the first logged point has passed already.
+        """
         listed = list(steps)
-        return sum(step <= self.since for step in listed), sum(step >= self.step for step in listed)
+        before = sum(step <= self.since for step in listed) if self.since < self.step else 0
+        return before, sum(step >= self.step for step in listed)
 
 
 def stages(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
@@ -86,16 +90,17 @@ def transition(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
 def grokking(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
     """Returns when the net has memorised what it trains on, and when it generalises to what it does not.
 
-    There are no such stages where it generalises before it has memorised, as on fresh examples: that is just learning.
+    There are no such stages unless it has memorised when it does not generalise yet: on fresh examples that is just
+    learning.
     """
     wanted = (("memorised", "train/accuracy", MEMORISED), ("generalised", "val/accuracy", GENERALISED))
     if any(metric not in metrics for _, metric, _ in wanted):
         return []
-    found = [
-        stage for name, metric, level in wanted for stage in _passes(name, metric, _smooth(metrics[metric]), level, 1)
-    ]
-    first = min(found, key=lambda stage: stage.step, default=None)
-    return found if first is not None and first.name == "memorised" else []
+    memorised, generalised = (
+        _passes(name, metric, _smooth(metrics[metric]), level, 1) for name, metric, level in wanted
+    )
+    first = all(one.step <= other.since < other.step for one in memorised for other in generalised)
+    return [*memorised, *generalised] if memorised and first else []
 
 
 def beaten_baselines(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:

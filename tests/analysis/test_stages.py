@@ -53,6 +53,9 @@ def test_memorising_comes_before_generalising_in_grokking() -> None:
     never = grokking({"train/accuracy": curve(train), "val/accuracy": curve(validation * 0.4)})
     assert [stage.name for stage in never] == ["memorised"]
     assert grokking({"train/accuracy": curve(validation), "val/accuracy": curve(validation)}) == []
+    rare = curve(validation)[curve(validation)["step"].isin([0, 1000, 2000])]
+    fresh = {"train/accuracy": curve(validation), "val/accuracy": rare}
+    assert grokking(fresh) == [], "it is not seen to generalise later"
 
 
 def test_baselines_are_beaten_in_their_order() -> None:
@@ -79,6 +82,7 @@ def test_all_stages_come_in_the_order_of_steps_and_as_a_table() -> None:
 def test_a_level_that_is_passed_from_the_first_point_on() -> None:
     found = beaten_baselines({"val/loss": falling(400, 30), "baseline/easy": curve(0 * STEPS + 9.0)})
     assert found == [Stage("beats easy", "val/loss", 9.0, 0, 0)]
+    assert found[0].sides([0, 10, 20]) == (0, 3), "nothing is known of what lies before"
 
 
 def test_a_curve_without_steps_is_refused() -> None:
