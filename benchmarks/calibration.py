@@ -64,7 +64,7 @@ def main(names: list[str]) -> int:
     )
     first = f"{'configuration':18}{'architecture':24}{'weights':>8}{'steps of budget':>16}{'CPU s':>7}{'step size':>10}"
     print(
-        f"{first}{'gamma':>7}{'n_beta':>8}{'LLC':>8}{'+-':>7}{'R-hat':>7}{'ESS':>6}{'distance':>9}{'eps/2':>7}{'2T':>7}"
+        f"{first}{'gamma':>9}{'n_beta':>10}{'LLC':>8}{'+-':>7}{'R-hat':>7}{'ESS':>6}{'distance':>9}{'eps/2':>7}{'2T':>7}"
         "  verdict"
     )
     runs = {name: trained(name) for name in names or ARCHITECTURES}
@@ -93,7 +93,7 @@ def line(row: Row) -> str:
     half, twice = ("-" if isnan(change) else f"{change:.1%}" for change in changes)
     return (
         f"{row.name:18}{ARCHITECTURES[row.name]:24}{row.weights:8}{f'{found.steps} / {found.budget}':>16}"
-        f"{row.seconds:7.0f}{record.step_size:10.2g}{record.gamma:7.3g}{record.n_beta:8.4g}{record.value:8.4g}"
+        f"{row.seconds:7.0f}{record.step_size:10.2g}{record.gamma:9.3g}{record.n_beta:10.4g}{record.value:8.4g}"
         f"{record.stderr:7.2g}{record.rhat:7.3f}{record.ess:6.0f}{values['locality']:9.2f}"
         f"{half:>7}{twice:>7}  {'accepted' if found.accepted else 'refused'}"
     )
