@@ -84,7 +84,7 @@ def scrubbing(
         seed: The run's seed.
 
     Raises:
-        SettingError: If ``draws`` or ``pool`` is not allowed.
+        SettingError: If ``draws`` or ``pool`` is not allowed, or something is both important and unimportant.
         AddressError: If there is nothing to scrub, or a component is unknown, several, or has no activation.
         DataError: If a feature does not give one whole number per example.
     """
@@ -94,6 +94,7 @@ def scrubbing(
     tree = [_resolved(node, loss.module) for node in hypothesis]
     strange = find_components(loss.module, unimportant)
     ablatable([*(_component(node) for top in tree for node in _nodes(top)), *strange])
+    _check_apart([_component(node) for top in tree for node in _nodes(top)], strange)
     features = {id(node): _feature(node, data, n) for top in tree for node in _nodes(top)}
     scrub = _Scrub(loss, params, data, features, pool or n)
     with torch.no_grad():
@@ -113,6 +114,28 @@ def scrubbing(
     error = float(under.std() / n**0.5) / abs(gap) if n > 1 and gap else float("nan")
     recovered = float(under.mean() - random.mean()) / gap if gap else float("nan")
     return Scrubbed(recovered, error, float(plain.mean()), float(under.mean()), float(random.mean()))
+
+
+def _check_apart(important: Sequence[Component], strange: Sequence[Component]) -> None:
+    """Checks that nothing is both in the hypothesis and unimportant, where one would hide the other.
+
+    Raises:
+        SettingError: If something is.
+    """
+    for one in important:
+        for other in strange:
+            if any(_overlap(a, b) for a in one.members for b in other.members):
+                raise SettingError(
+                    f"{one.address!r} is in the hypothesis and overlaps {other.address!r}, which is to be unimportant; "
+                    "leave it out of one of them."
+                )
+
+
+def _overlap(a: Component, b: Component) -> bool:
+    def meet(some: tuple[int, ...] | None, others: tuple[int, ...] | None) -> bool:
+        return some is None or others is None or bool(set(some) & set(others))
+
+    return a.point == b.point and meet(a.units, b.units) and meet(a.positions, b.positions)
 
 
 class _Scrub:

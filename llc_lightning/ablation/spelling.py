@@ -56,6 +56,8 @@ def unspell(text: str, registry: Registry[type[T]]) -> T:
             )
         if name not in allowed:
             raise SettingError(unknown(f"option of {match['name'].strip()!r}", name, allowed))
+        if name in options:
+            raise SettingError(f"{text!r} gives the option {name!r} twice; give it once.")
         options[name] = _value(value, allowed[name], text)
     return kind(**options)
 

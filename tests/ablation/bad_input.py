@@ -185,6 +185,14 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: effects(resamples=-3),
         "SettingError: resamples is -3; give at least 0.",
     ),
+    "methods: an option twice": (
+        lambda: effects(methods="noise(scale=1,scale=2)"),
+        "SettingError: 'noise(scale=1,scale=2)' gives the option 'scale' twice; give it once.",
+    ),
+    "scrubbing: important and not": (
+        lambda: scrubbing(loss_fn(Net()), snapshot_params(Net()), DATA, [Node("one[0]")], unimportant=["one[0,1]"]),
+        "SettingError: 'one[0]' is in the hypothesis and overlaps 'one[0,1]', which is to be unimportant;",
+    ),
     "resamples: few": (
         lambda: effects(resamples=5),
         "SettingError: resamples is 5; give at least 99.",
