@@ -1,4 +1,7 @@
-"""The verdict on nets whose answer is known: trained by two losses, wired by hand, and the negative control."""
+"""The verdict on nets whose answer is known: trained by two losses, wired by hand, and the negative control.
+
+`python -m benchmarks.zoo cis_xor cis_xor_mse --seeds 0 1 2 3 4` trains more of them.
+"""
 
 import lightning as L
 import pandas as pd
@@ -38,7 +41,7 @@ def trained(model: CISModel, data: CISData) -> Verdict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_with_a_fourth_power_the_net_computes_in_superposition(seed: int) -> None:
     verdict = trained(CISModel(seed=seed), CISData(seed=seed, analysis_size=65_536))
     assert verdict.superposition
@@ -49,7 +52,7 @@ def test_with_a_fourth_power_the_net_computes_in_superposition(seed: int) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_with_a_squared_error_the_same_net_largely_does_not(seed: int) -> None:
     verdict = trained(CISModel(seed=seed, loss_power=2.0), CISData(seed=seed, analysis_size=65_536))
     assert not verdict.superposition
