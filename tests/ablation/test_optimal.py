@@ -186,6 +186,11 @@ def test_no_constant_and_no_donor_is_better(task: Callable[[], tuple[nn.Module, 
             clean, (ablated,) = literal_losses(module, data, part, constants)
             changes[name] = ablated - clean
         worse += [(part.address, one, other) for one, other in pairs if is_worse(changes[one], changes[other])]
+        best, shared = changes[own], changes[pooled]
+        assert best is not None
+        assert shared is not None
+        # The shared constant is among those that are selected from.
+        assert (best - shared)[split_examples(len(best), seed=0).select].mean() <= 1e-6
     assert not worse
 
 
