@@ -16,6 +16,7 @@ from llc_lightning.ablation.entries import HasCounterfactual, labels_of
 from llc_lightning.ablation.lanes import losses_of
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.ablation.moments import Counted
+from llc_lightning.components.alone import check_equal
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import check_partners, n_examples, take, to_device
 from llc_lightning.runtime.errors import DataError, LLCLightningError
@@ -24,6 +25,7 @@ from llc_lightning.runtime.types import Batch, Params
 _TOLD = 1024
 """Up to so many examples are run at once so that an error speaks of them."""
 _FEW = 3
+"""So many examples are run alone as well."""
 _KEPT = 1 << 24
 """Numbers of activations that are kept from the unablated pass; more are computed again, point by point."""
 
@@ -70,21 +72,28 @@ class Examples:
         self._latest: tuple[str, Tensor] | None = None
         self._labels: dict[str, Tensor] = {}
         self._broken: list[Tensor] = []
+        self._first_losses = torch.empty(0)
         try:
             self.unablated = self._pass(points, keep=keep)
             """The unablated losses."""
-            self._check_points(points)
+            self._check_few(points)
         except LLCLightningError:
             # The user's own examples, without those that fill the block, say it in the user's numbers.
             if blocks.n != blocks.size and blocks.n <= _TOLD:
                 Examples(loss, params, Blocks(blocks.data, blocks.n, blocks.n), names, metrics=metrics, points=points)
             raise
 
-    def _check_points(self, points: Sequence[str]) -> None:
-        """Checks that activations have an axis of examples: on so few that no other axis has their number by chance."""
-        few = take(self.blocks.data, torch.arange(min(self.blocks.n, _FEW)))
-        for point, values in self.loss.activations(self.params, few, list(dict.fromkeys(points))).items():
+    def _check_few(self, points: Sequence[str]) -> None:
+        """Checks some examples alone, in a batch so small that no other axis has their number by chance.
+
+        Their activations must have an axis of examples. Their losses must be those that they had in their block, which
+        is filled up and used again: no other examples, no chance, and no write to the batch may decide them.
+        """
+        few = take(self.batch(0), slice(0, min(self.blocks.n, _FEW)))
+        losses, caught = self.loss.watched(self.params, few, list(dict.fromkeys(points)))
+        for point, values in caught.items():
             _checked(values, point, n_examples(few))
+        check_equal(self._first_losses, losses, self.params)
 
     def _pass(self, points: Sequence[str], *, keep: bool) -> list[Effect]:
         summary = Summary(self.names, n=self.blocks.n, keep=keep, metrics=len(self.metrics))
@@ -93,8 +102,9 @@ class Examples:
             batch = self.batch(block)
             found = losses_of(self.loss, self.params, batch, self.with_tasks, self.metrics, kept)
             self._keep(block, found.caught, kept)
-            if block == 0 and self._numbers(kept) > _KEPT:
-                kept = []
+            if block == 0:
+                self._first_losses = found.losses[0][: min(self.blocks.n, _FEW), 0]
+                kept = [] if self._numbers(kept) > _KEPT else kept
             losses = found.losses
             for metric, outputs in zip(self.metrics, found.outputs, strict=True):
                 metric.check(outputs, batch)

@@ -19,7 +19,6 @@ from llc_lightning.ablation.lanes import Lanes
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.ablation.place import Place, ablatable, kind_of
 from llc_lightning.ablation.unread import check_read
-from llc_lightning.components.alone import check_alone
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import check_partners, n_examples, to_device
@@ -97,20 +96,18 @@ def sweep(
     if counterfactual is not None:
         check_partners(counterfactual, data, what="counterfactual partners")
     plain = loss.with_edits(())
-    data = to_device(data, _device(params))
     names = ("train", *(loss.task_names if tasks else ()), *(f"metric:{metric.name}" for metric in measured))
     with torch.no_grad():
         examples = Examples(
             plain,
             params,
-            Blocks.of(data, block),
+            Blocks.of(to_device(data, _device(params)), block),
             names,
             metrics=measured,
             points=[part.point for component in components for part in component.members],
             partners=counterfactual,
             keep=per_example,
         )
-        check_alone(plain, params, data)
         measurement = _Measurement(examples, chosen, per_example, chunk, seed, dict(warm or {}))
         found = measurement.effects(components, few=True)
         broken = [

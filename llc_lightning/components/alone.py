@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.runtime.batches import chunks, n_examples, take
@@ -41,9 +42,22 @@ def check_alone(loss: LossFn, params: Params, data: Batch) -> None:
                 f"the loss function returned shape {tuple(found.shape)} for {some} examples; it must return one loss "
                 f"per example, shape ({some},)."
             )
-        together = found.double()
-        parts = [loss(params, take(batch, part)).double() for part in chunks(some, max(1, some // 2))]
-    apart = torch.cat(parts)
+        apart = [loss(params, take(batch, part)) for part in chunks(some, max(1, some // 2))]
+    check_equal(found, torch.cat(apart), params)
+
+
+def check_equal(together: Float[Tensor, "example"], apart: Float[Tensor, "example"], params: Params) -> None:
+    """Checks that examples have the same losses in two batches; where some are not finite there is nothing to compare.
+
+    Args:
+        together: In one batch.
+        apart: In another.
+        params: The weights; their precision is that of the losses.
+
+    Raises:
+        SettingError: If they differ by more than rounding.
+    """
+    together, apart = together.double(), apart.double()
     if not bool(together.isfinite().all() and apart.isfinite().all()):
         return
     away = (together - apart).abs()

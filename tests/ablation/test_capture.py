@@ -60,3 +60,26 @@ def test_a_loss_that_writes_to_its_batch_is_refused_and_the_data_stay() -> None:
     with pytest.raises(SettingError, match="do not write to the batch"):
         ablation_effects(Writing(inplace=False), data, components="net.0[1]", methods="mean", seed=0)
     assert torch.equal(data, X[:64])
+
+
+class Together(Net):
+    """A loss that looks at the other examples."""
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        losses = super().per_example_loss(batch)
+        return losses / losses.mean()
+
+
+class Chance(Net):
+    """Dropout that is never switched off."""
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        return super().per_example_loss(torch.nn.functional.dropout(batch, 0.5))
+
+
+@pytest.mark.parametrize("kind", [Together, Chance])
+@pytest.mark.parametrize("n", [2, 10, 80])
+def test_a_loss_of_more_than_weights_and_example_is_refused(kind: type[Net], n: int) -> None:
+    with torch.random.fork_rng(), pytest.raises(SettingError, match="in one batch and .* in another"):
+        torch.manual_seed(0)
+        ablation_effects(kind(inplace=False), X[:n], components="net.0[1]", methods="zero", seed=0)
