@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.base import Activations, Method, entry_of
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.ablation.effect import Effect, Summary
 from llc_lightning.ablation.entries import HasCounterfactual, labels_of
-from llc_lightning.ablation.lanes import losses_of
+from llc_lightning.ablation.lanes import ForwardPass, losses_of
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.ablation.moments import Counted
 from llc_lightning.components.alone import check_equal
@@ -72,45 +72,49 @@ class Examples:
         self._latest: tuple[str, Tensor] | None = None
         self._labels: dict[str, Tensor] = {}
         self._broken: list[Tensor] = []
-        self._first_losses = torch.empty(0)
         try:
             self.unablated = self._pass(points, keep=keep)
             """The unablated losses."""
-            self._check_few(points)
         except LLCLightningError:
             # The user's own examples, without those that fill the block, say it in the user's numbers.
             if blocks.n != blocks.size and blocks.n <= _TOLD:
-                Examples(loss, params, Blocks(blocks.data, blocks.n, blocks.n), names, metrics=metrics, points=points)
+                self._observed(take(blocks.data, torch.arange(blocks.n)), list(dict.fromkeys(points)))
             raise
 
-    def _check_few(self, points: Sequence[str]) -> None:
+    def _observed(self, batch: Batch, points: Sequence[str]) -> tuple[ForwardPass, tuple[Tensor, ...]]:
+        """Returns a forward pass without ablation, and its losses with the metrics, all of shapes that can be used."""
+        found = losses_of(self.loss, self.params, batch, self.with_tasks, self.metrics, points)
+        for point in points:
+            _checked(found.caught[point], point, n_examples(batch))
+        for metric, outputs in zip(self.metrics, found.outputs, strict=True):
+            metric.check(outputs, batch)
+        if not self.metrics:
+            return found, found.losses
+        told = [metric(one, one, batch) for metric, one in zip(self.metrics, found.outputs, strict=True)]
+        return found, (*found.losses, torch.stack(told, dim=-1))
+
+    def _check_few(self, points: Sequence[str], together: Float[Tensor, "row"]) -> None:
         """Checks some examples alone, in a batch so small that no other axis has their number by chance.
 
         Their activations must have an axis of examples. Their losses must be those that they had in their block, which
         is filled up and used again: no other examples, no chance, and no write to the batch may decide them.
         """
         few = take(self.batch(0), slice(0, min(self.blocks.n, _FEW)))
-        losses, caught = self.loss.watched(self.params, few, list(dict.fromkeys(points)))
+        losses, caught = self.loss.watched(self.params, few, points)
         for point, values in caught.items():
             _checked(values, point, n_examples(few))
-        check_equal(self._first_losses, losses, self.params)
+        check_equal(together[: len(losses)], losses, self.params)
 
     def _pass(self, points: Sequence[str], *, keep: bool) -> list[Effect]:
         summary = Summary(self.names, n=self.blocks.n, keep=keep, metrics=len(self.metrics))
         kept = list(dict.fromkeys(points))
         for block in range(len(self.blocks)):
             batch = self.batch(block)
-            found = losses_of(self.loss, self.params, batch, self.with_tasks, self.metrics, kept)
+            found, losses = self._observed(batch, kept)
             self._keep(block, found.caught, kept)
             if block == 0:
-                self._first_losses = found.losses[0][: min(self.blocks.n, _FEW), 0]
+                self._check_few(kept, losses[0][:, 0])
                 kept = [] if self._numbers(kept) > _KEPT else kept
-            losses = found.losses
-            for metric, outputs in zip(self.metrics, found.outputs, strict=True):
-                metric.check(outputs, batch)
-            if self.metrics:
-                told = [metric(one, one, batch) for metric, one in zip(self.metrics, found.outputs, strict=True)]
-                losses = (*losses, torch.stack(told, dim=-1))
             self.clean.append(found.outputs)
             real = self.blocks.real(block).to(losses[0].device)[:, None]
             self._broken.append(self._not_finite(losses[: 1 + self.with_tasks], found.counted))
@@ -142,7 +146,7 @@ class Examples:
         for point in points:
             values = caught[point].detach()
             if block == 0:
-                self._first[point] = _checked(values, point, self.blocks.size)[0]
+                self._first[point] = values[0]
             self._kept.setdefault(point, []).append(values[: self.blocks.n - block * self.blocks.size])
 
     def batch(self, block: int) -> Batch:
@@ -200,10 +204,9 @@ class Examples:
         return Activations(activation, unit_axis, labels, partner)
 
 
-def _checked(values: Tensor, point: str, rows: int) -> Tensor:
+def _checked(values: Tensor, point: str, rows: int) -> None:
     if values.ndim < 2 or len(values) != rows or not values.is_floating_point():
         raise DataError(
             f"the activation at {point!r} has shape {tuple(values.shape)} and type {values.dtype} on a batch of "
             f"{rows}; an ablation needs floating point numbers of shape [example, ..., unit]."
         )
-    return values
