@@ -20,7 +20,8 @@ from llc_lightning.data.tasks.relu import sparse_uniform
 class AbsTask(CISTask):
     """Circuit ``t`` reads one number ``x[t]``, on with probability ``q = active / size`` and then uniform in [-1, 1].
 
-    The target is even in its input, so the best affine map is a constant, and that is near 0 for sparse numbers.
+    The target is even in its input, so the affine map of least squares is a constant, and that is near 0 for sparse
+    numbers; a fourth power has a larger best constant.
 
     One circuit takes 2 ReLUs, ``relu(x) + relu(-x)``, or 1 beside a free linear map, ``2 relu(x) - x``. The dedicated
     baseline is granted the 1.
