@@ -61,7 +61,8 @@ def check_equal(together: Float[Tensor, "example"], apart: Float[Tensor, "exampl
     if not bool(together.isfinite().all() and apart.isfinite().all()):
         return
     away = (together - apart).abs()
-    if bool((away > _rounding(params) * (together.abs() + together.abs().mean())).any()):
+    eps = _precision(params)
+    if bool((away > max(_ROUNDING, 8 * eps) * (together.abs() + together.abs().mean()) + 8 * eps).any()):
         worst = int(away.argmax())
         raise SettingError(
             f"the loss of example {worst} is {together[worst]:.6g} in one batch and {apart[worst]:.6g} in another; it "
@@ -70,7 +71,9 @@ def check_equal(together: Float[Tensor, "example"], apart: Float[Tensor, "exampl
         )
 
 
-def _rounding(params: Params) -> float:
-    """Returns how far two losses may be apart by rounding, relative to their size."""
-    eps = [torch.finfo(value.dtype).eps for value in params.values() if value.is_floating_point()]
-    return max([_ROUNDING, *(8 * one for one in eps)])
+def _precision(params: Params) -> float:
+    """Returns the distance of 1 to the next larger number in the coarsest type of weight.
+
+    It is also the floor of what losses may differ by: a net that fits its data without error has losses of rounding.
+    """
+    return max([torch.finfo(value.dtype).eps for value in params.values() if value.is_floating_point()], default=0.0)

@@ -36,3 +36,8 @@ def test_a_loss_of_anything_but_weights_and_example_is_refused(wrong: str) -> No
 def test_a_loss_of_each_example_is_taken(dtype: torch.dtype) -> None:
     check_alone(of_each, {"w": torch.ones(3, dtype=dtype)}, DATA.to(dtype))
     check_alone(of_each, PARAMS, DATA[:1])
+
+
+def test_losses_of_a_net_without_error_differ_by_rounding() -> None:
+    generator = torch.Generator().manual_seed(1)
+    check_alone(lambda params, x: 1e-7 * torch.rand(len(x), generator=generator), PARAMS, DATA)
