@@ -8,11 +8,11 @@ arXiv:2402.02364).
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 
 from llc_lightning.runtime.errors import DataError
 
@@ -64,11 +64,6 @@ def stages(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
     return sorted(found, key=lambda stage: stage.step)
 
 
-def stage_table(found: Iterable[Stage]) -> pd.DataFrame:
-    """Returns stages as a table."""
-    return pd.DataFrame([astuple(stage) for stage in found], columns=[field.name for field in fields(Stage)])
-
-
 def transition(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
     """Returns when the loss has done 10, 50 and 90 % of its fall; nothing where it falls by less than half.
 
@@ -78,6 +73,8 @@ def transition(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
     if not name:
         return []
     curve = _smooth(metrics[name])
+    if not len(curve):
+        return []
     values = curve["value"].to_numpy(dtype=np.float64)
     start = int(values.argmax())
     high, low = values[start], values[start:].min()
@@ -127,13 +124,16 @@ def _passes(name: str, metric: str, curve: pd.DataFrame, level: float, sign: int
 
 
 def _smooth(curve: pd.DataFrame) -> pd.DataFrame:
-    """Returns a curve as running medians over three points, so that a single outlier is no stage."""
+    """Returns the finite points of a curve as running medians over three, so that a single outlier is no stage."""
     checked = _checked("a curve", curve).sort_values("step", kind="stable", ignore_index=True)
     values: Float[np.ndarray, "point"] = checked["value"].to_numpy(dtype=np.float64)
+    steps: Int64[np.ndarray, "point"] = checked["step"].to_numpy(dtype=np.int64)
+    finite = np.isfinite(values)
+    values, steps = values[finite], steps[finite]
     if len(values) > 2:
         middle = np.median(np.stack((values[:-2], values[1:-1], values[2:])), axis=0)
         values = np.concatenate((values[:1], middle, values[-1:]))
-    return pd.DataFrame({"step": checked["step"], "value": values})
+    return pd.DataFrame({"step": steps, "value": values})
 
 
 def _checked(name: str, curve: pd.DataFrame) -> pd.DataFrame:

@@ -12,13 +12,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from llc_lightning.data.image_sets import CLASSES, ImageSet, ImageTask
+from llc_lightning.data.image_sets import CLASSES, SIZE, ImageSet, ImageTask
 from llc_lightning.runtime.batches import chunks
 from llc_lightning.runtime.seeding import generator
 
 SEED = 0
 """Of the drawings. The tasks are fixed as a downloaded set is, so that runs of different seeds share them."""
-SIZE = 28
 TRAIN, TEST = 6000, 1000
 """Images of each task."""
 

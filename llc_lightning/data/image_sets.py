@@ -9,6 +9,8 @@ from llc_lightning.runtime.errors import DataError
 
 CLASSES = 10
 """Classes of each task."""
+SIZE = 28
+"""Rows and columns of an image."""
 
 
 @dataclass(frozen=True)

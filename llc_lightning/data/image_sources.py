@@ -1,17 +1,16 @@
 """Where the images of two tasks are taken from: a folder, the Hugging Face hub, or drawn here."""
 
 import os
-import urllib.request
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from llc_lightning.data.drawn import drawn_tasks
+from llc_lightning.data.hub import load_dataset
 from llc_lightning.data.idx import read_official
-from llc_lightning.data.image_sets import ImagePair, ImageSet, ImageTask
+from llc_lightning.data.image_sets import CLASSES, SIZE, ImagePair, ImageSet, ImageTask
 from llc_lightning.runtime.errors import DataError, SettingError, one_line, unknown
 
 SOURCES = ("auto", "folder", "hub", "embedded")
@@ -21,8 +20,6 @@ HUB = ("ylecun/mnist", "zalando-datasets/fashion_mnist")
 """The data sets on the Hugging Face hub."""
 
 _FOLDERS = {"mnist": "mnist", "fashion": "fashion_mnist"}
-_WAIT = 3.0
-"""Seconds after which the hub counts as out of reach; ``datasets`` by itself tries for half a minute."""
 
 
 def load_images(source: str = "auto", *, folder: str | None = None, hub: Sequence[str] = HUB) -> ImagePair:
@@ -83,7 +80,6 @@ def from_hub(names: Sequence[str] = HUB) -> ImagePair:
     """
     if len(names) != len(_FOLDERS):
         raise SettingError(f"hub has {len(names)} names; give two, such as {' and '.join(HUB)}.")
-    _check_reachable()
     first, second = (_downloaded(task, name) for task, name in zip(_FOLDERS, names, strict=True))
     return ImagePair((first, second), "hub", f"{names[0]} and {names[1]} from the Hugging Face hub")
 
@@ -110,34 +106,12 @@ def _official(task: str, folder: Path, name: str) -> ImageTask:
     return ImageTask(task, train, test)
 
 
-def _check_reachable() -> None:
-    """Raises at once if the hub is out of reach; offline, ``datasets`` looks into its cache alone.
-
-    Raises:
-        DataError: If it is.
-    """
-    # datasets has no type stubs.
-    settings: Any = import_module("datasets").config
-    if settings.HF_HUB_OFFLINE:
-        return
-    request = urllib.request.Request(settings.HF_ENDPOINT, method="HEAD")  # noqa: S310 - the hub's own address
-    try:
-        with urllib.request.urlopen(request, timeout=_WAIT):  # noqa: S310
-            pass
-    except urllib.request.HTTPError:
-        return  # it answered
-    except OSError as error:
-        raise DataError(
-            f"the Hugging Face hub cannot be reached ({one_line(error)}); connect to it, set HF_HUB_OFFLINE=1 to use "
-            "what was downloaded before, or take source folder or embedded."
-        ) from error
-
-
 def _downloaded(task: str, name: str) -> ImageTask:
-    datasets: Any = import_module("datasets")
     try:
-        found = datasets.load_dataset(name)
+        found = load_dataset(name, instead="take source folder or embedded")
         train, test = (_image_set(found[part]) for part in ("train", "test"))
+    except DataError:
+        raise
     except Exception as error:  # the hub and what lies there fail in many ways
         raise DataError(
             f"the Hugging Face hub gives no images with labels under {name!r} ({one_line(error)}); give names such as "
@@ -149,4 +123,8 @@ def _downloaded(task: str, name: str) -> ImageTask:
 def _image_set(split: Any) -> ImageSet:
     columns = split.with_format("numpy")
     images, labels = torch.as_tensor(columns["image"][:]), torch.as_tensor(columns["label"][:])
+    if images.shape[1:] != (SIZE, SIZE) or images.is_floating_point():
+        raise ValueError(f"images of {tuple(images.shape[1:])} as {images.dtype}, not of ({SIZE}, {SIZE}) as integers")
+    if labels.is_floating_point() or not bool(((labels >= 0) & (labels < CLASSES)).all()):
+        raise ValueError(f"labels other than the numbers from 0 to {CLASSES - 1}")
     return ImageSet(images.to(torch.uint8), labels.long())

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llc_lightning.data.image_sets import CLASSES
+from llc_lightning.data.image_sets import CLASSES, SIZE
 from llc_lightning.runtime.registry import Registry
 
 
@@ -27,7 +27,7 @@ class Layout:
 
     def image_shape(self, *, mini: bool) -> tuple[int, int]:
         """Returns rows and columns of an example."""
-        size = 14 if mini else 28
+        size = SIZE // 2 if mini else SIZE
         return (size, 2 * size if self.wide else size)
 
 

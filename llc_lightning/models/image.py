@@ -68,7 +68,7 @@ class ImageModel(L.LightningModule):
         if architecture not in _ARCHITECTURES:
             raise SettingError(unknown("architecture", architecture, _ARCHITECTURES))
         at_least(1, width=width, depth=depth, channels=min(channels, default=0))
-        if tasks is not None and len(set(tasks)) != len(_UNNAMED):
+        if tasks is not None and not len(tasks) == len(set(tasks)) == len(_UNNAMED):
             raise SettingError(f"tasks is {list(tasks)}; give two different names.")
         self.save_hyperparameters()
         self.layout = make_layout(layout)

@@ -78,11 +78,6 @@ def adamw(
     optimizer = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
     )
-    # Torch's own cosine rises again behind its end, where a training may go on if its length is given.
-    whole = settings.schedule == "cosine" and not settings.warmup_steps and settings.total_steps is None
-    scheduler = (
-        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=int(total))
-        if whole
-        else torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.factor(step, int(total)))
-    )
+    # Torch's own cosine rises again behind its end, and keeps its old end in a training resumed for more steps.
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.factor(step, int(total)))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -39,7 +39,7 @@ def heads_of(net: Transformer, circuit: dict[str, str] | None) -> Bool[Tensor, "
 
 
 def interchanged_outputs(
-    net: Transformer, batch: Sequences, inside: Bool[Tensor, "layer head"], *, seed: int, step: int
+    net: Transformer, batch: Sequences, inside: Bool[Tensor, "layer head"], *, seed: int, draw: int
 ) -> Outputs:
     """Returns the outputs with heads outside of the circuit speaking about other sequences.
 
@@ -51,12 +51,12 @@ def interchanged_outputs(
         batch: Its examples; only the inputs are used.
         inside: Which heads are the circuit.
         seed: The run's seed.
-        step: The training step; draws are a function of (seed, step).
+        draw: A number that no other step or rank has; what is exchanged is a function of (seed, draw).
     """
     inputs = batch[0]
     if len(inputs) < 2:
         raise DataError("a batch has one sequence, which no other can be exchanged with; give batch_size at least 2.")
-    draws = generator(seed, "interchange", step)
+    draws = generator(seed, "interchange", draw)
     order = torch.randperm(len(inputs), generator=draws)
     donors: Int64[Tensor, "example"] = torch.empty_like(order)
     donors[order] = order.roll(1)

@@ -1,5 +1,6 @@
 """The smallest net that groks: embedded tokens into one hidden layer."""
 
+import lightning as L
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -7,6 +8,8 @@ from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
 from llc_lightning.components.hooks import WeightAxes
+from llc_lightning.data.sequence_data import SequenceData
+from llc_lightning.data.sequences.base import has_target
 from llc_lightning.models.init import linear
 from llc_lightning.models.optimizer import OptimizerSettings
 from llc_lightning.models.sequence_model import SequenceModel
@@ -122,3 +125,18 @@ class TokenMLPModel(SequenceModel):
     def limits(self) -> tuple[int, int, int | None]:
         """The tokens and positions that the net has; it reads no vectors."""
         return len(self.net.W_E), self.net.n_ctx, None
+
+    def fit_to(self, data: L.LightningDataModule) -> None:
+        """Notes what the data's tokens and trivial loss are, and checks that the net can read and answer them.
+
+        Raises:
+            DataError: If it has too few tokens or positions, or if more than the token after the last is asked for.
+        """
+        super().fit_to(data)
+        if isinstance(data, SequenceData):
+            _, targets = data.task.sample(1, generator(0, "fit"))
+            if bool(has_target(targets)[:, :-1].any()):
+                raise DataError(
+                    "something is predicted at other positions than the last, where this net predicts nothing; train a "
+                    "transformer on such data."
+                )

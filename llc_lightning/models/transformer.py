@@ -129,8 +129,8 @@ class TransformerModel(SequenceModel):
         loss = super().training_loss(outputs, batch)
         if self.circuit is None:
             return loss
-        step = self.trainer.global_step
-        strict = mean_loss(interchanged_outputs(self.net, batch, self._inside, seed=self.seed, step=step), batch[1])
+        draw = self.trainer.global_step * self.trainer.world_size + self.trainer.global_rank
+        strict = mean_loss(interchanged_outputs(self.net, batch, self._inside, seed=self.seed, draw=draw), batch[1])
         if logs_now(self):
             self.log("train/interchange_loss", strict)
         return loss + strict

@@ -1,8 +1,7 @@
 """Random streams keyed by labels, never by global state.
 
 The labels are (run seed, kind of draw, chain or draw number) and never a step, component, method or rank: then the same
-random numbers serve every step, component and method, and their differences have small errors. Kinds in use: ``noise``,
-``noise-uniform``, ``batch``, ``check-batch``, ``donors``, ``gaussian``, ``probes``, ``order``.
+random numbers serve every step, component and method, and their differences have small errors.
 """
 
 import hashlib

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llc_lightning.analysis.stages import Stage, beaten_baselines, grokking, stage_table, stages, transition
+from llc_lightning.analysis.stages import Stage, beaten_baselines, grokking, stages, transition
 from llc_lightning.runtime.errors import DataError
 
 STEPS = np.arange(0, 2001, 25)
@@ -69,14 +69,21 @@ def test_baselines_are_beaten_in_their_order() -> None:
         assert values[stage.since] > level >= values[stage.step]
 
 
-def test_all_stages_come_in_the_order_of_steps_and_as_a_table() -> None:
+def test_all_stages_come_in_the_order_of_steps() -> None:
     metrics = {"train/loss": falling(400, 30), "val/loss": falling(400, 30), "baseline/uniform": curve(0 * STEPS + 3.4)}
     found = stages(metrics)
     assert [stage.step for stage in found] == sorted(stage.step for stage in found)
     assert {stage.name for stage in found} >= {"transition half", "beats uniform"}
-    table = stage_table(found)
-    assert list(table.columns) == ["name", "metric", "level", "since", "step"]
-    assert len(table) == len(found)
+
+
+def test_points_that_are_no_numbers_hide_no_stage() -> None:
+    whole = falling(400, 30)
+    holes = whole.copy()
+    holes.loc[[3, 20], "value"] = [float("nan"), float("inf")]
+    assert [one.name for one in transition({"train/loss": holes})] == [
+        one.name for one in transition({"train/loss": whole})
+    ]
+    assert stages({"train/loss": pd.DataFrame({"step": [0, 1], "value": [float("nan")] * 2})}) == []
 
 
 def test_a_level_that_is_passed_from_the_first_point_on() -> None:

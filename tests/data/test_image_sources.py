@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llc_lightning.data import image_sources
+from llc_lightning.data import hub as hub_module
 from llc_lightning.data.image_sources import HUB, VARIABLE, from_folder, from_hub, load_images
 from llc_lightning.runtime.errors import DataError, SettingError
 
@@ -40,7 +40,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return {"train": Split(), "test": Split()}
 
     found = SimpleNamespace(config=SimpleNamespace(HF_HUB_OFFLINE=True), load_dataset=load_dataset)
-    monkeypatch.setattr(image_sources, "import_module", lambda name: found)
+    monkeypatch.setattr(hub_module, "import_module", lambda name: found)
     return asked
 
 
@@ -112,7 +112,7 @@ def test_a_name_that_the_hub_does_not_have_is_told_with_names_that_it_has(hub: l
 def test_a_hub_out_of_reach_is_told_at_once_and_with_the_remedies(monkeypatch: pytest.MonkeyPatch) -> None:
     config: Any = importlib.import_module("datasets").config
     monkeypatch.setattr(config, "HF_HUB_OFFLINE", False)
-    with pytest.raises(DataError, match=r"the Hugging Face hub cannot be reached \(.*network.*\); connect to it, set"):
+    with pytest.raises(DataError, match=r"hub cannot be reached at https:\S+ \(.*network.*\); connect to it, set"):
         from_hub()
 
 
@@ -121,7 +121,33 @@ def test_a_hub_that_answers_with_an_error_is_within_reach(monkeypatch: pytest.Mo
         raise urllib.error.HTTPError(request.full_url, 405, "no HEAD", None, None)
 
     config = SimpleNamespace(HF_HUB_OFFLINE=False, HF_ENDPOINT="https://example.org")
-    found = image_sources.import_module("datasets")
+    found = hub_module.import_module("datasets")
     monkeypatch.setattr(found, "config", config)
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     assert from_hub().origin == "hub"
+
+
+def test_an_address_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    config: Any = importlib.import_module("datasets").config
+    monkeypatch.setattr(config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(config, "HF_ENDPOINT", "no address")
+    with pytest.raises(DataError, match=r"cannot be reached at no address \(.*unknown url type"):
+        from_hub()
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"image": np.zeros((3, 32, 32), dtype=np.uint8)}, r"images of \(32, 32\) as torch.uint8, not of \(28, 28\)"),
+        ({"image": np.zeros((3, 28, 28, 3), dtype=np.uint8)}, r"images of \(28, 28, 3\)"),
+        ({"image": np.zeros((3, 28, 28), dtype=np.float32)}, r"images of \(28, 28\) as torch.float32"),
+        ({"label": np.array([2, 0, 10])}, "labels other than the numbers from 0 to 9"),
+    ],
+)
+def test_other_images_of_the_hub_are_refused(
+    hub: list[str], monkeypatch: pytest.MonkeyPatch, columns: dict[str, np.ndarray], told: str
+) -> None:
+    good = Split().with_format("numpy")
+    monkeypatch.setattr(Split, "with_format", lambda self, kind: good | columns)
+    with pytest.raises(DataError, match=rf"gives no images with labels under 'ylecun/mnist' \({told}"):
+        from_hub()

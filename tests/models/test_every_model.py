@@ -14,6 +14,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.data import drawn
 from llc_lightning.data.sequence_data import SequenceData
 from llc_lightning.models.hand_built import TASK, hand_built_induction
 from llc_lightning.models.planted import PlantedModel
@@ -97,6 +98,7 @@ class MeanLoss(nn.Module):
 
 def share(rank: int, folder: str) -> None:
     """Runs on each of two processes: the gradient of half of the examples each is that of all of them."""
+    drawn.TRAIN = drawn.TEST = 16  # in this process
     distributed.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
     torch.set_num_threads(1)
     for name in NAMES:
@@ -108,8 +110,9 @@ def share(rank: int, folder: str) -> None:
         shared(tuple(part[rank::2] for part in batch)).backward()
         for key, value in model.named_parameters():
             assert torch.allclose(value.grad, whole[key], rtol=1e-3, atol=1e-5), f"{name}: {key}"
+    del shared  # which waits for ever for a group that is gone
     distributed.destroy_process_group()
 
 
 def test_two_processes_share_every_model(tmp_path: Path) -> None:
-    torch.multiprocessing.start_processes(share, (str(tmp_path),), nprocs=2, start_method="fork")
+    torch.multiprocessing.start_processes(share, (str(tmp_path),), nprocs=2, start_method="spawn")

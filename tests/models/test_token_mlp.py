@@ -8,6 +8,7 @@ import torch
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.sequence_data import SequenceData
+from llc_lightning.data.sequences.induction import Induction
 from llc_lightning.data.sequences.modular import ModularAddition
 from llc_lightning.models.fourier import strongest_share
 from llc_lightning.models.token_mlp import TokenMLPModel
@@ -61,6 +62,9 @@ def test_refuses_data_that_it_cannot_read(data: SequenceData) -> None:
     model = TokenMLPModel(**{**SMALL, "n_ctx": 4})
     with pytest.raises(DataError, match="the sequences have 3 positions, but the net reads 4; set n_ctx"):
         model(data.analysis_set()[0])
+    many = SequenceData(Induction(tokens=6, positions=6, longest=4))
+    with pytest.raises(DataError, match="predicted at other positions than the last"):
+        TokenMLPModel(**{**SMALL, "n_ctx": 6}).fit_to(many)
 
 
 @pytest.mark.parametrize("settings", [{"width": 0}, {"d_embed": 0}, {"learning_rate": 0.0}])

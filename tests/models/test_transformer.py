@@ -146,19 +146,19 @@ class TestCircuit:
 
         net = TransformerModel(**SMALL).net
         everything = heads_of(net, dict.fromkeys(("0.0", "0.1", "1.0", "1.1"), ""))
-        assert torch.equal(interchanged_outputs(net, batch, everything, seed=0, step=0), net(batch[0]))
+        assert torch.equal(interchanged_outputs(net, batch, everything, seed=0, draw=0), net(batch[0]))
         nothing = heads_of(net, None)
-        swapped = interchanged_outputs(net, batch, nothing, seed=0, step=0)
+        swapped = interchanged_outputs(net, batch, nothing, seed=0, draw=0)
         assert not torch.allclose(swapped, net(batch[0]), atol=1e-4)
-        assert torch.equal(swapped, interchanged_outputs(net, batch, nothing, seed=0, step=0))
-        assert not torch.equal(swapped, interchanged_outputs(net, batch, nothing, seed=0, step=1))
+        assert torch.equal(swapped, interchanged_outputs(net, batch, nothing, seed=0, draw=0))
+        assert not torch.equal(swapped, interchanged_outputs(net, batch, nothing, seed=0, draw=1))
 
     def test_no_gradient_flows_into_donors(self, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
         from llc_lightning.models import strict
 
         net = TransformerModel(**{**SMALL, "n_layers": 1, "n_heads": 1}).net
         one = batch[0][:2]
-        outputs = strict.interchanged_outputs(net, (one, batch[1][:2]), strict.heads_of(net, None), seed=0, step=3)
+        outputs = strict.interchanged_outputs(net, (one, batch[1][:2]), strict.heads_of(net, None), seed=0, draw=3)
         swapped = (outputs - net(one)).abs().flatten(1).max(1).values > 1e-5
         assert bool(swapped.any())
         outputs[swapped].square().sum().backward()
@@ -201,7 +201,7 @@ def test_a_checkpoint_gives_the_model_back(tmp_path: Path, batch: tuple[torch.Te
 
 
 def test_two_processes_train_the_net(tmp_path: Path) -> None:
-    fitted = trainer(max_steps=2, strategy="ddp_fork", devices=2, default_root_dir=tmp_path, limit_val_batches=0)
+    fitted = trainer(max_steps=2, strategy="ddp_spawn", devices=2, default_root_dir=tmp_path, limit_val_batches=0)
     model = TransformerModel(**SMALL)
     before = snapshot_params(model)
     fitted.fit(model, small_data())

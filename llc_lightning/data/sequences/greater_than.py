@@ -1,6 +1,8 @@
 """Greater-than: a span of years whose end must come after its beginning."""
 
+import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -21,6 +23,8 @@ class GreaterThan(SequenceTask):
         SettingError: If a number is out of range.
     """
 
+    trivial: ClassVar[str] = "frequency"
+
     years: int = 100
     centuries: int = 10
     nouns: int = 8
@@ -40,10 +44,18 @@ class GreaterThan(SequenceTask):
         return self.years + self.centuries + self.nouns + 1
 
     def baselines(self, seed: int) -> dict[str, float]:
-        """Returns the losses of a uniform guess among the years, and of the best predictor, exactly."""
-        later = torch.arange(1, self.years, dtype=torch.float64)
-        uniform = torch.tensor(self.years, dtype=torch.float64)
-        return {"uniform": float(uniform.log()), "best": float(later.log().mean())}
+        """Returns the losses of a uniform guess among the years, of a guess by their frequency, and of the best.
+
+        A year ends a span with probability ``sum_(s < year) 1 / ((years - 1) (years - 1 - s))``; guessing by it has the
+        entropy of this distribution.
+        """
+        later = torch.arange(self.years - 1, 0, -1, dtype=torch.float64)
+        frequency = (1 / later).cumsum(dim=0) / len(later)
+        return {
+            "uniform": math.log(self.years),
+            "frequency": float(-(frequency * frequency.log()).sum()),
+            "best": float(later.log().mean()),
+        }
 
     def sample(self, n: int, generator: torch.Generator, split: Split = "train") -> Sequences:
         """Draws ``n`` sequences."""

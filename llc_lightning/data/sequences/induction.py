@@ -1,5 +1,6 @@
 """Repeated blocks: what follows can be told by finding the last token earlier, and copying what came after it."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,10 @@ class Induction(SequenceTask):
     def vocabulary(self) -> int:
         """The number of tokens."""
         return self.tokens
+
+    def baselines(self, seed: int) -> dict[str, float]:
+        """Returns the loss of a uniform guess among the tokens that may follow."""
+        return {"uniform": math.log(self.tokens - self.begins)}
 
     def sample(self, n: int, generator: torch.Generator, split: Split = "train") -> Sequences:
         """Draws ``n`` sequences."""

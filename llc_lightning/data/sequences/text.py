@@ -4,15 +4,14 @@ import hashlib
 import sysconfig
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from llc_lightning.data.hub import load_dataset
 from llc_lightning.data.sequences.base import Sequences, SequenceTask, Split
 from llc_lightning.data.sequences.ngrams import ngram_losses
 from llc_lightning.runtime.checks import at_least
@@ -146,9 +145,10 @@ def _standard_library() -> str:
 
 def _from_hub(name: str) -> str:
     try:
-        datasets: Any = import_module("datasets")
-        rows: Any = datasets.load_dataset(name, split="train")
+        rows = load_dataset(name, instead=f"give the path of a text file, or {STDLIB!r}", split="train")
         return "\n".join(map(str, rows["text"]))
+    except DataError:
+        raise
     except Exception as error:  # the hub, the network and the data set raise what they like
         raise DataError(
             f"cannot load the data set {name!r} from the hub ({one_line(error)[:200]}); check its name, that it has a "

@@ -28,7 +28,15 @@ def test_the_best_loss_and_mass_are_those_of_the_truth() -> None:
     outputs = torch.where(later, 0.0, -100.0)[:, None].expand(-1, 5, -1)
     assert task.metrics(outputs, batch)["probability_mass"].tolist() == pytest.approx([1.0] * 4000)
     loss = torch.nn.functional.cross_entropy(outputs[:, -1], batch[1][:, -1]).item()
-    assert task.baselines(0) == {"uniform": math.log(6), "best": pytest.approx(loss, abs=0.03)}
+    shares = torch.bincount(batch[1][:, -1])[1:].double() / 4000
+    entropy = float(-(shares * shares.log()).sum())
+    found = task.baselines(0)
+    assert found == {
+        "uniform": math.log(6),
+        "frequency": pytest.approx(entropy, abs=0.03),
+        "best": pytest.approx(loss, abs=0.03),
+    }
+    assert found["uniform"] > found[task.trivial] > found["best"]
 
 
 def test_refuses_settings() -> None:

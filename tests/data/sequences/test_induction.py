@@ -1,5 +1,6 @@
 """Repeated blocks: what a sequence is, and where something is predicted."""
 
+import math
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ def test_the_first_token_comes_once_where_asked() -> None:
     assert bool((inputs[:, 0] == 0).all())
     assert int(inputs[:, 1:].min()) == 1
     assert torch.equal(inputs[:, 1:13], inputs[:, 12:])
+    assert Induction(tokens=16, begins=True, longest=8).baselines(0) == {"uniform": pytest.approx(math.log(15))}
 
 
 def test_every_token_is_as_likely_as_any_other() -> None:
