@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import nan
 from typing import TypeAlias, cast
 
 import torch
@@ -18,6 +19,7 @@ from llc_lightning.components.loss import Change, ModuleLoss
 from llc_lightning.runtime.batches import n_examples, take
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
 from llc_lightning.runtime.seeding import generator
+from llc_lightning.runtime.status import OK, join
 from llc_lightning.runtime.types import Batch, Params
 
 Feature: TypeAlias = Callable[[Batch], Int[Tensor, "example"]]
@@ -54,6 +56,8 @@ class Scrubbed:
     scrubbed: float
     random: float
     """The losses of the network, under the hypothesis, and with every important part hearing random examples."""
+    status: str = OK
+    """``no-gap`` where model and random losses are not three standard errors apart: there is nothing to explain."""
 
 
 def scrubbing(
@@ -110,10 +114,16 @@ def scrubbing(
                     edits += scrub.taken(part, strangers)
                 losses.append(loss.with_edits(edits)(params, data).double())
     under, random = torch.stack(scrubbed).mean(0), torch.stack(shuffled).mean(0)
-    gap = float(plain.mean() - random.mean())
-    error = float(under.std() / n**0.5) / abs(gap) if n > 1 and gap else float("nan")
-    recovered = float(under.mean() - random.mean()) / gap if gap else float("nan")
-    return Scrubbed(recovered, error, float(plain.mean()), float(under.mean()), float(random.mean()))
+    gap, noise = _mean_and_error(plain - random)
+    scrubbed_loss, error = _mean_and_error(under)
+    recovered, error = ((scrubbed_loss - float(random.mean())) / gap, error / abs(gap)) if gap else (nan, nan)
+    # A standard error of one example is NaN, and nothing is above it.
+    status = OK if abs(gap) > 3 * noise else "no-gap"
+    return Scrubbed(recovered, error, float(plain.mean()), scrubbed_loss, float(random.mean()), join([status]))
+
+
+def _mean_and_error(values: Float[Tensor, "example"]) -> tuple[float, float]:
+    return float(values.mean()), float(values.std() / len(values) ** 0.5) if len(values) > 1 else nan
 
 
 def _check_apart(important: Sequence[Component], strange: Sequence[Component]) -> None:

@@ -71,6 +71,12 @@ REASONS: tuple[Reason, ...] = (
         "the value is close to half the number of moved weights and hardly depends on the loss; lower n_beta or raise "
         "gamma.",
     ),
+    Reason(
+        "no-gap",
+        False,
+        "the loss is within three standard errors of that with random inputs, so that a hypothesis has nothing to "
+        "explain; scrub parts that matter, or take more examples.",
+    ),
     Reason("one-example", False, "one example gives no standard error; measure on more."),
     Reason("single-chain", False, "one chain gives no standard error and no R-hat; use at least 2 chains."),
 )

@@ -1,5 +1,7 @@
 """Causal scrubbing on a circuit that is known: the right hypothesis explains the loss, wrong ones do not."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -58,6 +60,7 @@ def test_the_right_hypothesis_recovers_the_loss() -> None:
     right = scrubbing(LOSS, PARAMS, asked(120), hypothesis(INDUCTION, answer, -1), others(PREVIOUS, INDUCTION), draws=1)
     assert right.recovered >= 0.99
     assert right.random > 5
+    assert right.status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +79,13 @@ def test_a_small_pool_will_do_where_it_has_examples_that_agree() -> None:
         LOSS, PARAMS, data, hypothesis(INDUCTION, answer, -1), others(PREVIOUS, INDUCTION), pool=60, draws=1
     )
     assert few.recovered >= 0.99
+
+
+def test_where_random_inputs_change_nothing_there_is_nothing_to_explain() -> None:
+    found = scrubbing(LOSS, PARAMS, asked(40), [Node(part(DECOY), answer)], [], draws=1)
+    assert found.model == found.random
+    assert math.isnan(found.recovered)
+    assert found.status == "no-gap"
 
 
 def test_bad_input() -> None:
