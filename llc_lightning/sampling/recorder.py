@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,11 +11,13 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from llc_lightning.runtime.types import Batch
-from llc_lightning.sampling.base import Evaluated, Posterior, per_lane
+from llc_lightning.sampling.base import Evaluated, Posterior
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 from llc_lightning.sampling.step_loss import StepLoss
 
 _LOOKS, _RAREST = 25, 10
+_LONG = 4096
+"""Numbers of a vector from which on its inner products are taken one by one."""
 
 
 def recorded_every(draws: int) -> int:
@@ -123,9 +125,9 @@ class Recorder:
         if draw % self._every:
             return
         away = {name: w - self._posterior.centre[name] for name, w in position.items()}
-        self._distances.append(_sum({name: value.square() for name, value in away.items()}))
+        self._distances.append(_total(_products(value, value) for value in away.values()))
         if self._weights:
-            self._virials.append(_sum({name: self._virial(name, value, here) for name, value in away.items()}))
+            self._virials.append(_total(self._virial(name, value, here) for name, value in away.items()))
         if self._others is not None:
             self._excesses.append(here.excess)
             self._other_excesses.append(self._others().excess(position))
@@ -146,20 +148,33 @@ class Recorder:
         return Records(
             _gathered(self._distances, lanes),
             _gathered(self._virials, lanes) if self._virials else None,
-            _gathered([_sum(self._weights)], lanes)[..., 0] if self._weights else None,
+            _gathered([_total(value.flatten(2).sum(2) for value in self._weights.values())], lanes)[..., 0]
+            if self._weights
+            else None,
             _gathered(self._excesses, lanes) if self._excesses else None,
             _gathered(self._other_excesses, lanes) if self._other_excesses else None,
             _gathered(self._task_losses, lanes) if self._task_losses else None,
             _gathered(self._example_losses, lanes) if self._example_losses else None,
         )
 
-    def _virial(self, name: str, away: Tensor, here: Evaluated) -> Tensor:
-        n_beta, gamma = per_lane(self._posterior.n_beta, away), per_lane(self._posterior.gamma, away)
-        return away * self._weights[name] * (n_beta * here.gradient[name] + gamma * away)
+    def _virial(self, name: str, away: Tensor, here: Evaluated) -> Float[Tensor, "chain lane"]:
+        weighted = away * self._weights[name]
+        along = _products(weighted, here.gradient[name])
+        return self._posterior.n_beta * along + self._posterior.gamma * _products(weighted, away)
 
 
-def _sum(stack: Stack) -> Float[Tensor, "chain lane"]:
-    return torch.stack([value.flatten(2).sum(2) for value in stack.values()]).sum(0)
+def _products(left: Tensor, right: Tensor) -> Float[Tensor, "chain lane"]:
+    """Returns the inner product of every chain and lane."""
+    left, right = left.flatten(2), right.flatten(2)
+    if left.shape[2] < _LONG or left.device.type != "cpu":
+        return (left * right).sum(2)
+    # Torch sums no product without writing it down first, except for two vectors.
+    rows = zip(left.flatten(0, 1), right.flatten(0, 1), strict=True)
+    return torch.stack([torch.dot(*row) for row in rows]).view(left.shape[:2])
+
+
+def _total(parts: Iterable[Tensor]) -> Float[Tensor, "chain lane"]:
+    return torch.stack(list(parts)).sum(0)
 
 
 def _with_lane(values: Shaped[Tensor, "..."], per_chain: bool) -> Tensor:

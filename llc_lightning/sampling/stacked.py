@@ -52,6 +52,8 @@ _REFUSED = (RuntimeError, ValueError, TypeError)
 _BLOCK = 512
 _SLICED_BLOCK = 256
 """Hessian products take a batch in blocks: the activations of a tile of sliced lanes then stay in a CPU's cache."""
+_KEPT = 2
+"""Gradients that are kept with their graphs: chains times blocks."""
 
 
 class StackedLoss:
@@ -131,8 +133,8 @@ class StackedLoss:
     def hessian(self, position: Stack, batch: Batch) -> Function:
         """Returns the Hessian of the mean loss over a shared batch, as a function from stacks of vectors to stacks.
 
-        A product is the gradient's own backward pass (Pearlmutter 1994). For one chain and a batch of one block the
-        gradient is taken once, and kept with its graph; else it is taken again for every product.
+        A product is the gradient's own backward pass (Pearlmutter 1994). For few chains and blocks the gradient is
+        taken once, and kept with its graph; else it is taken again for every product.
         """
         chains = next(iter(position.values())).shape[0]
         blocks = list(chunks(n_examples(batch), _SLICED_BLOCK if self.layout.sliced else _BLOCK))
@@ -141,11 +143,15 @@ class StackedLoss:
             share = (block.stop - block.start) / n_examples(batch)
             return _Slopes(self._mean_losses, _chain(position, chain), take(batch, block), share)
 
-        kept = slopes(0, blocks[0]) if chains * len(blocks) == 1 else None
+        few = chains * len(blocks) <= _KEPT
+        kept = [[slopes(chain, block) for block in blocks] for chain in range(chains)] if few else []
 
         def product(vector: Stack) -> Stack:
             rows = [
-                [(kept or slopes(chain, block)).along(_chain(vector, chain)) for block in blocks]
+                [
+                    one.along(_chain(vector, chain))
+                    for one in (kept[chain] if kept else (slopes(chain, block) for block in blocks))
+                ]
                 for chain in range(chains)
             ]
             totals = [[sum(parts[1:], parts[0]) for parts in zip(*row, strict=True)] for row in rows]

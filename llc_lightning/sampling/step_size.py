@@ -145,7 +145,13 @@ def curvature_at_the_end(
     stacked: StackedLoss, posterior: Posterior, preconditioner: Stack | None, at: Stack, batch: Batch, *, seed: int
 ) -> Float[Tensor, "lane"]:
     """Returns the largest curvature where the chains of a lane are: which one is found with few products."""
-    rank = largest_curvature(stacked, posterior, preconditioner, at, batch, seed=seed, products=_RANKING_PRODUCTS)
+    # One chain after the other, each keeps the graph of its gradient for its products.
+    chains = [{name: value[row, None] for name, value in at.items()} for row in range(len(next(iter(at.values()))))]
+    ranks = [
+        largest_curvature(stacked, posterior, preconditioner, one, batch, seed=seed, products=_RANKING_PRODUCTS)
+        for one in chains
+    ]
+    rank = torch.cat(ranks)
     worst, lane = rank.nan_to_num(nan=torch.inf).argmax(0), torch.arange(stacked.width, device=rank.device)
     end = {name: value[worst.to(value.device), lane.to(value.device)][None] for name, value in at.items()}
     return largest_curvature(stacked, posterior, preconditioner, end, batch, seed=seed)[0]
