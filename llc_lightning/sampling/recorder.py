@@ -145,12 +145,11 @@ class Recorder:
     def records(self) -> Records:
         """Returns what was recorded, on the CPU, without padding."""
         lanes = self._stacked.lanes
+        trace = [_total(value.flatten(2).sum(2) for value in self._weights.values())] if self._weights else []
         return Records(
             _gathered(self._distances, lanes),
             _gathered(self._virials, lanes) if self._virials else None,
-            _gathered([_total(value.flatten(2).sum(2) for value in self._weights.values())], lanes)[..., 0]
-            if self._weights
-            else None,
+            _gathered(trace, lanes)[..., 0] if trace else None,
             _gathered(self._excesses, lanes) if self._excesses else None,
             _gathered(self._other_excesses, lanes) if self._other_excesses else None,
             _gathered(self._task_losses, lanes) if self._task_losses else None,
