@@ -211,6 +211,10 @@ def _cells(figure: Drawing, axes: Axes, matrix: Matrix) -> None:
     for names, place in ((matrix.columns, axes.set_xticks), (matrix.rows, axes.set_yticks)):
         every = max(1, -(-len(names) // 16))
         place(range(0, len(names), every), [_plain(name) for name in names[::every]], fontsize=7)
+    for row, texts in enumerate(matrix.texts):
+        for column, text in enumerate(texts):
+            color = "white" if matrix.values[row, column] > top / 2 else "black"
+            axes.text(column, row, _plain(text), ha="center", va="center", fontsize=7.5, color=color)
     figure.colorbar(image, ax=axes, pad=0.01, label=_plain(matrix.unit))
 
 

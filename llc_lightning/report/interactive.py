@@ -192,6 +192,7 @@ def _cells(matrix: Matrix) -> Json:
         "zmax": float(np.nanmax(matrix.values)) if np.isfinite(matrix.values).any() else 1.0,
         "hoverongaps": False,
         "hovertemplate": told,
+        **({"text": texts, "texttemplate": "%{text}"} if (texts := _escaped(matrix.texts)) else {}),
         "colorbar": {"title": {"text": html.escape(matrix.unit), "side": "right"}, "thickness": 14, "outlinewidth": 0},
     }
     category: Json = {"type": "category", "ticks": "outside", "ticklen": 3, "tickfont": {"size": 10}, "showgrid": False}
@@ -205,6 +206,10 @@ def _cells(matrix: Matrix) -> Json:
         "plot_bgcolor": "#f1f1f1",
     }
     return {"data": [trace], "layout": layout}
+
+
+def _escaped(texts: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[html.escape(text) for text in row] for row in texts]
 
 
 def numbers(values: Float[np.ndarray, "point"]) -> list[float | None]:

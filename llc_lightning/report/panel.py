@@ -187,6 +187,8 @@ class Matrix:
     values: Float[np.ndarray, "row column"]
     """NaN leaves a cell empty."""
     unit: str
+    texts: tuple[tuple[str, ...], ...] = ()
+    """What each cell says; nothing by default."""
     caption: str = ""
     wide: bool = False
 

@@ -88,7 +88,7 @@ def layout(*, n_beta: Sequence[float] = (), methods: Sequence[str] = ()) -> Layo
         "Training": {
             "loss": ["Multiline", ["^train/loss$", "^val/loss$", "^analysis/loss$"]],
             "circuits": ["Multiline", ["^cis/circuits_solved$", "^cis/circuits_per_unit$"]],
-            "accuracy": ["Multiline", ["^cis/accuracy$"]],
+            "accuracy": ["Multiline", ["^(cis|train|val)/(.*_)?accuracy(_.*)?$"]],
         },
         "Health": {
             "R-hat of the full LLC": ["Multiline", ["^llc/rhat$"]],

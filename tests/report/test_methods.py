@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from llc_lightning.report.figures import draw
 from llc_lightning.report.findings import Findings, find
+from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panels.methods import agreement_of_methods, component_by_method
 from tests.analysis.synthetic import METHODS, STEPS
 
@@ -34,3 +36,13 @@ def test_one_method_alone_has_no_figure(found: Findings) -> None:
     alone = find(rows, run="cis/version_0")
     assert component_by_method(alone) is None
     assert agreement_of_methods(alone) is None
+
+
+def test_cells_of_correlations_say_their_value(found: Findings) -> None:
+    panel = agreement_of_methods(found)
+    assert panel is not None
+    assert [row[i] for i, row in enumerate(panel.texts)] == ["1.00"] * len(METHODS)
+    shown = plotly_figure(panel)["data"][0]
+    assert shown["text"] == [list(row) for row in panel.texts]
+    drawn = {text.get_text() for text in draw(panel).axes[0].texts}
+    assert drawn == {text for row in panel.texts for text in row}

@@ -52,7 +52,8 @@ def agreement_of_methods(found: Findings) -> Matrix | None:
         columns=tuple(names),
         values=np.clip(values, 0, None),
         unit="Spearman's rho",
-        caption=f"{_listed(one)} Negative correlations are drawn as 0.",
+        texts=tuple(tuple("" if np.isnan(rho) else f"{rho:.2f}" for rho in row) for row in values.tolist()),
+        caption=f"{_listed(one)} Negative correlations have the colour of 0.",
     )
 
 

@@ -14,6 +14,8 @@ from llc_lightning.report.panels.curves import LOSS_LABEL
 
 _LOSSES = {"train/loss": ("training batches", palette.CONTROL), "val/loss": ("validation", palette.LOSS)}
 _SHADES = ("#eef1f5", "#dfe5ec")
+_APART = 0.025
+"""Of the span of all stages."""
 
 
 def sampled(rows: pd.DataFrame) -> dict[int, bool]:
@@ -71,12 +73,19 @@ def staged(
 
 
 def _spans(stages: Sequence[Stage], axis: Axis, end: int) -> tuple[Span, ...]:
-    """Returns a span from each stage to the next; stages of the same step share one."""
-    names: dict[int, list[str]] = {}
-    for stage in stages:
-        names.setdefault(stage.step, []).append(stage.name)
-    places = axis.place([*names, end]).tolist()
-    labels = [", ".join(some) for some in names.values()]
+    """Returns a span from each stage to the next; stages too close together for two labels share one."""
+    steps = np.array([*(stage.step for stage in stages), end], dtype=np.float64)
+    on_paper = np.log(axis.place(steps)) if axis.log else steps
+    starts: list[int] = []
+    names: list[list[str]] = []
+    for i, stage in enumerate(stages):
+        if starts and on_paper[i] - on_paper[starts[-1]] < _APART * np.ptp(on_paper):
+            names[-1].append(stage.name)
+        else:
+            starts.append(i)
+            names.append([stage.name])
+    places = axis.place([*(stages[i].step for i in starts), end]).tolist()
+    labels = [", ".join(some) for some in names]
     return tuple(
         Span(left, right, label, _SHADES[i % 2])
         for i, ((left, right), label) in enumerate(zip(pairwise(places), labels, strict=True))
