@@ -41,6 +41,17 @@ def test_the_headline_shows_every_positive_point_and_the_curve(found: Findings) 
     assert len(set(one.marker for one in rungs)) == 3
 
 
+def test_names_of_points_stand_in_the_order_of_the_points(found: Findings) -> None:
+    panel = headline(found, named=6)
+    assert panel is not None
+    assert len(panel.notes) == 6
+    for above in (True, False):
+        some = [note for note in panel.notes if note.above == above]
+        outwards = [note.y if above else -note.y for note in some]
+        assert outwards == sorted(outwards)
+        assert [note.lift for note in some] == list(range(len(some)))
+
+
 def test_matched_units_show_each_method_with_intervals(found: Findings) -> None:
     panel = matched(found)
     assert panel is not None

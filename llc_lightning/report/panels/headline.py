@@ -1,10 +1,12 @@
 """Weight space against activation space: the curve, the units at matched resolution, the correlation over training."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import table
-from llc_lightning.analysis.curve import Curve
+from llc_lightning.analysis.curve import Curve, Residual
 from llc_lightning.analysis.measured import Measured
 from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
@@ -36,10 +38,7 @@ def headline(found: Findings, *, named: int = 3) -> Panel | None:
         y=Axis(f"wrLLC of one {curve.kind}, gamma {curve.gamma:g}", log=True),
         series=(*_rungs(curve, steps), _line(curve)),
         rules=() if half is None else (Rule(half, f"half the weights of a {curve.kind}: {half:g}"),),
-        notes=tuple(
-            Note(one.resolution, one.llc, f"{one.component} @ {one.step}", above=one.ratio > 1, lift=place)
-            for place, one in enumerate(worst)
-        ),
+        notes=(*_notes(worst, above=True), *_notes(worst, above=False)),
         scale=steps,
         caption=(
             f"A point is one {curve.kind} at one step and one n_beta. The curve is fitted to the {curve.n} ok points "
@@ -47,6 +46,13 @@ def headline(found: Findings, *, named: int = 3) -> Panel | None:
         ),
         wide=True,
     )
+
+
+def _notes(worst: Sequence[Residual], *, above: bool) -> Iterator[Note]:
+    """Yields the names of the points above the curve, or below it, the outermost point's farthest out."""
+    there = sorted((one for one in worst if (one.ratio > 1) == above), key=lambda one: one.llc, reverse=not above)
+    for lift, one in enumerate(there):
+        yield Note(one.resolution, one.llc, f"{one.component} @ {one.step}", above=above, lift=lift)
 
 
 def matched(found: Findings) -> Panel | None:
