@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from llc_lightning.callbacks.snapshots import SnapshotCallback
     from llc_lightning.components.listing import find_components
     from llc_lightning.components.loss import loss_fn
-    from llc_lightning.llc.estimator import estimate_llc
+    from llc_lightning.llc.calibration import calibrate
+    from llc_lightning.llc.estimator import estimate_llc, estimate_parts
+    from llc_lightning.llc.parts import Part, Resolution
+    from llc_lightning.llc.record import LLCRecord
+    from llc_lightning.llc.settings import ChainSettings
     from llc_lightning.results.run import Run
     from llc_lightning.results.traces import read_trace
     from llc_lightning.runtime.cadence import AnyOf, AtEnd, AtStart, AtSteps, Every, LogSpaced
@@ -28,14 +32,20 @@ __all__ = [
     "AtEnd",
     "AtStart",
     "AtSteps",
+    "ChainSettings",
     "Every",
     "ExactResume",
     "LLCCallback",
+    "LLCRecord",
     "LogSpaced",
+    "Part",
+    "Resolution",
     "Run",
     "SnapshotCallback",
     "ablation_effects",
+    "calibrate",
     "estimate_llc",
+    "estimate_parts",
     "find_components",
     "loss_fn",
     "read_trace",
@@ -47,14 +57,20 @@ _HOMES = {
     "AtEnd": "runtime.cadence",
     "AtStart": "runtime.cadence",
     "AtSteps": "runtime.cadence",
+    "ChainSettings": "llc.settings",
     "Every": "runtime.cadence",
     "ExactResume": "callbacks.resume",
     "LLCCallback": "callbacks.llc",
+    "LLCRecord": "llc.record",
     "LogSpaced": "runtime.cadence",
+    "Part": "llc.parts",
+    "Resolution": "llc.parts",
     "Run": "results.run",
     "SnapshotCallback": "callbacks.snapshots",
     "ablation_effects": "ablation.effects",
+    "calibrate": "llc.calibration",
     "estimate_llc": "llc.estimator",
+    "estimate_parts": "llc.estimator",
     "find_components": "components.listing",
     "loss_fn": "components.loss",
     "read_trace": "results.traces",

@@ -41,7 +41,8 @@ class LLCCallback(MeasurementCallback):
             keeps that a tenth or so of the work.
         estimator: Which estimate is the value: ``mean`` or ``first_order``; the others are in the details.
         box: The largest distance of any weight from w*; None for no limit.
-        watched_examples: How many examples' losses are recorded one by one, for the functional variance.
+        watched_examples: How many examples, drawn at random, have their losses recorded one by one, for the
+            functional variance.
         losses: What to sample: the training loss (``train``) or tasks of the module, each on the examples that count
             for it; one or several.
         tasks: Whether to record the loss of every task of the module along the chains of the training loss.
@@ -71,7 +72,7 @@ class LLCCallback(MeasurementCallback):
         draws: int = 500,
         burn_in: int = 200,
         batch_size: int | None = None,
-        sampler: str = "sgld",
+        sampler: str = "lm",
         step_size: float | Literal["auto"] = "auto",
         step_fraction: float = 0.4,
         preconditioner: str = "none",

@@ -13,8 +13,10 @@ from llc_lightning.llc.diagnostics import (
     agreement_reasons,
     box_reasons,
     chain_statistics,
+    gradient_reasons,
     locality_reasons,
     minimum_reasons,
+    rounding_reasons,
     saturation_reasons,
     stability_reasons,
 )
@@ -82,6 +84,9 @@ class Assessor:
             reasons += minimum_reasons(value=value, correction=around.correction, stderr=stderr)
             reasons += agreement_reasons(value=value, gap=stein_gap(sampled), variance=estimates.get("variance"))
             reasons += stability_reasons(around.stretch)
+            reasons += gradient_reasons(records.risen[0, ~failed], records.sloped[0, ~failed])
+            if around.curvature > 0:
+                reasons += rounding_reasons(excess_loss=value / at.n_beta, losses=self.centre.losses)
             reasons += box_reasons(hits)
             if not self.whole:
                 reasons += saturation_reasons(value=value, dimension=dimension)
@@ -150,6 +155,7 @@ class Assessor:
             self.settings.batch_size is not None,
             first_order=draws(first_order, at.n_beta),
             virial=draws(records.virial),
+            blind=records.blind is not None and bool(records.blind[0].all()),
             trace=math.nan if records.trace is None else records.trace[0, healthy, None].double().cpu().numpy(),
             watched=draws(records.examples),
             pair=None if first is None or second is None else (first, second),

@@ -64,6 +64,8 @@ def calibrate(
     check_positive("tolerance", tolerance)
     check_count("budget", budget, 1)
     check_count("chains", chains, 2)
+    if batch_size is not None:
+        check_count("batch_size", batch_size, 1)
     check_inputs(loss_fn, params, moved=moved, seed=seed, replicate=0, trivial_loss=trivial_loss)
     if n_beta is not None:
         check_positive("n_beta", n_beta)
@@ -77,7 +79,7 @@ def calibrate(
         raise SettingError(
             f"budget is {budget} steps, and the first trial alone takes {first.cost}; give more, or fewer chains."
         )
-    part = Part(moved, whole=moved is None)
+    part = Part(moved)
 
     def estimate(choice: Choice) -> LLCRecord:
         return estimate_parts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
+from llc_lightning.sampling.base import SAMPLERS
 from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import StackedLoss
@@ -25,7 +26,6 @@ EXAMPLES_PER_N_BETA = 10
 """With fewer examples the minimum of their mean loss is too far from that of the population."""
 
 _OPTIONS = ("sampler", "step_size", "step_fraction", "preconditioner", "chains", "burn_in", "draws", "batch_size")
-_FRACTIONS = {"sgld": 0.2, "sgld_cv": 0.2, "rmsprop_sgld": 0.2, "lm": 0.6, "sgnht": 0.4, "mala": 0.6}
 _DISTANCE = 0.25
 _RELAXATIONS = 10
 _DRAWS = 200
@@ -111,7 +111,7 @@ def first_choice(
         n_beta = min(n / math.log(n), n / EXAMPLES_PER_N_BETA)
     if batch_size is not None and batch_size >= n:
         batch_size = None
-    fraction = _FRACTIONS.get(sampler, 0.2)
+    fraction = cast("float", SAMPLERS.get(sampler).metadata["fraction"])
     settings = ChainSettings(
         sampler=sampler, step_fraction=fraction, chains=chains, burn_in=_DRAWS // 2, draws=_DRAWS,
         batch_size=None if sampler == "mala" else batch_size,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -22,10 +23,12 @@ SATURATION = 0.9
 DRIFT_ERRORS = 4.0
 DRIFT_SHARE = 0.05
 DISAGREEMENT_ERRORS = 3.0
-DISAGREEMENT_SHARE = 0.15
+DISAGREEMENT_SHARE = 0.05
 HEAVY_TAILS = 3.0
-BOX_SHARE = 0.01
+BOX_SHARE = 0.001
 STRETCH_LIMIT = 4.0
+WRONG_SHARE = 0.25
+ROUNDED_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -109,14 +112,15 @@ def saturation_reasons(*, value: float, dimension: int) -> list[str]:
 def agreement_reasons(*, value: float, gap: Estimate | None, variance: Estimate | None) -> list[str]:
     """Returns ``estimators-disagree`` where independent estimators contradict each other.
 
-    That is where the mean and the Stein estimate differ by more than 3 of the errors of their difference and 15 % of
-    the value, or where the variance exceeds three times the mean by more than 3 of its errors: near the limit of
-    stability the tails of the chains are too heavy.
+    That is where the mean and the Stein estimate differ by more than 3 of the errors of their difference and 5 % of the
+    smaller of the two: the step size, the noise of minibatches or directions that have not settled make the value
+    wrong. Or where the variance exceeds three times the mean by more than 3 of its errors: near the limit of stability
+    the tails of the chains are too heavy.
     """
     apart = (
         gap is not None
         and abs(gap.value) > DISAGREEMENT_ERRORS * gap.stderr
-        and abs(gap.value) > DISAGREEMENT_SHARE * abs(value)
+        and abs(gap.value) > DISAGREEMENT_SHARE * min(abs(value), abs(value + gap.value))
     )
     heavy = variance is not None and variance.value - DISAGREEMENT_ERRORS * variance.stderr > HEAVY_TAILS * abs(value)
     return ["estimators-disagree"] if apart or heavy else []
@@ -130,8 +134,26 @@ def stability_reasons(stretch: float) -> list[str]:
     return ["unstable-step"] if stretch > STRETCH_LIMIT else []
 
 
+def gradient_reasons(risen: Float[Tensor, "chain"], sloped: Float[Tensor, "chain"]) -> list[str]:
+    """Returns ``wrong-gradient`` where the loss rises otherwise than its gradient says, by a quarter of both.
+
+    Args:
+        risen: The excess loss where each chain is.
+        sloped: The integral of the gradient from w* to there, on the same examples.
+    """
+    apart = (risen - sloped).double().mean().abs().item()
+    size = (risen.double().abs() + sloped.double().abs()).mean().item() / 2
+    return ["wrong-gradient"] if apart > WRONG_SHARE * size else []
+
+
+def rounding_reasons(*, excess_loss: float, losses: Float[Tensor, "example"]) -> list[str]:
+    """Returns ``rounding`` where numbers of the size of the losses at w* are about as far apart as the excess loss."""
+    ulp = torch.finfo(losses.dtype).eps * losses.double().abs().mean().item()
+    return ["rounding"] if ulp > ROUNDED_SHARE * abs(excess_loss) else []
+
+
 def box_reasons(hits: float) -> list[str]:
-    """Returns ``box-hits`` where the box held back more than a hundredth of all moves."""
+    """Returns ``box-hits`` where the box held back more than a thousandth of all moves."""
     return ["box-hits"] if hits > BOX_SHARE else []
 
 

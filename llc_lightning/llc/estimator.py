@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
-from llc_lightning.llc.inputs import check_inputs, rungs
+from llc_lightning.llc.inputs import check_inputs, check_types, is_ladder, rungs
 from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
@@ -48,7 +48,7 @@ def estimate_llc(
     *,
     n_beta: float | Sequence[float],
     gamma: float,
-    sampler: str = "sgld",
+    sampler: str = "lm",
     step_size: float | Literal["auto"] = "auto",
     chains: int = 8,
     draws: int = 500,
@@ -90,12 +90,13 @@ def estimate_llc(
         seed: Keys all random streams.
         preconditioner: ``none`` or ``hutchinson``.
         step_fraction: What ``auto`` takes of the inverse largest curvature.
-        replicate: Another number gives a disjoint set of streams.
+        replicate: Another number gives a disjoint set of streams, for the same number of chains.
         trivial_loss: Loss of the trivial predictor, to judge whether the chains stayed local.
         curvature_examples: Examples that the Hessian is measured on, or ``auto``.
         estimator: Which of the estimators is the value: ``mean`` or ``first_order``.
         box: The largest distance of any weight from w*; None for no limit.
-        watched_examples: How many examples' losses are recorded one by one, for the functional variance.
+        watched_examples: How many examples, drawn at random, have their losses recorded one by one, for the
+            functional variance.
         tasks: Subsets of the examples by name, bool [example]; the records tell ``n_beta E[L_task(w) - L_task(w*)]`` of
             each, over the same draws.
 
@@ -117,11 +118,11 @@ def estimate_llc(
         box=box, watched_examples=watched_examples,
     )  # fmt: skip
     records = estimate_parts(
-        loss_fn, params, data, [Part(moved, whole=moved is None)], [Resolution(rung, gamma) for rung in rungs(n_beta)],
+        loss_fn, params, data, [Part(moved)], [Resolution(rung, gamma) for rung in rungs(n_beta)],
         settings, seed=seed, replicate=replicate, trivial_loss=trivial_loss,
         tasks=tasks_of_masks(loss_fn, data, tasks) if tasks else None,
     )[0]  # fmt: skip
-    return records[0] if isinstance(n_beta, (int, float)) else with_slopes(records)
+    return with_slopes(records) if is_ladder(n_beta) else records[0]
 
 
 def estimate_parts(
@@ -163,6 +164,7 @@ def estimate_parts(
     """
     if not parts or not resolutions:
         raise SettingError("there is nothing to estimate; give at least one part and one n_beta.")
+    check_types(parts, resolutions, settings, tasks)
     for part in parts:
         check_inputs(loss_fn, params, moved=part.moved, seed=seed, replicate=replicate, trivial_loss=trivial_loss)
     # The caller's grad mode must not reach the gradients; tensors made in inference mode cannot leave it.
@@ -170,13 +172,15 @@ def estimate_parts(
         params = {name: tensor.detach().clone() for name, tensor in params.items()}
         everything = moved_by_default(loss_fn, params)
         lanes = [moved_entries(params, everything if part.moved is None else part.moved) for part in parts]
+        full = sum(params[name].numel() for name in (params if everything is None else everything))
         names = {form.parameter for lane in lanes for form in lane.layout.forms}
         centre = centre or centre_of(loss_fn, params, data, names)
         records: list[list[LLCRecord]] = [[] for _ in parts]
         graphs: Graphs = {}
         for chosen in tiles([lane.layout for lane in lanes]):
+            whole = [lanes[i].layout.dimension == full for i in chosen]
             tile = Tile(
-                loss_fn, data, [lanes[i] for i in chosen], [parts[i].whole for i in chosen], centre, settings,
+                loss_fn, data, [lanes[i] for i in chosen], whole, centre, settings,
                 seed=seed, replicate=replicate, trivial_loss=trivial_loss, tasks=tasks, graphs=graphs,
             )  # fmt: skip
             for at in resolutions:
@@ -188,10 +192,16 @@ def estimate_parts(
 
 
 def moved_by_default(loss_fn: LossFn, params: Params) -> dict[str, Tensor] | None:
-    """Returns masks of what "everything" means: a module's parameters without its buffers; None for all there are."""
-    if not isinstance(loss_fn, ModuleLoss | TaskLoss):
-        return None
-    names = {name for name, _ in loss_fn.module.named_parameters(remove_duplicate=False)}
+    """Returns masks of what "everything" means: a module's parameters without its buffers; None for all there are.
+
+    Of what a plain function is given, it is all that has a gradient: no whole numbers.
+    """
+    if isinstance(loss_fn, ModuleLoss | TaskLoss):
+        names = {name for name, _ in loss_fn.module.named_parameters(remove_duplicate=False)}
+    else:
+        names = {name for name, tensor in params.items() if tensor.is_floating_point()}
+        if len(names) == len(params):
+            return None
     return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in params.items() if name in names}
 
 

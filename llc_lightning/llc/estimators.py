@@ -27,7 +27,8 @@ class Sampled:
 
     ``scaled`` is ``n_beta`` times the excess loss of the minibatch; ``first_order`` is ``n_beta`` times its part of
     first order at w*, or None. ``virial`` is ``(w - w*) . M grad U`` at every ``len(draws) / len(virials)``-th draw,
-    and ``trace`` that of ``M``, one or [chain, 1]; None where there is no M. ``watched`` are excess losses of single
+    and ``trace`` that of ``M``, one or [chain, 1]; None where there is no M. ``blind`` says that M is 1 for want of a
+    curvature. ``watched`` are excess losses of single
     examples at some draws, [chain, draw, example]. ``pair`` are scaled excess losses at the same draws on two
     minibatches.
     """
@@ -38,6 +39,7 @@ class Sampled:
     first_order: Draws | None = None
     virial: Draws | None = None
     trace: Draws | float = math.nan
+    blind: bool = False
     watched: Draws | None = None
     pair: tuple[Draws, Draws] | None = None
 
@@ -82,7 +84,7 @@ def stein(sampled: Sampled) -> Estimate | None:
     The identity is Stein's, by partial integration under ``p ~ exp(-U)``. With ``M = n_beta H (n_beta H + gamma)^-1``
     and a quadratic loss the estimate has no error at all, also on the way to equilibrium and at a finite step size.
     """
-    if sampled.virial is None or stein_gap(sampled) is None:
+    if sampled.virial is None or sampled.blind or stein_gap(sampled) is None:
         return None
     # The same draws in both terms: what they have in common cancels.
     every = -(-sampled.scaled.shape[1] // sampled.virial.shape[1])
@@ -153,11 +155,15 @@ def slope(lower: tuple[float, Draws], upper: tuple[float, Draws]) -> Estimate:
 
 
 def stein_gap(sampled: Sampled) -> Estimate | None:
-    """Returns ``1/2 (tr M - E[(w - w*) . M grad U])``: 0 in equilibrium, negative where the chains are too hot."""
+    """Returns ``1/2 (tr M - E[(w - w*) . M grad U])``: 0 in equilibrium, negative where the chains are too hot.
+
+    With M = 1 for want of a curvature, flat directions that have not settled would look too cold; only heat is told.
+    """
     if sampled.virial is None or sampled.virial.size == 0 or not np.mean(sampled.trace) > 0:
         return None
     missed = (sampled.trace - sampled.virial) / 2
-    return Estimate(float(missed.mean()), error_of(missed))
+    found = Estimate(float(missed.mean()), error_of(missed))
+    return None if sampled.blind and found.value > 0 else found
 
 
 def _of(draws: Draws) -> Estimate:

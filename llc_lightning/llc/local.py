@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.llc.parts import Resolution
@@ -80,7 +80,12 @@ def spectrum_of_gradient(stacked: StackedLoss, lanes: Sequence[Moved], gradient:
 def some_examples(data: Batch, size: int, seed: int) -> Batch:
     """Returns ``size`` examples, or all where there are no more; the same for every run of one seed."""
     n = n_examples(data)
-    return data if n <= size else take(data, torch.randperm(n, generator=generator(seed, "curvature"))[:size])
+    return data if n <= size else take(data, which_examples(n, size, seed))
+
+
+def which_examples(n: int, size: int, seed: int) -> Int[Tensor, "example"]:
+    """Returns the numbers of ``size`` of ``n`` examples, drawn at random, since data may be sorted."""
+    return torch.randperm(n, generator=generator(seed, "curvature"))[:size]
 
 
 def stack_lanes(lanes: Sequence[Params], width: int) -> dict[str, Tensor]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from llc_lightning.llc.settings import check_positive
+from llc_lightning.runtime.errors import SettingError
+
+_LARGEST = 3e38
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,13 @@ class Resolution:
         """
         check_positive("n_beta", self.n_beta)
         check_positive("gamma", self.gamma, zero=True)
+        for name, value in (("n_beta", self.n_beta), ("gamma", self.gamma)):
+            if value > _LARGEST:
+                raise SettingError(f"{name} is {value!r}; give at most {_LARGEST:g}, what single precision can hold.")
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one estimate moves: masks by parameter name, or None for everything.
-
-    ``whole`` says that this is the full model, for which the trivial predictor's loss bounds what local can mean.
-    """
+    """What one estimate moves: masks by parameter name, or None for everything."""
 
     moved: Mapping[str, Tensor] | None
-    whole: bool = False

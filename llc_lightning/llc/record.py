@@ -12,6 +12,7 @@ from torch import Tensor
 
 from llc_lightning.llc.estimators import Estimate
 from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.runtime.errors import SettingError, unknown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,9 +24,12 @@ _ABOUT_ONE = 1e-3
 class LLCRecord:
     """One estimate of the local learning coefficient ``n_beta E[L(w) - L(w*)]`` at a resolution (n_beta, gamma).
 
-    ``value`` is the mean over the healthy chains, NaN where the status says the estimate failed; ``per_chain`` has all
-    chains, NaN for those that died or exploded. ``correction`` is Delta, what the value misses because w* is not a
-    minimum. Lengths are Euclidean, of the moved weights; losses are in the unit of the loss function.
+    ``value`` is that of the estimator in the settings over the healthy chains, NaN where the status says the estimate
+    failed. ``per_chain`` has the means of all chains, NaN for those that died or exploded; R-hat, ESS and MCSE are
+    those of the mean. ``correction`` is Delta, what the value misses because w* is not a minimum, and
+    ``predicted_bias`` what the step size adds to it in the quadratic approximation, NaN where there is no formula.
+    Lengths are Euclidean, of the moved weights, ``distance`` the root mean square over draws; losses are in the unit of
+    the loss function.
     """
 
     value: float
@@ -58,6 +62,7 @@ class LLCRecord:
     tasks: Mapping[str, Estimate]
     """``n_beta E[L_task(w) - L_task(w*)]`` of every task that was recorded, over the same draws."""
     excess_loss: float
+    """``value / n_beta``."""
     distance: float
     expected_distance: float
     """In the quadratic approximation at w*; larger on losses that are flatter farther out."""
@@ -70,9 +75,9 @@ class LLCRecord:
     loss_stderr: float
     n_examples: int
     acceptance: float
-    """The share of accepted proposals; NaN where the sampler makes none."""
+    """The share of accepted proposals, burn-in included; NaN where the sampler makes none."""
     box_hits: float
-    """The share of moves that the box held back; 0 without one."""
+    """The share of single weights' moves that the box held back, burn-in included; 0 without one."""
     evaluations: int
     """Gradients of single examples that the chains took."""
     weights_digest: str
@@ -87,9 +92,16 @@ class LLCRecord:
         Args:
             level: How often it holds what it is about.
             of: The name of another estimate, such as ``variance``, whose interval it is instead.
+
+        Raises:
+            SettingError: If there is no such estimate, or the level is not between 0 and 1.
         """
         from scipy.stats import t
 
+        if of and of not in self.estimates:
+            raise SettingError(unknown("estimate", of, self.estimates))
+        if not 0 < level < 1:
+            raise SettingError(f"level is {level!r}; give a number between 0 and 1.")
         found = self.estimates[of] if of else Estimate(self.value, self.stderr)
         if self.healthy_chains < 2:
             return (math.nan, math.nan)

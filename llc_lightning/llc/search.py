@@ -125,7 +125,10 @@ class Search:
             longer = longer.longer()
         share = max(1.0, needed / longer.settings.draws)
         room = self._affords(round(_WITH_CHECKS * share * longer.cost))
-        return longer if room or not self._free.gamma else choice.tighter(_TIMES)
+        at = choice.resolution
+        # Beyond the largest curvature all directions relax alike, and a stronger localisation mixes no better.
+        helps = self._free.gamma and at.gamma < at.n_beta * record.curvature
+        return longer if room or not helps else choice.tighter(_TIMES)
 
     def _coarser(self, choice: Choice) -> Choice | None:
         """Returns a resolution at which the slope at w* counts for less, within a bound of gamma / n_beta."""

@@ -32,7 +32,7 @@ class ChainSettings:
     ``watched_examples`` are recorded one by one, for the functional variance.
     """
 
-    sampler: str = "sgld"
+    sampler: str = "lm"
     step_size: float | Literal["auto"] = "auto"
     step_fraction: float = 0.4
     preconditioner: str = "none"

@@ -73,7 +73,7 @@ def sweep(
         done: Called after every estimate with its steps and a note on what it is.
     """
     at, settings = calibration.choice.resolution, _settings(calibration)
-    part = Part(moved, whole=moved is None)
+    part = Part(moved)
 
     def estimate(examples: Batch, where: Resolution, how: ChainSettings, note: str) -> LLCRecord:
         record = estimate_parts(loss_fn, params, examples, [part], [where], how, seed=seed)[0][0]

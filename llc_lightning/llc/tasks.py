@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -59,7 +60,11 @@ def tasks_of_masks(loss_fn: LossFn, data: Batch, masks: Mapping[str, Tensor]) ->
         SettingError: If a mask is not one for these examples, or has none.
     """
     n = n_examples(data)
+    if not isinstance(cast("object", masks), Mapping):
+        raise SettingError(f"tasks is of type {type(masks).__name__}; give a dict of bool tensors by the task's name.")
     for name, mask in masks.items():
+        if not isinstance(cast("object", mask), Tensor):
+            raise SettingError(f"the task {name!r} is of type {type(mask).__name__}; give a bool tensor.")
         if mask.dtype != torch.bool or tuple(mask.shape) != (n,):
             raise SettingError(
                 f"the task {name!r} is {mask.dtype} of shape {tuple(mask.shape)}; give a bool for each of the {n} "

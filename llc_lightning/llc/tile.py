@@ -12,7 +12,14 @@ from torch import Tensor
 
 from llc_lightning.llc.assess import Around, Assessor
 from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
-from llc_lightning.llc.local import Local, local_curvature, some_examples, spectrum_of_gradient, stack_lanes
+from llc_lightning.llc.local import (
+    Local,
+    local_curvature,
+    some_examples,
+    spectrum_of_gradient,
+    stack_lanes,
+    which_examples,
+)
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
@@ -31,11 +38,10 @@ from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.step_size import automatic_step_size, curvature_at_the_end
 from llc_lightning.sampling.streams import BatchStream
 
-_LIMITED = ("sgld", "sgld_cv", "lm")
-"""Samplers that are stable up to a step times curvature of 4; an automatic step is far below by itself."""
-
 _NOISE = 0.1
 """Share of the largest eigenvalue up to which a negative one may be the noise of few examples."""
+_FLAT = 1e-3
+"""Share of the largest eigenvalue up to which a negative one may be rounding."""
 _ENDS = 8
 
 
@@ -46,7 +52,7 @@ class Tile:
         loss_fn: The loss per example.
         data: The examples.
         lanes: What each lane moves.
-        whole: Whether a lane is the full model.
+        whole: Whether a lane is the full model, for which the trivial predictor's loss bounds what local can mean.
         centre: What is known at w*.
         settings: How to run the chains.
         seed: Keys all random streams.
@@ -122,8 +128,11 @@ class Tile:
 
     def _correction(self, at: Resolution) -> Float[Tensor, "lane"]:
         """Returns Delta; where the Hessian is slightly indefinite, as by the noise of few examples, taken on more."""
-        spectrum = self._local.from_gradient
+        spectrum, around = self._local.from_gradient, self._local.from_probe
         correction = displaced_minimum_correction(spectrum, n_beta=at.n_beta, gamma=at.gamma)[0]
+        # Where there is no gradient, as at a symmetric saddle, only another vector can see that the loss falls.
+        falls = around.smallest[0] + at.gamma / at.n_beta < -_FLAT * around.largest[0].abs()
+        correction = correction.masked_fill((spectrum.norm2[0] == 0) & falls, math.nan)
         doubtful = correction.isnan() & (spectrum.smallest[0] > -_NOISE * spectrum.largest[0])
         if self._settings.curvature_examples != "auto" or not doubtful.any():
             return correction
@@ -172,7 +181,8 @@ class Tile:
             first_order=gradient if settings.estimator == "first_order" or settings.sampler == "sgld_cv" else None,
         )  # fmt: skip
         stretch = torch.full_like(step_size, math.nan)
-        if settings.step_size != "auto" and settings.sampler in _LIMITED:
+        # An automatic step is far below the limit by itself.
+        if settings.step_size != "auto" and SAMPLERS.get(settings.sampler).metadata["limited"]:
             stretch = step_size * curvature_at_the_end(
                 stacked, posterior, preconditioner, _highest_ends(chains), self._local.batch, seed=self._seed
             ).to(step_size.dtype)
@@ -188,12 +198,15 @@ class Tile:
 
     def _watched(self) -> tuple[Batch, Float[Tensor, "example"]] | None:
         """Returns the examples whose losses are recorded one by one."""
-        some = slice(0, self._settings.watched_examples)
-        return (take(self._data, some), self._centre.losses[some]) if some.stop else None
+        size = self._settings.watched_examples
+        if not size:
+            return None
+        some = which_examples(len(self._centre.losses), size, self._seed)
+        return take(self._data, some), self._centre.losses[some]
 
     def _bias(self, at: Resolution, step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
         """Returns the predicted bias of the step size, NaN where there is no formula."""
-        if self._settings.sampler not in ("sgld", "sgld_cv") or self._settings.preconditioner != "none":
+        if not SAMPLERS.get(self._settings.sampler).metadata["bias_known"] or self._settings.preconditioner != "none":
             return torch.full_like(step_size, math.nan)
         return predicted_step_bias(
             self._local.from_probe,

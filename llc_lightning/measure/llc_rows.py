@@ -37,7 +37,7 @@ def estimate(
     """Returns the estimates of some components at a snapshot."""
     if not components:
         return []
-    parts = [Part(component.moved(snapshot.params), whole=component.kind == "all") for component in components]
+    parts = [Part(component.moved(snapshot.params)) for component in components]
     by_loss = [_of_loss(plan, snapshot, parts, loss, replicate, advance) for loss in plan.losses]
     return [
         Estimated(component, tuple(_on_cpu(record) for columns in by_loss for record in columns[number]))

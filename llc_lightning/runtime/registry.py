@@ -78,8 +78,9 @@ class Registry(Generic[T]):
         Raises:
             SettingError: If there is none; the message names the nearest ones.
         """
-        if name not in self._entries:
-            near = [one for one, entry in self._entries.items() if name.lower() in entry.also or one in name.lower()]
+        if not isinstance(cast("object", name), str) or name not in self._entries:
+            told = str(name).lower()
+            near = [one for one, entry in self._entries.items() if told in entry.also or one in told]
             raise SettingError(unknown(self.kind, name, self._entries, near=near))
         return self._entries[name]
 

@@ -26,7 +26,12 @@ class Reason:
 REASONS: tuple[Reason, ...] = (
     Reason("nan-loss", True, "the loss at the measured weights is not finite; look at the training run and the data."),
     Reason("no-examples", True, "no example counts for this loss; measure on data that has some."),
-    Reason("frozen", True, "a chain never moved; raise the step size, or move parameters that the loss depends on."),
+    Reason(
+        "frozen",
+        True,
+        "a chain never moved; raise the step size (with mala, lower it), use float64, or move parameters that the loss "
+        "depends on.",
+    ),
     Reason("all-diverged", True, "every chain diverged; lower the step size or raise gamma."),
     Reason("error", True, "the measurement raised an exception, kept in details; mend it and measure again."),
     Reason(
@@ -62,6 +67,18 @@ REASONS: tuple[Reason, ...] = (
         "unstable-step",
         False,
         "where the chains are, the step size is beyond the limit of stability; lower it, or let it be auto.",
+    ),
+    Reason(
+        "wrong-gradient",
+        False,
+        "along the chains the loss changes otherwise than its gradient says; compute it with differentiable operations "
+        "of all moved weights, without detach(), round() or argmax().",
+    ),
+    Reason(
+        "rounding",
+        False,
+        "the loss at w* is so large that rounding hides how it changes; use float64, subtract a constant from the "
+        "loss, or lower n_beta.",
     ),
     Reason("box-hits", False, "the box held the chains back, the value is about the box; widen it or raise gamma."),
     Reason("too-few-draws", False, "there are too few draws to judge the chains; raise draws."),

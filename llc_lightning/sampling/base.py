@@ -112,7 +112,9 @@ class Sampler(ABC):
 
 SAMPLERS: Registry[type[Sampler]] = Registry("sampler")
 """All samplers by name. Metadata: ``full_batch`` (refuses minibatches), ``preconditioned`` (takes a diagonal),
-``adapts`` (finds its own)."""
+``adapts`` (finds its own), ``limited`` (unstable where step times curvature exceeds 4), ``bias_known`` (that of the
+step size on a quadratic is :func:`.correction.predicted_step_bias`), ``fraction`` (what a calibration first takes of
+the inverse largest curvature)."""
 
 
 def per_lane(value: Float[Tensor, "lane"], like: Tensor) -> Tensor:

@@ -17,6 +17,9 @@ from llc_lightning.sampling.stacked import Stack
     full_batch=False,
     preconditioned=True,
     adapts=False,
+    limited=True,
+    bias_known=False,
+    fraction=0.6,
 )
 class LeimkuhlerMatthews(Sampler):
     """Steps ``w' = w - eps/2 (n_beta grad L(w) + gamma (w - w*)) + sqrt(eps) (xi_t + xi_(t+1)) / 2``.

@@ -18,6 +18,9 @@ from llc_lightning.sampling.stacked import Stack
     full_batch=True,
     preconditioned=True,
     adapts=False,
+    limited=False,
+    bias_known=False,
+    fraction=0.6,
 )
 class MALA(Sampler):
     """Proposes SGLD's step and accepts it with ``min(1, p(w') q(w | w') / (p(w) q(w' | w)))``, chain by chain.

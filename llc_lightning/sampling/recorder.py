@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from llc_lightning.runtime.types import Batch
@@ -16,6 +16,8 @@ from llc_lightning.sampling.stacked import Stack, StackedLoss
 from llc_lightning.sampling.step_loss import StepLoss
 
 _LOOKS, _RAREST = 25, 10
+_RULE = ((0.5 - 0.15**0.5, 5 / 18), (0.5, 8 / 18), (0.5 + 0.15**0.5, 5 / 18))
+"""Places and weights of the rule of Gauss and Legendre on [0, 1]."""
 _LONG = 4096
 """Numbers of a vector from which on its inner products are taken one by one."""
 
@@ -46,15 +48,20 @@ class TaskBaseline:
 class Records:
     """What was recorded; None where it was not asked for.
 
-    ``distance2`` is the squared distance of the moved weights from the centre. ``virial`` is ``(w - w*) . M grad U``,
-    whose mean in equilibrium is ``trace``, that of ``M``, whatever the loss. ``excess`` and ``other_excess`` are excess
+    ``distance2`` is the squared distance of the moved weights from the centre. ``risen`` is by how much the loss is
+    higher at the last look than at the centre, ``sloped`` what the gradient says of it. ``virial`` is ``(w - w*) . M
+    grad U``, whose mean in equilibrium is ``trace``, that of ``M``, whatever the loss; ``blind`` says where M is 1 for
+    want of a curvature. ``excess`` and ``other_excess`` are excess
     losses at the same positions, on minibatches that depend neither on them nor on each other. ``tasks`` are the excess
     losses of tasks, ``examples`` those of some examples.
     """
 
     distance2: Float[Tensor, "lane chain draw"]
+    risen: Float[Tensor, "lane chain"]
+    sloped: Float[Tensor, "lane chain"]
     virial: Float[Tensor, "lane chain draw"] | None = None
     trace: Float[Tensor, "lane chain"] | None = None
+    blind: Bool[Tensor, "lane chain"] | None = None
     excess: Float[Tensor, "lane chain draw"] | None = None
     other_excess: Float[Tensor, "lane chain draw"] | None = None
     tasks: Float[Tensor, "lane chain draw task"] | None = None
@@ -96,6 +103,9 @@ class Recorder:
         self._stacked = stacked
         self._posterior = posterior
         self._every = recorded_every(draws)
+        self._last = (draws - 1) // self._every * self._every
+        self._path = (torch.zeros(0), torch.zeros(0))
+        self._blind = torch.zeros(0)
         self._weights_at = weights
         self._weights: Stack = {}
         self._others = others
@@ -110,8 +120,12 @@ class Recorder:
 
     def settle(self, position: Stack) -> None:
         """Chooses the weights of the virial, once, when burn-in ends: they must not follow the draws."""
-        if self._weights_at is not None:
-            self._weights = self._weights_at(position)
+        if self._weights_at is None:
+            return
+        self._weights = self._weights_at(position)
+        self._blind = _trace(self._weights) == 0
+        for value in self._weights.values():
+            value.masked_fill_(self._blind.view(*self._blind.shape, *(1,) * (value.ndim - 2)), 1.0)
 
     def look(self, draw: int, position: Stack, here: Evaluated, loss: StepLoss) -> None:
         """Records a kept draw, if it is one of those to be recorded.
@@ -125,6 +139,8 @@ class Recorder:
         if draw % self._every:
             return
         away = {name: w - self._posterior.centre[name] for name, w in position.items()}
+        if draw == self._last:
+            self._path = self._along(away, loss)
         self._distances.append(_total(_products(value, value) for value in away.values()))
         if self._weights:
             self._virials.append(_total(self._virial(name, value, here) for name, value in away.items()))
@@ -145,16 +161,38 @@ class Recorder:
     def records(self) -> Records:
         """Returns what was recorded, on the CPU, without padding."""
         lanes = self._stacked.lanes
-        trace = [_total(value.flatten(2).sum(2) for value in self._weights.values())] if self._weights else []
+
+        def gathered(found: list[Tensor]) -> Tensor | None:
+            return _gathered(found, lanes) if found else None
+
+        def of_chains(value: Tensor) -> Tensor:
+            return _gathered([value], lanes)[..., 0]
+
+        risen, sloped = map(of_chains, self._path)
         return Records(
-            _gathered(self._distances, lanes),
-            _gathered(self._virials, lanes) if self._virials else None,
-            _gathered(trace, lanes)[..., 0] if trace else None,
-            _gathered(self._excesses, lanes) if self._excesses else None,
-            _gathered(self._other_excesses, lanes) if self._other_excesses else None,
-            _gathered(self._task_losses, lanes) if self._task_losses else None,
-            _gathered(self._example_losses, lanes) if self._example_losses else None,
+            distance2=_gathered(self._distances, lanes),
+            risen=risen,
+            sloped=sloped,
+            virial=gathered(self._virials),
+            trace=of_chains(_trace(self._weights)) if self._weights else None,
+            blind=of_chains(self._blind) if self._weights else None,
+            excess=gathered(self._excesses),
+            other_excess=gathered(self._other_excesses),
+            tasks=gathered(self._task_losses),
+            examples=gathered(self._example_losses),
         )
+
+    def _along(self, away: Stack, loss: StepLoss) -> tuple[Float[Tensor, "chain lane"], Float[Tensor, "chain lane"]]:
+        """Returns the excess loss at the chains, and the integral of the gradient from the centre to them.
+
+        The two agree for any loss that has the gradient of its value; by Gauss and Legendre's rule of three places.
+        """
+        centre = self._posterior.centre
+        sloped: list[Tensor] = []
+        for place, weight in _RULE:
+            there = loss({name: centre[name] + place * value for name, value in away.items()}).gradient
+            sloped.append(weight * _total(_products(value, there[name]) for name, value in away.items()))
+        return loss({name: centre[name] + value for name, value in away.items()}).excess, torch.stack(sloped).sum(0)
 
     def _virial(self, name: str, away: Tensor, here: Evaluated) -> Float[Tensor, "chain lane"]:
         weighted = away * self._weights[name]
@@ -170,6 +208,10 @@ def _products(left: Tensor, right: Tensor) -> Float[Tensor, "chain lane"]:
     # Torch sums no product without writing it down first, except for two vectors.
     rows = zip(left.flatten(0, 1), right.flatten(0, 1), strict=True)
     return torch.stack([torch.dot(*row) for row in rows]).view(left.shape[:2])
+
+
+def _trace(weights: Stack) -> Float[Tensor, "chain lane"]:
+    return _total(value.flatten(2).sum(2) for value in weights.values())
 
 
 def _total(parts: Iterable[Tensor]) -> Float[Tensor, "chain lane"]:

@@ -21,6 +21,9 @@ STABILITY = 0.1
     full_batch=False,
     preconditioned=False,
     adapts=True,
+    limited=False,
+    bias_known=False,
+    fraction=0.2,
 )
 class RMSpropSGLD(Sampler):
     """SGLD with ``eps M``, ``M = 1 / (0.1 + sqrt V)`` and ``V' = 0.99 V + 0.01 (grad L)^2``, for every chain by itself.

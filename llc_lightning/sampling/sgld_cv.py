@@ -18,6 +18,9 @@ from llc_lightning.sampling.stacked import Stack
     full_batch=False,
     preconditioned=True,
     adapts=False,
+    limited=True,
+    bias_known=True,
+    fraction=0.2,
 )
 class SGLDCV(Sampler):
     """SGLD along ``grad L_b(w) - grad L_b(w*) + grad L(w*)``, with ``L_b`` the loss on the minibatch.

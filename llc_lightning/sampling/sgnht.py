@@ -25,6 +25,9 @@ COUPLING = 0.01
     full_batch=False,
     preconditioned=True,
     adapts=False,
+    limited=False,
+    bias_known=False,
+    fraction=0.4,
 )
 class SGNHT(Sampler):
     """Momentum ``p``, friction ``xi`` and noise of one step of length ``h = sqrt(eps / 2)``, split symmetrically.

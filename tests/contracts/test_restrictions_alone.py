@@ -115,7 +115,7 @@ def test_layers_and_sets_among_neurons(cis: Subject) -> None:
 
 
 def test_a_rung_alone_and_in_a_ladder(cis: Subject) -> None:
-    parts = [cis.parts("neurons")[7], cis.parts("layers")[0], Part(None, whole=True)]
+    parts = [cis.parts("neurons")[7], cis.parts("layers")[0], Part(None)]
     ladder = [Resolution(n_beta, 10.0) for n_beta in (100.0, 300.0, 1000.0)]
     together = cis.estimates(parts, ladder)
     for rung, at in enumerate(ladder):

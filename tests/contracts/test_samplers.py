@@ -184,7 +184,8 @@ def test_the_automatic_step_size_is_calm(name: str) -> None:
     record = estimate_llc(
         quadratic, {"w": torch.zeros(4)}, ONE_EXAMPLE, n_beta=10.0, gamma=1.0, sampler=name, chains=8, draws=1000
     )
-    assert record.status == "ok"
+    biased = SAMPLERS.get(name).metadata["bias_known"]
+    assert record.status == ("estimators-disagree" if biased else "ok"), "a tenth too high is told"
     assert abs(record.value - quadratic_value([1.0] * 4, n_beta=10.0, gamma=1.0)) < 0.15 * record.value
 
 

@@ -41,7 +41,7 @@ def estimate(some: slice, batch_size: int | None, **settings: int) -> LLCRecord:
     moved[some] = True
     return estimate_llc(
         loss, {"w": torch.zeros(4)}, NOISE, **AT, moved={"w": moved}, step_size=STEP_SIZE, burn_in=BURN_IN,
-        draws=DRAWS, batch_size=batch_size, curvature_examples=1, **settings,
+        draws=DRAWS, batch_size=batch_size, curvature_examples=1, sampler="sgld", **settings,
     )  # fmt: skip
 
 

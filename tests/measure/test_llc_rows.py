@@ -40,7 +40,7 @@ def test_a_restricted_estimate_is_that_of_its_weights(measured: Measured) -> Non
     details = decode_details(row.details)
     assert details["dimension"] == 5 + 1 + 2
     assert details["per_chain"] == list(record.per_chain)
-    assert (details["sampler"], details["burn_in"], details["batch_size"]) == ("sgld", 2, 8)
+    assert (details["sampler"], details["burn_in"], details["batch_size"]) == ("lm", 2, 8)
     assert (details["replicate"], details["paired"], details["vmapped"]) == (0, True, True)
 
 

@@ -93,6 +93,11 @@ def _posterior(
     for name, given in (("hessian", hessian), ("minimum", minimum)):
         if not bool(given.isfinite().all()):
             raise SettingError(f"{name} has an entry that is not finite; give finite numbers.")
+    square = hessian.ndim == 2 and hessian.shape == (len(minimum), len(minimum))
+    if not square or not torch.allclose(hessian, hessian.mT):
+        raise SettingError(
+            f"hessian has shape {tuple(hessian.shape)} for {len(minimum)} weights; give a symmetric matrix of theirs."
+        )
     scaled = n_beta * hessian.double()
     lowest = float(np.linalg.eigvalsh(scaled.numpy())[0])
     if lowest + gamma <= 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from jaxtyping import Float
@@ -156,9 +156,11 @@ def quadratic_lm_value(
 
 
 def _curvature(curvature: Sequence[float]) -> Weights:
-    if not curvature:
+    h = torch.as_tensor(curvature, dtype=torch.float64)
+    if h.ndim != 1:
+        raise SettingError(f"curvature has shape {tuple(h.shape)}; give one number for each weight.")
+    if not len(h):
         raise SettingError("curvature has no entry; give one for each weight.")
-    h = torch.tensor(curvature, dtype=torch.float64)
     if not bool(h.isfinite().all()):
         raise SettingError(f"curvature is {list(curvature)}; give finite numbers.")
     return h
@@ -198,4 +200,6 @@ def _preconditioner(entries: Sequence[float], count: int) -> Weights:
 
 
 def _times(draws: range) -> Float[Tensor, "draw 1"]:
+    if not isinstance(cast("object", draws), range) or not draws:
+        raise SettingError(f"draws is {draws!r}; give the numbers of the steps, such as range(100, 200).")
     return torch.tensor(list(draws), dtype=torch.float64)[:, None]
