@@ -73,7 +73,7 @@ class Group:
         self,
         batch: Batch,
         aims: Sequence[Lane],
-        values: Sequence[Float[Tensor, "lane row *few"]],
+        values: Sequence[Float[Tensor, "lane row ..."]],
         *,
         clean: tuple[Tensor, ...] = (),
         calls: int = 1,

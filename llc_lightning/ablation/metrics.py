@@ -130,6 +130,8 @@ class Accuracy(Metric):
                 f"the targets {self.target!r} of {self.name!r} have shape {tuple(target.shape)} and type "
                 f"{target.dtype}; give whole numbers of shape {wanted}."
             )
+        if self.shift and self.shift >= target.shape[1]:
+            raise DataError(f"shift is {self.shift} for {target.shape[1]} positions; give less.")
         without = (target[:, self.shift :] if self.shift else target).reshape(len(target), -1).amax(-1) < 0
         if bool(without.any()):
             raise DataError(

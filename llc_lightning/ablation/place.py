@@ -192,6 +192,12 @@ def _where(part: Component, activation: Tensor, *, with_units: bool) -> Bool[Ten
     if part.positions is None:
         return where
     size = activation.shape[0]
+    if ahead > 1:
+        raise AddressError(
+            f"{part.address!r} names positions, but the activation of {part.point!r} has shape "
+            f"{tuple(activation.shape)} per example, with several axes that could be meant; give the module a hook "
+            "point of [example, position, unit]."
+        )
     if ahead < 1 or not all(-size <= position < size for position in part.positions):
         raise AddressError(
             f"{part.address!r} names positions {', '.join(map(str, part.positions))}, but the activation of "
@@ -211,3 +217,12 @@ def _basis(part: Component, activation: Tensor) -> Tensor:
             f"activation of {part.point!r} has shape {tuple(activation.shape)} per example; give one for each unit."
         )
     return basis
+
+
+def overlap(a: Component, b: Component) -> bool:
+    """Says whether two parts have entries of one activation in common; positions count as they are written."""
+
+    def meet(some: tuple[int, ...] | None, others: tuple[int, ...] | None) -> bool:
+        return some is None or others is None or bool(set(some) & set(others))
+
+    return a.point == b.point and meet(a.units, b.units) and meet(a.positions, b.positions)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from llc_lightning.ablation.patching import activations, patch
-from llc_lightning.ablation.place import ablatable
+from llc_lightning.ablation.place import ablatable, overlap
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import Change, ModuleLoss
@@ -30,7 +30,10 @@ Feature: TypeAlias = Callable[[Batch], Int[Tensor, "example"]]
 class Node:
     """A part of a hypothesis: what computes it, what it depends on, and through which parts of the network it hears it.
 
-    Everything that the part reads and no child accounts for comes from examples drawn at random.
+    The part computes on an example of its own, which agrees with its parent's in the feature. There the children say
+    what they say on theirs, and what is unimportant or among ``inputs`` what it says on random examples. What the
+    hypothesis does not mention stays: to test that the part hears its children alone, name everything else that it
+    could hear.
     """
 
     component: str | Component
@@ -40,8 +43,7 @@ class Node:
     children: tuple[Node, ...] = ()
     """The parts that it hears, each on an example of its own that agrees in the child's feature."""
     inputs: tuple[str, ...] = field(default=())
-    """The hook points that carry what the part hears and that no child accounts for: they come from a random
-    example."""
+    """Hook points that carry what the part is said not to hear: they come from a random example."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ def scrubbing(
     """Returns how much of the loss a hypothesis recovers (Chan et al. 2022).
 
     The network is treeified: each occurrence of a part gets an example of its own, drawn among those that agree with
-    its parent's example in the part's feature, and computes on that; what no part of the hypothesis accounts for
-    computes on an example drawn from all. The loss is that of the reference examples.
+    its parent's example in the part's feature, and computes on that; what is unimportant computes everywhere on
+    examples drawn from all. The loss is that of the reference examples.
 
     Args:
         loss: The module's loss.
@@ -100,7 +102,7 @@ def scrubbing(
     ablatable([*(_component(node) for top in tree for node in _nodes(top)), *strange])
     _check_apart([_component(node) for top in tree for node in _nodes(top)], strange)
     features = {id(node): _feature(node, data, n) for top in tree for node in _nodes(top)}
-    scrub = _Scrub(loss, params, data, features, pool or n)
+    scrub = _Scrub(loss, params, data, features, strange, pool or n)
     with torch.no_grad():
         plain = loss(params, data).double()
         scrubbed: list[Tensor] = []
@@ -109,9 +111,7 @@ def scrubbing(
             stream = generator(seed, "scrubbing", draw)
             for held, losses in ((True, scrubbed), (False, shuffled)):
                 edits = [edit for node in tree for edit in scrub.edits(node, torch.arange(n), stream, held=held)]
-                strangers = scrub.strangers(n, stream)
-                for part in strange:
-                    edits += scrub.taken(part, strangers)
+                edits += scrub.unimportant(n, stream)
                 losses.append(loss.with_edits(edits)(params, data).double())
     under, random = torch.stack(scrubbed).mean(0), torch.stack(shuffled).mean(0)
     gap, noise = _mean_and_error(plain - random)
@@ -134,28 +134,27 @@ def _check_apart(important: Sequence[Component], strange: Sequence[Component]) -
     """
     for one in important:
         for other in strange:
-            if any(_overlap(a, b) for a in one.members for b in other.members):
+            if any(overlap(a, b) for a in one.members for b in other.members):
                 raise SettingError(
                     f"{one.address!r} is in the hypothesis and overlaps {other.address!r}, which is to be unimportant; "
                     "leave it out of one of them."
                 )
 
 
-def _overlap(a: Component, b: Component) -> bool:
-    def meet(some: tuple[int, ...] | None, others: tuple[int, ...] | None) -> bool:
-        return some is None or others is None or bool(set(some) & set(others))
-
-    return a.point == b.point and meet(a.units, b.units) and meet(a.positions, b.positions)
-
-
 class _Scrub:
     """The treeified network."""
 
     def __init__(
-        self, loss: ModuleLoss, params: Params, data: Batch, features: dict[int, Tensor | None], pool: int
+        self,
+        loss: ModuleLoss,
+        params: Params,
+        data: Batch,
+        features: dict[int, Tensor | None],
+        strange: Sequence[Component],
+        pool: int,
     ) -> None:
         self.loss, self.params, self.data = loss, params, data
-        self.features, self.pool = features, pool
+        self.features, self.strange, self.pool = features, strange, pool
 
     def edits(self, node: Node, references: Tensor, stream: torch.Generator, *, held: bool) -> list[Change]:
         """Returns what puts a part's output, on examples that stand for the references, into a run on these.
@@ -171,6 +170,7 @@ class _Scrub:
             self.strangers(len(references), stream) if feature is None else self._agreeing(feature, references, stream)
         )
         within = [edit for child in node.children for edit in self.edits(child, own, stream, held=held)]
+        within += self.unimportant(len(own), stream)
         for point in node.inputs:
             within += self.taken(Component(point, "layer", point), self.strangers(len(own), stream))
         points = [part.point for part in _component(node).members]
@@ -180,6 +180,11 @@ class _Scrub:
     def strangers(self, n: int, stream: torch.Generator) -> Int[Tensor, "reference"]:
         """Returns any examples."""
         return torch.randint(self.pool, (n,), generator=stream)
+
+    def unimportant(self, n: int, stream: torch.Generator) -> list[Change]:
+        """Returns what puts the outputs of all unimportant parts, on the same random examples, into a run."""
+        others = self.strangers(n, stream)
+        return [edit for part in self.strange for edit in self.taken(part, others)]
 
     def taken(self, part: Component, examples: Tensor) -> list[Change]:
         """Returns what puts a part's output on other examples into a run."""

@@ -1,7 +1,7 @@
 """A callback that acts at the moments that a cadence names, once each, across accumulation and resume."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 import lightning as L
 
@@ -22,12 +22,14 @@ class CadencedCallback(L.Callback, ABC):
         at: Look at the cadence after every training batch, or only after every validation.
 
     Raises:
-        SettingError: If the name cannot name a file, or ``at`` is unknown.
+        SettingError: If the name cannot name a file, ``at`` is unknown, or ``when`` is no cadence.
     """
 
     def __init__(self, when: Cadence | None, *, name: str, at: At = "batch") -> None:
         if at not in ("batch", "validation"):
             raise SettingError(f"{type(self).__name__} got at={at!r}; use 'batch' or 'validation'.")
+        if when is not None and not isinstance(cast("object", when), Cadence):
+            raise SettingError(f"{type(self).__name__} got when={when!r}; give a cadence, such as Every(steps=500).")
         self.when = when
         self.name = checked_name("name of a callback", name)
         self.at = at

@@ -216,18 +216,33 @@ def _together(parts: Sequence[Component], kind: str) -> Component:
         )
     address = "+".join(part.address for part in parts)
     weights = tuple(dict.fromkeys(one for part in parts for one in part.weights))
-    places = {(part.point, part.unit_axis, part.positions) for part in parts}
-    units = [unit for part in parts for unit in part.units or ()]
-    if len(places) == 1 and all(part.units is not None for part in parts):
-        if len(set(units)) < len(units):
-            raise AddressError(f"{address!r} names a unit twice; name each once.")
-        first = parts[0]
-        return Component(address, kind, first.point, tuple(units), first.unit_axis, weights, first.positions)
-    if len({part.point for part in parts}) < len(parts):
+    groups: dict[object, list[Component]] = {}
+    for part in parts:
+        apart = part.address if part.units is None else ""
+        groups.setdefault((part.point, part.unit_axis, part.positions, apart), []).append(part)
+    members = [_of_units(some, address) if len(some) > 1 else some[0] for some in groups.values()]
+    points = [member.point for member in members]
+    twice = next((point for point in points if points.count(point) > 1), "")
+    if twice:
         raise AddressError(
-            f"{address!r} takes {parts[0].point!r} apart in two ways; join units of one hook point as a set."
+            f"{address!r} takes {twice!r} apart in two ways; of one hook point, join units at the same positions."
         )
-    return Component(address, kind, parts[0].point, None, weights=weights, parts=tuple(parts))
+    if len(members) == 1:
+        return replace(members[0], address=address, kind=kind, weights=weights)
+    return Component(address, kind, members[0].point, None, weights=weights, parts=tuple(members))
+
+
+def _of_units(parts: Sequence[Component], address: str) -> Component:
+    """Returns units of one hook point, at the same positions, as a set of units of it.
+
+    Raises:
+        AddressError: If a unit comes twice.
+    """
+    units = [unit for part in parts for unit in part.units or ()]
+    if len(set(units)) < len(units):
+        raise AddressError(f"{address!r} names a unit twice; name each once.")
+    weights = tuple(dict.fromkeys(one for part in parts for one in part.weights))
+    return replace(parts[0], address="+".join(part.address for part in parts), units=tuple(units), weights=weights)
 
 
 def _parameter(name: str) -> Component:

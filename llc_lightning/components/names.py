@@ -33,6 +33,7 @@ _NAMES: tuple[tuple[str, Known], ...] = (
     (r"o\.hook_in", replace(_SIDE_BY_SIDE, output=True)),
     (r"hook_post|(fc_out|mlp\.out)\.hook_in", replace(_NEURONS, output=True)),
     (r"hook_(rot_)?[qkv]|hook_result", _HEADS),
+    (r"hook_(pattern|attn_scores)", replace(_HEADS, unit_axis=-3)),
     (r"[qkv]\.hook_out", _SIDE_BY_SIDE),
     (r"hook_pre|(fc_in|mlp\.in)\.hook_out", _NEURONS),
     (r"hook_mlp_out|mlp\.hook_out", Known(whole="mlp")),

@@ -60,10 +60,11 @@ def from_folder(folder: str | None = None) -> ImagePair:
     Raises:
         DataError: If the folder is not named or not there, or a file is missing, truncated or altered.
     """
-    named = folder or os.environ.get(VARIABLE, "")
+    given = folder or os.environ.get(VARIABLE, "")
     wanted = "the folders mnist and fashion_mnist with the four official files each"
-    if not named:
+    if not given:
         raise DataError(f"no folder of images is named; set folder or {VARIABLE} to one that holds {wanted}.")
+    named = Path(given).expanduser()
     for name in ("", *_FOLDERS.values()):
         if not Path(named, name).is_dir():
             raise DataError(f"there is no folder {Path(named, name)}; name one that holds {wanted}.")

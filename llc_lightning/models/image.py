@@ -97,8 +97,11 @@ class ImageModel(L.LightningModule):
 
     def forward(self, images: Float[Tensor, "example row column"]) -> Float[Tensor, "example task class"]:
         """Returns the outputs for each task; they are the same for both where the tasks share a head."""
-        outputs = self.net(images).unflatten(-1, (self.layout.heads, self.layout.classes))
-        return outputs.expand(-1, len(_UNNAMED), -1)
+        return self._of_heads(images).expand(-1, len(_UNNAMED), -1)
+
+    def logits(self, batch: Examples) -> Float[Tensor, "example head class"]:
+        """Returns the outputs of a batch, for the metrics that compare them."""
+        return self._of_heads(batch[0])
 
     def per_example_loss(self, batch: Examples) -> Float[Tensor, "example"]:
         """Returns the loss of every example in nats."""
@@ -193,6 +196,9 @@ class ImageModel(L.LightningModule):
         told_by = "the trainer's max_steps or max_epochs"
         steps = self.trainer.estimated_stepping_batches
         return adamw(self.parameters(), self.optimizer_settings, steps=steps, told_by=told_by)
+
+    def _of_heads(self, images: Float[Tensor, "example row column"]) -> Float[Tensor, "example head class"]:
+        return self.net(images).unflatten(-1, (self.layout.heads, self.layout.classes))
 
     def _losses(
         self, outputs: Float[Tensor, "example task class"], labels: Int64[Tensor, "example task"]

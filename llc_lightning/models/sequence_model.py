@@ -61,6 +61,10 @@ class SequenceModel(L.LightningModule, ABC):
         inputs, targets = batch
         return sequence_losses(self(inputs), targets)
 
+    def logits(self, batch: Sequences) -> Outputs:
+        """Returns the outputs of a batch, for the metrics that compare them."""
+        return self(batch[0])
+
     def task_quantities(self, batch: Sequences) -> list[TaskQuantity]:
         """Returns the accuracy over the targets, none where these are numbers.
 

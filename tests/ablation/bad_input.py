@@ -361,6 +361,14 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: run("path", DATA, DATA, sender=[], receivers="two", frozen=[]),
         "SettingError: the path has no sender; give the component whose message is exchanged.",
     ),
+    "path: a receiver that is partly frozen": (
+        lambda: run("path", DATA, DATA, sender="one[0]", receivers="two[1]", frozen="two"),
+        "SettingError: the receiver 'two[1]' is frozen by 'two', so that it hears nothing; leave it out of frozen.",
+    ),
+    "path: a receiver within the sender": (
+        lambda: run("path", DATA, DATA, sender="one", receivers="one[1]", frozen=[]),
+        "SettingError: the path from 'one' needs receivers other than the sender; give some.",
+    ),
     "path: weights alone": (
         lambda: run("path", DATA, DATA, sender="one[0]", receivers="two.bias", frozen=[]),
         "AddressError: 'two.bias' has weights alone and cannot be ablated; choose layers, neurons or other units.",

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llc_lightning.ablation.scrubbing import Feature, Node, scrubbing
 from llc_lightning.components.component import Component
@@ -14,6 +14,7 @@ from llc_lightning.data.sequences.base import NO_TARGET, Sequences
 from llc_lightning.models.hand_built import TASK, hand_built_induction
 from llc_lightning.runtime.errors import DataError, SettingError
 from llc_lightning.runtime.seeding import generator
+from llc_lightning.runtime.types import Batch
 
 NET = hand_built_induction()
 LOSS, PARAMS = loss_fn(NET), snapshot_params(NET)
@@ -69,7 +70,7 @@ def test_the_right_hypothesis_recovers_the_loss() -> None:
     ids=["0.1 tells the token ahead", "1.2 tells another token", "1.2 tells anything", "the decoy tells the answer"],
 )
 def test_wrong_hypotheses_do_not(head: str, feature: Feature | None, heard: int) -> None:
-    found = scrubbing(LOSS, PARAMS, asked(120), hypothesis(head, feature, heard), others(PREVIOUS, head), draws=1)
+    found = scrubbing(LOSS, PARAMS, asked(400), hypothesis(head, feature, heard), others(PREVIOUS, head), draws=1)
     assert found.recovered <= 0.2
 
 
@@ -86,6 +87,36 @@ def test_where_random_inputs_change_nothing_there_is_nothing_to_explain() -> Non
     assert found.model == found.random
     assert math.isnan(found.recovered)
     assert found.status == "no-gap"
+
+
+class Heard(nn.Module):
+    """``top`` hears ``one`` and ignores ``other``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other, self.top = nn.Linear(2, 4), nn.Linear(2, 4), nn.Linear(8, 4)
+        with torch.no_grad():
+            self.top.weight[:, 4:] = 0
+
+    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        return (self.top(torch.cat((self.one(x), self.other(x)), -1)).relu().sum(-1) - y).square()
+
+
+@pytest.mark.parametrize(("named", "low", "high"), [((), 0.99, 1.0), (("one",), -0.5, 0.5), (("other",), 0.99, 1.0)])
+def test_what_is_unimportant_is_random_wherever_it_is_heard(named: tuple[str, ...], low: float, high: float) -> None:
+    torch.manual_seed(0)
+    net, x = Heard(), torch.randn(400, 2)
+    y = torch.zeros(400)
+    with torch.no_grad():
+        y = net.per_example_loss((x, y)).sqrt()
+
+    def told(batch: Batch) -> Tensor:
+        return (batch[1] * 1000).long()
+
+    tree = [Node("top", told, () if "other" in named else (Node("other"),))]
+    found = scrubbing(loss_fn(net), snapshot_params(net), (x, y), tree, list(named), draws=1)
+    assert low <= found.recovered <= high
 
 
 def test_bad_input() -> None:

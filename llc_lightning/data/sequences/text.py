@@ -122,7 +122,7 @@ def read_text(source: str) -> str:
             f"the source of the text is empty; give the path of a text file, the name of a data set, "
             f"or {STDLIB!r}, which needs none."
         )
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.is_file():
         try:
             return path.read_text(encoding="utf-8")
