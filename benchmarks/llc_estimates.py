@@ -118,7 +118,7 @@ def ours(case: Case) -> Callable[..., Answer]:
         started = time.process_time()
         record = estimate_llc(
             loss, params, case.problem.data, chains=chains, draws=draws, burn_in=0, batch_size=batch_size, seed=seed,
-            n_beta=settings["n_beta"], gamma=settings["gamma"], step_size=settings["step_size"],
+            n_beta=settings["n_beta"], gamma=settings["gamma"], step_size=settings["step_size"], sampler="sgld",
         )  # fmt: skip
         return Answer(record.value, time.process_time() - started)
 

@@ -76,7 +76,9 @@ def _fixed(case: Case, parts: Sequence[Part], step_size: float | Literal["auto"]
     """Returns the seconds of a component before its first step and after its last."""
     loss, params = case.ours()
     centre = centre_of(loss, params, case.problem.data, params.keys())
-    settings = ChainSettings(step_size=step_size, chains=_CHAINS, draws=_FEW, burn_in=0, batch_size=case.batch_size)
+    settings = ChainSettings(
+        sampler="sgld", step_size=step_size, chains=_CHAINS, draws=_FEW, burn_in=0, batch_size=case.batch_size
+    )
     found: list[float] = []
     for _ in range(3):
         started = time.process_time()
