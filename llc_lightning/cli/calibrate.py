@@ -29,6 +29,7 @@ def add_to(commands: Any) -> None:
     one.add_argument("--n_beta", type=number, metavar="X", help="inverse temperature times examples (default: chosen)")
     one.add_argument("--gamma", type=number, metavar="X", help="localisation (default: chosen)")
     one.add_argument("--sampler", default="lm", metavar="NAME", help="the sampler (default: lm)")
+    one.add_argument("--preconditioner", default="none", metavar="NAME", help="none or hutchinson (default: none)")
     one.add_argument("--chains", type=whole, default=8, metavar="N", help="chains (default: 8)")
     one.add_argument("--batch_size", type=whole, default=128, metavar="N", help="examples per step (default: 128)")
     one.add_argument("--tolerance", type=number, default=0.05, metavar="X", help="allowed change (default: 0.05)")
@@ -60,6 +61,7 @@ def calibrate(options: Namespace) -> None:
             n_beta=options.n_beta,
             gamma=options.gamma,
             sampler=options.sampler,
+            preconditioner=options.preconditioner,
             chains=options.chains,
             batch_size=options.batch_size,
             tolerance=options.tolerance,

@@ -25,6 +25,7 @@ def calibrate(
     n_beta: float | None = None,
     gamma: float | None = None,
     sampler: str = "lm",
+    preconditioner: str = "none",
     chains: int = 8,
     batch_size: int | None = 128,
     moved: Mapping[str, Tensor] | None = None,
@@ -49,6 +50,7 @@ def calibrate(
         n_beta: Inverse temperature times sample size, kept as given.
         gamma: Localisation, kept as given.
         sampler: Name of the sampler.
+        preconditioner: ``none`` or ``hutchinson``, which settles badly conditioned nets sooner.
         chains: Number of chains.
         batch_size: Examples per step; all where there are fewer, or for None.
         moved: Masks by parameter name; None moves everything.
@@ -72,8 +74,8 @@ def calibrate(
     if gamma is not None:
         check_positive("gamma", gamma, zero=True)
     first = first_choice(
-        loss_fn, params, data, n_beta=n_beta, gamma=gamma, sampler=sampler, chains=chains, batch_size=batch_size,
-        moved=moved, budget=budget, seed=seed,
+        loss_fn, params, data, n_beta=n_beta, gamma=gamma, sampler=sampler, preconditioner=preconditioner,
+        chains=chains, batch_size=batch_size, moved=moved, budget=budget, seed=seed,
     )  # fmt: skip
     if first.cost > budget:
         raise SettingError(

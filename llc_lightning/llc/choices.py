@@ -89,6 +89,7 @@ def first_choice(
     n_beta: float | None,
     gamma: float | None,
     sampler: str,
+    preconditioner: str,
     chains: int,
     batch_size: int | None,
     moved: Mapping[str, Tensor] | None,
@@ -113,7 +114,8 @@ def first_choice(
         batch_size = None
     fraction = cast("float", SAMPLERS.get(sampler).metadata["fraction"])
     settings = ChainSettings(
-        sampler=sampler, step_fraction=fraction, chains=chains, burn_in=_DRAWS // 2, draws=_DRAWS,
+        sampler=sampler, step_fraction=fraction, preconditioner=preconditioner, chains=chains, burn_in=_DRAWS // 2,
+        draws=_DRAWS,
         batch_size=None if sampler == "mala" else batch_size,
     )  # fmt: skip
     if gamma is None:

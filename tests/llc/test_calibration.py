@@ -115,11 +115,30 @@ def test_gamma_is_raised_until_the_chains_are_local() -> None:
 def test_the_first_choice_is_n_over_its_logarithm_and_local() -> None:
     params, data = regression(100_000)
     choice = first_choice(
-        squared, params, data, n_beta=None, gamma=None, sampler="lm", chains=8, batch_size=128, moved=None,
-        budget=200_000, seed=0,
+        squared, params, data, n_beta=None, gamma=None, sampler="lm", preconditioner="none", chains=8,
+        batch_size=128, moved=None, budget=200_000, seed=0,
     )  # fmt: skip
     assert choice.resolution.n_beta == pytest.approx(100_000 / torch.tensor(100_000.0).log().item())
     assert choice.resolution.gamma > 0
+
+
+def test_a_preconditioner_can_be_asked_for() -> None:
+    h = torch.tensor([1000.0, 1.0, 1.0, 1.0])
+
+    def steep(params: Params, batch: Tensor) -> Tensor:
+        return (h * params["w"].square()).sum() / 2 + 0 * batch
+
+    at: dict[str, float] = {"n_beta": 100.0, "gamma": 1.0}
+    found = calibrate(steep, {"w": torch.zeros(4)}, ONE_EXAMPLE, **at, preconditioner="hutchinson")
+    assert found.accepted
+    assert found.choice.options["preconditioner"] == "hutchinson"
+    assert abs(found.record.value - quadratic_value(h.tolist(), **at)) < 3 * found.record.stderr
+
+
+def test_gamma_is_not_raised_beyond_the_largest_curvature() -> None:
+    known = quadratic(CURVATURE)
+    found = calibrate(known.loss, known.params, known.data, n_beta=20.0, budget=20_000)
+    assert max(record.gamma for record in found.trials) < 3 * 20.0 * max(CURVATURE)
 
 
 def test_what_cannot_be_calibrated_is_said() -> None:
