@@ -28,6 +28,7 @@ HEAVY_TAILS = 3.0
 BOX_SHARE = 0.001
 STRETCH_LIMIT = 4.0
 WRONG_SHARE = 0.25
+WRONG_ERRORS = 4.0
 ROUNDED_SHARE = 0.25
 
 
@@ -134,16 +135,19 @@ def stability_reasons(stretch: float) -> list[str]:
     return ["unstable-step"] if stretch > STRETCH_LIMIT else []
 
 
-def gradient_reasons(risen: Float[Tensor, "chain"], sloped: Float[Tensor, "chain"]) -> list[str]:
-    """Returns ``wrong-gradient`` where the loss rises otherwise than its gradient says, by a quarter of both.
+def gradient_reasons(risen: Float[Tensor, "chain look"], sloped: Float[Tensor, "chain look"]) -> list[str]:
+    """Returns ``wrong-gradient`` where the loss rises otherwise than its gradient says.
+
+    That is by a quarter of both and by 4 standard errors of the difference, since kinks make some.
 
     Args:
-        risen: The excess loss where each chain is.
-        sloped: The integral of the gradient from w* to there, on the same examples.
+        risen: By how much the loss rises around each chain, away from w*.
+        sloped: The integral of the gradient over there, on the same examples.
     """
-    apart = (risen - sloped).double().mean().abs().item()
+    gap = (risen - sloped).double()
     size = (risen.double().abs() + sloped.double().abs()).mean().item() / 2
-    return ["wrong-gradient"] if apart > WRONG_SHARE * size else []
+    error = gap.std().item() / math.sqrt(gap.numel()) if gap.numel() > 1 else math.inf
+    return ["wrong-gradient"] if gap.mean().abs().item() > max(WRONG_SHARE * size, WRONG_ERRORS * error) else []
 
 
 def rounding_reasons(*, excess_loss: float, losses: Float[Tensor, "example"]) -> list[str]:

@@ -16,8 +16,10 @@ from llc_lightning.sampling.stacked import Stack, StackedLoss
 from llc_lightning.sampling.step_loss import StepLoss
 
 _LOOKS, _RAREST = 25, 10
-_RULE = ((0.5 - 0.15**0.5, 5 / 18), (0.5, 8 / 18), (0.5 + 0.15**0.5, 5 / 18))
-"""Places and weights of the rule of Gauss and Legendre on [0, 1]."""
+_CLOSE = 4
+"""Looks, or up to twice as many, at which the gradient is compared with the loss."""
+_REACH = 0.3
+"""Share of the way from the centre by which chains are moved back and forth, to compare the loss with its gradient."""
 _LONG = 4096
 """Numbers of a vector from which on its inner products are taken one by one."""
 
@@ -48,8 +50,8 @@ class TaskBaseline:
 class Records:
     """What was recorded; None where it was not asked for.
 
-    ``distance2`` is the squared distance of the moved weights from the centre. ``risen`` is by how much the loss is
-    higher at the last look than at the centre, ``sloped`` what the gradient says of it. ``virial`` is ``(w - w*) . M
+    ``distance2`` is the squared distance of the moved weights from the centre. ``risen`` is by how much the loss
+    rises around the chains at some looks, ``sloped`` what its gradient says of it. ``virial`` is ``(w - w*) . M
     grad U``, whose mean in equilibrium is ``trace``, that of ``M``, whatever the loss; ``blind`` says where M is 1 for
     want of a curvature. ``excess`` and ``other_excess`` are excess
     losses at the same positions, on minibatches that depend neither on them nor on each other. ``tasks`` are the excess
@@ -57,8 +59,8 @@ class Records:
     """
 
     distance2: Float[Tensor, "lane chain draw"]
-    risen: Float[Tensor, "lane chain"]
-    sloped: Float[Tensor, "lane chain"]
+    risen: Float[Tensor, "lane chain look"]
+    sloped: Float[Tensor, "lane chain look"]
     virial: Float[Tensor, "lane chain draw"] | None = None
     trace: Float[Tensor, "lane chain"] | None = None
     blind: Bool[Tensor, "lane chain"] | None = None
@@ -103,8 +105,9 @@ class Recorder:
         self._stacked = stacked
         self._posterior = posterior
         self._every = recorded_every(draws)
-        self._last = (draws - 1) // self._every * self._every
-        self._path = (torch.zeros(0), torch.zeros(0))
+        self._spared = self._every * max(1, -(-draws // self._every) // _CLOSE)
+        self._risen: list[Tensor] = []
+        self._sloped: list[Tensor] = []
         self._blind = torch.zeros(0)
         self._weights_at = weights
         self._weights: Stack = {}
@@ -139,8 +142,10 @@ class Recorder:
         if draw % self._every:
             return
         away = {name: w - self._posterior.centre[name] for name, w in position.items()}
-        if draw == self._last:
-            self._path = self._along(away, loss)
+        if draw % self._spared == 0:
+            risen, sloped = self._along(away, loss)
+            self._risen.append(risen)
+            self._sloped.append(sloped)
         self._distances.append(_total(_products(value, value) for value in away.values()))
         if self._weights:
             self._virials.append(_total(self._virial(name, value, here) for name, value in away.items()))
@@ -168,11 +173,10 @@ class Recorder:
         def of_chains(value: Tensor) -> Tensor:
             return _gathered([value], lanes)[..., 0]
 
-        risen, sloped = map(of_chains, self._path)
         return Records(
             distance2=_gathered(self._distances, lanes),
-            risen=risen,
-            sloped=sloped,
+            risen=_gathered(self._risen, lanes),
+            sloped=_gathered(self._sloped, lanes),
             virial=gathered(self._virials),
             trace=of_chains(_trace(self._weights)) if self._weights else None,
             blind=of_chains(self._blind) if self._weights else None,
@@ -183,16 +187,18 @@ class Recorder:
         )
 
     def _along(self, away: Stack, loss: StepLoss) -> tuple[Float[Tensor, "chain lane"], Float[Tensor, "chain lane"]]:
-        """Returns the excess loss at the chains, and the integral of the gradient from the centre to them.
+        """Returns by how much the loss rises around the chains, away from the centre, and the integral of its gradient.
 
-        The two agree for any loss that has the gradient of its value; by Gauss and Legendre's rule of three places.
+        The two agree for any loss that has the gradient of its value: by Simpson's rule, so near that kinks are few.
         """
         centre = self._posterior.centre
-        sloped: list[Tensor] = []
-        for place, weight in _RULE:
-            there = loss({name: centre[name] + place * value for name, value in away.items()}).gradient
-            sloped.append(weight * _total(_products(value, there[name]) for name, value in away.items()))
-        return loss({name: centre[name] + value for name, value in away.items()}).excess, torch.stack(sloped).sum(0)
+        below, here, above = (
+            loss({name: centre[name] + place * value for name, value in away.items()})
+            for place in (1 - _REACH, 1.0, 1 + _REACH)
+        )
+        slopes = (_total(_products(away[name], at.gradient[name]) for name in away) for at in (below, here, above))
+        sloped = sum(weight * slope for weight, slope in zip((1, 4, 1), slopes, strict=True))
+        return above.excess - below.excess, torch.as_tensor(sloped) * _REACH / 3
 
     def _virial(self, name: str, away: Tensor, here: Evaluated) -> Float[Tensor, "chain lane"]:
         weighted = away * self._weights[name]
