@@ -1,15 +1,17 @@
 """The command ``analyze.py ablate``: any methods on any components of a run's snapshots."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
-from llc_lightning.analysis.co_ablation import interactions
+from llc_lightning.analysis.co_ablation import interactions, unmatched
 from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
 from llc_lightning.cli.offline import model_and_examples
+from llc_lightning.components.listing import PAIRS
 from llc_lightning.measure.offline import measure_snapshots
 from llc_lightning.measure.plans import AblationPlan
 from llc_lightning.report.cells import Table, number
@@ -37,7 +39,7 @@ def ablate_run(options: Namespace, *, progress: Progress) -> tuple[list[Path], l
     run = Run.open(options.run)
     model, data = model_and_examples(options.run)
     plan = AblationPlan(
-        components=tuple(options.components),
+        components=_with_members(options.components),
         methods=tuple(options.methods),
         metrics=tuple(options.metrics),
         examples=options.examples,
@@ -67,6 +69,7 @@ def correlation_table(one: MethodAgreement) -> Table:
         f"Rank correlations between methods over {len(one.components)} {one.kind}s at step {one.step}",
         ("methods", "rank correlation"),
         tuple((f"{a} ~ {b}", str(found)) for (a, b), found in one.correlations.items()),
+        one.told,
     )
 
 
@@ -85,11 +88,23 @@ def disagreement_table(one: MethodAgreement) -> Table | None:
 
 
 def interaction_table(rows: pd.DataFrame) -> Table | None:
-    """Returns the pairs that are more or less than their members; None where no pair was measured."""
+    """Returns the pairs that are more or less than their members; None where no pair was measured.
+
+    Pairs whose members were not measured on the same examples have no row, but the note counts them.
+    """
     found = interactions(rows)[:_SHOWN]
     told = tuple(
         (one.component, one.method, str(Measured(one.surplus, one.stderr)), number(one.together, 4), one.verdict)
         for one in found
     )
     columns = ("pair", "method", "together minus alone", "together", "verdict")
-    return Table("pairs", "Pairs that single ablations hide or make up", columns, told) if told else None
+    alone = unmatched(rows)
+    note = f"Left out, since their members are not measured on the same examples: {len(alone)} pairs." if alone else ""
+    title = "Pairs that single ablations hide or make up"
+    return Table("pairs", title, columns, told, note) if told or alone else None
+
+
+def _with_members(components: Sequence[str]) -> tuple[str, ...]:
+    """Returns what to ablate, with the members of pairs: a pair says nothing without them, on the same examples."""
+    members = [one.removeprefix(PAIRS) for one in components if one.startswith(PAIRS)]
+    return tuple(dict.fromkeys((*components, *members)))

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from llc_lightning.cli.ablate import interaction_table
 from llc_lightning.cli.analyze import main as analyze
 from llc_lightning.cli.train import main as train
 from llc_lightning.results.run import Run
+from tests.analysis.synthetic import frame
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke" / "cis.yaml"
@@ -65,3 +67,27 @@ def test_methods_on_units_sets_and_metrics(capsys: pytest.CaptureFixture[str], r
 def test_a_wrong_method_is_named(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     assert "did you mean 'zero'?" in told(capsys, run, "--methods", "zeor", code=1)
     assert "unknown option of 'noise' 'scal'" in told(capsys, run, "--methods", "noise(scal=1)", code=1)
+
+
+def test_members_of_pairs_are_measured_on_the_same_examples(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "checkpoints" / "ablated" / "version_0"
+    said = told(
+        capsys, run, "--components", "pairs:net.hook_out[*]", "--methods", "zero", "--examples", 16, "--out", out
+    )
+    rows = Run.open(out).measurements()
+    effects = rows[(rows["quantity"] == "ablation_effect") & (rows["loss"] == "train")]
+    members = effects[effects["kind"] != "pair"]
+    assert set(members["component"]) == {one for name in effects["component"] for one in name.split("+")}
+    assert "Pairs that single ablations hide or make up" in said
+    assert "Left out" not in said
+
+
+def test_pairs_without_members_have_no_number() -> None:
+    pair = {"quantity": "ablation_effect", "component": "z[0]+z[1]", "kind": "pair", "method": "zero", "value": 1.0}
+    members = [pair | {"component": f"z[{i}]", "kind": "head", "n_examples": 4096} for i in range(2)]
+    table = interaction_table(frame([pair | {"n_examples": 32}, *members]))
+    assert table is not None
+    assert table.rows == ()
+    assert "not measured on the same examples: 1 pairs" in table.note
