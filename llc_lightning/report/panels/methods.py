@@ -7,7 +7,7 @@ from llc_lightning.analysis.method_agreement import MethodAgreement, method_agre
 from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Matrix
-from llc_lightning.report.panels.curves import short
+from llc_lightning.report.panels.curves import short_names
 from llc_lightning.results.quantities import QUANTITIES
 
 _MOST = 64
@@ -28,7 +28,7 @@ def component_by_method(found: Findings) -> Matrix | None:
         title=f"Effects of ablating {one.kind}s by method at step {one.step}",
         x_label="method",
         y_label=one.kind,
-        rows=tuple(short(one.components[at]) for at in map(int, kept)),
+        rows=tuple(short_names(one.components)[at] for at in map(int, kept)),
         columns=tuple(names),
         values=np.clip(values[kept], 0, None),
         unit=QUANTITIES.get("ablation_effect").item.unit,
@@ -72,6 +72,7 @@ def _listed(one: MethodAgreement) -> str:
     """Returns the sentence about the components that methods disagree about most."""
     if not one.disagreements:
         return f"No {one.kind} is clear of 0 by one method alone."
+    short = dict(zip(one.components, short_names(one.components), strict=True))
     names = table.natural({each.component for each in one.disagreements})
-    shown = ", ".join(short(name) for name in names[:8])
+    shown = ", ".join(short[name] for name in names[:8])
     return f"Methods disagree about {len(names)} of {len(one.components)} {one.kind}s: {shown}."
