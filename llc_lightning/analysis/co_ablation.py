@@ -28,8 +28,9 @@ class Interaction:
     stderr: float
     """Of ``surplus``: the errors of all three, as if they were independent, which overstates it."""
     verdict: str
-    """``redundant``: together more than alone by 2 standard errors and more than either; ``cancelling``: together less
-    than each alone; ``additive``: neither."""
+    """Less than 2 standard errors from the sum of the members: ``additive``. Clearly more than the sum: ``redundant``
+    where together more than each alone, else ``amplifying``. Clearly less than the sum: ``cancelling`` where together
+    less than each alone, else ``overlapping``. ``unclear`` without a standard error."""
 
     @property
     def surplus(self) -> float:
@@ -99,8 +100,10 @@ def _interaction(component: str, method: str, together: _Number, alone: _Two) ->
 
 def _verdict(together: float, alone: tuple[float, float], stderr: float) -> str:
     surplus = together - sum(alone)
-    if surplus > 2 * stderr and together > max(alone):
-        return "redundant"
-    if surplus < -2 * stderr and together < min(alone):
-        return "cancelling"
-    return "additive"
+    if not np.isfinite(stderr):
+        return "unclear"
+    if abs(surplus) <= 2 * stderr:
+        return "additive"
+    if surplus > 0:
+        return "redundant" if together > max(alone) else "amplifying"
+    return "cancelling" if together < min(alone) else "overlapping"

@@ -26,6 +26,11 @@ PART = "ablate"
 """How the names of the command's parts begin; what was asked for follows, so that asking for more loses nothing."""
 _RESAMPLES = 999
 _SHOWN = 12
+_VERDICTS = (
+    "±: one standard error, of all three effects. additive: within 2 standard errors of the members' sum. More than "
+    "the sum: redundant where the pair is more than each alone, else amplifying. Less than the sum: cancelling where "
+    "it is less than each alone, else overlapping."
+)
 
 
 def ablate_run(options: Namespace, *, progress: Progress) -> tuple[list[Path], list[Table]]:
@@ -99,7 +104,8 @@ def interaction_table(rows: pd.DataFrame) -> Table | None:
     )
     columns = ("pair", "method", "together minus alone", "together", "verdict")
     alone = unmatched(rows)
-    note = f"Left out, since their members are not measured on the same examples: {len(alone)} pairs." if alone else ""
+    missing = f" Left out, since their members are not measured on the same examples: {len(alone)} pairs."
+    note = f"{_VERDICTS if told else ''}{missing if alone else ''}".strip()
     title = "Pairs that single ablations hide or make up"
     return Table("pairs", title, columns, told, note) if told or alone else None
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from llc_lightning.ablation.sweep import sweep
 from llc_lightning.analysis.co_ablation import interactions, unmatched
 from llc_lightning.analysis.method_agreement import adjusted_p, method_agreement
+from llc_lightning.cli.ablate import interaction_table
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from tests.analysis.synthetic import frame
@@ -129,3 +130,28 @@ def test_a_component_that_is_there_twice_counts_once() -> None:
     assert twice is not None
     np.testing.assert_array_equal(once.effects, twice.effects)
     assert once.disagreements == twice.disagreements
+
+
+@pytest.mark.parametrize(
+    ("together", "alone", "verdict"),
+    [
+        (2.01, (1.0, 1.0), "additive"),
+        (5.0, (1.0, 1.0), "redundant"),
+        (4.0, (5.0, -3.0), "amplifying"),
+        (0.2, (1.0, 1.0), "cancelling"),
+        (3.5, (5.0, 3.0), "overlapping"),
+    ],
+)
+def test_verdicts_say_additive_within_two_standard_errors_alone(
+    together: float, alone: tuple[float, float], verdict: str
+) -> None:
+    rows = [effect("z[0]+z[1]", "zero", together, 64, kind="pair")]
+    rows += [effect(f"z[{unit}]", "zero", value, 64) for unit, value in enumerate(alone)]
+    (found,) = interactions(frame(rows))
+    assert found.verdict == verdict
+    (unknown,) = interactions(frame([row | {"stderr": np.nan} for row in rows]))
+    assert unknown.verdict == "unclear"
+    table = interaction_table(frame(rows))
+    assert table is not None
+    assert "one standard error" in table.note
+    assert verdict in table.note
