@@ -16,6 +16,8 @@ from llc_lightning.analysis.correlation import Correlation, spearman
 
 CLEAR = 0.05
 """An effect is clear where its adjusted p-value is below this."""
+_FITTED = ("optimal",)
+"""Methods that fit on some of the examples that they are given and measure on the others."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,28 @@ class MethodAgreement:
     """Rank correlation of every two methods."""
     disagreements: tuple[Disagreement, ...]
     """Components that one method alone finds clear, or whose ranks lie far apart; the farthest first."""
+    examples: dict[str, int]
+    """How many examples each method was measured on: the same ones, of which a fitted method takes a part."""
+    left_out: tuple[str, ...]
+    """Methods that were measured on other examples alone, so that they cannot be compared."""
+
+    @property
+    def told(self) -> str:
+        """Says which examples are not those of all methods, and which methods are left out for that; '' for none."""
+        most = max(self.examples.values())
+        parts = [f"{name} on {n} of the {most} examples" for name, n in self.examples.items() if n < most]
+        said = [f"Measured on a part, which it was not fitted on: {', '.join(parts)}."] if parts else []
+        if self.left_out:
+            said.append(f"Left out, since measured on other examples or settings: {', '.join(self.left_out)}.")
+        return " ".join(said)
 
 
 def method_agreement(
     rows: pd.DataFrame, *, step: int | None = None, kind: str | None = None, loss: str = "train", apart: float = 0.5
 ) -> MethodAgreement | None:
-    """Returns how methods agree; None where fewer than two were measured.
+    """Returns how methods agree; None where fewer than two were measured on the same examples.
+
+    Effects on different examples are not compared: of all sets of examples the one with the most methods is taken.
 
     Args:
         rows: The measurement table.
@@ -65,7 +83,8 @@ def method_agreement(
     if not len(effects):
         return None
     step = table.steps(effects)[-1] if step is None else step
-    here = table.select(effects, step=step)
+    every = table.select(effects, step=step)
+    here = _on_the_same_examples(every)
     methods = tuple(sorted(table.distinct(here, "method")))
     components = tuple(table.natural(table.distinct(here, "component")))
     if len(methods) < 2:
@@ -74,7 +93,7 @@ def method_agreement(
     place = {name: at for at, name in enumerate(components)}
     for at, method in enumerate(methods):
         good = table.select(here, method=method)
-        good = good.loc[table.ok(good)].sort_values("n_examples", kind="stable")
+        good = good.loc[table.ok(good)].drop_duplicates("component", keep="last")
         where = [place[name] for name in table.texts(good, "component")]
         values[where, at] = table.numbers(good, "value")
         clear[where, at] = adjusted_p(good) < CLEAR
@@ -82,14 +101,36 @@ def method_agreement(
     correlations = {(methods[a], methods[b]): _correlation(values[:, [a, b]]) for a, b in pairs}
     found = [one for a, b in pairs for one in _disagreements(components, methods, values, clear > 0, (a, b), apart)]
     found.sort(key=lambda one: -abs(one.ranks[0] - one.ranks[1]))
-    return MethodAgreement(step, kind, loss, methods, components, values, correlations, tuple(found))
+    counts = {name: int(table.numbers(table.select(here, method=name), "n_examples").max()) for name in methods}
+    left_out = tuple(sorted(table.distinct(every, "method") - set(methods)))
+    return MethodAgreement(step, kind, loss, methods, components, values, correlations, tuple(found), counts, left_out)
+
+
+def _on_the_same_examples(effects: pd.DataFrame) -> pd.DataFrame:
+    """Returns the effects on one set of examples, that with the most methods, then components, then examples.
+
+    The settings of a row name the examples that were asked for, the number of examples says how many of them count.
+    That number is smaller for a fitted method, whose examples are a part of those that its settings name.
+    """
+    settings, n = np.array(table.texts(effects, "settings")), table.numbers(effects, "n_examples")
+    fitted = np.array([name.partition("(")[0] in _FITTED for name in table.texts(effects, "method")])
+    sets: list[pd.DataFrame] = [
+        effects.loc[(settings == name) & ((n == count) | (fitted & (n < count)))]
+        for name, count in sorted(set(zip(settings.tolist(), n.tolist(), strict=True)), key=lambda one: one[1])
+    ]
+
+    def size(one: pd.DataFrame) -> tuple[int, int]:
+        good = one.loc[table.ok(one)]
+        return len(table.distinct(good, "method")), len(table.distinct(good, "component"))
+
+    return max(reversed(sets), key=size)
 
 
 def adjusted_p(effects: pd.DataFrame) -> Float[np.ndarray, "row"]:
     """Returns the p-values of effects against 0, adjusted over the rows by the false discovery rate.
 
     Where the details tell a sign-flip p-value it is taken, elsewhere the normal one of value and standard error
-    (Benjamini and Hochberg 1995 for the adjustment).
+    (Benjamini and Hochberg 1995 for the adjustment). Give each component once, since every row counts.
     """
     told = [record.get("p") for record in table.details(effects)]
     value, error = table.numbers(effects, "value"), table.numbers(effects, "stderr")

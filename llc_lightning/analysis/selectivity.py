@@ -113,12 +113,12 @@ def selectivity(
 
 
 def groups(found: pd.DataFrame) -> list[Group]:
-    """Returns how many units of each hook point serve one task, at every step; layers and sets are left out.
+    """Returns how many units of each hook point serve one task, at every step; what is no single unit is left out.
 
     Args:
         found: What :func:`selectivity` returned, of one method.
     """
-    units = found.loc[~np.asarray(found["kind"].isin(["layer", "set", "all"]), dtype=bool)]
+    units = table.select(found, kind=table.UNITS)
     units = units.assign(point=[name.partition("[")[0] for name in table.texts(units, "component")])
     made: list[Group] = []
     for step in table.steps(units):

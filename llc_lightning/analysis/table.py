@@ -16,7 +16,10 @@ from llc_lightning.runtime.errors import SettingError
 LEVEL = 0.95
 """Probability of every interval that is drawn or printed, unless the caller says otherwise."""
 
-_NOT_UNITS = ("", "all", "layer", "parameter", "set")
+UNITS = ("neuron", "channel", "head", "neuron_in", "output", "unit")
+"""Kinds of which one component is one unit of a hook point; pairs, sets, positions and directions are none."""
+
+_NOT_UNITS = ("", "all", "layer", "parameter", "set", "pair")
 _UNITS_FIRST = ("neuron", "channel", "head", "neuron_in")
 
 

@@ -1,15 +1,22 @@
 """The command ``analyze.py ablate``: any methods on any components of a run's snapshots."""
 
+import math
 from argparse import Namespace
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from llc_lightning.analysis.co_ablation import interactions
+from llc_lightning.analysis import table
+from llc_lightning.analysis.co_ablation import interactions, unmatched
 from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
+from llc_lightning.cli.files import make_folder
 from llc_lightning.cli.offline import model_and_examples
+from llc_lightning.components.listing import PAIRS
+from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.offline import measure_snapshots
 from llc_lightning.measure.plans import AblationPlan
 from llc_lightning.report.cells import Table, number
@@ -18,26 +25,60 @@ from llc_lightning.report.findings import find
 from llc_lightning.report.panels.methods import agreement_of_methods, component_by_method
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import settings_hash
+from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.progress import Progress
 
 PART = "ablate"
 """How the names of the command's parts begin; what was asked for follows, so that asking for more loses nothing."""
 _RESAMPLES = 999
 _SHOWN = 12
+_MOST = 20
+_COLUMNS = ("step", "component", "kind", "method", "loss", "value", "stderr", "n_examples", "status")
+_FIGURES = {
+    "component-by-method": (component_by_method, "two methods on the same examples"),
+    "agreement-of-methods": (agreement_of_methods, "two methods with effects of three components or more"),
+}
+_VERDICTS = (
+    "±: one standard error, of all three effects. additive: within 2 standard errors of the members' sum. More than "
+    "the sum: redundant where the pair is more than each alone, else amplifying. Less than the sum: cancelling where "
+    "it is less than each alone, else overlapping."
+)
 
 
-def ablate_run(options: Namespace, *, progress: Progress) -> tuple[list[Path], list[Table]]:
-    """Returns the files that were written, and tables of what was found.
+@dataclass(frozen=True)
+class Ablated:
+    """What one call of the command gives."""
+
+    written: list[Path]
+    effects: pd.DataFrame
+    """The rows that it asked for, the largest effects first."""
+    tables: list[Table]
+    notes: list[str]
+    """What was asked for and could not be drawn."""
+
+    def records(self) -> list[dict[str, object]]:
+        """Returns all effects, with None for what is not finite."""
+        rows = self.effects[list(_COLUMNS)].to_dict("records")
+        return [{str(name): _plain(value) for name, value in row.items()} for row in rows]
+
+
+def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
+    """Returns the files that were written, and what was found.
 
     Args:
         options: ``run``, ``components``, ``methods``, ``metrics``, ``steps``, ``examples``, ``figures``, ``again``,
             ``out``.
         progress: Shows how far it is.
+
+    Raises:
+        LLCLightningError: If it cannot be measured, or the folder of the figures cannot be made.
     """
+    if options.figures:
+        make_folder(options.figures, option="--figures")
     run = Run.open(options.run)
     model, data = model_and_examples(options.run)
     plan = AblationPlan(
-        components=tuple(options.components),
+        components=_with_members(options.components),
         methods=tuple(options.methods),
         metrics=tuple(options.metrics),
         examples=options.examples,
@@ -49,15 +90,48 @@ def ablate_run(options: Namespace, *, progress: Progress) -> tuple[list[Path], l
         model, data, plans, run, steps=steps, again=options.again, out=options.out, progress=progress
     )
     measured = Run.open(options.out or options.run)
-    rows = measured.measurements()
+    fitted = plan.fitted(n_examples(data))
+    jobs = fitted.jobs(fitted.components_of(model), data=data_digest(data, fitted.examples))
+    rows = _rows_of(measured.measurements(), jobs, steps)
+    notes: list[str] = []
     if options.figures:
-        options.figures.mkdir(parents=True, exist_ok=True)
         found = find(rows, run=measured.name)
-        panels = [panel for panel in (component_by_method(found), agreement_of_methods(found)) if panel]
-        written += [save(draw(panel), options.figures / f"{panel.name}.png") for panel in panels]
+        for name, (draws, needs) in _FIGURES.items():
+            panel = draws(found)
+            if panel is None:
+                notes.append(f"{name}.png is not drawn: it takes {needs}.")
+            else:
+                written.append(save(draw(panel), options.figures / f"{name}.png"))
+    effects = _largest_first(table.select(rows, method={job.method for job in jobs}))
     agreement = method_agreement(rows)
-    tables = [] if agreement is None else [correlation_table(agreement), disagreement_table(agreement)]
-    return written, [table for table in (*tables, interaction_table(rows)) if table is not None]
+    tables = [effect_table(effects), *([] if agreement is None else [correlation_table(agreement)])]
+    tables += [] if agreement is None else [disagreement_table(agreement)]
+    tables.append(interaction_table(rows))
+    return Ablated(written, effects, [one for one in tables if one is not None], notes)
+
+
+def effect_table(effects: pd.DataFrame) -> Table | None:
+    """Returns the first of the effects that a call asked for; None where there are none."""
+    several = len(table.steps(effects)) > 1
+    numbers = zip(table.numbers(effects, "value").tolist(), table.numbers(effects, "stderr").tolist(), strict=True)
+    told = [str(Measured(value, error)) for value, error in numbers]
+    names = ("component", "method", "loss")
+    columns = [*(table.texts(effects, name) for name in names), told]
+    columns += [table.texts(effects, "n_examples"), table.texts(effects, "status")]
+    columns += [table.texts(effects, "step")] if several else []
+    rows = tuple(zip(*columns, strict=True))
+    more = f" {len(rows) - _MOST} more: --json gives all." if len(rows) > _MOST else ""
+    return (
+        Table(
+            "effects",
+            "Effects of ablating, the largest first",
+            ("component", "method", "loss or metric", "effect", "examples", "status", *(["step"] if several else [])),
+            rows[:_MOST],
+            f"Effect: the rise of the loss or metric by ablating, ± its standard error over examples.{more}",
+        )
+        if rows
+        else None
+    )
 
 
 def correlation_table(one: MethodAgreement) -> Table:
@@ -67,6 +141,7 @@ def correlation_table(one: MethodAgreement) -> Table:
         f"Rank correlations between methods over {len(one.components)} {one.kind}s at step {one.step}",
         ("methods", "rank correlation"),
         tuple((f"{a} ~ {b}", str(found)) for (a, b), found in one.correlations.items()),
+        one.told,
     )
 
 
@@ -85,11 +160,43 @@ def disagreement_table(one: MethodAgreement) -> Table | None:
 
 
 def interaction_table(rows: pd.DataFrame) -> Table | None:
-    """Returns the pairs that are more or less than their members; None where no pair was measured."""
+    """Returns the pairs that are more or less than their members; None where no pair was measured.
+
+    Pairs whose members were not measured on the same examples have no row, but the note counts them.
+    """
     found = interactions(rows)[:_SHOWN]
     told = tuple(
         (one.component, one.method, str(Measured(one.surplus, one.stderr)), number(one.together, 4), one.verdict)
         for one in found
     )
     columns = ("pair", "method", "together minus alone", "together", "verdict")
-    return Table("pairs", "Pairs that single ablations hide or make up", columns, told) if told else None
+    alone = unmatched(rows)
+    missing = f" Left out, since their members are not measured on the same examples: {len(alone)} pairs."
+    note = f"{_VERDICTS if told else ''}{missing if alone else ''}".strip()
+    title = "Pairs that single ablations hide or make up"
+    return Table("pairs", title, columns, told, note) if told or alone else None
+
+
+def _plain(value: object) -> object:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _rows_of(rows: pd.DataFrame, jobs: Sequence[Job], steps: Sequence[int]) -> pd.DataFrame:
+    """Returns the effects on the components of some jobs, on their examples, at some steps, by any method."""
+    here = table.select(rows, quantity="ablation_effect", settings={job.settings for job in jobs})
+    here = table.select(here, component={job.component.address for job in jobs})
+    return here.loc[np.asarray(here["step"].isin(list(steps)), dtype=bool)]
+
+
+def _largest_first(effects: pd.DataFrame) -> pd.DataFrame:
+    """Returns effects by their size; those on single tasks, of which there may be many, behind those on all."""
+    task = ~np.asarray((effects["loss"] == "train") | effects["loss"].str.startswith("metric:"), dtype=bool)
+    values = table.numbers(effects, "value")
+    size = np.where(np.isfinite(values), np.abs(values), -1.0)
+    return effects.iloc[np.lexsort((-size, task))]
+
+
+def _with_members(components: Sequence[str]) -> tuple[str, ...]:
+    """Returns what to ablate, with the members of pairs: a pair says nothing without them, on the same examples."""
+    members = [one.removeprefix(PAIRS) for one in components if one.startswith(PAIRS)]
+    return tuple(dict.fromkeys((*components, *members)))

@@ -118,14 +118,17 @@ def parser(help_text: str = "") -> Options:
 
 
 def ablate(options: Namespace) -> None:
-    """Ablates, and says how the methods agree."""
+    """Ablates, shows the largest effects, and says how the methods agree."""
     from llc_lightning.cli.ablate import ablate_run
     from llc_lightning.cli.console import Bars, rendered
 
-    written, tables = ablate_run(options, progress=Bars())
-    if not options.json:
-        sys.stdout.write(rendered([], tables))
-    _end(options, list(written), f"python analyze.py report {_quoted(options.out or options.run)}")
+    done = ablate_run(options, progress=Bars())
+    then = f"python analyze.py report {_quoted(options.out or options.run)}"
+    if options.json:
+        _end(options, done.written, then, effects=done.records(), notes=done.notes)
+        return
+    sys.stdout.write(rendered(done.notes, done.tables))
+    _end(options, done.written, then)
 
 
 def summary(options: Namespace) -> None:
@@ -222,15 +225,16 @@ def measure(options: Namespace) -> None:
     _end(options, list(written), f"python analyze.py report {_quoted(options.out or options.run)}")
 
 
-def _end(options: Namespace, written: list[Path], then: str) -> None:
-    """Says what was written and what to type next."""
+def _end(options: Namespace, written: list[Path], then: str, **more: object) -> None:
+    """Says what was written and what to type next; ``more`` stands in the JSON alone."""
     if options.json:
-        sys.stdout.write(json.dumps({"written": [str(path) for path in written], "next": then}) + "\n")
+        record = {"written": [str(path) for path in written], **more, "next": then}
+        sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
         return
     few = [str(path) for path in written[:3]]
-    more = [f"and {len(written) - 3} more files"] if len(written) > 3 else []
+    rest = [f"and {len(written) - 3} more files"] if len(written) > 3 else []
     sys.stdout.write(
-        f"wrote {', '.join([*few, *more])}\n" if written else "nothing to do: all of it was there already\n"
+        f"wrote {', '.join([*few, *rest])}\n" if written else "nothing to do: all of it was there already\n"
     )
     sys.stdout.write(f"next: {then}\n")
 

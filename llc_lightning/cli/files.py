@@ -6,8 +6,12 @@ from pathlib import Path
 from llc_lightning.runtime.errors import StoreError
 
 
-def make_folder(folder: Path) -> Path:
+def make_folder(folder: Path, *, option: str = "--out") -> Path:
     """Makes a folder where there is none, and returns it.
+
+    Args:
+        folder: The folder.
+        option: The option that chose it, for the message of an error.
 
     Raises:
         StoreError: If it cannot be made or written.
@@ -15,9 +19,9 @@ def make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"{folder} cannot be made: {error.strerror}; choose another place with --out.") from error
+        raise StoreError(f"{folder} cannot be made: {error.strerror}; choose another place with {option}.") from error
     if not os.access(folder, os.W_OK):
-        raise StoreError(f"{folder} cannot be written; choose another place with --out.")
+        raise StoreError(f"{folder} cannot be written; choose another place with {option}.")
     return folder
 
 

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from llc_lightning.analysis.selectivity import groups, selectivity, task_pair
+from llc_lightning.report.findings import find
+from llc_lightning.report.panels.tasks import unit_selectivity
 from tests.analysis.synthetic import frame
 
 
@@ -93,3 +95,16 @@ def test_a_table_without_two_tasks_has_none() -> None:
         assert isinstance(selectivity(rows), pd.DataFrame)
         assert len(selectivity(rows)) == 0
         assert groups(selectivity(rows)) == []
+
+
+def test_pairs_and_parts_of_sequences_are_no_units_of_a_layer() -> None:
+    others = {"net.h[0]+net.h[1]": "pair", "net.h[0]@1": "position", "net.h{a.npy}": "direction", "net.h[0,1]": "set"}
+    rows = [*unit("net.h[0]", 0.3, 0.1), *unit("net.h[1]", 0.0, 0.2), *unit("net.h", 0.3, 0.3, kind="residual")]
+    for name, kind in others.items():
+        rows += unit(name, 0.3, 0.0, kind=kind)
+    found = selectivity(frame(rows))
+    assert len(found) == 7
+    assert [(one.point, one.units, one.kind) for one in groups(found)] == [("net.h", 2, "neuron")]
+    panel = unit_selectivity(find(frame(rows), run="images/version_0"))
+    assert panel is not None
+    assert [len(one.x) for one in panel.series] == [2]

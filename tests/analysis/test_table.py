@@ -36,6 +36,13 @@ def test_the_finest_components_are_the_units(superposed: pd.DataFrame) -> None:
     assert table.components(superposed, "neuron") == [f"net.hook_hidden[{unit}]" for unit in range(32)]
 
 
+def test_pairs_are_never_the_units() -> None:
+    kinds = ["pair", "pair", "position"]
+    rows = frame([{"quantity": "ablation_effect", "kind": kind} for kind in kinds])
+    assert table.unit_kind(rows) == "position"
+    assert table.unit_kind(rows.iloc[:2]) is None
+
+
 def test_restricted_and_full_llc_leave_replicates_and_other_masks_out() -> None:
     base = {"quantity": "llc", "value": 1.0}
     neuron = {**base, "component": "a[0]", "kind": "neuron", "params_moved": "a[0]"}

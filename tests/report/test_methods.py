@@ -6,7 +6,7 @@ from llc_lightning.report.figures import draw
 from llc_lightning.report.findings import Findings, find
 from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panels.methods import agreement_of_methods, component_by_method
-from tests.analysis.synthetic import METHODS, STEPS
+from tests.analysis.synthetic import METHODS, STEPS, frame
 
 
 def test_every_component_under_every_method(found: Findings) -> None:
@@ -46,3 +46,30 @@ def test_cells_of_correlations_say_their_value(found: Findings) -> None:
     assert shown["text"] == [list(row) for row in panel.texts]
     drawn = {text.get_text() for text in draw(panel).axes[0].texts}
     assert drawn == {text for row in panel.texts for text in row}
+
+
+def test_units_of_two_hook_points_are_told_apart_and_left_out_methods_are_said() -> None:
+    blocks = [
+        {"quantity": "ablation_effect", "component": f"blocks.{block}.hook_z[{unit}]", "kind": "head", "method": method}
+        | {"value": value + unit + block, "stderr": 0.1, "settings": settings, "n_examples": n}
+        for block in range(2)
+        for unit in range(2)
+        for method, value, settings, n in (
+            ("zero", 1.0, "a", 64),
+            ("mean", 9.0, "a", 64),
+            ("optimal", 1.0, "a", 16),
+            ("noise", 1.0, "b", 32),
+        )
+    ]
+    two = find(frame(blocks), run="ioi/version_0")
+    names = ("blocks.0[0]", "blocks.0[1]", "blocks.1[0]", "blocks.1[1]")
+    cells, agreement = component_by_method(two), agreement_of_methods(two)
+    assert cells is not None
+    assert agreement is not None
+    assert cells.rows == names
+    assert "optimal on 16 of the 64 examples" in cells.caption
+    assert "other examples or settings: noise." in agreement.caption
+    halves = frame([{**one, "value": -one["value"] if one["method"] == "mean" else one["value"]} for one in blocks])
+    disagreeing = agreement_of_methods(find(halves, run="ioi/version_0"))
+    assert disagreeing is not None
+    assert ": blocks.0[0], " in disagreeing.caption

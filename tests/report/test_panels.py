@@ -8,8 +8,10 @@ import pandas as pd
 
 from llc_lightning.report.events import Logged
 from llc_lightning.report.findings import Findings, find
+from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels.circuits import accuracy, circuits, sharing
+from llc_lightning.report.panels.curves import short_names
 from llc_lightning.report.panels.effects import effects, roles
 from llc_lightning.report.panels.headline import agreement, headline, matched
 from llc_lightning.report.panels.llc import full_llc, restricted_llc
@@ -121,6 +123,31 @@ def test_roles_sum_to_one_at_each_step(found: Findings) -> None:
     np.testing.assert_allclose(panel.values.sum(axis=0), 1)
     assert panel.columns[0] == "0"
     assert panel.rows == tuple(str(unit) for unit in range(12))
+
+
+def test_units_of_two_hook_points_have_names_of_their_own(found: Findings) -> None:
+    twice = [
+        found.trajectories.assign(
+            component=[
+                name.replace("net.hook_hidden[", f"blocks.{block}.mlp.hook_post[")
+                for name in found.trajectories["component"]
+            ]
+        )
+        for block in range(2)
+    ]
+    panel = roles(replace(found, trajectories=pd.concat(twice)))
+    assert panel is not None
+    assert panel.rows == tuple(f"blocks.{block}[{unit}]" for block in range(2) for unit in range(12))
+    assert len(set(plotly_figure(panel)["data"][0]["y"])) == 24
+
+
+def test_short_names_tell_addresses_apart() -> None:
+    assert short_names([]) == ()
+    assert short_names(["net.h[0]+net.h[1]", "net.h[0]+net.h[2]"]) == ("0+1", "0+2")
+    assert short_names(["net.hook_in[0]", "net.hook_out[0]"]) == ("hook_in[0]", "hook_out[0]")
+    assert short_names(["h.0.z[1]+h.1.z[2]", "h.0.z[1]+h.2.z[2]"]) == ("h.0[1]+h.1[2]", "h.0[1]+h.2[2]")
+    assert short_names(["net.h@1", "net.h[1]@1", "net.h{a+b.npy}"]) == ("@1", "1@1", "{a+b.npy}")
+    assert short_names(["net.h[0]", "net.h.z[0]"]) == ("h[0]", "h.z[0]")
 
 
 def test_steps_of_noise_have_no_roles(found: Findings) -> None:

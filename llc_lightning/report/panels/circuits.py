@@ -7,7 +7,7 @@ from llc_lightning.analysis import table
 from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Matrix, Panel, Rule, step_axis
-from llc_lightning.report.panels.curves import plain_over, short
+from llc_lightning.report.panels.curves import plain_over, short_names
 
 _FALL = 0.01
 """An accuracy that ends this much below its peak has fallen."""
@@ -82,7 +82,7 @@ def sharing(found: Findings) -> Matrix | None:
         title=f"Who works for whom: {found.verdict.circuits_per_unit} circuits per neuron at step {matrix.step}",
         x_label="circuit",
         y_label=found.units or "unit",
-        rows=tuple(short(unit) for unit in matrix.units),
+        rows=short_names(matrix.units),
         columns=tuple(circuit.partition(":")[2] for circuit in matrix.circuits),
         values=np.clip(matrix.effects, 0, None),
         unit=f"{matrix.method}-ablation effect (nats per example)",

@@ -1,6 +1,7 @@
 """From rows to series: single curves with bands, bundles of many, medians; and what a point says when pointed at."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ EFFECT_LABEL = f"ablation effect ({QUANTITIES.get('ablation_effect').item.unit})
 HOLLOW = "Hollow points are not ok: they enter no number and no axis limit."
 FEW = 4
 """Up to so many components get a curve of their own in the legend; more are drawn as a faint bundle with its median."""
+_PLUS = re.compile(r"\+(?![^{]*\})")
+"""What joins the parts of a set; a plus sign in the name of a file of directions joins nothing."""
 
 
 def over(rows: pd.DataFrame, axis: Axis, *, name: str, color: str, marker: str = "", dash: bool = False) -> Series:
@@ -104,9 +107,45 @@ def half_dimension(rows: pd.DataFrame, kind: str | None) -> float | None:
     return None if size is None else float(size) / 2
 
 
-def short(address: str) -> str:
-    """Returns the index of a unit's address, or the whole address of anything else."""
-    return address.rpartition("[")[2].rstrip("]") if address.endswith("]") else address
+def short_names(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Returns short names of addresses, different ones for different addresses.
+
+    That is the index alone where all are units of one hook point; of several points as much as tells them apart stands
+    before it.
+
+    Example:
+        >>> short_names(["net.hook_hidden[0]", "net.hook_hidden[7]"])
+        ('0', '7')
+        >>> short_names(["blocks.0.attn.hook_z[1]", "blocks.1.attn.hook_z[1]"])
+        ('blocks.0[1]', 'blocks.1[1]')
+    """
+    parts = [[_split(part) for part in _PLUS.split(address)] for address in addresses]
+    known = _apart(list(dict.fromkeys(point for each in parts for point, _ in each)))
+    names = tuple("+".join(_named(point, rest, known) for point, rest in each) for each in parts)
+    return names if len(set(names)) == len(set(addresses)) else tuple(addresses)
+
+
+def _split(address: str) -> tuple[str, str]:
+    """Returns the hook point of an address, and what follows it: units, positions, directions."""
+    point = re.split(r"[\[@{]", address, maxsplit=1)[0]
+    return point, address[len(point) :]
+
+
+def _named(point: str, rest: str, known: Mapping[str, str]) -> str:
+    if len(known) == 1 and rest:
+        return rest.replace("[", "", 1).replace("]", "", 1) if rest.startswith("[") else rest
+    return f"{known[point]}{rest}"
+
+
+def _apart(points: Sequence[str]) -> dict[str, str]:
+    """Returns for every point the stretch of its path that tells it from the others, with the word before a number."""
+    paths = [point.split(".") for point in points]
+    room = min((len(path) for path in paths), default=1) - 1
+    first = next((at for at in range(room) if len({path[at] for path in paths}) > 1), room)
+    last = next((at for at in range(room - first) if len({path[-1 - at] for path in paths}) > 1), room - first)
+    if first and any(path[first].isdigit() for path in paths):
+        first -= 1
+    return {point: ".".join(path[first : len(path) - last]) for point, path in zip(points, paths, strict=True)}
 
 
 def _told(rows: pd.DataFrame) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from llc_lightning.analysis import table
 from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Matrix, Panel, Series, step_axis
-from llc_lightning.report.panels.curves import EFFECT_LABEL, FEW, HOLLOW, bundle, median, over, short
+from llc_lightning.report.panels.curves import EFFECT_LABEL, FEW, HOLLOW, bundle, median, over, short_names
 
 _CLEAR = 5.0
 
@@ -68,7 +68,7 @@ def roles(found: Findings) -> Matrix | None:
         title=f"Which {found.units} matters when: its share of all {method}-ablation effects of the step",
         x_label="training step",
         y_label=found.units or "unit",
-        rows=tuple(short(unit) for unit in units),
+        rows=short_names(units),
         columns=tuple(str(step) for step in steps),
         values=shares,
         unit="share of the step's total",

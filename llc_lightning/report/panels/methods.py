@@ -7,7 +7,7 @@ from llc_lightning.analysis.method_agreement import MethodAgreement, method_agre
 from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Matrix
-from llc_lightning.report.panels.curves import short
+from llc_lightning.report.panels.curves import short_names
 from llc_lightning.results.quantities import QUANTITIES
 
 _MOST = 64
@@ -28,11 +28,11 @@ def component_by_method(found: Findings) -> Matrix | None:
         title=f"Effects of ablating {one.kind}s by method at step {one.step}",
         x_label="method",
         y_label=one.kind,
-        rows=tuple(short(one.components[at]) for at in map(int, kept)),
+        rows=tuple(short_names(one.components)[at] for at in map(int, kept)),
         columns=tuple(names),
         values=np.clip(values[kept], 0, None),
         unit=QUANTITIES.get("ablation_effect").item.unit,
-        caption=f"Cells that are not ok stay empty; negative effects count as 0.{left}",
+        caption=_joined(f"Cells that are not ok stay empty; negative effects count as 0.{left}", one.told),
     )
 
 
@@ -53,7 +53,7 @@ def agreement_of_methods(found: Findings) -> Matrix | None:
         values=np.clip(values, 0, None),
         unit="Spearman's rho",
         texts=tuple(tuple("" if np.isnan(rho) else f"{rho:.2f}" for rho in row) for row in values.tolist()),
-        caption=f"{_listed(one)} Negative correlations have the colour of 0.",
+        caption=_joined(_listed(one), "Negative correlations have the colour of 0.", one.told),
     )
 
 
@@ -64,10 +64,15 @@ def _rho(one: MethodAgreement, a: str, b: str) -> float:
     return float("nan") if found is None else found.rho
 
 
+def _joined(*sentences: str) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
 def _listed(one: MethodAgreement) -> str:
     """Returns the sentence about the components that methods disagree about most."""
     if not one.disagreements:
         return f"No {one.kind} is clear of 0 by one method alone."
+    short = dict(zip(one.components, short_names(one.components), strict=True))
     names = table.natural({each.component for each in one.disagreements})
-    shown = ", ".join(short(name) for name in names[:8])
+    shown = ", ".join(short[name] for name in names[:8])
     return f"Methods disagree about {len(names)} of {len(one.components)} {one.kind}s: {shown}."

@@ -69,7 +69,7 @@ def selective_share(found: Findings) -> Panel | None:
 
 def unit_selectivity(found: Findings) -> Panel | None:
     """Returns the selectivity of every unit against its effects at the last step."""
-    units = found.selectivity.loc[~np.asarray(found.selectivity["kind"].isin(["layer", "set", "all"]), dtype=bool)]
+    units = table.select(found.selectivity, kind=table.UNITS)
     units = units.loc[np.isfinite(table.numbers(units, "value")) & np.greater(table.numbers(units, "effect"), 0)]
     if not len(units) or found.task_pair is None:
         return None
