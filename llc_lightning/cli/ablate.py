@@ -21,7 +21,7 @@ from llc_lightning.measure.offline import measure_snapshots
 from llc_lightning.measure.plans import AblationPlan
 from llc_lightning.report.cells import Table, number
 from llc_lightning.report.figures import draw, save
-from llc_lightning.report.findings import find
+from llc_lightning.report.findings import Findings, find
 from llc_lightning.report.panels.methods import agreement_of_methods, component_by_method
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import settings_hash
@@ -93,21 +93,13 @@ def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
     fitted = plan.fitted(n_examples(data))
     jobs = fitted.jobs(fitted.components_of(model), data=data_digest(data, fitted.examples))
     rows = _rows_of(measured.measurements(), jobs, steps)
-    notes: list[str] = []
-    if options.figures:
-        found = find(rows, run=measured.name)
-        for name, (draws, needs) in _FIGURES.items():
-            panel = draws(found)
-            if panel is None:
-                notes.append(f"{name}.png is not drawn: it takes {needs}.")
-            else:
-                written.append(save(draw(panel), options.figures / f"{name}.png"))
+    drawn, notes = _drawn(find(rows, run=measured.name), options.figures) if options.figures else ([], [])
     effects = _largest_first(table.select(rows, method={job.method for job in jobs}))
     agreement = method_agreement(rows)
     tables = [effect_table(effects), *([] if agreement is None else [correlation_table(agreement)])]
     tables += [] if agreement is None else [disagreement_table(agreement)]
     tables.append(interaction_table(rows))
-    return Ablated(written, effects, [one for one in tables if one is not None], notes)
+    return Ablated([*written, *drawn], effects, [one for one in tables if one is not None], notes)
 
 
 def effect_table(effects: pd.DataFrame) -> Table | None:
@@ -120,17 +112,15 @@ def effect_table(effects: pd.DataFrame) -> Table | None:
     columns += [table.texts(effects, "n_examples"), table.texts(effects, "status")]
     columns += [table.texts(effects, "step")] if several else []
     rows = tuple(zip(*columns, strict=True))
+    if not rows:
+        return None
     more = f" {len(rows) - _MOST} more: --json gives all." if len(rows) > _MOST else ""
-    return (
-        Table(
-            "effects",
-            "Effects of ablating, the largest first",
-            ("component", "method", "loss or metric", "effect", "examples", "status", *(["step"] if several else [])),
-            rows[:_MOST],
-            f"Effect: the rise of the loss or metric by ablating, ± its standard error over examples.{more}",
-        )
-        if rows
-        else None
+    return Table(
+        "effects",
+        "Effects of ablating, the largest first",
+        ("component", "method", "loss or metric", "effect", "examples", "status", *(["step"] if several else [])),
+        rows[:_MOST],
+        f"Effect: the rise of the loss or metric by ablating, ± its standard error over examples.{more}",
     )
 
 
@@ -175,6 +165,15 @@ def interaction_table(rows: pd.DataFrame) -> Table | None:
     note = f"{_VERDICTS if told else ''}{missing if alone else ''}".strip()
     title = "Pairs that single ablations hide or make up"
     return Table("pairs", title, columns, told, note) if told or alone else None
+
+
+def _drawn(found: Findings, folder: Path) -> tuple[list[Path], list[str]]:
+    """Draws the figures that can be drawn; returns their files, and a sentence about every other one."""
+    panels = {name: draws(found) for name, (draws, _) in _FIGURES.items()}
+    written = [save(draw(panel), folder / f"{name}.png") for name, panel in panels.items() if panel]
+    return written, [
+        f"{name}.png is not drawn: it takes {_FIGURES[name][1]}." for name, panel in panels.items() if not panel
+    ]
 
 
 def _plain(value: object) -> object:

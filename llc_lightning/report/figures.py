@@ -18,6 +18,10 @@ from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks
 
 _MARKERS = {"": "o", "circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "X"}
 _GRID = "#e6e8ec"
+LONG_LEGEND = 8
+"""A legend of more entries stands beside the axes, of fewer on them."""
+_ENTRY, _LETTER, _ROW = 0.6, 0.065, 0.17
+"""Inches that a legend takes for each entry, for each letter of it, and for each of its rows."""
 _HALO = [withStroke(linewidth=2.5, foreground="white")]
 
 # The type stubs of matplotlib leave keyword arguments unknown, which strict typing refuses at every call.
@@ -116,8 +120,20 @@ def _plot(figure: Drawing, axes: Axes, panel: Panel) -> None:
         )
     named = [one for one in panel.series if one.name]
     if len(named) > 1 or panel.scale:
-        handles = [_handle(one) for one in named]
-        axes.legend(handles, [_plain(one.name) for one in named], fontsize=8, framealpha=0.85, edgecolor=_GRID)
+        _legend(figure, axes, named)
+
+
+def _legend(figure: Drawing, axes: Axes, named: Sequence[Series]) -> None:
+    """Puts the legend where it covers least, or below the axes, with room of its own, where it is long."""
+    handles, names = [_handle(one) for one in named], [_plain(one.name) for one in named]
+    look: dict[str, Any] = {"fontsize": 8, "framealpha": 0.85, "edgecolor": _GRID}
+    if len(named) <= LONG_LEGEND:
+        axes.legend(handles, names, **look)
+        return
+    width, height = figure.get_size_inches()
+    columns = max(1, int(width / (_ENTRY + _LETTER * max(map(len, names)))))
+    figure.set_size_inches(width, height + _ROW * -(-len(names) // columns))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, **look)
 
 
 def _scale(axes: Axes, which: str, axis: Axis, limits: tuple[float, float]) -> None:
@@ -146,6 +162,9 @@ def _series(figure: Drawing, axes: Axes, one: Series, panel: Panel) -> None:
             linestyle=(0, (4, 2)) if one.dash else "-",
             zorder=3 if one.framing else 5,
         )
+    if one.dots.any():
+        dot = {"s": (2 + one.width) ** 2, "color": one.color, "alpha": max(one.opacity, 0.55), "linewidths": 0}
+        axes.scatter(one.x[one.dots], one.y[one.dots], zorder=3 if one.framing else 5, **dot)
     shape = _MARKERS[one.marker]
     if one.shade is not None:
         norm = (LogNorm if panel.scale and panel.scale.log else Normalize)(*_ends(panel))
@@ -177,19 +196,19 @@ def _series(figure: Drawing, axes: Axes, one: Series, panel: Panel) -> None:
 
 
 def _intervals(axes: Axes, one: Series, low: Float[np.ndarray, "point"], high: Float[np.ndarray, "point"]) -> None:
-    if not one.line:
-        known = one.good & np.isfinite(low) & np.isfinite(high)
-        below, above = (one.y - low)[known], (high - one.y)[known]
+    at = one.barred
+    if at.any():
         axes.errorbar(
-            one.x[known],
-            one.y[known],
-            [below, above],
+            one.x[at],
+            one.y[at],
+            [(one.y - low)[at], (high - one.y)[at]],
             fmt="none",
             ecolor=one.color,
             elinewidth=0.8,
-            alpha=0.5,
+            alpha=min(0.5, one.opacity),
             zorder=2,
         )
+    if not one.line:
         return
     for part in runs(np.isfinite(low) & np.isfinite(high) & np.isfinite(one.y)):
         shade = 0.2 * one.opacity

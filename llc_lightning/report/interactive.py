@@ -17,6 +17,12 @@ Json = dict[str, Any]
 _SYMBOLS = {"": "circle", "triangle": "triangle-up", "cross": "x"}
 _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1b2a41"}
 _GRID = "#e6e8ec"
+# At the lower edge of the figure and not so far below the axes, which a long legend would push up into their title;
+# one that is higher than a third of the figure scrolls.
+_LEGEND: Json = {
+    **{"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "maxheight": 0.35},
+    "font": {"size": 11.5},
+}
 
 
 def plotly_figure(panel: Panel | Matrix) -> Json:
@@ -32,9 +38,9 @@ def _panel(panel: Panel) -> Json:
         "margin": {"l": 62, "r": 14, "t": 28, "b": 48},
         "hovermode": "closest",
         "hoverlabel": {"font": {"size": 12}},
-        "legend": {"orientation": "h", "y": -0.17, "yanchor": "top", "x": 0, "font": {"size": 11.5}},
+        "legend": _LEGEND,
         "showlegend": any(one.name for one in panel.series),
-        "xaxis": _axis(panel.x, panel.x_limits),
+        "xaxis": _axis(panel.x, panel.x_limits) | {"automargin": True},
         "yaxis": _axis(panel.y, panel.y_limits),
         "shapes": [
             *(
@@ -90,6 +96,8 @@ def _traces(series: Sequence[Series]) -> list[Json]:
             bands.append(shared | _band(one, one.low, one.high))
         if one.line:
             drawn.append(shared | _line(one))
+        if one.line and (one.dots | one.barred).any():
+            drawn.append(shared | _single(one))
         if one.hollow.any():
             outline = {"color": "white", "size": 6, "line": {"color": one.color, "width": 1}}
             hollow.append(shared | _points(one, one.hollow, outline) | {"opacity": max(one.opacity, 0.55)})
@@ -112,6 +120,17 @@ def _points(one: Series, which: Bool[np.ndarray, "point"], marker: Json) -> Json
     if not one.line and one.low is not None and one.high is not None:
         points["error_y"] = _bars(one.y[which], one.low[which], one.high[which], one.color)
     return points | _hover(one, which)
+
+
+def _single(one: Series) -> Json:
+    """Returns what stands for a line where it has a single point: its bar, and a dot where it has no marker."""
+    which = one.dots | one.barred
+    points: Json = {"mode": "markers", "x": numbers(one.x[which]), "y": numbers(one.y[which])}
+    points["marker"] = {"color": one.color, "size": [3 + 1.5 * one.width if dot else 0 for dot in one.dots[which]]}
+    points["opacity"] = max(one.opacity, 0.55)
+    if one.low is not None and one.high is not None:
+        points["error_y"] = _bars(one.y[which], one.low[which], one.high[which], one.color)
+    return points | ({"hoverinfo": "skip"} if one.marker else _hover(one, which))
 
 
 def _fill(one: Series) -> Json:

@@ -45,7 +45,7 @@ class Series:
     """None: all are."""
     low: Float[np.ndarray, "point"] | None = None
     high: Float[np.ndarray, "point"] | None = None
-    """Ends of each interval; drawn as a band along a line, as a bar on single points."""
+    """Ends of each interval; drawn as a band along a line, as a bar on single points, also where a line has one."""
     line: bool = True
     marker: str = ""
     """Shape of ok points: '', ``circle``, ``square``, ``diamond``, ``triangle``, ``cross``."""
@@ -70,6 +70,19 @@ class Series:
     def hollow(self) -> Bool[np.ndarray, "point"]:
         """Which points are drawn but not ok."""
         return np.isfinite(self.y) & ~self.good
+
+    @property
+    def dots(self) -> Bool[np.ndarray, "point"]:
+        """Which points of a line without markers need one, since no line goes through them."""
+        return lone(np.isfinite(self.y)) & self.good & (self.line and not self.marker)
+
+    @property
+    def barred(self) -> Bool[np.ndarray, "point"]:
+        """Which points show their interval as a bar: single points, and those of a line where no band can be drawn."""
+        if self.low is None or self.high is None:
+            return np.zeros(len(self.y), dtype=bool)
+        known = np.isfinite(self.y) & np.isfinite(self.low) & np.isfinite(self.high)
+        return lone(known) if self.line else known & self.good
 
 
 @dataclass(frozen=True)
@@ -237,6 +250,17 @@ def nice_ticks(low: float, high: float) -> list[float]:
     ]
     found = next((ticks for ticks in options if len(ticks) >= 4), options[-1])
     return found if len(found) > 1 or high <= low else _even_ticks(low, high)
+
+
+def lone(mask: Bool[np.ndarray, "point"]) -> Bool[np.ndarray, "point"]:
+    """Says where ``mask`` holds but at neither neighbour.
+
+    Example:
+        >>> lone(np.array([True, False, True, True])).tolist()
+        [True, False, False, False]
+    """
+    padded = np.concatenate(([False], mask, [False]))
+    return mask & ~padded[:-2] & ~padded[2:]
 
 
 def _even_ticks(low: float, high: float) -> list[float]:

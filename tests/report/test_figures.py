@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.collections import PathCollection
+from matplotlib.collections import LineCollection, PathCollection
 
 from llc_lightning.report.figures import draw, runs, save, svg
 from llc_lightning.report.panel import Axis, Matrix, Panel, Rule, Series
@@ -64,3 +64,31 @@ def test_empty_cells_of_a_matrix_are_allowed() -> None:
     values = np.array([[np.nan, 1.0], [np.nan, np.nan]])
     draw(Matrix("m", "t", "x", "y", ("a", "b"), ("c", "d"), values, "unit")).canvas.draw()
     draw(Matrix("m", "t", "x", "y", ("a", "b"), ("c", "d"), values * np.nan, "unit")).canvas.draw()
+
+
+def test_a_line_with_a_single_point_has_a_bar_and_a_dot() -> None:
+    y = np.array([1.0, np.nan, 3.0, 4.0])
+    line = Series("line", np.arange(4.0), y, "#123456", low=y - 0.5, high=y + 0.25)
+    (axes,) = draw(Panel("small", "title", Axis("x"), Axis("y"), (line,))).axes
+    (bars,) = (one for one in axes.collections if isinstance(one, LineCollection))
+    np.testing.assert_array_equal(bars.get_segments(), [[[0, 0.5], [0, 1.25]]])
+    (dots,) = (one for one in axes.collections if isinstance(one, PathCollection))
+    assert np.asarray(dots.get_offsets()).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("entries", [8, 20])
+def test_a_long_legend_stands_below_the_axes(entries: int) -> None:
+    x = np.arange(3.0)
+    many = tuple(Series(f"blocks.{i}.attn.hook_z[0], zero", x, x + i, "#123456") for i in range(entries))
+    figure = draw(Panel("many", "title", Axis("x"), Axis("y"), many))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert (axes.get_legend() is None) == (entries > 8)
+    if entries > 8:
+        (legend,) = figure.legends
+        box, title = legend.get_window_extent(), axes.xaxis.label.get_window_extent()
+        assert box.y1 <= title.y0
+        assert box.y0 >= 0
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert axes.get_window_extent().height > 0.6 * 4.3 * figure.dpi

@@ -91,3 +91,22 @@ def test_points_coloured_by_step_share_one_scale(source: Source) -> None:
     assert axis["cmin"] == pytest.approx(math.log10(155))
     assert axis["cmax"] == pytest.approx(math.log10(3000))
     assert axis["colorbar"]["ticktext"] == ["200", "500", "1000", "2000"]
+
+
+def test_a_line_with_a_single_point_has_a_bar_and_a_dot() -> None:
+    y = np.array([1.0, np.nan, 3.0, 4.0])
+    line = Series("line", np.arange(4.0), y, "#0a141e", low=y - 0.5, high=y + 0.25, hover=("a", "b", "c", "d"))
+    (single,) = (trace for trace in plotly_figure(panel(line))["data"] if "error_y" in trace)
+    assert (single["x"], single["error_y"]["array"], single["error_y"]["arrayminus"]) == ([0], [0.25], [0.5])
+    assert single["marker"]["size"][0] > 3
+    assert single["text"] == ["a"]
+    marked = Series("line", y[:1], y[:1], "#0a141e", low=y[:1] - 1, high=y[:1] + 1, marker="circle")
+    (single,) = (trace for trace in plotly_figure(panel(marked))["data"] if "error_y" in trace)
+    assert single["marker"]["size"] == [0]
+
+
+def test_the_legend_keeps_clear_of_the_axis_title() -> None:
+    layout = plotly_figure(panel(series()))["layout"]
+    assert (layout["legend"]["yref"], layout["legend"]["y"], layout["legend"]["yanchor"]) == ("container", 0, "bottom")
+    assert layout["legend"]["maxheight"] < 0.5
+    assert layout["xaxis"]["automargin"]

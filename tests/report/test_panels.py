@@ -107,6 +107,33 @@ def test_a_failed_row_is_not_drawn(found: Findings) -> None:
     assert not any("nan" in text for text in highest.hover)
 
 
+def test_titles_say_how_few_a_median_is_of(found: Findings) -> None:
+    rows = found.trajectories.copy()
+    last, rest = rows["step"] == STEPS[-1], rows["component"] != "net.hook_hidden[3]"
+    rows.loc[last & rest & (rows["n_beta"] == RUNGS[0]), "status"] = "not-local"
+    rows.loc[last & (rows["n_beta"] == RUNGS[1]), "status"] = "not-local"
+    rows.loc[last & rest & (rows["method"] == "zero"), "status"] = "error"
+    few = replace(found, trajectories=rows)
+    llc, ablated = restricted_llc(few, "neuron"), effects(few, "neuron")
+    assert llc is not None
+    assert ablated is not None
+    assert f"(1 of 12 ok) at n_beta {RUNGS[0]:g}, " in llc.title
+    assert f"(step {STEPS[-2]}) at n_beta {RUNGS[1]:g}, " in llc.title
+    assert llc.title.count("(") == 2
+    assert ablated.title.count("(1 of 12 ok)") == 1
+    every = restricted_llc(found, "neuron")
+    assert every is not None
+    assert "ok" not in every.title
+
+
+def test_effects_of_a_single_step_have_bars(found: Findings) -> None:
+    rows = found.trajectories[found.trajectories["step"] == STEPS[-1]]
+    panel = effects(replace(found, trajectories=rows), "neuron")
+    assert panel is not None
+    assert sum(int(one.barred.sum()) for one in panel.series) == 12 * len(METHODS)
+    assert all(one.dots.any() for one in panel.series)
+
+
 def test_effects_have_one_colour_for_each_method(found: Findings) -> None:
     units, layers = effects(found, "neuron"), effects(found, "layer")
     assert units is not None

@@ -76,6 +76,22 @@ def median(rows: pd.DataFrame, axis: Axis, *, name: str, color: str) -> Series:
     return Series(name, axis.place(steps), np.array(middle), color, width=2.6, hover=hover)
 
 
+def median_at_the_end(rows: pd.DataFrame, digits: int) -> str:
+    """Returns the median over components at the last step with ok values; '' where there is none.
+
+    It says how many are ok where not all are, and the step where it is not the last.
+    """
+    good = rows.loc[table.ok(rows)]
+    if not len(good):
+        return ""
+    step = table.steps(good)[-1]
+    values, all_of_it = (table.numbers(table.select(some, step=step), "value") for some in (good, rows))
+    told = [f"{len(values)} of {len(all_of_it)} ok"] if len(values) < len(all_of_it) else []
+    told += [f"step {step}"] if step < table.steps(rows)[-1] else []
+    remark = f" ({', '.join(told)})" if told else ""
+    return f"{np.median(values):.{digits}g}{remark}"
+
+
 def plain_over(
     rows: pd.DataFrame, axis: Axis, *, name: str, color: str, level: float, marker: str = "circle"
 ) -> Series:

@@ -7,7 +7,16 @@ from llc_lightning.analysis import table
 from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Matrix, Panel, Series, step_axis
-from llc_lightning.report.panels.curves import EFFECT_LABEL, FEW, HOLLOW, bundle, median, over, short_names
+from llc_lightning.report.panels.curves import (
+    EFFECT_LABEL,
+    FEW,
+    HOLLOW,
+    bundle,
+    median,
+    median_at_the_end,
+    over,
+    short_names,
+)
 
 _CLEAR = 5.0
 
@@ -27,7 +36,7 @@ def effects(found: Findings, kind: str) -> Panel | None:
         if len(units) > FEW:
             middle = median(part, axis, name=f"{method}, median", color=color)
             series += [bundle(part, axis, color=color, group=middle.name), middle]
-            told += [f"{method} {middle.y[-1]:.2g}"] if len(middle.y) else []
+            told += [f"{method} {end}"] if (end := median_at_the_end(part, 2)) else []
         else:
             series += [
                 over(one, axis, name=f"{unit}, {method}", color=color, marker=palette.MARKERS[place])

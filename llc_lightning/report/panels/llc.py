@@ -7,7 +7,16 @@ from llc_lightning.analysis import table
 from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
-from llc_lightning.report.panels.curves import FEW, HOLLOW, bundle, half_dimension, measured, median, over
+from llc_lightning.report.panels.curves import (
+    FEW,
+    HOLLOW,
+    bundle,
+    half_dimension,
+    measured,
+    median,
+    median_at_the_end,
+    over,
+)
 
 _NEAR_SATURATION = 0.6
 
@@ -74,7 +83,7 @@ def restricted_llc(found: Findings, kind: str) -> Panel | None:
     near = half is not None and len(good) and table.numbers(good, "value").max() > _NEAR_SATURATION * half
     return Panel(
         name=f"llc-of-{kind}s",
-        title=f"wrLLC of {len(units)} {kind}s over training{_ends(good, ladder) if len(units) > FEW else ''}",
+        title=f"wrLLC of {len(units)} {kind}s over training{_ends(llc, ladder) if len(units) > FEW else ''}",
         x=axis,
         y=Axis(f"wrLLC of one {kind}, gamma {gamma:g}"),
         series=tuple(series),
@@ -83,10 +92,9 @@ def restricted_llc(found: Findings, kind: str) -> Panel | None:
     )
 
 
-def _ends(good: pd.DataFrame, ladder: list[float]) -> str:
-    last = table.select(good, step=table.steps(good)[-1]) if len(good) else good
-    parts = [(n_beta, table.numbers(table.select(last, n_beta=n_beta), "value")) for n_beta in ladder]
-    told = [f"{np.median(values):.3g} at n_beta {n_beta:g}" for n_beta, values in parts if len(values)]
+def _ends(llc: pd.DataFrame, ladder: list[float]) -> str:
+    parts = [(n_beta, median_at_the_end(table.select(llc, n_beta=n_beta), 3)) for n_beta in ladder]
+    told = [f"{end} at n_beta {n_beta:g}" for n_beta, end in parts if end]
     return f"; median at the end {', '.join(told)}" if told else ""
 
 
