@@ -17,10 +17,9 @@ LEVEL = 0.95
 """Probability of every interval that is drawn or printed, unless the caller says otherwise."""
 
 UNITS = ("neuron", "channel", "head", "neuron_in", "output", "unit")
-"""Kinds of which one component is one unit of a hook point; pairs, sets, positions and directions are none."""
+"""Kinds of which one component is one unit of a hook point, the most telling first; no pairs, sets or positions."""
 
 _NOT_UNITS = ("", "all", "layer", "parameter", "set", "pair")
-_UNITS_FIRST = ("neuron", "channel", "head", "neuron_in")
 
 
 def select(rows: pd.DataFrame, **wanted: str | int | float | Collection[str]) -> pd.DataFrame:
@@ -81,10 +80,10 @@ def steps(rows: pd.DataFrame) -> list[int]:
 
 
 def unit_kind(rows: pd.DataFrame) -> str | None:
-    """Returns the kind of the smallest components: neurons, else channels, heads, else the most frequent kind."""
+    """Returns the kind of the smallest components: the first of the units, else the most frequent kind."""
     counts = select(rows, quantity=("llc", "ablation_effect"))["kind"].value_counts()
     found = [kind for kind in map(str, counts.index) if kind not in _NOT_UNITS]
-    return next((kind for kind in _UNITS_FIRST if kind in found), found[0] if found else None)
+    return next((kind for kind in UNITS if kind in found), found[0] if found else None)
 
 
 def components(rows: pd.DataFrame, kind: str | None) -> list[str]:

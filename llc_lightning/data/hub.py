@@ -37,6 +37,6 @@ def _check_reachable(endpoint: str, instead: str) -> None:
         return  # it answered
     except (OSError, ValueError) as error:
         raise DataError(
-            f"the Hugging Face hub cannot be reached at {endpoint} ({one_line(error)}); connect to it, set "
+            f"the Hugging Face hub cannot be reached ({endpoint}: {one_line(error)}); connect to it, set "
             f"HF_HUB_OFFLINE=1 to use what was downloaded before, or {instead}."
         ) from error
