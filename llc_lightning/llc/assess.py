@@ -16,6 +16,7 @@ from llc_lightning.llc.diagnostics import (
     gradient_reasons,
     locality_reasons,
     minimum_reasons,
+    noise_reasons,
     rounding_reasons,
     saturation_reasons,
     stability_reasons,
@@ -40,6 +41,7 @@ class Around:
 
     correction: float
     predicted_bias: float
+    noise_bias: float
     curvature: float
     expected_distance: float
     stretch: float
@@ -83,6 +85,7 @@ class Assessor:
             )
             reasons += minimum_reasons(value=value, correction=around.correction, stderr=stderr)
             reasons += agreement_reasons(value=value, gap=stein_gap(sampled), variance=estimates.get("variance"))
+            reasons += noise_reasons(value=value, noise_bias=around.noise_bias, stderr=stderr)
             reasons += stability_reasons(around.stretch)
             reasons += gradient_reasons(records.risen[0, ~failed], records.sloped[0, ~failed])
             if around.curvature > 0:
@@ -99,10 +102,11 @@ class Assessor:
             healthy_chains=statistics.healthy, per_chain=statistics.per_chain, rhat=mixing.rhat,
             rhat_nested=mixing.rhat_nested, ess=mixing.ess, ess_tail=mixing.ess_tail, mcse=mixing.mcse,
             dimension=dimension, correction=around.correction, curvature=around.curvature,
-            predicted_bias=around.predicted_bias, temperature=_temperature(sampled), estimates=estimates,
-            tasks=self._task_estimates(at, records, ~failed), excess_loss=value / at.n_beta, distance=distance,
-            expected_distance=around.expected_distance, weight_norm=_norm(self.lane.read(self.centre.params)),
-            model_norm=self._model_norm, gradient_norm=_norm(self.lane.read(self.centre.gradient)),
+            predicted_bias=around.predicted_bias, noise_bias=around.noise_bias,
+            temperature=_temperature(sampled), estimates=estimates, tasks=self._task_estimates(at, records, ~failed),
+            excess_loss=value / at.n_beta, distance=distance, expected_distance=around.expected_distance,
+            weight_norm=_norm(self.lane.read(self.centre.params)), model_norm=self._model_norm,
+            gradient_norm=_norm(self.lane.read(self.centre.gradient)),
             gradient_noise=self._gradient_noise, loss=self.centre.loss, loss_stderr=self.centre.loss_stderr,
             n_examples=len(self.centre.losses),
             acceptance=math.nan if chains.acceptance is None else chains.acceptance[0].double().mean().item(),
@@ -118,7 +122,7 @@ class Assessor:
             value=nan, stderr=nan, status="nan-loss", n_beta=at.n_beta, gamma=at.gamma, step_size=nan,
             settings=self.settings, seed=self.seed, replicate=self.replicate, healthy_chains=0, per_chain=(),
             rhat=nan, rhat_nested=nan, ess=nan, ess_tail=nan, mcse=nan, dimension=self.lane.layout.dimension,
-            correction=nan, curvature=nan, predicted_bias=nan, temperature=nan, estimates={}, tasks={},
+            correction=nan, curvature=nan, predicted_bias=nan, noise_bias=nan, temperature=nan, estimates={}, tasks={},
             excess_loss=nan, distance=nan, expected_distance=nan,
             weight_norm=_norm(self.lane.read(self.centre.params)), model_norm=self._model_norm, gradient_norm=nan,
             gradient_noise=nan, loss=nan, loss_stderr=nan, n_examples=len(self.centre.losses), acceptance=nan,

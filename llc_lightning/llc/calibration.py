@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from torch import Tensor
 
-from llc_lightning.llc.choices import Choice, first_choice
+from llc_lightning.llc.choices import FIRST_BATCH, Choice, first_choice
 from llc_lightning.llc.estimator import estimate_parts
 from llc_lightning.llc.inputs import check_inputs
 from llc_lightning.llc.parts import Part
@@ -27,7 +28,7 @@ def calibrate(
     sampler: str = "lm",
     preconditioner: str = "none",
     chains: int = 8,
-    batch_size: int | None = 128,
+    batch_size: int | Literal["auto"] | None = "auto",
     moved: Mapping[str, Tensor] | None = None,
     tolerance: float = 0.05,
     budget: int = 100_000,
@@ -39,8 +40,9 @@ def calibrate(
 
     n_beta and gamma are those of :func:`first_choice` where they are not given, the step size a fraction of the inverse
     largest curvature. Then, as the status of each trial asks: gamma is raised while chains leave the neighbourhood,
-    n_beta is lowered (or gamma raised, if n_beta is given) while w* is too far from a minimum for it, the fraction is
-    halved while chains are too hot, and the length doubled while they have not mixed. What passes is repeated at half
+    n_beta is lowered (or gamma raised, if n_beta is given) while w* is too far from a minimum for it, the batches grow
+    while their noise heats the chains, the fraction is halved while they are too hot otherwise, and they get longer
+    while they have not mixed. What passes is repeated at half
     the step and at twice the length, each of which must be without fault itself.
 
     Args:
@@ -52,7 +54,7 @@ def calibrate(
         sampler: Name of the sampler.
         preconditioner: ``none`` or ``hutchinson``, which settles badly conditioned nets sooner.
         chains: Number of chains.
-        batch_size: Examples per step; all where there are fewer, or for None.
+        batch_size: Examples per step, kept as given; all where there are fewer, or for None. ``auto`` starts with few.
         moved: Masks by parameter name; None moves everything.
         tolerance: By how much of itself the estimate may change.
         budget: Steps of all chains together, trials and checks included.
@@ -66,6 +68,9 @@ def calibrate(
     check_positive("tolerance", tolerance)
     check_count("budget", budget, 1)
     check_count("chains", chains, 2)
+    chosen = batch_size == "auto"
+    if batch_size == "auto":
+        batch_size = FIRST_BATCH
     if batch_size is not None:
         check_count("batch_size", batch_size, 1)
     check_inputs(loss_fn, params, moved=moved, seed=seed, replicate=0, trivial_loss=trivial_loss)
@@ -88,5 +93,6 @@ def calibrate(
             loss_fn, params, data, [part], [choice.resolution], choice.settings, seed=seed, trivial_loss=trivial_loss
         )[0][0]
 
-    search = Search(estimate, first, Free(n_beta is None, gamma is None), tolerance, budget, done)
+    free = Free(n_beta is None, gamma is None, chosen)
+    search = Search(estimate, first, free, tolerance, budget, done)
     return search.run()

@@ -25,6 +25,9 @@ from llc_lightning.sampling.stacked import StackedLoss
 EXAMPLES_PER_N_BETA = 10
 """With fewer examples the minimum of their mean loss is too far from that of the population."""
 
+FIRST_BATCH = 32
+"""Examples per step, where nothing is known of the noise that they make."""
+
 _OPTIONS = ("sampler", "step_size", "step_fraction", "preconditioner", "chains", "burn_in", "draws", "batch_size")
 _DISTANCE = 0.25
 _RELAXATIONS = 10
@@ -56,10 +59,10 @@ class Choice:
         """The steps of all chains together."""
         return self.settings.chains * self.settings.steps
 
-    def longer(self) -> Choice:
-        """Returns twice the burn-in and draws."""
-        settings = self.settings
-        return replace(self, settings=replace(settings, burn_in=2 * settings.burn_in, draws=2 * settings.draws))
+    def longer(self, times: float = 2.0) -> Choice:
+        """Returns so many times the burn-in and draws."""
+        burn_in, draws = (math.ceil(times * count) for count in (self.settings.burn_in, self.settings.draws))
+        return replace(self, settings=replace(self.settings, burn_in=burn_in, draws=draws))
 
     def finer(self) -> Choice:
         """Returns half the step, and twice the steps to go as far."""
@@ -69,6 +72,11 @@ class Choice:
     def at_step(self, step_size: float) -> Choice:
         """Returns the choice with a step size in place of the automatic one."""
         return replace(self, settings=replace(self.settings, step_size=step_size))
+
+    def larger_batches(self, times: int, n_examples: int) -> Choice:
+        """Returns so many times the examples per step, or all there are."""
+        size = times * (self.settings.batch_size or n_examples)
+        return replace(self, settings=replace(self.settings, batch_size=size if size < n_examples else None))
 
     def tighter(self, times: float) -> Choice:
         """Returns a stronger localisation."""

@@ -24,6 +24,7 @@ DRIFT_ERRORS = 4.0
 DRIFT_SHARE = 0.05
 DISAGREEMENT_ERRORS = 3.0
 DISAGREEMENT_SHARE = 0.05
+NOISE_SHARE = 0.05
 HEAVY_TAILS = 3.0
 BOX_SHARE = 0.001
 STRETCH_LIMIT = 4.0
@@ -125,6 +126,11 @@ def agreement_reasons(*, value: float, gap: Estimate | None, variance: Estimate 
     )
     heavy = variance is not None and variance.value - DISAGREEMENT_ERRORS * variance.stderr > HEAVY_TAILS * abs(value)
     return ["estimators-disagree"] if apart or heavy else []
+
+
+def noise_reasons(*, value: float, noise_bias: float, stderr: float) -> list[str]:
+    """Returns ``batch-noise`` where minibatches raise the value by more than 5 % and by more than its error."""
+    return ["batch-noise"] if noise_bias > max(NOISE_SHARE * abs(value - noise_bias), stderr) else []
 
 
 def stability_reasons(stretch: float) -> list[str]:

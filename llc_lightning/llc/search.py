@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from llc_lightning.llc.checks import ESS, Checks, mixed, not_tried, passed, unchanged
 from llc_lightning.llc.choices import Choice
+from llc_lightning.llc.diagnostics import NOISE_SHARE
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.status import explain, is_ok, split
 
@@ -15,8 +17,11 @@ _TIMES = 3.0
 _COARSEST = 10.0
 """Times the first gamma / n_beta: coarser ones are not tried for w* to count as a minimum."""
 _SMALLEST_FRACTION = 0.02
-_EFFECTIVE = 2 * ESS
-"""Draws at which R-hat is mostly below its limit too."""
+_EFFECTIVE = 150
+"""Effective draws of a chain at which R-hat, about 1 + 1 / them, is mostly below its limit too."""
+_SPARE, _LEAST_LONGER, _MOST_LONGER = 1.1, 1.5, 4.0
+_LARGEST_BATCHES = 16
+"""Times the examples per step, at once."""
 _WITH_CHECKS = 5
 """How much dearer a trial is with its two checks, which are twice as long each."""
 _HOPELESS = ("nan-loss", "frozen", "error", "saturated")
@@ -51,6 +56,7 @@ class Free:
 
     n_beta: bool
     gamma: bool
+    batch_size: bool
 
 
 class Search:
@@ -113,22 +119,29 @@ class Search:
             return None
         if "not-a-minimum" in wrong:
             return self._coarser(choice)
+        if "batch-noise" in wrong:
+            quieter = self._quieter(choice, record) if self._free.batch_size else finer
+            return quieter if passed(mixed(record)[:2]) or quieter is None else self._longer(quieter, record)
         if "estimators-disagree" in wrong and not record.temperature < 1:
             return finer
         return self._longer(choice, record)
 
     def _longer(self, choice: Choice, record: LLCRecord) -> Choice:
         """Returns a choice that mixes better: longer, or more localised where the budget has no room for the length."""
-        longer, settings = choice.longer(), choice.settings
-        needed = record.autocorrelation_time * _EFFECTIVE / settings.chains  # draws of a chain; NaN where not known
-        if needed > longer.settings.draws:
-            longer = longer.longer()
-        share = max(1.0, needed / longer.settings.draws)
-        room = self._affords(round(_WITH_CHECKS * share * longer.cost))
+        needed = _SPARE * max(_EFFECTIVE * choice.settings.chains, ESS) / record.ess if record.ess > 0 else 1.0
+        times = max(_LEAST_LONGER, needed)
+        longer = choice.longer(min(times, _MOST_LONGER))
+        room = self._affords(round(_WITH_CHECKS * times * choice.cost))
         at = choice.resolution
         # Beyond the largest curvature all directions relax alike, and a stronger localisation mixes no better.
         helps = self._free.gamma and at.gamma < at.n_beta * record.curvature
         return longer if room or not helps else choice.tighter(_TIMES)
+
+    def _quieter(self, choice: Choice, record: LLCRecord) -> Choice:
+        """Returns larger batches, as large as the noise of these makes necessary."""
+        allowed = NOISE_SHARE / 2 * abs(record.value - record.noise_bias)
+        doublings = math.ceil(math.log2(max(2.0, record.noise_bias / allowed)))
+        return choice.larger_batches(min(2**doublings, _LARGEST_BATCHES), record.n_examples)
 
     def _coarser(self, choice: Choice) -> Choice | None:
         """Returns a resolution at which the slope at w* counts for less, within a bound of gamma / n_beta."""

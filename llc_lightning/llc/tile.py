@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from llc_lightning.llc.assess import Around, Assessor
 from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
+from llc_lightning.llc.heating import Heating
 from llc_lightning.llc.local import (
     Local,
     local_curvature,
@@ -43,6 +45,20 @@ _NOISE = 0.1
 _FLAT = 1e-3
 """Share of the largest eigenvalue up to which a negative one may be rounding."""
 _ENDS = 8
+
+
+@dataclass(frozen=True)
+class _Sampled:
+    """What chains did, with which step size, and what the noise of minibatches adds to their values.
+
+    ``stretch`` is the step size times the curvature where they end, NaN where that does not matter; like the step size
+    it has the padding.
+    """
+
+    chains: Chains
+    step_size: Float[Tensor, "width"]
+    stretch: Float[Tensor, "width"]
+    noise_bias: Float[Tensor, "lane"]
 
 
 class Tile:
@@ -93,21 +109,22 @@ class Tile:
         """Returns one record per lane."""
         if not bool(self._centre.losses.isfinite().all()):
             return [self._assessor(lane).failed(at) for lane in range(len(self._lanes))]
-        step_size, stretch, chains = self._sample(at)
+        sampled = self._sample(at)
         correction = self._correction(at)
-        bias = self._bias(at, step_size)
+        bias = self._bias(at, sampled.step_size)
         distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
         return [
             self._assessor(lane).record(
                 at,
-                chains.lane(lane),
-                step_size=step_size[lane].item(),
+                sampled.chains.lane(lane),
+                step_size=sampled.step_size[lane].item(),
                 around=Around(
                     correction=correction[lane].item(),
                     predicted_bias=bias[lane].item(),
+                    noise_bias=sampled.noise_bias[lane].item(),
                     curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
                     expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
-                    stretch=stretch[lane].item(),
+                    stretch=sampled.stretch[lane].item(),
                 ),
                 vmapped=self._stacked.vmapped,
             )
@@ -150,8 +167,8 @@ class Tile:
         gradient = self._centre.gradient
         return local_curvature(self._stacked, self._lanes, gradient, self._data, self._settings, seed=self._seed)
 
-    def _sample(self, at: Resolution) -> tuple[Float[Tensor, "lane"], Float[Tensor, "lane"], Chains]:
-        """Returns the step sizes, their products with the curvature where the chains end, and the chains."""
+    def _sample(self, at: Resolution) -> _Sampled:
+        """Runs the chains."""
         settings, stacked, losses = self._settings, self._stacked, self._centre.losses
         centre = stacked.start(1)
         like = next(iter(centre.values()))
@@ -169,13 +186,14 @@ class Tile:
             )  # fmt: skip
         else:
             step_size = torch.full_like(n_beta, settings.step_size)
+        mover, others = sampler(posterior, step_size, preconditioner), self._others(numbers)
         recorder = Recorder(
             stacked, posterior, draws=settings.draws,
             weights=lambda position: virial_weights(stacked, position, self._local.batch, at, seed=self._seed),
-            others=self._others(numbers), tasks=self._task_baseline, examples=self._watched(),
+            others=others, tasks=self._task_baseline, examples=self._watched(),
         )  # fmt: skip
         chains = run_chains(
-            stacked, sampler(posterior, step_size, preconditioner), self._data, losses,
+            stacked, mover, self._data, losses,
             seed=self._seed, chains=numbers, steps=settings.steps, burn_in=settings.burn_in,
             batch_size=settings.batch_size, box=settings.box, recorder=recorder,
             first_order=gradient if settings.estimator == "first_order" or settings.sampler == "sgld_cv" else None,
@@ -186,7 +204,11 @@ class Tile:
             stretch = step_size * curvature_at_the_end(
                 stacked, posterior, preconditioner, _highest_ends(chains), self._local.batch, seed=self._seed
             ).to(step_size.dtype)
-        return step_size, stretch, chains
+        noise_bias = torch.zeros(stacked.lanes)
+        if others is not None:
+            heating = Heating(stacked, mover, posterior, preconditioner, self._local.batch, others)
+            noise_bias = heating.bias(chains, at.n_beta * chains.excess[..., settings.burn_in :].double().mean((1, 2)))
+        return _Sampled(chains, step_size, stretch, noise_bias)
 
     def _others(self, numbers: Sequence[int]) -> Callable[[], StepLoss] | None:
         """Returns the loss on minibatches that no chain is moved by; None with the full batch."""

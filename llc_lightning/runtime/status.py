@@ -64,6 +64,12 @@ REASONS: tuple[Reason, ...] = (
         "batch_size, or use another sampler (lm, mala).",
     ),
     Reason(
+        "batch-noise",
+        False,
+        "the noise of minibatches heats the chains and raises the value by more than 5 %; raise batch_size, lower the "
+        "step size, or use sgld_cv.",
+    ),
+    Reason(
         "unstable-step",
         False,
         "where the chains are, the step size is beyond the limit of stability; lower it, or let it be auto.",

@@ -99,6 +99,13 @@ class Sampler(ABC):
         """Ends what adapts; called once, after burn-in, so that the kept draws are those of one fixed chain."""
         return
 
+    def heating(self, noise: Stack) -> Stack | None:
+        """Returns what noise in the gradient adds to a move, as a multiple of the noise that belongs there.
+
+        None where the sampler takes noise off by itself, or has none.
+        """
+        return None
+
     @property
     def metric(self) -> Stack | None:
         """The diagonal that an adapting sampler has found so far, [chain, lane, *slice]; None for all others."""

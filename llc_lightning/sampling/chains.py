@@ -108,7 +108,7 @@ def run_chains(
         here = sampler.look(position, loss)
         excess[step] = here.excess
         if recorder is not None and step >= burn_in:
-            recorder.look(step - burn_in, position, here, loss)
+            recorder.look(step - burn_in, position, here, loss, sampler)
         if linear is not None and first_order is not None and loss.minibatch:
             linear[step] = _first_order(position, centre, loss.gradient_at_centre(), first_order)
         sampler.step(position, here, loss, noise)

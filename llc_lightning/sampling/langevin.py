@@ -36,3 +36,7 @@ class LangevinMove:
             w.lerp_(self._centre[name].expand_as(w), self._pull[name].expand_as(w))
             w.addcmul_(gradient[name], self._drift[name])
             w.addcmul_(xi[name], self._spread[name])
+
+    def heating(self, noise: Stack) -> Stack:
+        """Returns what noise in the gradient adds to a move, as a multiple of ``sqrt(eps M)``."""
+        return {name: self._drift[name] / self._spread[name] * value for name, value in noise.items()}

@@ -42,3 +42,7 @@ class LeimkuhlerMatthews(Sampler):
             xi.add_(new[name]).mul_(0.5)
         self._move(position, here.gradient, last)
         self._last = {name: xi.copy_(new[name]) for name, xi in last.items()}
+
+    def heating(self, noise: Stack) -> Stack:
+        """Returns what noise in the gradient adds to a move, as a multiple of the noise that belongs there."""
+        return self._move.heating(noise)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from llc_lightning.runtime.types import Batch
-from llc_lightning.sampling.base import Evaluated, Posterior
+from llc_lightning.sampling.base import Evaluated, Posterior, Sampler
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 from llc_lightning.sampling.step_loss import StepLoss
 
@@ -53,9 +54,10 @@ class Records:
     ``distance2`` is the squared distance of the moved weights from the centre. ``risen`` is by how much the loss
     rises around the chains at some looks, ``sloped`` what its gradient says of it. ``virial`` is ``(w - w*) . M
     grad U``, whose mean in equilibrium is ``trace``, that of ``M``, whatever the loss; ``blind`` says where M is 1 for
-    want of a curvature. ``excess`` and ``other_excess`` are excess
-    losses at the same positions, on minibatches that depend neither on them nor on each other. ``tasks`` are the excess
-    losses of tasks, ``examples`` those of some examples.
+    want of a curvature. ``excess`` and ``other_excess`` are excess losses at the same positions, on minibatches that
+    depend neither on them nor on each other. ``heat`` is the variance that the noise of minibatches adds to a move over
+    that which belongs there, summed over the moved weights. ``tasks`` are the excess losses of tasks, ``examples``
+    those of some examples.
     """
 
     distance2: Float[Tensor, "lane chain draw"]
@@ -66,6 +68,7 @@ class Records:
     blind: Bool[Tensor, "lane chain"] | None = None
     excess: Float[Tensor, "lane chain draw"] | None = None
     other_excess: Float[Tensor, "lane chain draw"] | None = None
+    heat: Float[Tensor, "lane chain look"] | None = None
     tasks: Float[Tensor, "lane chain draw task"] | None = None
     examples: Float[Tensor, "lane chain draw example"] | None = None
 
@@ -118,6 +121,7 @@ class Recorder:
         self._virials: list[Tensor] = []
         self._excesses: list[Tensor] = []
         self._other_excesses: list[Tensor] = []
+        self._heats: list[Tensor] = []
         self._task_losses: list[Tensor] = []
         self._example_losses: list[Tensor] = []
 
@@ -130,7 +134,7 @@ class Recorder:
         for value in self._weights.values():
             value.masked_fill_(self._blind.view(*self._blind.shape, *(1,) * (value.ndim - 2)), 1.0)
 
-    def look(self, draw: int, position: Stack, here: Evaluated, loss: StepLoss) -> None:
+    def look(self, draw: int, position: Stack, here: Evaluated, loss: StepLoss, sampler: Sampler) -> None:
         """Records a kept draw, if it is one of those to be recorded.
 
         Args:
@@ -138,20 +142,30 @@ class Recorder:
             position: Where the chains are.
             here: The loss and its gradient there.
             loss: The loss on the examples of the step, which are independent of the position.
+            sampler: What gave the gradient.
         """
         if draw % self._every:
             return
         away = {name: w - self._posterior.centre[name] for name, w in position.items()}
-        if draw % self._spared == 0:
+        close = draw % self._spared == 0
+        if close:
             risen, sloped = self._along(away, loss)
             self._risen.append(risen)
             self._sloped.append(sloped)
-        self._distances.append(_total(_products(value, value) for value in away.values()))
+        self._distances.append(total_of_squares(away))
         if self._weights:
             self._virials.append(_total(self._virial(name, value, here) for name, value in away.items()))
         if self._others is not None:
+            others = self._others()
             self._excesses.append(here.excess)
-            self._other_excesses.append(self._others().excess(position))
+            if close:
+                there = sampler.look(position, others)
+                self._other_excesses.append(there.excess)
+                heating = heating_between(sampler, here.gradient, there.gradient)
+                if heating is not None:
+                    self._heats.append(total_of_squares(heating))
+            else:
+                self._other_excesses.append(others.excess(position))
         if self._tasks is not None:
             losses, shares = self._tasks.losses, self._tasks.shares
             if loss.index is not None:
@@ -182,6 +196,7 @@ class Recorder:
             blind=of_chains(self._blind) if self._weights else None,
             excess=gathered(self._excesses),
             other_excess=gathered(self._other_excesses),
+            heat=gathered(self._heats),
             tasks=gathered(self._task_losses),
             examples=gathered(self._example_losses),
         )
@@ -204,6 +219,16 @@ class Recorder:
         weighted = away * self._weights[name]
         along = _products(weighted, here.gradient[name])
         return self._posterior.n_beta * along + self._posterior.gamma * _products(weighted, away)
+
+
+def heating_between(sampler: Sampler, one: Stack, other: Stack) -> Stack | None:
+    """Returns what the noise of a minibatch's gradient does to a move, from the gradients on two of them."""
+    return sampler.heating({name: (value - other[name]) / math.sqrt(2) for name, value in one.items()})
+
+
+def total_of_squares(stack: Stack) -> Float[Tensor, "chain lane"]:
+    """Returns the squared norm of every chain and lane."""
+    return _total(_products(value, value) for value in stack.values())
 
 
 def _products(left: Tensor, right: Tensor) -> Float[Tensor, "chain lane"]:

@@ -58,3 +58,7 @@ class RMSpropSGLD(Sampler):
             }
             move = LangevinMove(self._posterior, self._step_size, self.metric)
         move(position, here.gradient, noise.normal())
+
+    def heating(self, noise: Stack) -> Stack | None:
+        """Returns what noise in the gradient adds to a move, as a multiple of the noise that belongs there."""
+        return None if self._settled is None else self._settled.heating(noise)

@@ -45,3 +45,7 @@ class SGLDCV(Sampler):
     def step(self, position: Stack, here: Evaluated, evaluate: Evaluate, noise: Noise) -> None:
         """Moves ``position`` in place by one step."""
         self._move(position, here.gradient, noise.normal())
+
+    def heating(self, noise: Stack) -> Stack:
+        """Returns what noise in the gradient adds to a move, as a multiple of the noise that belongs there."""
+        return self._move.heating(noise)

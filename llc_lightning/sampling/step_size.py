@@ -49,11 +49,24 @@ def largest_curvature(
     products: int = _PRODUCTS,
 ) -> Float[Tensor, "chain lane"]:
     """Returns max |eigenvalue| of ``M^1/2 (n_beta H + gamma) M^1/2`` at a position, by that many Hessian products."""
+    start = probe(at, seed)
+    return stiffness(stacked, posterior, preconditioner, at, batch, start, products).nodes.abs().amax(-1)
+
+
+def stiffness(
+    stacked: StackedLoss,
+    posterior: Posterior,
+    preconditioner: Stack | None,
+    at: Stack,
+    batch: Batch,
+    start: Stack,
+    products: int,
+) -> Spectrum:
+    """Returns the quadrature of ``M^1/2 (n_beta H + gamma) M^1/2`` at a position, from a vector."""
     root = {
         name: torch.ones_like(value[:1]) if preconditioner is None else preconditioner[name].sqrt()
         for name, value in at.items()
     }
-
     hessian = stacked.hessian(at, batch)
 
     def product(vector: Stack) -> Stack:
@@ -65,7 +78,7 @@ def largest_curvature(
             for name, value in inner.items()
         }
 
-    return lanczos(product, probe(at, seed), products).nodes.abs().amax(-1)
+    return lanczos(product, start, products)
 
 
 def automatic_step_size(

@@ -1,0 +1,80 @@
+"""What the noise of minibatches adds to a value, against the closed form, and the reason against a value that is hot."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from llc_lightning.llc.estimator import estimate_llc
+from llc_lightning.llc.exact.quadratic import quadratic_lm_value, quadratic_sgld_value
+from llc_lightning.llc.record import LLCRecord
+from llc_lightning.runtime.types import Params
+from tests.known_answers.losses import CURVATURE, Known, noisy_quadratic
+
+AT = {"n_beta": 100.0, "gamma": 5.0}
+BATCH, SPREAD, CHAINS = 16, 0.5, 16
+NOISE = (AT["n_beta"] * SPREAD) ** 2 / BATCH
+"""The variance of n_beta times a minibatch gradient: examples are drawn with replacement."""
+LARGEST = AT["n_beta"] * max(CURVATURE) + AT["gamma"]
+SCATTER = 3 * math.sqrt(2 / (4 * CHAINS * len(CURVATURE)))
+"""Three errors of a variance that 4 looks at 16 chains see in 20 directions."""
+
+
+def estimate(known: Known, **settings: Any) -> LLCRecord:
+    torch.set_num_threads(1)
+    usual = {**AT, "sampler": "lm", "step_size": 0.004, "batch_size": BATCH, "draws": 400, "chains": CHAINS}
+    return estimate_llc(known.loss, known.params, known.data, **{**usual, **settings})
+
+
+@pytest.mark.parametrize(("sampler", "exact"), [("lm", quadratic_lm_value), ("sgld", quadratic_sgld_value)])
+@pytest.mark.parametrize("step_size", [0.002, 0.006])
+def test_it_is_what_the_closed_form_adds(sampler: str, exact: Callable[..., float], step_size: float) -> None:
+    added = exact(CURVATURE, **AT, step_size=step_size, gradient_noise=NOISE) - exact(
+        CURVATURE, **AT, step_size=step_size
+    )
+    record = estimate(noisy_quadratic(SPREAD), sampler=sampler, step_size=step_size)
+    # It is of first order in the step: what is left is a factor of at most 1 / (1 - eps a / 4).
+    first = added * (1 - step_size * LARGEST / 4)
+    assert first * (1 - SCATTER) < record.noise_bias < added * (1 + SCATTER)
+    assert "batch-noise" in record.status
+
+
+def test_a_diagonal_is_allowed_for() -> None:
+    diagonal = [1 / (AT["n_beta"] * h + AT["gamma"]) for h in CURVATURE]
+    run = {"step_size": 0.2, "preconditioner": diagonal}
+    added = quadratic_lm_value(CURVATURE, **AT, **run, gradient_noise=NOISE) - quadratic_lm_value(CURVATURE, **AT, **run)
+    record = estimate(noisy_quadratic(SPREAD), step_size=0.2, preconditioner="hutchinson")
+    # All directions relax alike. The noise lies in few of them, the flat ones, and is seen less well.
+    assert record.noise_bias == pytest.approx(added * (1 - 0.2 / 4), rel=2 * SCATTER)
+
+
+def test_of_a_component_it_is_that_of_its_own_weights() -> None:
+    known = noisy_quadratic(SPREAD)
+    moved = {"w": torch.arange(len(CURVATURE)) < 5}  # the stiff ones
+    record = estimate(known, moved=moved)
+    run = {**AT, "step_size": 0.004}
+    added = quadratic_lm_value(CURVATURE[:5], **run, gradient_noise=NOISE) - quadratic_lm_value(CURVATURE[:5], **run)
+    assert record.noise_bias == pytest.approx(added * (1 - 0.004 * LARGEST / 4), rel=2 * SCATTER)
+
+
+def test_there_is_none_with_all_examples_or_a_control_variate_and_a_thermostat_takes_it_off() -> None:
+    known = noisy_quadratic(SPREAD)
+    assert estimate(known, batch_size=None).noise_bias == 0
+    assert estimate(known, sampler="sgld_cv").noise_bias < 1e-6
+    assert math.isnan(estimate(known, sampler="sgnht").noise_bias)
+
+
+def test_rare_examples_of_steep_loss_are_told() -> None:
+    """One example in eight has all of the curvature, so that it depends on the batch."""
+    rare = torch.arange(512) % 8 == 0
+
+    def loss(params: Params, batch: torch.Tensor) -> torch.Tensor:
+        return 4 * batch * params["w"].square().sum()
+
+    known = Known(loss, {"w": torch.zeros(10)}, rare.float())
+    few, many = (estimate(known, batch_size=size, draws=1000) for size in (8, None))
+    assert many.status == "ok"
+    assert few.value > 1.1 * many.value
+    assert "batch-noise" in few.status
