@@ -21,8 +21,7 @@ from llc_lightning.sampling.stacked import Stack, StackedLoss
 _PRODUCTS = 12
 _PROBE_PRODUCTS = 10
 _PROBES = 32
-_FEWEST, _SHARE, _MOST = 16, 4, 512
-"""Of the examples for the correction, the share for what needs the largest eigenvalue or a diagonal alone."""
+_STEP_EXAMPLES = 512
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,8 @@ def local_curvature(
     noise matters less, and step sizes, which need a largest eigenvalue alone, take a part of those.
     """
     start = stacked.start(1)
-    size = settings.curvature_size(n_examples(data))
-    batch = some_examples(data, size, seed)
-    few = take(batch, slice(0, min(max(_FEWEST, size // _SHARE), _MOST)))
+    batch = some_examples(data, settings.curvature_size(n_examples(data)), seed)
+    few = take(batch, slice(0, _STEP_EXAMPLES))
     from_probe = lanczos(stacked.hessian(start, few), probe(start, seed), _PROBE_PRODUCTS)
     diagonal = None
     if settings.preconditioner == "hutchinson":
