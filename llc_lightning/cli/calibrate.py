@@ -63,7 +63,7 @@ def calibrate(options: Namespace) -> None:
             sampler=options.sampler,
             preconditioner=options.preconditioner,
             chains=options.chains,
-            batch_size=options.batch_size or "auto",
+            batch_size="auto" if options.batch_size is None else options.batch_size,
             tolerance=options.tolerance,
             budget=options.budget,
             seed=snapshot.seed,

@@ -41,7 +41,7 @@ class Around:
 
     correction: float
     predicted_bias: float
-    noise_bias: float
+    noise_bias: Estimate
     curvature: float
     expected_distance: float
     stretch: float
@@ -102,8 +102,9 @@ class Assessor:
             healthy_chains=statistics.healthy, per_chain=statistics.per_chain, rhat=mixing.rhat,
             rhat_nested=mixing.rhat_nested, ess=mixing.ess, ess_tail=mixing.ess_tail, mcse=mixing.mcse,
             dimension=dimension, correction=around.correction, curvature=around.curvature,
-            predicted_bias=around.predicted_bias, noise_bias=around.noise_bias,
-            temperature=_temperature(sampled), estimates=estimates, tasks=self._task_estimates(at, records, ~failed),
+            predicted_bias=around.predicted_bias, noise_bias=around.noise_bias.value,
+            noise_bias_stderr=around.noise_bias.stderr, temperature=_temperature(sampled), estimates=estimates,
+            tasks=self._task_estimates(at, records, ~failed),
             excess_loss=value / at.n_beta, distance=distance, expected_distance=around.expected_distance,
             weight_norm=_norm(self.lane.read(self.centre.params)), model_norm=self._model_norm,
             gradient_norm=_norm(self.lane.read(self.centre.gradient)),
@@ -122,8 +123,8 @@ class Assessor:
             value=nan, stderr=nan, status="nan-loss", n_beta=at.n_beta, gamma=at.gamma, step_size=nan,
             settings=self.settings, seed=self.seed, replicate=self.replicate, healthy_chains=0, per_chain=(),
             rhat=nan, rhat_nested=nan, ess=nan, ess_tail=nan, mcse=nan, dimension=self.lane.layout.dimension,
-            correction=nan, curvature=nan, predicted_bias=nan, noise_bias=nan, temperature=nan, estimates={}, tasks={},
-            excess_loss=nan, distance=nan, expected_distance=nan,
+            correction=nan, curvature=nan, predicted_bias=nan, noise_bias=nan, noise_bias_stderr=nan, temperature=nan,
+            estimates={}, tasks={}, excess_loss=nan, distance=nan, expected_distance=nan,
             weight_norm=_norm(self.lane.read(self.centre.params)), model_norm=self._model_norm, gradient_norm=nan,
             gradient_noise=nan, loss=nan, loss_stderr=nan, n_examples=len(self.centre.losses), acceptance=nan,
             box_hits=nan, evaluations=0, weights_digest=self.centre.digest, vmapped=True, excess=nothing,

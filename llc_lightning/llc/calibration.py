@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from llc_lightning.llc.choices import FIRST_BATCH, Choice, first_choice
+from llc_lightning.llc.choices import Choice, first_batch, first_choice
 from llc_lightning.llc.estimator import estimate_parts
 from llc_lightning.llc.inputs import check_inputs
 from llc_lightning.llc.parts import Part
@@ -40,10 +40,10 @@ def calibrate(
 
     n_beta and gamma are those of :func:`first_choice` where they are not given, the step size a fraction of the inverse
     largest curvature. Then, as the status of each trial asks: gamma is raised while chains leave the neighbourhood,
-    n_beta is lowered (or gamma raised, if n_beta is given) while w* is too far from a minimum for it, the batches grow
-    while their noise heats the chains, the fraction is halved while they are too hot otherwise, and they get longer
-    while they have not mixed. What passes is repeated at half
-    the step and at twice the length, each of which must be without fault itself.
+    n_beta is lowered (or gamma raised, if n_beta is given) while w* is too far from a minimum for it, batches grow (up
+    to some hundreds of examples) while their noise heats the chains, the fraction is halved while they are too hot
+    otherwise, and chains get longer while they have not mixed. What passes is repeated at half the step and at twice
+    the length, each of which must be without fault itself.
 
     Args:
         loss_fn: The loss per example.
@@ -55,6 +55,7 @@ def calibrate(
         preconditioner: ``none`` or ``hutchinson``, which settles badly conditioned nets sooner.
         chains: Number of chains.
         batch_size: Examples per step, kept as given; all where there are fewer, or for None. ``auto`` starts with few.
+            The budget does not count them.
         moved: Masks by parameter name; None moves everything.
         tolerance: By how much of itself the estimate may change.
         budget: Steps of all chains together, trials and checks included.
@@ -70,7 +71,7 @@ def calibrate(
     check_count("chains", chains, 2)
     chosen = batch_size == "auto"
     if batch_size == "auto":
-        batch_size = FIRST_BATCH
+        batch_size = first_batch(sampler)
     if batch_size is not None:
         check_count("batch_size", batch_size, 1)
     check_inputs(loss_fn, params, moved=moved, seed=seed, replicate=0, trivial_loss=trivial_loss)

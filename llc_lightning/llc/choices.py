@@ -17,7 +17,7 @@ from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
-from llc_lightning.sampling.base import SAMPLERS
+from llc_lightning.sampling.base import SAMPLERS, Sampler
 from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import StackedLoss
@@ -25,15 +25,13 @@ from llc_lightning.sampling.stacked import StackedLoss
 EXAMPLES_PER_N_BETA = 10
 """With fewer examples the minimum of their mean loss is too far from that of the population."""
 
-FIRST_BATCH = 32
-"""Examples per step, where nothing is known of the noise that they make."""
-
 _OPTIONS = ("sampler", "step_size", "step_fraction", "preconditioner", "chains", "burn_in", "draws", "batch_size")
 _DISTANCE = 0.25
 _RELAXATIONS = 10
 _DRAWS = 200
 _SHARE = 10
 """Of the budget, for the longest trial: its two checks are twice as long each, and shorter trials went before."""
+_FEW_EXAMPLES, _MANY_EXAMPLES = 32, 128
 _PRODUCTS = 12
 _EXAMPLES = 512
 
@@ -87,6 +85,12 @@ class Choice:
         """Returns a lower n_beta, at which the loss counts for less."""
         at = self.resolution
         return replace(self, resolution=Resolution(at.n_beta / times, at.gamma))
+
+
+def first_batch(sampler: str) -> int:
+    """Returns how many examples per step to begin with: few where the noise that they make is known, and told."""
+    told = SAMPLERS.get(sampler).item.heating is not Sampler.heating
+    return _FEW_EXAMPLES if told else _MANY_EXAMPLES
 
 
 def first_choice(

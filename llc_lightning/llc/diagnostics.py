@@ -25,6 +25,7 @@ DRIFT_SHARE = 0.05
 DISAGREEMENT_ERRORS = 3.0
 DISAGREEMENT_SHARE = 0.05
 NOISE_SHARE = 0.05
+NOISE_ERRORS = 3.0
 HEAVY_TAILS = 3.0
 BOX_SHARE = 0.001
 STRETCH_LIMIT = 4.0
@@ -128,9 +129,14 @@ def agreement_reasons(*, value: float, gap: Estimate | None, variance: Estimate 
     return ["estimators-disagree"] if apart or heavy else []
 
 
-def noise_reasons(*, value: float, noise_bias: float, stderr: float) -> list[str]:
-    """Returns ``batch-noise`` where minibatches raise the value by more than 5 % and by more than its error."""
-    return ["batch-noise"] if noise_bias > max(NOISE_SHARE * abs(value - noise_bias), stderr) else []
+def noise_reasons(*, value: float, noise_bias: Estimate, stderr: float) -> list[str]:
+    """Returns ``batch-noise`` where minibatches raise the value by more than 5 %.
+
+    Also by more than its error, and only where what they add is known to a third.
+    """
+    added = noise_bias.value
+    sure = added > NOISE_ERRORS * noise_bias.stderr
+    return ["batch-noise"] if sure and added > max(NOISE_SHARE * abs(value - added), stderr) else []
 
 
 def stability_reasons(stretch: float) -> list[str]:

@@ -18,18 +18,26 @@ from llc_lightning.sampling.stacked import Stack, StackedLoss
 from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.step_size import stiffness
 
-_ENDS, _PRODUCTS = 2, 4
+_ENDS, _PRODUCTS = 8, 4
+_TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class Heat:
+    """What the noise of minibatches adds to the values of lanes, and its standard error."""
+
+    bias: Float[Tensor, "lane"]
+    error: Float[Tensor, "lane"]
 
 
 @dataclass(frozen=True)
 class Heating:
     """Predicts by how much the noise of minibatches raises a value.
 
-    To first order it is ``1/2 sum_i m_i r_i``: ``r_i`` is the variance that noise adds to a move of weight i over that
-    which belongs there (for Langevin steps ``eps n_beta^2 Var(g_i) / 4``, g the gradient on a minibatch), and ``m_i =
-    n_beta h_i / (n_beta h_i + gamma)`` how far the loss, and not the localisation, decides where the weight goes. For
-    a quadratic loss and a small step it is exact. Of the r at the looks at all chains it takes the median: rare batches
-    make noise that is a hundred times larger, and heats little, since the chains are drawn back at once.
+    To first order it is ``1/2 sum_i m_i E[r_i]``: ``r_i`` is the variance that noise adds to a move of weight i over
+    that which belongs there (for Langevin steps ``eps n_beta^2 Var(g_i) / 4``, g the gradient on a minibatch), and
+    ``m_i = n_beta h_i / (n_beta h_i + gamma)`` how far the loss, and not the localisation, decides where the weight
+    goes. Rare batches of much larger noise make the mean over the looks uncertain, as its error says.
 
     Args:
         stacked: The loss.
@@ -47,31 +55,50 @@ class Heating:
     batch: Batch
     others: Callable[[], StepLoss]
 
-    def bias(self, chains: Chains, value: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
+    def bias(self, chains: Chains, value: Float[Tensor, "lane"]) -> Heat:
         """Returns what is added to each lane's value; NaN where the sampler takes the noise off by itself.
 
         All m are taken for 1, which is a bound, except where that is much of the value: there the quadrature of the
-        Hessian from the noise itself, where two chains end, says how much of it the loss can feel.
+        Hessian from the noise itself, where some chains end, says how much of it the loss can feel.
         """
         heat = None if chains.records is None else chains.records.heat
         if heat is None:
-            return torch.full_like(value, torch.nan)
-        bound = heat.where(heat.isfinite(), torch.nan).double().flatten(1).nanmedian(1).values / 2
-        much = bound > NOISE_SHARE * value.abs()
-        return bound * self._felt(chains.end)[: len(bound)].cpu().where(much, 1.0) if bool(much.any()) else bound
+            return Heat(torch.full_like(value, torch.nan), torch.full_like(value, torch.nan))
+        looks = heat.double().flatten(1) / 2
+        known = looks.isfinite()
+        count = known.sum(1)
+        bound = looks.where(known, 0.0).sum(1) / count
+        squares = (looks - bound[:, None]).square().where(known, 0.0).sum(1)
+        error = (squares / (count - 1).clamp(min=1) / count).sqrt()
+        much = bound > NOISE_SHARE * (value - bound).abs()
+        if bool(much.any()):
+            felt = self._felt(chains.end)[: len(bound)].cpu().where(much, 1.0)
+            return Heat(bound * felt, error * felt)
+        return Heat(bound, error)
 
-    def _felt(self, end: Stack) -> Float[Tensor, "lane"]:
+    def _felt(self, end: Stack) -> Float[Tensor, "width"]:
         """Returns the share of the noise that the loss can feel."""
         one, other = (self.sampler.look(end, self.others()).gradient for _ in range(2))
         noise = heating_between(self.sampler, one, other) or {}
-        at, along = ({name: value[:_ENDS] for name, value in stack.items()} for stack in (end, noise))
+        found = [
+            self._felt_by(_chain(end, i), _chain(noise, i)) for i in range(min(_ENDS, len(next(iter(end.values())))))
+        ]
+        total = sum(size for _, size in found)
+        felt = sum(share * size for share, size in found) / total
+        return torch.as_tensor(felt).nan_to_num(nan=1.0)
+
+    def _felt_by(self, at: Stack, noise: Stack) -> tuple[Float[Tensor, "width"], Float[Tensor, "width"]]:
+        """Returns the share of one chain's noise that the loss can feel, and the noise's square."""
         metric = self.sampler.metric or self.preconditioner
-        mean = torch.ones_like(self.posterior.gamma)
+        size, start = total_of_squares(noise)[0].double(), noise
         if metric is not None:
-            metric = {name: value[:_ENDS] for name, value in metric.items()}
-            weighted = {name: metric[name].sqrt() * value for name, value in along.items()}
-            mean = total_of_squares(weighted) / total_of_squares(along)
-        found = stiffness(self.stacked, self.posterior, metric, at, self.batch, along, _PRODUCTS)
-        pull = self.posterior.gamma * mean  # the localisation's part of the stiffness
-        felt = (1 - pull[..., None] / found.nodes.clamp(min=1e-30)).clamp(min=0)
-        return (found.weights * felt).sum(-1).nanmean(0)
+            metric = {name: value[:1] for name, value in metric.items()}
+            start = {name: metric[name].sqrt() * value for name, value in noise.items()}
+        found = stiffness(self.stacked, self.posterior, metric, at, self.batch, start, _PRODUCTS)
+        pull = self.posterior.gamma * found.norm2[0] / size  # the localisation's part of the stiffness
+        lost = found.weights[0] * pull[:, None] / found.nodes[0].clamp(min=pull.clamp(min=_TINY)[:, None])
+        return 1 - lost.sum(-1).clamp(0, 1), size
+
+
+def _chain(stack: Stack, number: int) -> Stack:
+    return {name: value[number : number + 1] for name, value in stack.items()}

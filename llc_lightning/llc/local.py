@@ -62,8 +62,8 @@ def local_curvature(
     noise matters less, and step sizes, which need a largest eigenvalue alone, take a part of those.
     """
     start = stacked.start(1)
-    batch = some_examples(data, settings.curvature_size(n_examples(data)), seed)
-    few = take(batch, slice(0, _STEP_EXAMPLES))
+    size = settings.curvature_size(n_examples(data))
+    batch, few = (some_examples(data, count, seed) for count in (size, min(size, _STEP_EXAMPLES)))
     from_probe = lanczos(stacked.hessian(start, few), probe(start, seed), _PROBE_PRODUCTS)
     diagonal = None
     if settings.preconditioner == "hutchinson":

@@ -28,8 +28,8 @@ class LLCRecord:
     failed. ``per_chain`` has the means of all chains, NaN for those that died or exploded; R-hat, ESS and MCSE are
     those of the mean. ``correction`` is Delta, what the value misses because w* is not a minimum, and
     ``predicted_bias`` what the step size adds to it in the quadratic approximation, NaN where there is no formula.
-    ``noise_bias`` is what the noise of minibatches adds to it, to first order: 0 with the full batch, NaN where it is
-    not known.
+    ``noise_bias`` is what the noise of minibatches adds to it, to first order, or where that is little a bound of it: 0
+    with the full batch, NaN where it is not known.
     Lengths are Euclidean, of the moved weights, ``distance`` the root mean square over draws; losses are in the unit of
     the loss function.
     """
@@ -57,6 +57,7 @@ class LLCRecord:
     """The largest absolute eigenvalue of the Hessian of the loss at w*, along the moved weights."""
     predicted_bias: float
     noise_bias: float
+    noise_bias_stderr: float
     temperature: float
     """What the virial is of its value in equilibrium: above 1 the chains are too hot, below 1 not there yet; NaN where
     the curvature is 0."""

@@ -20,8 +20,9 @@ _SMALLEST_FRACTION = 0.02
 _EFFECTIVE = 150
 """Effective draws of a chain at which R-hat, about 1 + 1 / them, is mostly below its limit too."""
 _SPARE, _LEAST_LONGER, _MOST_LONGER = 1.1, 1.5, 4.0
-_LARGEST_BATCHES = 16
-"""Times the examples per step, at once."""
+_ALLOWED_NOISE = 0.8 * NOISE_SHARE
+_MOST_BATCHES, _LARGEST_BATCH = 16, 512
+"""Times the examples per step, at once; and how many there may be before the step gets smaller instead."""
 _WITH_CHECKS = 5
 """How much dearer a trial is with its two checks, which are twice as long each."""
 _HOPELESS = ("nan-loss", "frozen", "error", "saturated")
@@ -120,7 +121,8 @@ class Search:
         if "not-a-minimum" in wrong:
             return self._coarser(choice)
         if "batch-noise" in wrong:
-            quieter = self._quieter(choice, record) if self._free.batch_size else finer
+            more = self._free.batch_size and (choice.settings.batch_size or math.inf) < _LARGEST_BATCH
+            quieter = self._quieter(choice, record) if more else finer
             return quieter if passed(mixed(record)[:2]) or quieter is None else self._longer(quieter, record)
         if "estimators-disagree" in wrong and not record.temperature < 1:
             return finer
@@ -139,9 +141,11 @@ class Search:
 
     def _quieter(self, choice: Choice, record: LLCRecord) -> Choice:
         """Returns larger batches, as large as the noise of these makes necessary."""
-        allowed = 0.8 * NOISE_SHARE * abs(record.value - record.noise_bias)
-        doublings = math.ceil(math.log2(max(2.0, record.noise_bias / allowed)))
-        return choice.larger_batches(min(2**doublings, _LARGEST_BATCHES), record.n_examples)
+        allowed = _ALLOWED_NOISE * abs(record.value - record.noise_bias)
+        times = 2
+        while times * allowed < record.noise_bias and times < _MOST_BATCHES:
+            times *= 2
+        return choice.larger_batches(times, record.n_examples)
 
     def _coarser(self, choice: Choice) -> Choice | None:
         """Returns a resolution at which the slope at w* counts for less, within a bound of gamma / n_beta."""

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from llc_lightning.llc.assess import Around, Assessor
 from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
-from llc_lightning.llc.heating import Heating
+from llc_lightning.llc.estimators import Estimate
+from llc_lightning.llc.heating import Heat, Heating
 from llc_lightning.llc.local import (
     Local,
     local_curvature,
@@ -58,7 +59,7 @@ class _Sampled:
     chains: Chains
     step_size: Float[Tensor, "width"]
     stretch: Float[Tensor, "width"]
-    noise_bias: Float[Tensor, "lane"]
+    heat: Heat
 
 
 class Tile:
@@ -121,7 +122,7 @@ class Tile:
                 around=Around(
                     correction=correction[lane].item(),
                     predicted_bias=bias[lane].item(),
-                    noise_bias=sampled.noise_bias[lane].item(),
+                    noise_bias=Estimate(sampled.heat.bias[lane].item(), sampled.heat.error[lane].item()),
                     curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
                     expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
                     stretch=sampled.stretch[lane].item(),
@@ -204,11 +205,12 @@ class Tile:
             stretch = step_size * curvature_at_the_end(
                 stacked, posterior, preconditioner, _highest_ends(chains), self._local.batch, seed=self._seed
             ).to(step_size.dtype)
-        noise_bias = torch.zeros(stacked.lanes)
+        heat = Heat(*(torch.zeros(stacked.lanes) for _ in range(2)))
         if others is not None:
             heating = Heating(stacked, mover, posterior, preconditioner, self._local.batch, others)
-            noise_bias = heating.bias(chains, at.n_beta * chains.excess[..., settings.burn_in :].double().mean((1, 2)))
-        return _Sampled(chains, step_size, stretch, noise_bias)
+            means = chains.excess[..., settings.burn_in :].double().mean(2)
+            heat = heating.bias(chains, at.n_beta * means.nanmedian(1).values)  # dead chains do not count
+        return _Sampled(chains, step_size, stretch, heat)
 
     def _others(self, numbers: Sequence[int]) -> Callable[[], StepLoss] | None:
         """Returns the loss on minibatches that no chain is moved by; None with the full batch."""

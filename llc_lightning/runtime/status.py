@@ -66,8 +66,8 @@ REASONS: tuple[Reason, ...] = (
     Reason(
         "batch-noise",
         False,
-        "the noise of minibatches heats the chains and raises the value by more than 5 %; raise batch_size, lower the "
-        "step size, or use sgld_cv.",
+        "the noise of minibatches heats the chains and raises the value by more than 5 %; raise batch_size, or lower "
+        "the step size.",
     ),
     Reason(
         "unstable-step",

@@ -41,6 +41,19 @@ def test_it_is_what_the_closed_form_adds(sampler: str, exact: Callable[..., floa
     assert "batch-noise" in record.status
 
 
+@pytest.mark.parametrize("share", [1, 1 / 128])
+def test_in_one_direction_and_by_rare_examples_the_error_tells_how_well_it_is_known(share: float) -> None:
+    """The noise is that of one weight, or of a few of many examples: its square has a long tail."""
+    known = noisy_quadratic(3.0, (1.0,), n=512)
+    known.data[int(512 * share) :] = 0
+    noise = (AT["n_beta"] * 3.0) ** 2 * share / BATCH
+    run = {**AT, "step_size": 0.004}
+    added = quadratic_lm_value([1.0], **run, gradient_noise=noise) - quadratic_lm_value([1.0], **run)
+    record = estimate(known, chains=32)
+    assert abs(record.noise_bias - added * (1 - 0.004 * LARGEST / 4)) < 3 * record.noise_bias_stderr
+    assert "batch-noise" in record.status
+
+
 def test_a_diagonal_is_allowed_for() -> None:
     diagonal = [1 / (AT["n_beta"] * h + AT["gamma"]) for h in CURVATURE]
     run = {"step_size": 0.2, "preconditioner": diagonal}
@@ -48,8 +61,8 @@ def test_a_diagonal_is_allowed_for() -> None:
         CURVATURE, **AT, **run
     )
     record = estimate(noisy_quadratic(SPREAD), step_size=0.2, preconditioner="hutchinson")
-    # All directions relax alike. The noise lies in few of them, the flat ones, and is seen less well.
-    assert record.noise_bias == pytest.approx(added * (1 - 0.2 / 4), rel=2 * SCATTER)
+    # All directions relax alike. Which share of the noise can be felt is known from 8 chains, in some 7 directions.
+    assert record.noise_bias == pytest.approx(added * (1 - 0.2 / 4), rel=3 * math.sqrt(2 / 56))
 
 
 def test_of_a_component_it_is_that_of_its_own_weights() -> None:
@@ -80,3 +93,20 @@ def test_rare_examples_of_steep_loss_are_told() -> None:
     assert many.status == "ok"
     assert few.value > 1.1 * many.value
     assert few.status != "ok"
+
+
+def test_dead_chains_do_not_count() -> None:
+    def loss(params: Params, batch: torch.Tensor) -> torch.Tensor:
+        """Has no value on the first example beyond some distance."""
+        w = params["w"]
+        value = w.square().sum() / 2 + batch[:, 1:] @ w
+        return torch.where((batch[:, 0] > 0) & (w.norm() > 0.6), torch.nan, value)
+
+    noise = noisy_quadratic(SPREAD, (1.0,) * 10, n=8192).data
+    data = torch.cat([torch.arange(len(noise))[:, None] == 0, noise], dim=1)
+    record = estimate(Known(loss, {"w": torch.zeros(10)}, data), n_beta=50.0)
+    assert 0 < record.healthy_chains < CHAINS
+    run = {"n_beta": 50.0, "gamma": AT["gamma"], "step_size": 0.004}
+    made = (50.0 * SPREAD) ** 2 / BATCH
+    added = quadratic_lm_value([1.0] * 10, **run, gradient_noise=made) - quadratic_lm_value([1.0] * 10, **run)
+    assert record.noise_bias == pytest.approx(added, rel=0.3)

@@ -9,7 +9,7 @@ from llc_lightning.runtime.errors import SettingError
 def test_the_order_of_reasons_is_fixed() -> None:
     failed = ["nan-loss", "no-examples", "frozen", "all-diverged", "error"]
     flagged = ["diverged", "not-local", "not-a-minimum", "drifting", "not-mixed", "estimators-disagree", "box-hits"]
-    flagged[-1:-1] = ["unstable-step", "wrong-gradient", "rounding"]
+    flagged[-1:-1] = ["batch-noise", "unstable-step", "wrong-gradient", "rounding"]
     last = ["too-few-draws", "saturated", "no-gap", "one-example", "single-chain"]
     assert [reason.name for reason in status.REASONS] == [*failed, *flagged, *last]
     assert [reason.name for reason in status.REASONS if reason.failed] == failed
