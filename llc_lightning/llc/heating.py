@@ -85,7 +85,8 @@ class Heating:
         ]
         total = sum(size for _, size in found)
         felt = sum(share * size for share, size in found) / total
-        return torch.as_tensor(felt).nan_to_num(nan=1.0)
+        # The last bits of a Hessian product can depend on the other lanes, which those of a result must not.
+        return torch.as_tensor(felt).nan_to_num(nan=1.0).round(decimals=3)
 
     def _felt_by(self, at: Stack, noise: Stack) -> tuple[Float[Tensor, "width"], Float[Tensor, "width"]]:
         """Returns the share of one chain's noise that the loss can feel, and the noise's square."""

@@ -122,7 +122,7 @@ class Tile:
                 around=Around(
                     correction=correction[lane].item(),
                     predicted_bias=bias[lane].item(),
-                    noise_bias=Estimate(sampled.heat.bias[lane].item(), sampled.heat.error[lane].item()),
+                    noise_bias=Estimate(_told(sampled.heat.bias[lane]), _told(sampled.heat.error[lane])),
                     curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
                     expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
                     stretch=sampled.stretch[lane].item(),
@@ -239,6 +239,11 @@ class Tile:
             step_size=step_size,
             dimension=self._stacked.layout.dimension,
         )
+
+
+def _told(number: Tensor) -> float:
+    """Returns the leading digits: the last bits of a sum can depend on the lanes beside it, a result must not."""
+    return float(f"{number.item():.4g}")
 
 
 def _highest_ends(chains: Chains) -> Stack:
