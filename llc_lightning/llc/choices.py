@@ -57,10 +57,10 @@ class Choice:
         """The steps of all chains together."""
         return self.settings.chains * self.settings.steps
 
-    def longer(self, times: float = 2.0) -> Choice:
-        """Returns so many times the burn-in and draws."""
-        burn_in, draws = (math.ceil(times * count) for count in (self.settings.burn_in, self.settings.draws))
-        return replace(self, settings=replace(self.settings, burn_in=burn_in, draws=draws))
+    def longer(self) -> Choice:
+        """Returns twice the burn-in and draws."""
+        settings = self.settings
+        return replace(self, settings=replace(settings, burn_in=2 * settings.burn_in, draws=2 * settings.draws))
 
     def finer(self) -> Choice:
         """Returns half the step, and twice the steps to go as far."""

@@ -17,9 +17,8 @@ _TIMES = 3.0
 _COARSEST = 10.0
 """Times the first gamma / n_beta: coarser ones are not tried for w* to count as a minimum."""
 _SMALLEST_FRACTION = 0.02
-_EFFECTIVE = 150
-"""Effective draws of a chain at which R-hat, about 1 + 1 / them, is mostly below its limit too."""
-_SPARE, _LEAST_LONGER, _MOST_LONGER = 1.1, 1.5, 4.0
+_EFFECTIVE = 2 * ESS
+"""Draws at which R-hat is mostly below its limit too."""
 _ALLOWED_NOISE = 0.8 * NOISE_SHARE
 _MOST_BATCHES, _LARGEST_BATCH = 16, 512
 """Times the examples per step, at once; and how many there may be before the step gets smaller instead."""
@@ -57,7 +56,7 @@ class Free:
 
     n_beta: bool
     gamma: bool
-    batch_size: bool
+    batch_size: bool = False
 
 
 class Search:
@@ -121,19 +120,22 @@ class Search:
         if "not-a-minimum" in wrong:
             return self._coarser(choice)
         if "batch-noise" in wrong:
-            more = self._free.batch_size and (choice.settings.batch_size or math.inf) < _LARGEST_BATCH
-            quieter = self._quieter(choice, record) if more else finer
-            return quieter if passed(mixed(record)[:2]) or quieter is None else self._longer(quieter, record)
+            if not self._free.batch_size or (choice.settings.batch_size or math.inf) >= _LARGEST_BATCH:
+                return finer
+            quieter = self._quieter(choice, record)
+            return quieter if passed(mixed(record)[:2]) else self._longer(quieter, record)
         if "estimators-disagree" in wrong and not record.temperature < 1:
             return finer
         return self._longer(choice, record)
 
     def _longer(self, choice: Choice, record: LLCRecord) -> Choice:
         """Returns a choice that mixes better: longer, or more localised where the budget has no room for the length."""
-        needed = _SPARE * max(_EFFECTIVE * choice.settings.chains, ESS) / record.ess if record.ess > 0 else 1.0
-        times = max(_LEAST_LONGER, needed)
-        longer = choice.longer(min(times, _MOST_LONGER))
-        room = self._affords(round(_WITH_CHECKS * times * choice.cost))
+        longer, settings = choice.longer(), choice.settings
+        needed = record.autocorrelation_time * _EFFECTIVE / settings.chains  # draws of a chain; NaN where not known
+        if needed > longer.settings.draws:
+            longer = longer.longer()
+        share = max(1.0, needed / longer.settings.draws)
+        room = self._affords(round(_WITH_CHECKS * share * longer.cost))
         at = choice.resolution
         # Beyond the largest curvature all directions relax alike, and a stronger localisation mixes no better.
         helps = self._free.gamma and at.gamma < at.n_beta * record.curvature
