@@ -14,7 +14,7 @@ from llc_lightning.runtime.types import Batch
 from llc_lightning.sampling.base import Posterior, Sampler
 from llc_lightning.sampling.chains import Chains
 from llc_lightning.sampling.recorder import heating_between, total_of_squares
-from llc_lightning.sampling.stacked import Stack, StackedLoss
+from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.step_size import stiffness
 
@@ -81,12 +81,12 @@ class Heating:
         one, other = (self.sampler.look(end, self.others()).gradient for _ in range(2))
         noise = heating_between(self.sampler, one, other) or {}
         found = [
-            self._felt_by(_chain(end, i), _chain(noise, i)) for i in range(min(_ENDS, len(next(iter(end.values())))))
+            self._felt_by(chain_of(end, i), chain_of(noise, i))
+            for i in range(min(_ENDS, len(next(iter(end.values())))))
         ]
         total = sum(size for _, size in found)
         felt = sum(share * size for share, size in found) / total
-        # The last bits of a Hessian product can depend on the other lanes, which those of a result must not.
-        return torch.as_tensor(felt).nan_to_num(nan=1.0).round(decimals=3)
+        return torch.as_tensor(felt).nan_to_num(nan=1.0)
 
     def _felt_by(self, at: Stack, noise: Stack) -> tuple[Float[Tensor, "width"], Float[Tensor, "width"]]:
         """Returns the share of one chain's noise that the loss can feel, and the noise's square."""
@@ -99,7 +99,3 @@ class Heating:
         pull = self.posterior.gamma * found.norm2[0] / size  # the localisation's part of the stiffness
         lost = found.weights[0] * pull[:, None] / found.nodes[0].clamp(min=pull.clamp(min=_TINY)[:, None])
         return 1 - lost.sum(-1).clamp(0, 1), size
-
-
-def _chain(stack: Stack, number: int) -> Stack:
-    return {name: value[number : number + 1] for name, value in stack.items()}

@@ -8,7 +8,7 @@ from torch import Tensor
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.runtime.types import Batch
 from llc_lightning.sampling.curvature import probe
-from llc_lightning.sampling.stacked import Stack, StackedLoss
+from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 
 _SIGNIFICANT = 2.0
 _PROBES = 8
@@ -32,7 +32,7 @@ def virial_weights(stacked: StackedLoss, position: Stack, batch: Batch, at: Reso
     chains = min(len(next(iter(position.values()))), _PROBES)
     found: dict[str, list[Tensor]] = {name: [] for name in position}
     for chain in range(chains):
-        here = {name: value[chain : chain + 1] for name, value in position.items()}
+        here = chain_of(position, chain)
         signs = probe(here, seed, chain)
         for name, image in stacked.hessian(here, batch)(signs).items():
             found[name].append((signs[name] * image).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))

@@ -141,7 +141,7 @@ class StackedLoss:
 
         def slopes(chain: int, block: slice) -> _Slopes:
             share = (block.stop - block.start) / n_examples(batch)
-            return _Slopes(self._mean_losses, _chain(position, chain), take(batch, block), share)
+            return _Slopes(self._mean_losses, chain_of(position, chain), take(batch, block), share)
 
         few = chains * len(blocks) <= _KEPT
         kept = [[slopes(chain, block) for block in blocks] for chain in range(chains)] if few else []
@@ -149,7 +149,7 @@ class StackedLoss:
         def product(vector: Stack) -> Stack:
             rows = [
                 [
-                    one.along(_chain(vector, chain))
+                    one.along(chain_of(vector, chain))
                     for one in (kept[chain] if kept else (slopes(chain, block) for block in blocks))
                 ]
                 for chain in range(chains)
@@ -209,14 +209,20 @@ class StackedLoss:
         shapes = [(leaf.shape, leaf.dtype) for leaf in leaves]
         key = (name, per_chain, self.layout, self._width, self._one_unit, *shapes)
         if key not in self._graphs:
-            more = self._graphs.get(("gradient", *key[1:])) if name == "excess" else None
-            if more and more.graph:  # tracing costs as much as many steps
-                self._graphs[key] = _of_graph(first_result(more.graph))
-            else:
-                self._graphs[key] = self._prepared(function, values, batch, per_chain)
+            graph = self._gradient_graph(key[1:], values, batch, per_chain) if name == "excess" else None
+            self._graphs[key] = (
+                _of_graph(first_result(graph)) if graph else self._prepared(function, values, batch, per_chain)
+            )
         prepared = self._graphs[key]
         self.vmapped = self.vmapped and prepared.vmapped
         return prepared.call(*leaves, *self._fixed)
+
+    def _gradient_graph(self, key: tuple[Any, ...], values: Any, batch: Any, per_chain: bool) -> GraphModule | None:
+        """Returns the graph of the excess and its gradient; without gradients, torch can take other products."""
+        whole = ("gradient", *key)
+        if whole not in self._graphs:
+            self._graphs[whole] = self._prepared(self._excess_and_gradient, values, batch, per_chain)
+        return self._graphs[whole].graph
 
     def _prepared(self, function: Function, values: Any, batch: Any, per_chain: bool) -> Prepared:
         """Returns the function of the tensors in its arguments: traced, or as it is, or chain by chain."""
@@ -291,7 +297,8 @@ def _derivatives(
     )
 
 
-def _chain(stack: Stack, number: int) -> Stack:
+def chain_of(stack: Stack, number: int) -> Stack:
+    """Returns one chain of a stack, its axis kept."""
     return {name: value[number : number + 1] for name, value in stack.items()}
 
 

@@ -12,7 +12,7 @@ from llc_lightning.runtime.types import Batch
 from llc_lightning.sampling.base import Posterior, Sampler, per_lane
 from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
-from llc_lightning.sampling.stacked import Stack, StackedLoss
+from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 
 EXPLOSION = 1000.0
 """Times its chain's own median, or half the dimension: an excess n_beta (L - L(w*)) beyond this is a divergence."""
@@ -159,7 +159,7 @@ def curvature_at_the_end(
 ) -> Float[Tensor, "lane"]:
     """Returns the largest curvature where the chains of a lane are: which one is found with few products."""
     # One chain after the other, each keeps the graph of its gradient for its products.
-    chains = [{name: value[row, None] for name, value in at.items()} for row in range(len(next(iter(at.values()))))]
+    chains = [chain_of(at, number) for number in range(len(next(iter(at.values()))))]
     ranks = [
         largest_curvature(stacked, posterior, preconditioner, one, batch, seed=seed, products=_RANKING_PRODUCTS)
         for one in chains
