@@ -67,6 +67,7 @@ def _rows() -> list[Row]:
     return [
         Row(cis(), 8, 300, seven),
         Row(cis(), 32, 250, seven, peers=("devinterp_1",)),
+        Row(autoencoder().at(100), 32, 250, seven, peers=("devinterp_1",)),
         Row(autoencoder(), 8, 250, seven),
         Row(mlp(), 8, 250, two),
         Row(transformer(), 8, 250, little, rounds=3),

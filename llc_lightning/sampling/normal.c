@@ -166,6 +166,7 @@ static void fill(Stream *stream, float *out, int64_t n) {
     }
 }
 
-void fill_normal(Stream *stream, float **out, const int64_t *n, int64_t count) {
-    for (int64_t i = 0; i < count; i++) fill(stream, out[i], n[i]);
+// `out` holds the addresses of a first stream's tensors, then those of the next; `n` their sizes, the same for all streams.
+void fill_normals(Stream *const *streams, int64_t how_many, float *const *out, const int64_t *n, int64_t count) {
+    for (int64_t i = 0; i < how_many * count; i++) fill(streams[i / count], out[i], n[i % count]);
 }

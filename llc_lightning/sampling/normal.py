@@ -1,4 +1,4 @@
-"""Standard normal noise of one chain: torch's own numbers, drawn by compiled code where there is a compiler.
+"""Standard normal noise of chains: torch's own numbers, drawn by compiled code where there is a compiler.
 
 On CPU, noise costs about as much as the gradient of a small network, and most of that is the generator. ``normal.c``
 draws the same numbers on vectors. It is compiled once per machine into the user's cache folder and compared with torch
@@ -35,32 +35,33 @@ _SECONDS = 60
 _CHECKED = (5, 16, 1001, 200_000)
 
 
-class NormalStream:
-    """Fills tensors with standard normal numbers: those of a ``torch.Generator`` with this seed, bit by bit.
+class NormalStreams:
+    """Fills tensors with standard normal numbers: those of a ``torch.Generator`` for each seed, bit by bit.
 
     Args:
-        seed: Of the generator.
-        rows: The contiguous tensors to fill, in this order, all on one device.
+        seeds: Of the generators.
+        rows: The contiguous tensors to fill from each of them, in this order; of the same sizes, all on one device.
     """
 
-    def __init__(self, seed: int, rows: Sequence[Float[Tensor, "..."]]) -> None:
+    def __init__(self, seeds: Sequence[int], rows: Sequence[Sequence[Float[Tensor, "..."]]]) -> None:
         self._rows = rows
         self._library = None
-        if all(row.dtype == torch.float32 and row.device.type == "cpu" for row in rows):
+        if all(row.dtype == torch.float32 and row.device.type == "cpu" for row in rows[0]):
             self._library = compiled()
         if self._library is None:
-            self._generator = torch.Generator(rows[0].device).manual_seed(seed)
+            self._generators = [torch.Generator(rows[0][0].device).manual_seed(seed) for seed in seeds]
         else:
-            self._stream = _seeded(self._library, seed)
+            self._seeded = _seeded(self._library, seeds)
             self._out = _addresses(rows)
 
     def fill(self) -> None:
         """Draws the next numbers into the tensors."""
         if self._library is not None:
-            self._library.fill_normal(self._stream, *self._out)
+            self._library.fill_normals(*self._seeded, *self._out)
             return
-        for row in self._rows:
-            row.normal_(generator=self._generator)
+        for generator, rows in zip(self._generators, self._rows, strict=True):
+            for row in rows:
+                row.normal_(generator=generator)
 
 
 @cache
@@ -72,8 +73,9 @@ def compiled() -> ctypes.CDLL | None:
         library = ctypes.CDLL(str(_built()))
         library.seed_stream.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
         library.seed_stream.restype = None
-        library.fill_normal.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
-        library.fill_normal.restype = None
+        pointer, count = ctypes.c_void_p, ctypes.c_int64
+        library.fill_normals.argtypes = [pointer, count, pointer, pointer, count]
+        library.fill_normals.restype = None
         return library if _equals_torch(library) else None
     return None
 
@@ -101,21 +103,23 @@ def _built() -> Path:
     return folder / name
 
 
-def _seeded(library: ctypes.CDLL, seed: int) -> ctypes.Array[ctypes.c_char]:
-    stream = ctypes.create_string_buffer(_STREAM_BYTES)
-    library.seed_stream(stream, seed)
-    return stream
+def _seeded(library: ctypes.CDLL, seeds: Sequence[int]) -> tuple[ctypes.Array[Any], int]:
+    """Returns seeded streams and how many there are, as the compiled code takes it."""
+    streams = [ctypes.create_string_buffer(_STREAM_BYTES) for _ in seeds]
+    for stream, seed in zip(streams, seeds, strict=True):
+        library.seed_stream(stream, seed)
+    return (ctypes.POINTER(ctypes.c_char * _STREAM_BYTES) * len(seeds))(*map(ctypes.pointer, streams)), len(seeds)
 
 
-def _addresses(rows: Sequence[Tensor]) -> tuple[ctypes.Array[Any], ctypes.Array[Any], int]:
+def _addresses(rows: Sequence[Sequence[Tensor]]) -> tuple[ctypes.Array[Any], ctypes.Array[Any], int]:
     """Returns where tensors lie, how many numbers they hold, and how many there are, as the compiled code takes it."""
-    count = len(rows)
-    out = (ctypes.c_void_p * count)(*[row.data_ptr() for row in rows])
-    return out, (ctypes.c_int64 * count)(*[row.numel() for row in rows]), count
+    places = [row.data_ptr() for of_one in rows for row in of_one]
+    sizes = [row.numel() for row in rows[0]]
+    return (ctypes.c_void_p * len(places))(*places), (ctypes.c_int64 * len(sizes))(*sizes), len(sizes)
 
 
 def _equals_torch(library: ctypes.CDLL) -> bool:
     rows = [torch.empty(count) for count in _CHECKED]
-    library.fill_normal(_seeded(library, 1), *_addresses(rows))
+    library.fill_normals(*_seeded(library, [1]), *_addresses([rows]))
     generator = torch.Generator().manual_seed(1)
     return all(torch.equal(row, torch.empty_like(row).normal_(generator=generator)) for row in rows)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.runtime.seeding import derive_seed, generator
-from llc_lightning.sampling.normal import NormalStream
+from llc_lightning.sampling.normal import NormalStreams
 from llc_lightning.sampling.slices import Layout
 from llc_lightning.sampling.stacked import Stack
 
@@ -28,15 +28,14 @@ class NoiseStream:
             )
             for form in layout.forms
         }
-        self._streams = [
-            NormalStream(derive_seed(seed, kind, chain), [buffer[row, 0] for buffer in self._buffers.values()])
-            for row, chain in enumerate(chains)
-        ]
+        self._streams = NormalStreams(
+            [derive_seed(seed, kind, chain) for chain in chains],
+            [[buffer[row, 0] for buffer in self._buffers.values()] for row in range(len(chains))],
+        )
 
     def normal(self) -> Stack:
         """Draws standard normal noise, [chain, 1, *slice]; overwritten by the next call."""
-        for stream in self._streams:
-            stream.fill()
+        self._streams.fill()
         return self._buffers
 
     def uniform(self) -> Float[Tensor, "chain 1"]:

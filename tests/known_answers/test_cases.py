@@ -169,8 +169,8 @@ def test_averaged_noise_has_a_hundredth_of_bias_where_sgld_has_a_tenth(
     exact = reduced_rank_value(*widths, **at)
     estimates: dict[str, Callable[[], LLCRecord]] = {
         sampler: lambda sampler=sampler: estimate_llc(
-            known.loss, known.params, known.data, **at, sampler=sampler, step_size=0.002, chains=128, burn_in=2000,
-            draws=14_000, curvature_examples=1,
+            known.loss, known.params, known.data, **at, sampler=sampler, step_size=0.002, chains=512, burn_in=2000,
+            draws=3500, curvature_examples=1,
         )
         for sampler in ("lm", "sgld")
     }  # fmt: skip

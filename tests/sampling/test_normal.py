@@ -11,30 +11,35 @@ import torch
 from torch import Tensor
 
 from llc_lightning.sampling import normal
-from llc_lightning.sampling.normal import NormalStream, compiled
+from llc_lightning.sampling.normal import NormalStreams, compiled
 
 SIZES = (5, 3, 16, 17, 1, 700, 20_000, 7, 624, 40, 4096, 15)
 
 
-def drawn(seed: int, dtype: torch.dtype = torch.float32, rounds: int = 3) -> list[Tensor]:
-    rows = [torch.empty(size, dtype=dtype) for size in SIZES]
-    stream = NormalStream(seed, rows)
+def drawn(seeds: list[int], dtype: torch.dtype = torch.float32, rounds: int = 3) -> list[Tensor]:
+    rows = [[torch.empty(size, dtype=dtype) for size in SIZES] for _ in seeds]
+    streams = NormalStreams(seeds, rows)
     found: list[Tensor] = []
     for _ in range(rounds):
-        stream.fill()
-        found += [row.clone() for row in rows]
+        streams.fill()
+        found += [row.clone() for of_one in rows for row in of_one]
     return found
 
 
-def literal(seed: int, dtype: torch.dtype = torch.float32, rounds: int = 3) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.empty(size, dtype=dtype).normal_(generator=generator) for _ in range(rounds) for size in SIZES]
+def literal(seeds: list[int], dtype: torch.dtype = torch.float32, rounds: int = 3) -> list[Tensor]:
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return [
+        torch.empty(size, dtype=dtype).normal_(generator=generator)
+        for _ in range(rounds)
+        for generator in generators
+        for size in SIZES
+    ]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("seed", [0, 1, 2**62 + 12345])
-def test_equals_torch_bit_by_bit(seed: int, dtype: torch.dtype) -> None:
-    for found, expected in zip(drawn(seed, dtype), literal(seed, dtype), strict=True):
+@pytest.mark.parametrize("seeds", [[0], [1], [2**62 + 12345], [7, 0, 2**63]])
+def test_equals_torch_bit_by_bit(seeds: list[int], dtype: torch.dtype) -> None:
+    for found, expected in zip(drawn(seeds, dtype), literal(seeds, dtype), strict=True):
         assert torch.equal(found, expected)
 
 
@@ -60,7 +65,7 @@ def test_falls_back_on_torch(broken: str, monkeypatch: pytest.MonkeyPatch, tmp_p
     compiled.cache_clear()
     try:
         assert compiled() is None
-        assert all(map(torch.equal, drawn(3), literal(3)))
+        assert all(map(torch.equal, drawn([3, 4]), literal([3, 4])))
     finally:
         compiled.cache_clear()
 

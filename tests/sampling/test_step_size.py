@@ -27,6 +27,6 @@ def test_a_pilot_chain_that_is_about_to_explode_does_not_decide_the_step() -> No
             stacked, SGLD, posterior, None, ONE_EXAMPLE, torch.zeros(1), ONE_EXAMPLE,
             fraction=0.4, seed=seed, chains=range(4), batch_size=None,
         )
-        for seed in range(60)
+        for seed in range(12, 27)  # 17 and 24 end so
     ])  # fmt: skip
     assert chosen.min() > chosen.median() / 10
