@@ -3,17 +3,23 @@
 Shapes and types in the package's annotations are checked by jaxtyping and beartype, switched on in ``pyproject.toml``.
 """
 
+import inspect
 import os
 import random
+import re
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
+from beartype import BeartypeConf, beartype
 
 collect_ignore = ["tests/look"]  # for `make look`, which installs what it needs
 ROOT = Path(__file__).parent
@@ -43,6 +49,28 @@ SET_BY_LIBRARIES = (
 )
 LOCAL = {None, "", "localhost", "127.0.0.1", "::1", "0.0.0.0", socket.gethostname()}  # noqa: S104 - names, not a server
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+SHAPES = re.compile(r"(Float|Int|UInt|Bool|Num|Shaped)\d*\[")
+check_shapes = jaxtyping.jaxtyped
+check_types = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))
+
+
+def check(function: Any = None, *, typechecker: Any) -> Any:
+    """Checks shapes where an annotation has some, and types alone elsewhere, which takes a tenth of the time.
+
+    Functions that are made anew in every call are left out: to prepare the check takes 2 ms each time.
+    """
+    if function is None:
+        return partial(check, typechecker=typechecker)
+    if inspect.isfunction(function) and "<locals>" in function.__qualname__:
+        return function
+    if inspect.isfunction(function) and not SHAPES.search(str(function.__annotations__)):
+        return check_types(function)
+    return check_shapes(function, typechecker=typechecker)
+
+
+jaxtyping.jaxtyped = check  # what jaxtyping's hook puts around every function of the package
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
