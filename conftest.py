@@ -12,9 +12,10 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import jaxtyping
 import numpy as np
@@ -66,7 +67,9 @@ def check(function: Any = None, *, typechecker: Any) -> Any:
     if inspect.isfunction(function) and "<locals>" in function.__qualname__:
         return function
     if inspect.isfunction(function) and not SHAPES.search(str(function.__annotations__)):
-        return check_types(function)
+        with suppress(Exception):  # what is only for static checkers to read; jaxtyping lets it pass
+            get_type_hints(function)
+            return check_types(function)
     return check_shapes(function, typechecker=typechecker)
 
 

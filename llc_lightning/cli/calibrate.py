@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llc_lightning.cli.files import make_folder, write_text
 from llc_lightning.cli.options import Options, common, number, step, whole
 from llc_lightning.runtime.errors import MeasurementError, SnapshotError
+from llc_lightning.runtime.status import explain
 
 if TYPE_CHECKING:
     from llc_lightning.llc.search import Calibration
@@ -82,6 +83,9 @@ def calibrate(options: Namespace) -> None:
         sys.stdout.write(_as_json(found, [picture, block_file]))
         return
     sys.stdout.write(f"{_told(found)}\n{block}wrote {picture}, {block_file}\n")
+    if not found.accepted:
+        sys.stdout.write("next: raise --budget or give other settings, as said above; do not use the block as it is\n")
+        return
     sys.stdout.write(
         f"next: train with -c {block_file} behind the configuration, or measure every snapshot of a run: "
         f"analyze.py measure RUN --config {block_file}\n"
@@ -119,6 +123,7 @@ def _told(found: "Calibration") -> str:
     for check in found.checks:
         lines.append(f"  {'met   ' if check.passed else 'missed'}  {check.said}")
     lines.append("accepted" if found.accepted else found.refusal)
+    lines += [f"  {sentence}" for sentence in explain(record.status) if sentence not in found.refusal]
     return "\n".join(lines)
 
 

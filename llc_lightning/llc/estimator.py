@@ -16,6 +16,7 @@ from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.llc.slopes import with_slopes
 from llc_lightning.llc.tasks import Tasks, tasks_of_masks
 from llc_lightning.llc.tile import Tile
+from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.centre import Centre, centre_of
@@ -85,7 +86,7 @@ def estimate_llc(
         chains: Number of chains, each with its own noise and minibatches.
         draws: Kept draws per chain.
         burn_in: Steps before the first kept draw.
-        batch_size: Examples per step, drawn with replacement; None takes all of them.
+        batch_size: Examples per step, drawn with replacement; all of them where there are no more, or for None.
         moved: Masks by parameter name (absent: frozen); None moves everything.
         seed: Keys all random streams.
         preconditioner: ``none`` or ``hutchinson``.
@@ -165,6 +166,7 @@ def estimate_parts(
     if not parts or not resolutions:
         raise SettingError("there is nothing to estimate; give at least one part and one n_beta.")
     check_types(parts, resolutions, settings, tasks)
+    settings = settings.on(n_examples(data))
     for part in parts:
         check_inputs(loss_fn, params, moved=part.moved, seed=seed, replicate=replicate, trivial_loss=trivial_loss)
     # The caller's grad mode must not reach the gradients; tensors made in inference mode cannot leave it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from llc_lightning.runtime.errors import SettingError, unknown
@@ -87,6 +87,11 @@ class ChainSettings:
     def steps(self) -> int:
         """Steps of a chain, burn-in included."""
         return self.burn_in + self.draws
+
+    def on(self, n_examples: int) -> ChainSettings:
+        """Returns the settings for that many examples: a batch of as many or more is all of them."""
+        large = self.batch_size is not None and self.batch_size >= n_examples
+        return replace(self, batch_size=None) if large else self
 
     def curvature_size(self, n_examples: int, *, thorough: bool = False) -> int:
         """Returns on how many of the examples the curvature is measured: ``auto`` takes 8 times as many if thorough."""

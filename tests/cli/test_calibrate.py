@@ -49,6 +49,7 @@ def told(capsys: pytest.CaptureFixture[str], *argv: object, code: int = 0) -> st
 def test_it_draws_and_writes_a_block_for_a_configuration(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     out = told(capsys, "calibrate", run, *SMALL)
     assert "R-hat" in out
+    assert ("\naccepted\n" in out) == ("next: train" in out) == ("do not use the block" not in out)
     folder = run / "calibration"
     assert (folder / "step=00000300.png").stat().st_size > 20_000
     block = yaml.safe_load((folder / "step=00000300.yaml").read_text())

@@ -145,6 +145,16 @@ def fitted(**settings: object) -> LLCRecord:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("size", [1000, 4096])
+def test_a_batch_as_large_as_the_data_is_all_of_them(size: int) -> None:
+    data, params = regression(1000), {"w": torch.zeros(5)}
+    whole, found = (
+        estimate_llc(gaussian_loss, params, data, n_beta=10.0, gamma=1.0, chains=2, draws=10, batch_size=batch)
+        for batch in (None, size)
+    )
+    assert (found.value, found.settings) == (whole.value, whole.settings)
+
+
 def test_the_functional_variance_of_a_regular_model_is_half_its_dimension() -> None:
     record = fitted()
     found = record.estimates["functional_variance"]
