@@ -66,9 +66,9 @@ def check(function: Any = None, *, typechecker: Any) -> Any:
         return partial(check, typechecker=typechecker)
     if inspect.isfunction(function) and "<locals>" in function.__qualname__:
         return function
-    if inspect.isfunction(function) and not SHAPES.search(str(function.__annotations__)):
-        with suppress(Exception):  # what is only for static checkers to read; jaxtyping lets it pass
-            get_type_hints(function)
+    with suppress(Exception):  # what is only for static checkers to read; jaxtyping lets it pass
+        # Resolved, since a name such as Draws can stand for a shape.
+        if inspect.isfunction(function) and not SHAPES.search(str(get_type_hints(function))):
             return check_types(function)
     return check_shapes(function, typechecker=typechecker)
 

@@ -74,7 +74,7 @@ class Choice:
     def larger_batches(self, times: int, n_examples: int) -> Choice:
         """Returns so many times the examples per step, or all there are."""
         size = times * (self.settings.batch_size or n_examples)
-        return replace(self, settings=replace(self.settings, batch_size=size if size < n_examples else None))
+        return replace(self, settings=replace(self.settings, batch_size=size).on(n_examples))
 
     def tighter(self, times: float) -> Choice:
         """Returns a stronger localisation."""
@@ -122,14 +122,12 @@ def first_choice(
         if n < 2 * EXAMPLES_PER_N_BETA:
             raise SettingError(f"n_beta cannot be chosen from {n} examples; give it.")
         n_beta = min(n / math.log(n), n / EXAMPLES_PER_N_BETA)
-    if batch_size is not None and batch_size >= n:
-        batch_size = None
     fraction = cast("float", SAMPLERS.get(sampler).metadata["fraction"])
     settings = ChainSettings(
         sampler=sampler, step_fraction=fraction, preconditioner=preconditioner, chains=chains, burn_in=_DRAWS // 2,
         draws=_DRAWS,
         batch_size=None if sampler == "mala" else batch_size,
-    )  # fmt: skip
+    ).on(n)  # fmt: skip
     if gamma is None:
         with torch.inference_mode(False), torch.enable_grad():
             spectrum, dimension, norm = _around(loss_fn, params, data, moved, seed)
