@@ -1,11 +1,11 @@
 """While tests run, annotations are promises that are kept: types and shapes are checked at every call."""
 
-import numpy as np
 import pytest
+import torch
 from jaxtyping import TypeCheckError
 
-from llc_lightning.llc.draws import error_of
 from llc_lightning.runtime.errors import nearest
+from llc_lightning.sampling.base import per_lane
 
 
 def test_a_wrong_type_does_not_get_into_the_package() -> None:
@@ -14,5 +14,5 @@ def test_a_wrong_type_does_not_get_into_the_package() -> None:
 
 
 def test_nor_does_a_wrong_shape() -> None:
-    with pytest.raises(TypeCheckError, match="draws"):
-        error_of(np.zeros(3))
+    with pytest.raises(TypeCheckError, match="lane"):
+        per_lane(torch.ones(2, 2), torch.ones(1, 2, 3))
