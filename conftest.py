@@ -11,9 +11,9 @@ import signal
 import socket
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -53,8 +53,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 SHAPES = re.compile(r"(Float|Int|UInt|Bool|Num|Shaped)\d*\[")
+CHECKED_CALLS = 200
+"""Of every function in every test; a chain of thousands of steps shows in these what it shows in all."""
 check_shapes = jaxtyping.jaxtyped
 check_types = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))
+calls_so_far: Counter[Callable[..., Any]] = Counter()
 
 
 def check(function: Any = None, *, typechecker: Any) -> Any:
@@ -66,11 +69,35 @@ def check(function: Any = None, *, typechecker: Any) -> Any:
         return partial(check, typechecker=typechecker)
     if inspect.isfunction(function) and "<locals>" in function.__qualname__:
         return function
-    with suppress(Exception):  # what is only for static checkers to read; jaxtyping lets it pass
-        # Resolved, since a name such as Draws can stand for a shape.
-        if inspect.isfunction(function) and not SHAPES.search(str(get_type_hints(function))):
-            return check_types(function)
-    return check_shapes(function, typechecker=typechecker)
+    if not inspect.isfunction(function):
+        return check_shapes(function, typechecker=typechecker)
+    return often_called(
+        function, check_shapes(function, typechecker=typechecker) if has_shapes(function) else check_types(function)
+    )
+
+
+def has_shapes(function: Callable[..., Any]) -> bool:
+    """Says whether an annotation has a shape, also one that a name such as Draws stands for."""
+    try:
+        return bool(SHAPES.search(str(get_type_hints(function))))
+    except Exception:  # what is only for static checkers to read; jaxtyping lets it pass
+        return True
+
+
+def often_called(function: Callable[..., Any], checked: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the checked function, which is the plain one from some call of a test on."""
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        calls_so_far[function] += 1
+        return (checked if calls_so_far[function] <= CHECKED_CALLS else function)(*args, **kwargs)
+
+    return call
+
+
+@pytest.fixture(autouse=True)
+def _checks_begin_anew() -> None:
+    calls_so_far.clear()
 
 
 jaxtyping.jaxtyped = check  # what jaxtyping's hook puts around every function of the package

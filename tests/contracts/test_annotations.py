@@ -4,6 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
+from llc_lightning.llc.diagnostics import gradient_reasons
 from llc_lightning.runtime.errors import nearest
 from llc_lightning.sampling.base import per_lane
 
@@ -16,3 +17,8 @@ def test_a_wrong_type_does_not_get_into_the_package() -> None:
 def test_nor_does_a_wrong_shape() -> None:
     with pytest.raises(TypeCheckError, match="lane"):
         per_lane(torch.ones(2, 2), torch.ones(1, 2, 3))
+
+
+def test_nor_do_two_shapes_that_should_be_one() -> None:
+    with pytest.raises(TypeCheckError, match="look"):
+        gradient_reasons(torch.ones(4, 5), torch.ones(4, 1))  # torch would repeat the one look
