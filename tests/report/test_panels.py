@@ -71,6 +71,14 @@ def test_agreement_is_shown_where_rows_are_ok(found: Findings) -> None:
     assert panel.y_limits[1] > 1
 
 
+def test_agreement_is_not_shown_where_most_units_are_left_out(found: Findings) -> None:
+    first, *others = found.agreements
+    few = replace(first, units=5, left_out=7)
+    panel = agreement(replace(found, agreements=(few, *others)))
+    assert panel is not None
+    assert len(panel.series[0].x) == len(others)
+
+
 def test_the_full_llc_is_shown_raw_and_corrected(found: Findings) -> None:
     (panel,) = full_llc(found)
     curves = by_name(panel)

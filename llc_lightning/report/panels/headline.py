@@ -87,9 +87,10 @@ def matched(found: Findings) -> Panel | None:
 
 
 def agreement(found: Findings) -> Panel | None:
-    """Returns the rank correlations over the steps, each at its own matched n_beta."""
+    """Returns the rank correlations over the steps at which most units are ok, each at its own matched n_beta."""
     names = list(dict.fromkeys(name for one in found.agreements for name in one.methods))
-    known = [one for one in found.agreements if any(each.defined for each in one.methods.values())]
+    most = [one for one in found.agreements if one.units >= one.left_out]  # few units agree by chance
+    known = [one for one in most if any(each.defined for each in one.methods.values())]
     if len(known) < 2:
         return None
     axis = step_axis([one.step for one in known])
@@ -120,8 +121,8 @@ def agreement(found: Findings) -> Panel | None:
         y=Axis("rank correlation rho", limits=(min(0.0, *lows) - 0.02, 1.02)),
         series=tuple(series),
         caption=(
-            f"At each step the n_beta whose median n_beta x effect is nearest 10. Band: {100 * found.level:g} % "
-            f"interval for {names[0]} ablation; those of the others are as wide."
+            "At each step at which most units are ok, the n_beta whose median n_beta x effect is nearest 10. Band: "
+            f"{100 * found.level:g} % interval for {names[0]} ablation; those of the others are as wide."
         ),
     )
 
