@@ -16,6 +16,7 @@ from llc_lightning.cli.fit import FitCLI
 from llc_lightning.cli.offline import FitsData
 from llc_lightning.cli.train import main
 from llc_lightning.results.run import Run
+from tests.processes import Script
 
 # What Lightning asks of jsonargparse is its own affair.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -52,8 +53,8 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def run(*arguments: str, debug: bool = False) -> subprocess.CompletedProcess[str]:
     """Runs the command as a user does."""
-    command = [sys.executable, str(ROOT / "train.py"), *arguments, *(["--debug"] if debug else [])]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    script = Script(str(ROOT / "train.py"), *arguments, *(["--debug"] if debug else []), folder=Path.cwd())
+    return script.finish()
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str]]:

@@ -1,11 +1,8 @@
 """A run that is stopped at any moment can be continued, and then has what an uninterrupted run has."""
 
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +11,11 @@ import pytest
 
 from llc_lightning.callbacks.resume import read_checkpoint
 from llc_lightning.results.run import Run
+from tests.processes import Script
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [
-    *(sys.executable, str(ROOT / "train.py"), "fit", "-c", str(ROOT / "configs" / "smoke" / "cis.yaml")),
+    *(str(ROOT / "train.py"), "fit", "-c", str(ROOT / "configs" / "smoke" / "cis.yaml")),
     *("--trainer.max_steps", "12", "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "5"),
     *("--data.init_args.batches_per_epoch", "5", "--llc.draws", "20", "--llc.burn_in", "2", "--llc.step_size", "1e-5"),
     *("--llc.preconditioner", "none", "--llc.replicates", "2", "--llc_units.when", "null"),
@@ -26,28 +24,14 @@ COMMAND = [
 ]
 
 
-def start(folder: Path, *, resume: bool = False) -> subprocess.Popen[str]:
-    """Starts or continues a run in a session of its own, as a terminal would."""
-    command = [*COMMAND, *(["--ckpt_path", "last"] if resume else [])]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
-    )
+def start(folder: Path, *, resume: bool = False) -> Script:
+    """Starts or continues a run."""
+    return Script(*COMMAND, *(["--ckpt_path", "last"] if resume else []), folder=folder)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Returns the exit code and the output."""
-    try:
-        out, err = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    return process.returncode, out, err
-
-
-def wait_for(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
-    """Waits until something is so, or the process ends."""
-    while not condition() and process.poll() is None:
+def wait_for(script: Script, condition: Callable[[], bool]) -> None:
+    """Waits until something is so, or the script ends."""
+    while not condition() and not script.ended():
         time.sleep(0.01)
 
 
@@ -65,8 +49,8 @@ def content(folder: Path) -> dict[str, bytes]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What an uninterrupted run leaves."""
     folder = tmp_path_factory.mktemp("whole")
-    code, _, err = finish(start(folder))
-    assert code == 0, err
+    done = start(folder).finish()
+    assert done.returncode == 0, done.stderr
     return content(folder)
 
 
@@ -75,24 +59,24 @@ def test_a_signal_in_a_measurement_leaves_a_run_that_can_be_continued(
     tmp_path: Path, whole: dict[str, bytes], number: signal.Signals, code: int
 ) -> None:
     for _ in range(3):
-        process = start(tmp_path)
+        script = start(tmp_path)
         # The snapshot of a step is written just before its LLC is measured.
-        wait_for(process, (place(tmp_path) / "snapshots" / "step=00000003.safetensors").exists)
+        wait_for(script, (place(tmp_path) / "snapshots" / "step=00000003.safetensors").exists)
         time.sleep(0.2)
-        os.kill(process.pid, number)
-        stopped, out, err = finish(process)
-        if stopped != 0:
+        script.send(number)
+        stopped = script.finish()
+        if stopped.returncode != 0:
             break
         shutil.rmtree(place(tmp_path))  # on a busy machine the signal can come when the run is over
-    assert stopped == code
-    assert "Traceback" not in out + err
-    assert err.splitlines()[-1] == (
+    assert stopped.returncode == code
+    assert "Traceback" not in stopped.stdout + stopped.stderr
+    assert stopped.stderr.splitlines()[-1] == (
         "stopped; the run can be continued: give the same command again with --ckpt_path last"
     )
     assert read_checkpoint(place(tmp_path) / "last.ckpt")["global_step"] in {0, 3}
     assert not list(place(tmp_path).rglob("*.tmp"))
-    continued, _, err = finish(start(tmp_path, resume=True))
-    assert continued == 0, err
+    continued = start(tmp_path, resume=True).finish()
+    assert continued.returncode == 0, continued.stderr
     assert content(tmp_path) == whole
 
 
@@ -100,18 +84,18 @@ def test_a_run_that_is_killed_again_and_again_ends_like_an_uninterrupted_one(
     tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
     for attempt in range(4):
-        process = start(tmp_path, resume=attempt > 0)
+        script = start(tmp_path, resume=attempt > 0)
         before = len(content(tmp_path))
         saved = place(tmp_path) / "last.ckpt"
-        wait_for(process, lambda before=before, saved=saved: saved.exists() and len(content(tmp_path)) >= before + 3)
+        wait_for(script, lambda before=before, saved=saved: saved.exists() and len(content(tmp_path)) >= before + 3)
         time.sleep(random.uniform(0, 0.6))  # noqa: S311
-        process.kill()
-        process.communicate()
-        if process.returncode == 0:
+        script.send(signal.SIGKILL)
+        killed = script.finish()
+        if killed.returncode == 0:
             break
         read_checkpoint(place(tmp_path) / "last.ckpt")
         Run.open(place(tmp_path)).measurements()  # every part is whole
-    if process.returncode != 0:
-        code, _, err = finish(start(tmp_path, resume=True))
-        assert code == 0, err
+    if killed.returncode != 0:
+        done = start(tmp_path, resume=True).finish()
+        assert done.returncode == 0, done.stderr
     assert content(tmp_path) == whole
