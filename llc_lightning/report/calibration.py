@@ -46,11 +46,20 @@ def draw_calibration(calibration: Calibration, swept: Sweep) -> Figure:
         axes.set(xscale="log", xlabel=name)
         axes.axvline(value, color=palette.HOLLOW, linestyle="--", linewidth=1, zorder=0)
         axes.grid(color="#e6e8ec", linewidth=0.6)
-    verdict = "accepted" if calibration.accepted else calibration.refusal
     drawing: Any = figure
-    title = f"Calibration of {calibration.choice.settings.sampler}: {verdict}"
-    drawing.suptitle("\n".join(wrap(title, 130)), fontsize=10, x=0.01, ha="left")
+    drawing.suptitle("\n".join(wrap(title_of(calibration, swept), 130)), fontsize=10, x=0.01, ha="left")
     return figure
+
+
+def title_of(calibration: Calibration, swept: Sweep) -> str:
+    """Returns the verdict, and whether the sweep's chains are shorter than those that it is about."""
+    settings = calibration.choice.settings
+    verdict = "accepted." if calibration.accepted else calibration.refusal
+    title = f"Calibration of {settings.sampler}: {verdict}"
+    draws = swept.over_n_beta[0].settings.draws
+    if draws < settings.draws:
+        title += f" The sweep stays within the budget with {draws} draws a chain in place of {settings.draws}."
+    return title
 
 
 def _llcs(axes: Axes, records: Sequence[LLCRecord], of: Callable[[LLCRecord], float], label: str) -> None:

@@ -15,6 +15,7 @@ from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.exact import quadratic_value
 from llc_lightning.llc.search import Calibration
 from llc_lightning.llc.sweep import sweep, sweep_steps
+from llc_lightning.report.calibration import title_of
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Params
 from tests.known_answers.losses import ONE_EXAMPLE, quadratic
@@ -75,6 +76,8 @@ def test_the_sweep_holds_the_choice_and_its_steps_are_those_it_announces(accepte
     assert list(swept.acceptances) == sorted(swept.acceptances, reverse=True)
     assert swept.plateaus
     assert sweep_steps(dataclasses.replace(accepted, budget=40_000)) < 40_000 < sweep_steps(accepted)
+    assert title_of(chosen, swept) == "Calibration of lm: accepted."
+    assert f"with 60 draws a chain in place of {accepted.choice.settings.draws}." in title_of(accepted, swept)
 
 
 def test_given_resolutions_are_kept() -> None:
