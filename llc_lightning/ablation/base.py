@@ -38,10 +38,7 @@ class Activations:
 class Method(ABC):  # noqa: B024 - Shared and Fitted say what is abstract
     """A way to ablate: ``h <- where(mask, value, h)``, with the value from here and the mask from the component.
 
-    A method enters itself in :data:`METHODS` with the metadata ``constant`` (by default one value for all examples: a
-    point in weight space where the activation feeds a linear map), ``needs_reference`` (it looks at the activations),
-    ``needs_partner`` (it needs counterfactual partners of the examples), ``whole`` (it mixes units, so that only a
-    whole hook point can be ablated) and ``draws``.
+    A method enters itself in :data:`METHODS`, with its :class:`MethodFacts`.
 
     Its options are the fields of its class. In text, a method with other options than the defaults is written with
     them: ``mean``, ``mean(positions=pooled)``, ``noise(scale=0.5,draws=8)``; this is also its name in the results.
@@ -84,11 +81,28 @@ class Shared(Method):
         ...
 
 
-METHODS: Registry[type[Method]] = Registry("ablation method")
+@dataclass(frozen=True)
+class MethodFacts:
+    """What every ablation method says of itself when it is registered."""
+
+    constant: bool
+    """By default it gives one value for all examples: a point in weight space where the activation feeds a linear
+    map."""
+    needs_reference: bool
+    """It looks at the activations."""
+    needs_partner: bool
+    """It needs counterfactual partners of the examples."""
+    whole: bool
+    """It mixes units, so that only a whole hook point can be ablated."""
+    draws: int
+    """Replacement values per example, by default."""
+
+
+METHODS: Registry[type[Method], MethodFacts] = Registry("ablation method", MethodFacts)
 """All ablation methods by name."""
 
 
-def entry_of(method: Method) -> Entry[type[Method]]:
+def entry_of(method: Method) -> Entry[type[Method], MethodFacts]:
     """Returns a method's entry in the registry.
 
     Raises:

@@ -196,11 +196,11 @@ class Examples:
 
     def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Activations:
         """Returns what methods may look at, of the activations no more than they need."""
-        data = [entry_of(method).metadata for method in methods]
-        whole = any(one["needs_reference"] for one in data)
+        facts = [entry_of(method).facts for method in methods]
+        whole = any(one.needs_reference for one in facts)
         activation = self.activations(point) if whole else self.activation(point)[None]
         labels = self.labels([name for method in methods for name in method.label_names])
-        partner = self.partner(point) if any(one["needs_partner"] for one in data) else None
+        partner = self.partner(point) if any(one.needs_partner for one in facts) else None
         return Activations(activation, unit_axis, labels, partner)
 
 

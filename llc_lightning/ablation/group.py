@@ -190,7 +190,7 @@ def check_levels(methods: Sequence[Method], parts: Sequence[Component]) -> None:
         SettingError: If a method that mixes units is asked to ablate some of them.
     """
     for method in methods:
-        if not entry_of(method).metadata["whole"]:
+        if not entry_of(method).facts.whole:
             continue
         for part in parts:
             if any(one.units is not None or one.basis is not None for one in part.members):

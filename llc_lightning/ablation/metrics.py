@@ -17,7 +17,7 @@ from llc_lightning.ablation.spelling import resolved, spell
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import DataError, SettingError
-from llc_lightning.runtime.registry import Registry
+from llc_lightning.runtime.registry import NoFacts, Registry
 from llc_lightning.runtime.types import Batch, Params
 
 
@@ -67,7 +67,7 @@ class Metric(ABC):
         ...
 
 
-METRICS: Registry[type[Metric]] = Registry("metric")
+METRICS: Registry[type[Metric], NoFacts] = Registry("metric", NoFacts)
 """All metrics by name."""
 
 

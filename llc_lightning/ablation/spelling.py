@@ -29,7 +29,7 @@ def spell(name: str, thing: Any) -> str:
     return f"{name}({','.join(told)})" if told else name
 
 
-def unspell(text: str, registry: Registry[type[T]]) -> T:
+def unspell(text: str, registry: Registry[type[T], Any]) -> T:
     """Returns the registered thing that a text names, made with the options that the text gives.
 
     Raises:
@@ -62,7 +62,7 @@ def unspell(text: str, registry: Registry[type[T]]) -> T:
     return kind(**options)
 
 
-def resolved(given: object, registry: Registry[type[T]], *, base: type[T]) -> tuple[T, ...]:
+def resolved(given: object, registry: Registry[type[T], Any], *, base: type[T]) -> tuple[T, ...]:
     """Returns the registered things that are meant, a text standing for the thing that it names with its options.
 
     Args:
@@ -84,7 +84,7 @@ def resolved(given: object, registry: Registry[type[T]], *, base: type[T]) -> tu
     return found
 
 
-def _resolved(given: object, registry: Registry[type[T]], base: type[T]) -> T:
+def _resolved(given: object, registry: Registry[type[T], Any], base: type[T]) -> T:
     if isinstance(given, str):
         return unspell(given, registry)
     if isinstance(given, base):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from llc_lightning.data.image_sets import CLASSES, SIZE
-from llc_lightning.runtime.registry import Registry
+from llc_lightning.runtime.registry import NoFacts, Registry
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Layout:
         return (size, 2 * size if self.wide else size)
 
 
-LAYOUTS: Registry[Layout] = Registry("layout")
+LAYOUTS: Registry[Layout, NoFacts] = Registry("layout", NoFacts)
 """Layouts by name."""
 
 

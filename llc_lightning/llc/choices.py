@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -122,7 +122,7 @@ def first_choice(
         if n < 2 * EXAMPLES_PER_N_BETA:
             raise SettingError(f"n_beta cannot be chosen from {n} examples; give it.")
         n_beta = min(n / math.log(n), n / EXAMPLES_PER_N_BETA)
-    fraction = cast("float", SAMPLERS.get(sampler).metadata["fraction"])
+    fraction = SAMPLERS.get(sampler).facts.fraction
     settings = ChainSettings(
         sampler=sampler, step_fraction=fraction, preconditioner=preconditioner, chains=chains, burn_in=_DRAWS // 2,
         draws=_DRAWS,

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from llc_lightning.llc.draws import Draws, error_of, ess_of
-from llc_lightning.runtime.registry import Registry
+from llc_lightning.runtime.registry import NoFacts, Registry
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ _FEW = 8
 
 Estimator: TypeAlias = Callable[[Sampled], Estimate | None]
 
-ESTIMATORS: Registry[Estimator] = Registry("estimator")
+ESTIMATORS: Registry[Estimator, NoFacts] = Registry("estimator", NoFacts)
 """All estimators by name; each returns None where the chains did not record what it needs."""
 
 

@@ -56,7 +56,7 @@ class ChainSettings:
             raise SettingError(
                 f"unknown preconditioner {self.preconditioner!r}; use one of: {', '.join(PRECONDITIONERS)}."
             )
-        if self.preconditioner != "none" and not sampler.metadata["preconditioned"]:
+        if self.preconditioner != "none" and not sampler.facts.preconditioned:
             raise SettingError(
                 f"preconditioner is {self.preconditioner!r}, but {self.sampler} finds a diagonal of its own; use none."
             )
@@ -73,14 +73,14 @@ class ChainSettings:
             check_count("curvature_examples", self.curvature_examples, 1)
         if self.batch_size is not None:
             check_count("batch_size", self.batch_size, 1)
-        if sampler.metadata["full_batch"] and self.batch_size is not None:
+        if sampler.facts.full_batch and self.batch_size is not None:
             raise SettingError(
                 f"batch_size is {self.batch_size}, but {self.sampler} compares losses of the full batch; use null "
                 "(None in Python)."
             )
         if self.box is not None:
             check_positive("box", self.box)
-            if sampler.metadata["full_batch"]:
+            if sampler.facts.full_batch:
                 raise SettingError(f"{self.sampler} is exact without a box, and not with one; leave box out.")
 
     @property

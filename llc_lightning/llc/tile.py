@@ -201,7 +201,7 @@ class Tile:
         )  # fmt: skip
         stretch = torch.full_like(step_size, math.nan)
         # An automatic step is far below the limit by itself.
-        if settings.step_size != "auto" and SAMPLERS.get(settings.sampler).metadata["limited"]:
+        if settings.step_size != "auto" and SAMPLERS.get(settings.sampler).facts.limited:
             stretch = step_size * curvature_at_the_end(
                 stacked, posterior, preconditioner, _highest_ends(chains), self._local.batch, seed=self._seed
             ).to(step_size.dtype)
@@ -230,7 +230,7 @@ class Tile:
 
     def _bias(self, at: Resolution, step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
         """Returns the predicted bias of the step size, NaN where there is no formula."""
-        if not SAMPLERS.get(self._settings.sampler).metadata["bias_known"] or self._settings.preconditioner != "none":
+        if not SAMPLERS.get(self._settings.sampler).facts.bias_known or self._settings.preconditioner != "none":
             return torch.full_like(step_size, math.nan)
         return predicted_step_bias(
             self._local.from_probe,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llc_lightning.runtime.registry import Registry
+from llc_lightning.runtime.registry import NoFacts, Registry
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Quantity:
     """What the values are, in one sentence."""
 
 
-QUANTITIES: Registry[Quantity] = Registry("quantity")
+QUANTITIES: Registry[Quantity, NoFacts] = Registry("quantity", NoFacts)
 
 
 def register_quantity(name: str, *, unit: str, definition: str, source: str = "") -> Quantity:

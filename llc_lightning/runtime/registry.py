@@ -1,18 +1,25 @@
-"""Named things with frozen metadata: methods, samplers, quantities."""
+"""Named things with frozen facts: methods, samplers, kinds of measurement."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Generic, TypeVar, cast
 
 from llc_lightning.runtime.errors import SettingError, unknown
 
 T = TypeVar("T")
+F = TypeVar("F")
 S = TypeVar("S")
 
 
 @dataclass(frozen=True)
-class Entry(Generic[T]):
+class NoFacts:
+    """What is told of things of which nothing but name, summary and source is told."""
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T, F]):
     """One registered thing and what is known about it."""
 
     name: str
@@ -23,31 +30,45 @@ class Entry(Generic[T]):
     """Where it comes from: authors, year, arXiv id; '' where there is none."""
     also: tuple[str, ...]
     """What else it is called elsewhere: no names of it here, but messages lead from them to it."""
-    metadata: Mapping[str, object]
-    """Further facts, read only; the registry's owner says which."""
+    revision: int
+    """Raised whenever a value, an error or a status that it makes changes: rows of two revisions are told apart."""
+    facts: F
+    """Further facts; the registry's owner says which, as a frozen dataclass."""
 
 
-class Registry(Generic[T]):
+class Registry(Generic[T, F]):
     """A table of named things of one kind, filled by decorators when their modules are imported.
 
     Args:
         kind: What an entry is, as error messages say it: "ablation method", "sampler".
+        facts: A frozen dataclass whose fields are the facts that every entry must tell.
 
     Example:
-        >>> methods: Registry[Callable[[float], float]] = Registry("method")
+        >>> @dataclass(frozen=True)
+        ... class Facts:
+        ...     constant: bool
+        >>> methods: Registry[Callable[[float], float], Facts] = Registry("method", Facts)
         >>> @methods.register("zero", summary="replaces by 0", constant=True)
         ... def zero(value: float) -> float:
         ...     return 0.0
-        >>> methods.get("zero").metadata["constant"]
+        >>> methods.get("zero").facts.constant
         True
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, facts: type[F]) -> None:
         self.kind = kind
-        self._entries: dict[str, Entry[T]] = {}
+        self._facts = facts
+        self._entries: dict[str, Entry[T, F]] = {}
 
     def register(
-        self, name: str, *, summary: str, source: str = "", also: tuple[str, ...] = (), **metadata: object
+        self,
+        name: str,
+        *,
+        summary: str,
+        source: str = "",
+        also: tuple[str, ...] = (),
+        revision: int = 1,
+        **facts: object,
     ) -> Callable[[S], S]:
         """Returns a decorator that enters a function, class or value under ``name`` and hands it back unchanged.
 
@@ -56,23 +77,43 @@ class Registry(Generic[T]):
             summary: One line that says what it is or does.
             source: Where it comes from: authors, year, arXiv id.
             also: What else it is called elsewhere, for messages about unknown names.
-            **metadata: Further facts, kept read only.
+            revision: A whole number from 1 on, raised whenever what it makes changes.
+            **facts: The facts that the registry asks for.
 
         Raises:
-            SettingError: If the name is empty or taken.
+            SettingError: If the name is empty or taken, a fact is missing or unknown, or the revision is out of range.
         """
         if not name:
             raise SettingError(f"the {self.kind} has an empty name; give it one.")
         if name in self._entries:
             raise SettingError(f"the {self.kind} {name!r} is registered already; choose another name.")
+        if type(revision) is not int or revision < 1:
+            raise SettingError(f"the {self.kind} {name!r} has revision {revision!r}; give a whole number, at least 1.")
+        told = self._told(name, facts)
 
         def enter(item: S) -> S:
-            self._entries[name] = Entry(name, cast("T", item), summary, source, also, MappingProxyType(dict(metadata)))
+            self._entries[name] = Entry(name, cast("T", item), summary, source, also, revision, told)
             return item
 
         return enter
 
-    def get(self, name: str) -> Entry[T]:
+    def _told(self, name: str, facts: dict[str, object]) -> F:
+        """Returns the facts as what the registry keeps them in, after checking that they are all there."""
+        asked = fields(cast("type[NoFacts]", self._facts))
+        needed = [one.name for one in asked if one.default is MISSING and one.default_factory is MISSING]
+        lacks = [fact for fact in needed if fact not in facts]
+        if lacks:
+            told = ", ".join(needed)
+            raise SettingError(
+                f"the {self.kind} {name!r} does not say {', '.join(lacks)}; register it with all of: {told}."
+            )
+        names = {one.name for one in asked}
+        for fact in facts:
+            if fact not in names:
+                raise SettingError(unknown(f"fact of the {self.kind} {name!r}", fact, names))
+        return self._facts(**facts)
+
+    def get(self, name: str) -> Entry[T, F]:
         """Returns the entry called ``name``; the registered thing is its ``item``.
 
         Raises:
@@ -88,7 +129,7 @@ class Registry(Generic[T]):
         """Returns all names, in the order of registration."""
         return tuple(self._entries)
 
-    def items(self) -> tuple[tuple[str, Entry[T]], ...]:
+    def items(self) -> tuple[tuple[str, Entry[T, F]], ...]:
         """Returns all (name, entry) pairs, in the order of registration."""
         return tuple(self._entries.items())
 
@@ -100,3 +141,13 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def register_all(package: str) -> None:
+    """Imports every module and package of a room, in alphabetical order, so that what they register is there.
+
+    Args:
+        package: Its full name.
+    """
+    for found in sorted(iter_modules(import_module(package).__path__), key=lambda found: found.name):
+        import_module(f"{package}.{found.name}")

@@ -117,11 +117,26 @@ class Sampler(ABC):
         return None
 
 
-SAMPLERS: Registry[type[Sampler]] = Registry("sampler")
-"""All samplers by name. Metadata: ``full_batch`` (refuses minibatches), ``preconditioned`` (takes a diagonal),
-``adapts`` (finds its own), ``limited`` (unstable where step times curvature exceeds 4), ``bias_known`` (that of the
-step size on a quadratic is :func:`.correction.predicted_step_bias`), ``fraction`` (what a calibration first takes of
-the inverse largest curvature)."""
+@dataclass(frozen=True)
+class SamplerFacts:
+    """What every sampler says of itself when it is registered."""
+
+    full_batch: bool
+    """It refuses minibatches."""
+    preconditioned: bool
+    """It takes a constant diagonal."""
+    adapts: bool
+    """It finds its own diagonal."""
+    limited: bool
+    """It is unstable where step size times curvature exceeds 4."""
+    bias_known: bool
+    """What the step size adds on a quadratic is :func:`.correction.predicted_step_bias`."""
+    fraction: float
+    """What a calibration first takes of the inverse largest curvature."""
+
+
+SAMPLERS: Registry[type[Sampler], SamplerFacts] = Registry("sampler", SamplerFacts)
+"""All samplers by name."""
 
 
 def per_lane(value: Float[Tensor, "lane"], like: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def methods_of(*, whole: bool) -> list[Method]:
     """Every registered method, fitted ones with few steps; those that mix units, or the others."""
-    names = [name for name, entry in METHODS.items() if entry.metadata["whole"] == whole]
+    names = [name for name, entry in METHODS.items() if entry.facts.whole == whole]
     return [method_of(f"{name}(steps=2)" if issubclass(METHODS.get(name).item, Fitted) else name) for name in names]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import llc_lightning.ablation
-from llc_lightning.ablation.base import METHODS, Activations, Method, Shared, method_of
+from llc_lightning.ablation.base import METHODS, Activations, Method, MethodFacts, Shared, entry_of, method_of
 from llc_lightning.ablation.blocks import Blocks
 from llc_lightning.ablation.fitted import Fitted
 from llc_lightning.runtime.errors import DataError
@@ -57,14 +57,13 @@ def test_has_a_file_and_a_test_file_of_its_name(any_method: Method) -> None:
     assert getattr(llc_lightning.ablation, type(any_method).__name__) is type(any_method)
 
 
-def test_metadata_are_complete(any_method: Method) -> None:
+def test_facts_are_complete(any_method: Method) -> None:
     entry = METHODS.get(any_method.name)
     assert entry.summary
     assert entry.source
-    assert set(entry.metadata) == {"constant", "needs_reference", "needs_partner", "whole", "draws"}
-    assert entry.metadata["draws"] == any_method.draws
-    with pytest.raises(TypeError):
-        entry.metadata["draws"] = 9  # type: ignore[index]
+    assert entry.facts.draws == any_method.draws
+    with pytest.raises(AttributeError):
+        entry.facts.draws = 9  # type: ignore[misc]
 
 
 def test_is_a_frozen_value(any_method: Method) -> None:
@@ -74,19 +73,19 @@ def test_is_a_frozen_value(any_method: Method) -> None:
         any_method.draws = 7  # type: ignore[misc]
 
 
-def metadata(method: Method) -> dict[str, object]:
+def facts(method: Method) -> MethodFacts:
     """What is registered about the method."""
-    return next(dict(entry.metadata) for _, entry in METHODS.items() if entry.item is type(method))
+    return entry_of(method).facts
 
 
 def is_constant(method: Method) -> bool:
     """Whether all examples share one value."""
-    return bool(metadata(method)["constant"]) and not method.label_names
+    return facts(method).constant and not method.label_names
 
 
 def is_random(method: Method) -> bool:
     """Whether it draws."""
-    return metadata(method)["draws"] != 1
+    return facts(method).draws != 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -118,7 +117,7 @@ def test_draws_differ(method: Method) -> None:
 
 def test_needs_what_it_says(method: Method) -> None:
     blocks, reference = Blocks.of(torch.arange(70)), torch.randn(70, 4)
-    if metadata(method)["needs_reference"]:
+    if facts(method).needs_reference:
         assert not torch.equal(values(method, reference, blocks), values(method, reference * 2, blocks))
     else:
         assert torch.equal(values(method, reference, blocks), values(method, reference[:1], blocks))
@@ -132,7 +131,7 @@ def test_reference_is_not_written_to(method: Method) -> None:
 
 
 def test_a_nan_in_one_unit_does_not_reach_the_others(method: Method) -> None:
-    if metadata(method)["whole"]:
+    if facts(method).whole:
         pytest.skip("it mixes units, and can only ablate whole hook points")
     reference = torch.randn(70, 4)
     broken = reference.clone()

@@ -112,10 +112,10 @@ def test_all_terms_on_a_curved_loss(name: str) -> None:
 
 def test_a_preconditioner_scales_the_step_size_or_is_refused(name: str) -> None:
     target = Target(lambda x: x * x, lambda x: 2 * x, N_BETA, 3.0)
-    if SAMPLERS.get(name).metadata["preconditioned"]:
+    if SAMPLERS.get(name).facts.preconditioned:
         found, _ = trajectories(name, target, scale=0.3, diagonal=1.0)
         assert found == trajectories(name, target, scale=0.3)[0]
-    if SAMPLERS.get(name).metadata["preconditioned"] and name != "sgnht":  # whose masses change its own unit of time
+    if SAMPLERS.get(name).facts.preconditioned and name != "sgnht":  # whose masses change its own unit of time
         assert_equal(name, target, scale=0.3, diagonal=4.0)
     elif name != "sgnht":
         with pytest.raises(SettingError, match="finds a diagonal of its own; use none"):
@@ -128,7 +128,7 @@ def quadratic(params: Params, batch: Tensor) -> Tensor:
 
 def scale_of(name: str) -> float:
     """Returns the sampler's step size in units of SGLD's: RMSprop starts from a diagonal of 10."""
-    return 0.3 if SAMPLERS.get(name).metadata["adapts"] else 1.0
+    return 0.3 if SAMPLERS.get(name).facts.adapts else 1.0
 
 
 def estimate(name: str, step_size: float, **settings: object) -> LLCRecord:
@@ -184,7 +184,7 @@ def test_the_automatic_step_size_is_calm(name: str) -> None:
     record = estimate_llc(
         quadratic, {"w": torch.zeros(4)}, ONE_EXAMPLE, n_beta=10.0, gamma=1.0, sampler=name, chains=8, draws=1000
     )
-    biased = SAMPLERS.get(name).metadata["bias_known"]
+    biased = SAMPLERS.get(name).facts.bias_known
     assert record.status == ("estimators-disagree" if biased else "ok"), "a tenth too high is told"
     assert abs(record.value - quadratic_value([1.0] * 4, n_beta=10.0, gamma=1.0)) < 0.15 * record.value
 
@@ -226,7 +226,7 @@ def test_minibatches_are_taken_or_refused(name: str) -> None:
             chains=32, draws=400, burn_in=100, batch_size=4,
         )  # fmt: skip
 
-    if SAMPLERS.get(name).metadata["full_batch"]:
+    if SAMPLERS.get(name).facts.full_batch:
         with pytest.raises(SettingError, match="compares losses of the full batch; use null"):
             run()
     else:

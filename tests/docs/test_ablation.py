@@ -14,7 +14,7 @@ from llc_lightning.runtime.seeding import generator
 PAGE = Path(__file__).parents[2] / "docs" / "ablation.md"
 
 
-def rows(registry: Registry[Any], *, sources: bool) -> list[str]:
+def rows(registry: Registry[Any, Any], *, sources: bool) -> list[str]:
     """What a table of a registry must hold, a row for each entry."""
     told: list[str] = []
     for name, entry in sorted(registry.items()):

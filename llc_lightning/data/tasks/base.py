@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.registry import Registry
+from llc_lightning.runtime.registry import NoFacts, Registry
 
 Inputs: TypeAlias = Num[Tensor, "example input"]
 Outputs: TypeAlias = Float[Tensor, "example output"]
@@ -127,7 +127,7 @@ class CISTask(ABC):
         """
 
 
-TASKS: Registry[type[CISTask]] = Registry("task")
+TASKS: Registry[type[CISTask], NoFacts] = Registry("task", NoFacts)
 """Tasks by name."""
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NoReturn, Protocol, runtime_checkable
 
 from llc_lightning.llc.exact.coefficient import LearningCoefficient
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.registry import Registry
+from llc_lightning.runtime.registry import NoFacts, Registry
 
 MEAN = "n_beta E[L - L(w*)]"
 """The value of an estimate of the mean."""
@@ -31,7 +31,7 @@ class KnownAnswer(Protocol):
         ...
 
 
-KNOWN: Registry[type[KnownAnswer]] = Registry("known answer")
+KNOWN: Registry[type[KnownAnswer], NoFacts] = Registry("known answer", NoFacts)
 """All known answers by name."""
 
 
