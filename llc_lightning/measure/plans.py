@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 
 from torch import nn
 
-from llc_lightning.ablation.base import resolve_methods
+from llc_lightning.ablation.engine.base import resolve_methods
 from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import llc_lightning.ablation
-from llc_lightning.ablation.base import METHODS, Activations, Method, MethodFacts, Shared, entry_of, method_of
-from llc_lightning.ablation.blocks import Blocks
-from llc_lightning.ablation.fitted import Fitted
+from llc_lightning.ablation.engine.base import METHODS, Activations, Method, MethodFacts, Shared, entry_of, method_of
+from llc_lightning.ablation.engine.blocks import Blocks
+from llc_lightning.ablation.engine.fitted import Fitted
 from llc_lightning.runtime.errors import DataError
 
 ROOT = Path(__file__).parents[2]
