@@ -52,8 +52,8 @@ def test_every_method_is_shared_or_fitted() -> None:
 
 
 def test_has_a_file_and_a_test_file_of_its_name(any_method: Method) -> None:
-    assert type(any_method).__module__ == f"llc_lightning.ablation.{any_method.name}"
-    assert (ROOT / "tests" / "ablation" / f"test_{any_method.name}.py").is_file()
+    assert type(any_method).__module__ == f"llc_lightning.ablation.methods.{any_method.name}"
+    assert (ROOT / "tests" / "ablation" / "methods" / f"test_{any_method.name}.py").is_file()
     assert getattr(llc_lightning.ablation, type(any_method).__name__) is type(any_method)
 
 

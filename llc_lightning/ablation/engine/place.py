@@ -139,13 +139,8 @@ def kind_of(component: Component, activation: Tensor, *, few: bool) -> Kind:
     k = 0
     if few and component.units is not None and len(component.units) <= _FEW and activation.dtype.itemsize >= 4:
         k = len(component.units)
-    return (
-        component.point,
-        axis,
-        k,
-        0 if component.basis is None else len(component.basis),
-        component.positions is not None,
-    )
+    directions = 0 if component.basis is None else len(component.basis)
+    return component.point, axis, k, directions, component.positions is not None
 
 
 def ablatable(components: Sequence[Component]) -> Sequence[Component]:
@@ -218,9 +213,10 @@ def _where(component: Component, activation: Tensor, *, with_units: bool) -> Boo
 def _basis(component: Component, activation: Tensor) -> Tensor:
     basis = component.basis
     if basis is None or basis.shape[-1] != activation.shape[-1]:
+        width = 0 if basis is None else basis.shape[-1]
         raise SettingError(
-            f"the directions of {component.address!r} have {0 if basis is None else basis.shape[-1]} coordinates, but the "
-            f"activation of {component.point!r} has shape {tuple(activation.shape)} per example; give one for each unit."
+            f"the directions of {component.address!r} have {width} coordinates, but the activation of "
+            f"{component.point!r} has shape {tuple(activation.shape)} per example; give one for each unit."
         )
     return basis
 
