@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 
 from torch import nn
 
-from llc_lightning.ablation.engine.base import resolve_methods
+from llc_lightning.ablation.engine.base import check_components, resolve_methods
 from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
@@ -148,17 +148,12 @@ class AblationPlan:
         """Returns what is ablated in a module.
 
         Raises:
-            AddressError: If an address names nothing.
-            SettingError: If a component has no activation.
+            AddressError: If an address names nothing, or a component lacks the side that a method ablates.
+            SettingError: If a method cannot ablate a component.
         """
-        found = find_components(module, self.components)
-        without = [component.address for component in found if not component.point]
-        if without:
-            raise SettingError(
-                f"{without[0]!r} has no activation, so it cannot be ablated; address a hook point or units of one, "
-                "such as 'layers' or 'neurons'."
-            )
-        return found
+        components = find_components(module, self.components)
+        check_components(components, resolve_methods(self.methods))
+        return components
 
     def settings_with(self, data: str) -> str:
         """Returns what names the settings in rows.

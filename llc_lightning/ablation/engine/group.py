@@ -80,5 +80,5 @@ class Group:
 
     def fitting(self, *, with_tasks: bool) -> Group:
         """Returns the same components, whose lanes compute no more than the losses that something is fitted to."""
-        points = [(place.point, place.unit_axis) for place in self.places]
-        return replace(self, lanes=Lanes(self.lanes.loss, self.lanes.params, points, with_tasks=with_tasks))
+        lanes = self.lanes
+        return replace(self, lanes=Lanes(lanes.loss, lanes.params, lanes.ablation, with_tasks=with_tasks))

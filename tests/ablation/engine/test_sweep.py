@@ -359,7 +359,7 @@ class TestBadInput:
             swept(Tokens(), tokens_data(9), heads(), tasks=True)
 
     def test_a_component_without_an_activation(self) -> None:
-        with pytest.raises(AddressError, match=r"^'W_in\.weight' has weights alone and cannot be ablated;"):
+        with pytest.raises(AddressError, match=r"^'W_in\.weight' has no activation, so it cannot be ablated;"):
             swept(Circuits(), circuits_data(9), ["neurons", "W_in.weight"])
 
     def test_a_unit_outside_the_activation(self) -> None:
