@@ -86,11 +86,12 @@ def _aliases(module: nn.Module) -> dict[str, tuple[str, ...]]:
 
     To put a tensor into one module twice would leave the first one in it when the module is given its own back.
     """
-    places: set[str] = set()
-    for path, part in submodules(module).items():
-        own = [*part.named_parameters(recurse=False, remove_duplicate=False)]
-        own += part.named_buffers(recurse=False, remove_duplicate=False)
-        places.update(f"{path}.{name}" if path else name for name, _ in own)
+    places = {
+        f"{path}.{name}" if path else name
+        for path, part in submodules(module).items()
+        for own in (part.named_parameters, part.named_buffers)
+        for name, _ in own(recurse=False, remove_duplicate=False)
+    }
     groups: dict[int, list[str]] = {}
     for listing in (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)):
         for name, tensor in listing:

@@ -1,5 +1,6 @@
 """What every registered ablation method promises; a new one is tested by being registered."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ OPTIONS = [
 ]  # fmt: skip
 OF_WEIGHTS = [name for name, entry in METHODS.items() if issubclass(entry.item, WeightMethod)]
 OF_WEIGHTS += ["quantise(bits=2)", "low_rank(rank=2)", "weight_noise(draws=2,scale=0.5)"]
+EXPORTED = ["Counterfactual", "LowRank", "Mean", "Noise", "Optimal", "Project", "Quantise", "Resample", "WeightNoise"]
+EXPORTED += ["WeightZero", "Zero"]
 FACTS = {"constant": True, "needs_reference": False, "needs_partner": False, "whole": False, "draws": 1}
 
 
@@ -88,7 +91,13 @@ def test_a_registration_with_a_fact_missing_is_refused(missing: str) -> None:
 def test_has_a_file_and_a_test_file_of_its_name(any_method: Method) -> None:
     assert type(any_method).__module__ == f"llc_lightning.ablation.methods.{any_method.name}"
     assert (ROOT / "tests" / "ablation" / "methods" / f"test_{any_method.name}.py").is_file()
-    assert getattr(llc_lightning.ablation, type(any_method).__name__) is type(any_method)
+    assert getattr(import_module(type(any_method).__module__), type(any_method).__name__) is type(any_method)
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_what_came_with_the_package_is_exported(name: str) -> None:
+    assert name in llc_lightning.ablation.__all__
+    assert any(entry.item is getattr(llc_lightning.ablation, name) for _, entry in METHODS.items())
 
 
 def test_facts_are_complete(any_method: Method) -> None:
@@ -127,7 +136,7 @@ def is_random(method: Method) -> bool:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_shapes_and_types(method: Method, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     blocks = Blocks.of(torch.arange(70), 64)
-    if torch.Size(shape).numel() < 4 and isinstance(method, llc_lightning.ablation.Project):
+    if torch.Size(shape).numel() < 4 and facts(method).whole:
         pytest.skip("it has fewer directions")
     for value in method.values(seen(torch.randn(70, *shape).to(dtype)), blocks.rows, seed=0):
         assert value.shape == (method.draws, 1 if is_constant(method) else 64, *shape)

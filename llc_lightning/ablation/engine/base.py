@@ -191,10 +191,10 @@ def resolve_methods(methods: object) -> tuple[Method, ...]:
     Raises:
         SettingError: If a name or option is unknown, none is given, or two would share a name in the results.
     """
-    found = resolved(methods, METHODS, base=Method)
-    if not found:
+    chosen = resolved(methods, METHODS, base=Method)
+    if not chosen:
         raise SettingError(f"no ablation method is given; use one or more of: {', '.join(METHODS.names())}.")
-    return found
+    return chosen
 
 
 def check_components(components: Sequence[Component], methods: Sequence[Method]) -> None:

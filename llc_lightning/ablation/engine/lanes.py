@@ -137,6 +137,7 @@ class Lanes:
         key = (self.ablation, self._with_tasks, self._metrics, str(tree_map(_shape, like)))
         if self.loss.edits:
             return None
+        # Callbacks sweep the same loss again and again: a graph that pays over all of their calls is worth tracing.
         counts = _CALLS.setdefault(self.loss.skeleton, {})
         counts[key] = counts.get(key, 0) + calls
         if key in graphs or counts[key] < _WORTH_TRACING:
@@ -170,11 +171,11 @@ class Lanes:
     def _one(self, fixed: _Fixed, varying: Lane) -> Losses:
         params, batch, clean = fixed
         loss, params = self.ablation.applied(self.loss, params, varying)
-        found = losses_of(loss, params, batch, self._with_tasks, self._metrics)
-        losses = found.losses
+        forward = losses_of(loss, params, batch, self._with_tasks, self._metrics)
+        losses = forward.losses
         if not self._metrics:
             return losses
-        pairs = zip(self._metrics, found.outputs, clean, strict=True)
+        pairs = zip(self._metrics, forward.outputs, clean, strict=True)
         return (*losses, torch.stack([metric(after, before, batch) for metric, after, before in pairs], dim=-1))
 
 

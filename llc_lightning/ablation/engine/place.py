@@ -106,6 +106,7 @@ class Place:
             count = len(range(*components.indices(len(self.where))))
             return values[None].expand(count, *values.shape)
         units = self.units[components]
+        # One gather for all components; its axis of units is then taken apart, and that of the components goes first.
         chosen = values.index_select(self.unit_axis, units.flatten())
         axis = values.ndim + self.unit_axis
         shape = (*chosen.shape[:axis], *units.shape, *chosen.shape[axis + 1 :])
