@@ -126,7 +126,5 @@ def _value(text: str, option: Field[Any], whole: str) -> Any:
             return _FLAGS[text.lower()]
         return int(text) if isinstance(like, int) else float(text) if isinstance(like, float) else text
     except (KeyError, ValueError):
-        expected = (
-            "true or false" if isinstance(like, bool) else "a whole number" if isinstance(like, int) else "a number"
-        )
-        raise SettingError(f"{whole!r} gives {option.name} the value {text!r}; give {expected}.") from None
+        kind = "true or false" if isinstance(like, bool) else "a whole number" if isinstance(like, int) else "a number"
+        raise SettingError(f"{whole!r} gives {option.name} the value {text!r}; give {kind}.") from None
