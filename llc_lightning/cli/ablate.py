@@ -16,9 +16,9 @@ from llc_lightning.analysis.method_agreement import MethodAgreement, method_agre
 from llc_lightning.cli.files import make_folder
 from llc_lightning.cli.offline import model_and_examples
 from llc_lightning.components.listing import PAIRS
+from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.offline import measure_snapshots
-from llc_lightning.measure.plans import AblationPlan
 from llc_lightning.report.cells import Table, number
 from llc_lightning.report.figures import draw, save
 from llc_lightning.report.findings import Findings, find

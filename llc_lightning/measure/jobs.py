@@ -29,6 +29,8 @@ class Job:
     """Where its LLC is meant."""
     loss: str = "train"
     """The loss whose LLC or effect it is."""
+    revision: int = 1
+    """Of what measures it."""
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -41,6 +43,7 @@ class Job:
             "method": self.method,
             "loss": self.loss,
             "settings": self.settings,
+            "revision": self.revision,
         }
         if self.resolution is None:
             return named

@@ -15,7 +15,8 @@ from llc_lightning.llc.parts import Part
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.slopes import slopes
 from llc_lightning.llc.tasks import tasks_of_module
-from llc_lightning.measure.plans import TRAIN, LLCPlan
+from llc_lightning.measure.llc.plan import LLCPlan
+from llc_lightning.measure.plans import TRAIN
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.results.traces import Trace
@@ -81,7 +82,7 @@ def llc_rows(
     """
     first = plan.losses[0]
     settings = plan.settings_at(None, data=data, replicate=replicate, loss=first)
-    of_no_rung = snapshot.columns(settings=settings, loss=first)
+    of_no_rung = snapshot.columns(settings=settings, loss=first, revision=plan.revision)
     yield _loss(of_no_rung, estimated[0].records[0])
     for each in estimated:
         jobs = plan.jobs([each.component], data=data, replicate=replicate)
