@@ -33,16 +33,17 @@ class LLCCallback(MeasurementCallback):
         when: The cadence, such as ``Every(steps=100)``; None switches the callback off.
         n_beta: Inverse temperature times the number of examples; several give a ladder of resolutions.
         gamma: Strength of the localisation.
-        components: ``all`` for the whole model, ``layers``, ``neurons``, addresses such as ``net.hook_hidden[7]``,
-            globs; one or several.
+        components: ``all`` for the whole model, ``layers``, ``neurons``, ``heads``, ``channels``, ``parameters``,
+            addresses such as ``net.hook_hidden[7]``, globs; one or several.
         chains: Chains, each with its own noise and minibatches.
         draws: Kept draws per chain.
         burn_in: Steps before the first kept draw.
         batch_size: Examples per step; None takes all of them.
-        sampler: The sampler's name.
+        sampler: The sampler's name; ``lm`` has no bias of the step size where the loss is quadratic.
         step_size: The sampler's step size, or ``auto``.
         step_fraction: What ``auto`` takes of the inverse largest curvature.
-        preconditioner: ``none`` or ``hutchinson``.
+        preconditioner: ``none``, or ``hutchinson``: a constant diagonal that settles badly conditioned nets sooner and
+            leaves the target unchanged.
         curvature_examples: Examples that the Hessian is measured on, for step sizes and the correction Delta; ``auto``
             keeps that a tenth or so of the work.
         estimator: Which estimate is the value: ``mean`` or ``first_order``; the others are in the details.
