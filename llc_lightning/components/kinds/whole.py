@@ -8,7 +8,7 @@ from llc_lightning.runtime.kinds import KINDS
 @KINDS.register(
     "all",
     summary="the whole model: all weights that are trained",
-    plural="alls",
+    plural="whole models",
     level="model",
     written=("all",),
     word="all",
