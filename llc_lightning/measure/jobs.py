@@ -11,6 +11,7 @@ from llc_lightning.components.component import Component
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.results.schema import KEY
 from llc_lightning.runtime.digest import tensor_digest
+from llc_lightning.runtime.kinds import level_of
 from llc_lightning.runtime.types import Batch
 
 
@@ -38,7 +39,7 @@ class Job:
         address = self.component.address
         named: dict[str, Any] = {
             "quantity": self.quantity,
-            "component": "" if self.component.kind == "all" else address,
+            "component": "" if level_of(self.component.kind) == "model" else address,
             "kind": self.component.kind,
             "method": self.method,
             "loss": self.loss,

@@ -15,6 +15,7 @@ from llc_lightning.analysis.health import health
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report.charts import method_tag, rung_tag
 from llc_lightning.results.schema import COLUMNS, Row
+from llc_lightning.runtime.kinds import at_level, level_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,15 +51,15 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
     frame = table.first_replicate(pd.DataFrame([vars(row) for row in rows], columns=list(COLUMNS)))
     curves = trajectories(frame)
     found: dict[str, float] = {**_full(curves, frame)}
-    for kind in table.natural(table.distinct(curves, "kind") - {"", "all"}):
-        suffix = "layers" if kind == "layer" else "units"
+    for kind in table.natural(table.distinct(curves, "kind") - {"", *at_level("model")}):
+        suffix = "layers" if level_of(kind) == "layers" else "units"
         llc = table.select(curves, quantity="llc", kind=kind)
         llc = llc.loc[np.asarray(llc["component"] == llc["params_moved"], dtype=bool)]
         for n_beta in sorted(set(table.numbers(llc, "n_beta").tolist())):
             found |= _largest(table.select(llc, n_beta=n_beta), f"llc_{suffix}/{rung_tag(n_beta)}")
         effects = table.select(curves, quantity="ablation_effect", kind=kind)
         for method in sorted(table.distinct(effects, "method")):
-            group = "ablation_layers" if kind == "layer" else "ablation"
+            group = "ablation_layers" if suffix == "layers" else "ablation"
             found |= _largest(table.select(effects, method=method), f"{group}/{method_tag(method)}")
     found |= _whole(curves, frame)
     return {tag: value for tag, value in found.items() if math.isfinite(value)}
