@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from llc_lightning.ablation.effect import Effect
+from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.measure.ablation.plan import AblationPlan
