@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llc_lightning.components.component import Component
-from llc_lightning.measure.kinds import KINDS, Kind
 from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.measure.llc.rows import Estimated, estimate, llc_rows, traces_of
+from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row
 from llc_lightning.results.traces import Trace
 from llc_lightning.runtime.progress import Advance
 
 
-class LLCKind(Kind[LLCPlan]):
+class LLCMeasurement(Measurement[LLCPlan]):
     """Estimates, one for each component, loss and rung."""
 
     def measure(
@@ -42,10 +42,10 @@ class LLCKind(Kind[LLCPlan]):
         return traces_of(plan, measured, data=data, replicate=replicate)
 
 
-KINDS.register(
+MEASUREMENTS.register(
     "llc",
     summary="local learning coefficients of the whole model and of components, by sampling around the weights",
     source="Lau et al. 2023, arXiv:2308.12108; Wang et al. 2024, arXiv:2410.02984",
     plan=LLCPlan,
     quantities=("loss", "llc", "llc_recorded", "llc_slope", "llc_correction", "weight_norm", "grad_norm"),
-)(LLCKind())
+)(LLCMeasurement())

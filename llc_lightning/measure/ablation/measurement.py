@@ -9,13 +9,13 @@ from llc_lightning.components.component import Component
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.ablation.rows import Warm, ablation_rows, effects, quantities, quantity_rows
-from llc_lightning.measure.kinds import KINDS, Kind
+from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row
 from llc_lightning.runtime.progress import Advance
 
 
-class AblationKind(Kind[AblationPlan]):
+class AblationMeasurement(Measurement[AblationPlan]):
     """Effects, those of a component together; the module's own quantities are measured once."""
 
     def measure(
@@ -54,7 +54,7 @@ class AblationKind(Kind[AblationPlan]):
         return {}
 
 
-KINDS.register(
+MEASUREMENTS.register(
     "ablation",
     summary="by how much the loss rises when the activation of a component is replaced",
     plan=AblationPlan,
@@ -62,4 +62,4 @@ KINDS.register(
         *("loss", "ablation_effect", "sign_accuracy", "accuracy", "circuits_solved", "baseline_loss"),
         *("attention_score", "fourier_share"),
     ),
-)(AblationKind())
+)(AblationMeasurement())

@@ -1,7 +1,7 @@
 """The contract of a kind of measurement, and the table of kinds.
 
 A kind is a room of its own beside this file: ``plan.py`` says what is measured, ``rows.py`` how it is measured and
-becomes rows, ``kind.py`` registers the two. Its callback, which stands above, is registered under the same name.
+becomes rows, ``measurement.py`` registers the two. Its callback, which stands above, is registered under the same name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from llc_lightning.runtime.registry import Registry
 P = TypeVar("P", bound=Plan)
 
 
-class Kind(ABC, Generic[P]):
+class Measurement(ABC, Generic[P]):
     """How plans of one class are measured, by any number of processes, and what rows that gives."""
 
     @abstractmethod
@@ -76,7 +76,7 @@ class Kind(ABC, Generic[P]):
 
 
 @dataclass(frozen=True)
-class KindFacts:
+class MeasurementFacts:
     """What every kind of measurement says of itself when it is registered."""
 
     plan: type[Any]
@@ -85,14 +85,14 @@ class KindFacts:
     """The quantities of its rows, in :data:`llc_lightning.results.quantities.QUANTITIES`."""
 
 
-KINDS: Registry[Kind[Any], KindFacts] = Registry("kind of measurement", KindFacts)
+MEASUREMENTS: Registry[Measurement[Any], MeasurementFacts] = Registry("kind of measurement", MeasurementFacts)
 """All kinds of measurement by name; importing a plan's room registers its kind."""
 
 
-def kind_of(plan: Plan) -> Kind[Any]:
+def measurement_of(plan: Plan) -> Measurement[Any]:
     """Returns how a plan is measured.
 
     Raises:
         SettingError: If its kind is not registered.
     """
-    return KINDS.get(plan.kind).item
+    return MEASUREMENTS.get(plan.kind).item
