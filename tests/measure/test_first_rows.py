@@ -86,7 +86,7 @@ def test_nothing_is_measured_again_but_by_a_newer_revision(old: Path, monkeypatc
     assert measure_run(old) == []
 
     newer = replace(SAMPLERS.get("lm"), revision=2)
-    monkeypatch.setitem(vars(SAMPLERS)["_entries"], "lm", newer)
+    monkeypatch.setitem(SAMPLERS._entries, "lm", newer)
     written = measure_run(old, steps=[6], only=["llc", "llc_units"])
     assert [path.name for path in written if path.suffix == ".parquet"] == [
         "step=00000006-llc-revision=2.parquet",
