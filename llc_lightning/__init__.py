@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llc_lightning.callbacks.snapshots import SnapshotCallback
     from llc_lightning.components.listing import find_components
     from llc_lightning.components.loss import loss_fn
-    from llc_lightning.llc.calibration import calibrate
+    from llc_lightning.llc.calibrate.calibration import calibrate
     from llc_lightning.llc.estimator import estimate_llc, estimate_parts
     from llc_lightning.llc.parts import Part, Resolution
     from llc_lightning.llc.record import LLCRecord
@@ -68,7 +68,7 @@ _HOMES = {
     "Run": "results.run",
     "SnapshotCallback": "callbacks.snapshots",
     "ablation_effects": "ablation.effects",
-    "calibrate": "llc.calibration",
+    "calibrate": "llc.calibrate.calibration",
     "estimate_llc": "llc.estimator",
     "estimate_parts": "llc.estimator",
     "find_components": "components.listing",

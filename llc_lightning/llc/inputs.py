@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
 from llc_lightning.llc.parts import Part, Resolution
-from llc_lightning.llc.settings import ChainSettings, check_count, check_positive
+from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.llc.tasks import Tasks
+from llc_lightning.runtime.checks import check_count, check_positive
 from llc_lightning.runtime.errors import SettingError
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from llc_lightning.llc.settings import check_positive
+from llc_lightning.runtime.checks import check_positive
 from llc_lightning.runtime.errors import SettingError
 
 _LARGEST = 3e38

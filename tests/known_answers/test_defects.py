@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.exact import quadratic_value
 from llc_lightning.llc.diagnostics import chain_statistics
 from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.llc.exact import quadratic_value
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.status import is_failed
 from llc_lightning.runtime.types import Params

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from llc_lightning.components.loss import loss_fn
+from llc_lightning.exact import quadratic_value
 from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-from llc_lightning.llc.exact import quadratic_value
 from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings

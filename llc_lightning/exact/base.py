@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, Field, field
 from typing import Any, ClassVar, NoReturn, Protocol, runtime_checkable
 
-from llc_lightning.llc.exact.coefficient import LearningCoefficient
+from llc_lightning.exact.coefficient import LearningCoefficient
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.registry import NoFacts, Registry
 

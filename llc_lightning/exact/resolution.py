@@ -2,7 +2,7 @@
 
 import math
 
-from llc_lightning.llc.settings import check_positive
+from llc_lightning.runtime.checks import check_positive
 from llc_lightning.runtime.errors import SettingError
 
 _LOWEST, _HIGHEST = 1e-12, 1e15

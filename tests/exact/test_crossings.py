@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from llc_lightning.llc.exact import normal_crossing_coefficient, normal_crossing_value, quadratic_value
+from llc_lightning.exact import normal_crossing_coefficient, normal_crossing_value, quadratic_value
 from llc_lightning.runtime.errors import SettingError
 
 # Computed elsewhere by quadrature with 30 digits and on logarithmic grids; prior exp(-|w|^2 / 2).

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.func import grad
 
-from llc_lightning.llc.exact import superposition_coefficient
+from llc_lightning.exact import superposition_coefficient
 from llc_lightning.runtime.errors import SettingError
 from tests.known_answers.losses import population_hessian, superposition, superposition_losses
 

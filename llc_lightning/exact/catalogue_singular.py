@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from llc_lightning.llc.exact.base import KNOWN, MEAN, asked, not_known
-from llc_lightning.llc.exact.coefficient import LearningCoefficient, regular_coefficient
-from llc_lightning.llc.exact.crossings import normal_crossing_coefficient, normal_crossing_value
-from llc_lightning.llc.exact.deep_linear import deep_linear_coefficient
-from llc_lightning.llc.exact.reduced_rank import reduced_rank_coefficient, reduced_rank_value
-from llc_lightning.llc.exact.superposition import superposition_coefficient
-from llc_lightning.llc.exact.unit import unit_coefficient, unit_value
+from llc_lightning.exact.base import KNOWN, MEAN, asked, not_known
+from llc_lightning.exact.coefficient import LearningCoefficient, regular_coefficient
+from llc_lightning.exact.crossings import normal_crossing_coefficient, normal_crossing_value
+from llc_lightning.exact.deep_linear import deep_linear_coefficient
+from llc_lightning.exact.reduced_rank import reduced_rank_coefficient, reduced_rank_value
+from llc_lightning.exact.superposition import superposition_coefficient
+from llc_lightning.exact.unit import unit_coefficient, unit_value
 from llc_lightning.runtime.errors import SettingError
 
 

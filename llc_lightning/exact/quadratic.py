@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.llc.exact.coefficient import LearningCoefficient
-from llc_lightning.llc.settings import check_positive
+from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.runtime.checks import check_positive
 from llc_lightning.runtime.errors import SettingError
 
 Weights: TypeAlias = Float[Tensor, "weight"]

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from llc_lightning.callbacks.llc import LLCCallback
-from llc_lightning.llc.calibration import calibrate
-from llc_lightning.llc.checks import ESS, RHAT
-from llc_lightning.llc.choices import first_choice
+from llc_lightning.exact import quadratic_value
+from llc_lightning.llc.calibrate.calibration import calibrate
+from llc_lightning.llc.calibrate.checks import ESS, RHAT
+from llc_lightning.llc.calibrate.choices import first_choice
+from llc_lightning.llc.calibrate.search import Calibration
+from llc_lightning.llc.calibrate.sweep import sweep, sweep_steps
 from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.llc.exact import quadratic_value
-from llc_lightning.llc.search import Calibration
-from llc_lightning.llc.sweep import sweep, sweep_steps
 from llc_lightning.report.calibration import title_of
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Params

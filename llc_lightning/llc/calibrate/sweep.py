@@ -9,11 +9,11 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from llc_lightning.llc.calibrate.search import Calibration
 from llc_lightning.llc.estimator import estimate_parts
 from llc_lightning.llc.local import some_examples
 from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.search import Calibration
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.runtime.status import is_ok
 from llc_lightning.runtime.types import Batch, LossFn, Params

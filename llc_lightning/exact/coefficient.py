@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from llc_lightning.llc.settings import check_count
+from llc_lightning.runtime.checks import check_count
 
 
 @dataclass(frozen=True)

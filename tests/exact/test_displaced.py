@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.exact import (
+from llc_lightning.exact import (
     displaced_slope,
     displaced_value,
     displaced_variance,

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from llc_lightning.llc.exact.coefficient import LearningCoefficient
-from llc_lightning.llc.exact.reduced_rank import reduced_rank_coefficient
-from llc_lightning.llc.exact.resolution import unit_localised
-from llc_lightning.llc.settings import check_count, check_positive
+from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.exact.reduced_rank import reduced_rank_coefficient
+from llc_lightning.exact.resolution import unit_localised
+from llc_lightning.runtime.checks import check_count, check_positive
 from llc_lightning.runtime.errors import SettingError
 
 _SPACING, _SMALLEST, _BEYOND = 0.1, -40.0, 12.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal
 
-from llc_lightning.llc.exact.coefficient import LearningCoefficient
-from llc_lightning.llc.settings import check_count
+from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.runtime.checks import check_count
 from llc_lightning.runtime.errors import SettingError
 
 _FEWEST, _MOST = 5, 8

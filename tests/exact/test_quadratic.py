@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from llc_lightning.llc.exact import (
+from llc_lightning.exact import (
     quadratic_coefficient,
     quadratic_lm_value,
     quadratic_sgld_value,

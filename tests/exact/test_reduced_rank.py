@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.integrate import dblquad
 
-from llc_lightning.llc.exact import normal_crossing_value, reduced_rank_coefficient, reduced_rank_value
+from llc_lightning.exact import normal_crossing_value, reduced_rank_coefficient, reduced_rank_value
 from llc_lightning.runtime.errors import SettingError
 
 # By Gauss-Laguerre quadrature, which is good to five digits at the largest n_beta.

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.llc.settings import check_positive
+from llc_lightning.runtime.checks import check_positive
 from llc_lightning.runtime.errors import SettingError
 
 

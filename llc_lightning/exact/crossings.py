@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from llc_lightning.llc.exact.coefficient import LearningCoefficient
-from llc_lightning.llc.settings import check_count, check_positive
+from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.runtime.checks import check_count, check_positive
 from llc_lightning.runtime.errors import SettingError
 
 _LINE, _PER_DISTANCE, _DECAY = 2000, 8, 32.0

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations, pairwise
 
-from llc_lightning.llc.exact.coefficient import LearningCoefficient
-from llc_lightning.llc.settings import check_count
+from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.runtime.checks import check_count
 from llc_lightning.runtime.errors import SettingError
 
 

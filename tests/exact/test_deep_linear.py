@@ -6,7 +6,7 @@ from itertools import pairwise, product
 import pytest
 import torch
 
-from llc_lightning.llc.exact import deep_linear_coefficient, reduced_rank_coefficient
+from llc_lightning.exact import deep_linear_coefficient, reduced_rank_coefficient
 from llc_lightning.runtime.errors import SettingError
 from tests.known_answers.losses import deep_linear, population_hessian
 

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from llc_lightning.llc.exact.coefficient import LearningCoefficient
-from llc_lightning.llc.exact.deep_linear import check_widths
-from llc_lightning.llc.exact.resolution import unit_localised
-from llc_lightning.llc.settings import check_count
+from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.exact.deep_linear import check_widths
+from llc_lightning.exact.resolution import unit_localised
+from llc_lightning.runtime.checks import check_count
 from llc_lightning.runtime.errors import SettingError
 
 _LARGEST_RANK = 6

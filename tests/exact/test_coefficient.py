@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from llc_lightning.llc.exact import LearningCoefficient, regular_coefficient
+from llc_lightning.exact import LearningCoefficient, regular_coefficient
 from llc_lightning.runtime.errors import SettingError
 
 

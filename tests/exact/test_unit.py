@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from llc_lightning.llc.exact import quadratic_value, reduced_rank_value, unit_coefficient, unit_value
+from llc_lightning.exact import quadratic_value, reduced_rank_value, unit_coefficient, unit_value
 from llc_lightning.runtime.errors import SettingError
 
 # Four inputs and outputs: n_beta, and the value by n_beta times the loss that ablating the unit costs.

@@ -7,17 +7,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.llc.exact.base import KNOWN, MEAN, asked
-from llc_lightning.llc.exact.coefficient import LearningCoefficient
-from llc_lightning.llc.exact.displaced import displaced_slope, displaced_value, displaced_variance
-from llc_lightning.llc.exact.quadratic import (
+from llc_lightning.exact.base import KNOWN, MEAN, asked
+from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.exact.displaced import displaced_slope, displaced_value, displaced_variance
+from llc_lightning.exact.quadratic import (
     quadratic_coefficient,
     quadratic_lm_value,
     quadratic_sgld_value,
     quadratic_value,
     quadratic_variance,
 )
-from llc_lightning.llc.settings import check_count
+from llc_lightning.runtime.checks import check_count
 from llc_lightning.runtime.errors import SettingError
 
 
