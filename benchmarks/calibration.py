@@ -19,7 +19,7 @@ from llc_lightning.cli.versions import newest_version
 from llc_lightning.llc.calibrate.calibration import calibrate
 from llc_lightning.llc.calibrate.checks import ESS, RHAT
 from llc_lightning.llc.calibrate.search import Calibration
-from llc_lightning.llc.diagnostics import LOCAL_DISTANCE
+from llc_lightning.llc.diagnostics.not_local import LOCAL_DISTANCE
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "checkpoints" / "calibration"

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.llc.assess import Around, Assessor
+from llc_lightning.llc.assess import Assessor
 from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
-from llc_lightning.llc.estimators import Estimate
+from llc_lightning.llc.facts import Bias
 from llc_lightning.llc.heating import Heat, Heating
 from llc_lightning.llc.local import (
     Local,
@@ -118,15 +118,16 @@ class Tile:
             self._assessor(lane).record(
                 at,
                 sampled.chains.lane(lane),
-                step_size=sampled.step_size[lane].item(),
-                around=Around(
+                bias=Bias(
                     correction=correction[lane].item(),
                     predicted_bias=bias[lane].item(),
-                    noise_bias=Estimate(_told(sampled.heat.bias[lane]), _told(sampled.heat.error[lane])),
-                    curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
-                    expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
-                    stretch=sampled.stretch[lane].item(),
+                    noise_bias=_told(sampled.heat.bias[lane]),
+                    noise_bias_stderr=_told(sampled.heat.error[lane]),
                 ),
+                curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
+                expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
+                step_size=sampled.step_size[lane].item(),
+                step_times_curvature=sampled.stretch[lane].item(),
                 vmapped=self._stacked.vmapped,
             )
             for lane in range(len(self._lanes))

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from llc_lightning.llc.diagnostics import LOCAL_DISTANCE
+from llc_lightning.llc.diagnostics.not_local import LOCAL_DISTANCE
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.status import split
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llc_lightning.llc.calibrate.checks import ESS, Checks, mixed, not_tried, passed, unchanged
 from llc_lightning.llc.calibrate.choices import Choice
-from llc_lightning.llc.diagnostics import NOISE_SHARE
+from llc_lightning.llc.diagnostics.batch_noise import NOISE_SHARE
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.status import explain, is_ok, split
 

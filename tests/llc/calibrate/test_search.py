@@ -13,6 +13,7 @@ from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
 from tests.known_answers.losses import quadratic
+from tests.llc.changed import changed
 
 FIRST = Choice(Resolution(100.0, 2.0), ChainSettings(sampler="lm", step_fraction=0.4, chains=8, burn_in=100, draws=200))
 OK = {"status": "ok", "value": 10.0}
@@ -28,7 +29,7 @@ def record() -> LLCRecord:
     some = estimate_llc(
         known.loss, known.params, known.data, n_beta=100.0, gamma=2.0, step_size=0.01, draws=4, burn_in=0
     )
-    return dataclasses.replace(some, rhat=1.0, ess=1000.0, temperature=1.0, **OK)
+    return changed(some, rhat=1.0, ess=1000.0, temperature=1.0, **OK)
 
 
 class Trials:
@@ -41,7 +42,7 @@ class Trials:
     def __call__(self, choice: Choice) -> LLCRecord:
         self.tried.append(choice)
         outcome = self._outcomes[min(len(self.tried), len(self._outcomes)) - 1]
-        return dataclasses.replace(self._record, settings=choice.settings, **outcome)
+        return changed(self._record, settings=choice.settings, **outcome)
 
 
 def search(
