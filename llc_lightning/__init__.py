@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llc_lightning.components.loss import loss_fn
     from llc_lightning.llc.calibrate.calibration import calibrate
     from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-    from llc_lightning.llc.parts import Part, Resolution
+    from llc_lightning.llc.parts import Part, Resolution, Restriction
     from llc_lightning.llc.record import LLCRecord
     from llc_lightning.llc.settings import ChainSettings
     from llc_lightning.results.run import Run
@@ -40,6 +40,7 @@ __all__ = [
     "LogSpaced",
     "Part",
     "Resolution",
+    "Restriction",
     "Run",
     "SnapshotCallback",
     "ablation_effects",
@@ -65,6 +66,7 @@ _HOMES = {
     "LogSpaced": "runtime.cadence",
     "Part": "llc.parts",
     "Resolution": "llc.parts",
+    "Restriction": "llc.parts",
     "Run": "results.run",
     "SnapshotCallback": "callbacks.snapshots",
     "ablation_effects": "ablation.effects",

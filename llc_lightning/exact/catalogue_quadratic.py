@@ -65,7 +65,7 @@ class QuadraticVariance(_Curved):
 
 
 @dataclass(frozen=True)
-class _Sampled(_Curved):
+class _Chained(_Curved):
     """A quadratic as a sampler sees it."""
 
     step_size: float = asked("step size of the sampler")
@@ -91,7 +91,7 @@ class _Sampled(_Curved):
     source="recursion of the second moment; SGLD: Welling and Teh 2011, ICML",
 )
 @dataclass(frozen=True)
-class QuadraticSGLD(_Sampled):
+class QuadraticSGLD(_Chained):
     """See :func:`quadratic_sgld_value`."""
 
     quantity: ClassVar[str] = MEAN
@@ -107,7 +107,7 @@ class QuadraticSGLD(_Sampled):
     source="recursion of the second moment; Leimkuhler and Matthews 2013, Applied Mathematics Research eXpress",
 )
 @dataclass(frozen=True)
-class QuadraticLM(_Sampled):
+class QuadraticLM(_Chained):
     """See :func:`quadratic_lm_value`."""
 
     quantity: ClassVar[str] = MEAN

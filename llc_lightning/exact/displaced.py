@@ -77,11 +77,11 @@ def displaced_slope(
     Raises:
         SettingError: If a number is out of range, the two are equal, or ``n_beta H + gamma`` is not positive definite.
     """
-    one, other = n_betas
-    if one == other:
-        raise SettingError(f"n_betas are both {one}; give two that differ.")
+    lower, upper = n_betas
+    if lower == upper:
+        raise SettingError(f"n_betas are both {lower}; give two that differ.")
     values = [displaced_value(hessian, minimum, n_beta=n_beta, gamma=gamma)[0] / n_beta for n_beta in n_betas]
-    return (values[0] - values[1]) / (1 / one - 1 / other)
+    return (values[0] - values[1]) / (1 / lower - 1 / upper)
 
 
 def _posterior(

@@ -67,8 +67,8 @@ def mcse_of(draws: Draws) -> float:
     """Returns the Monte Carlo standard error of the mean, 0 where there are too few draws to know it."""
     if draws.shape[1] < 4 or np.ptp(draws) == 0:
         return 0.0
-    found = _arviz("mcse", draws, method="mean")
-    return 0.0 if math.isnan(found) else found
+    mcse = _arviz("mcse", draws, method="mean")
+    return 0.0 if math.isnan(mcse) else mcse
 
 
 def ess_of(draws: Draws) -> float:

@@ -111,12 +111,12 @@ def variance(kept: KeptDraws) -> Estimate | None:
     pair = kept.pair if kept.minibatch else (kept.scaled, kept.scaled)
     if pair is None or pair[0].size < _FEW:
         return None
-    one, other = pair
-    products = (one - one.mean()) * (other - other.mean())
-    means = np.stack([one.mean(1), other.mean(1)])
-    taken_up = float(np.cov(means)[0, 1]) / len(one) if len(one) > 1 else 0.0
+    first, second = pair
+    products = (first - first.mean()) * (second - second.mean())
+    means = np.stack([first.mean(1), second.mean(1)])
+    taken_up = float(np.cov(means)[0, 1]) / len(first) if len(first) > 1 else 0.0
     value = float(products.mean()) + taken_up
-    return Estimate(value, max(error_of(products), abs(value) * math.sqrt(2 / ess_of(one))))
+    return Estimate(value, max(error_of(products), abs(value) * math.sqrt(2 / ess_of(first))))
 
 
 @ESTIMATORS.register(
@@ -147,8 +147,8 @@ def slope(lower: tuple[float, Draws], upper: tuple[float, Draws]) -> Estimate:
         lower: n_beta and the scaled excess loss of every chain, [chain], at the one.
         upper: The same at the other.
     """
-    (one, first), (two, second) = lower, upper
-    per_chain = (first / one - second / two) / (1 / one - 1 / two)
+    (n_beta_1, scaled_1), (n_beta_2, scaled_2) = lower, upper
+    per_chain = (scaled_1 / n_beta_1 - scaled_2 / n_beta_2) / (1 / n_beta_1 - 1 / n_beta_2)
     per_chain = per_chain[np.isfinite(per_chain)]
     spread = float(per_chain.std(ddof=1)) / math.sqrt(len(per_chain)) if len(per_chain) > 1 else math.nan
     return Estimate(float(per_chain.mean()) if len(per_chain) else math.nan, spread)
@@ -162,8 +162,8 @@ def stein_gap(kept: KeptDraws) -> Estimate | None:
     if kept.virial is None or kept.virial.size == 0 or not np.mean(kept.trace) > 0:
         return None
     missed = (kept.trace - kept.virial) / 2
-    found = Estimate(float(missed.mean()), error_of(missed))
-    return None if kept.blind and found.value > 0 else found
+    gap = _of(missed)
+    return None if kept.blind and gap.value > 0 else gap
 
 
 def _of(draws: Draws) -> Estimate:

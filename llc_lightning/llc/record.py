@@ -141,14 +141,14 @@ class LLCRecord:
 
     def facts(self) -> dict[str, Any]:
         """Returns the whole record but the draws and what was observed, as a nest of plain values."""
-        told = {name: getattr(self, name) for name in ("value", "stderr", "status", "excess_loss")}
+        plain = {name: getattr(self, name) for name in ("value", "stderr", "status", "excess_loss")}
         for group in (self.at, self.run, self.geometry, self.bias, self.mixing, self.motion):
-            told |= asdict(group)
+            plain |= asdict(group)
         nested = {
             name: {key: asdict(each) for key, each in estimates.items()}
             for name, estimates in (("estimates", self.estimates), ("tasks", self.tasks))
         }
-        return {**told, **nested, "paired": True, "autocorrelation_time": self.autocorrelation_time, "wbic": self.wbic}
+        return {**plain, **nested, "paired": True, "autocorrelation_time": self.autocorrelation_time, "wbic": self.wbic}
 
     def with_estimates(self, more: Mapping[str, Estimate]) -> LLCRecord:
         """Returns the record with more estimates beside the others."""

@@ -11,7 +11,7 @@ from llc_lightning.llc.calibrate.choices import Choice, first_batch, first_choic
 from llc_lightning.llc.calibrate.search import Calibration, Free, Search
 from llc_lightning.llc.estimator import estimate_parts
 from llc_lightning.llc.inputs import check_inputs
-from llc_lightning.llc.parts import Part
+from llc_lightning.llc.parts import Restriction
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.checks import check_count, check_positive
 from llc_lightning.runtime.errors import SettingError
@@ -87,11 +87,18 @@ def calibrate(
         raise SettingError(
             f"budget is {budget} steps, and the first trial alone takes {first.cost}; give more, or fewer chains."
         )
-    part = Part(moved)
+    restriction = Restriction(moved)
 
     def estimate(choice: Choice) -> LLCRecord:
         return estimate_parts(
-            loss_fn, params, data, [part], [choice.resolution], choice.settings, seed=seed, trivial_loss=trivial_loss
+            loss_fn,
+            params,
+            data,
+            [restriction],
+            [choice.resolution],
+            choice.settings,
+            seed=seed,
+            trivial_loss=trivial_loss,
         )[0][0]
 
     free = Free(n_beta is None, gamma is None, chosen)

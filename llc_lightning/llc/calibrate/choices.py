@@ -122,17 +122,17 @@ def first_choice(
         if n < 2 * EXAMPLES_PER_N_BETA:
             raise SettingError(f"n_beta cannot be chosen from {n} examples; give it.")
         n_beta = min(n / math.log(n), n / EXAMPLES_PER_N_BETA)
-    fraction = SAMPLERS.get(sampler).facts.fraction
+    facts = SAMPLERS.get(sampler).facts
     settings = ChainSettings(
-        sampler=sampler, step_fraction=fraction, preconditioner=preconditioner, chains=chains, burn_in=_DRAWS // 2,
+        sampler=sampler, step_fraction=facts.fraction, preconditioner=preconditioner, chains=chains, burn_in=_DRAWS // 2,
         draws=_DRAWS,
-        batch_size=None if sampler == "mala" else batch_size,
+        batch_size=None if facts.full_batch else batch_size,
     ).on(n)  # fmt: skip
     if gamma is None:
         with torch.inference_mode(False), torch.enable_grad():
             spectrum, dimension, norm = _around(loss_fn, params, data, moved, seed)
         steps = budget / chains / _SHARE
-        gamma = _localisation(spectrum, dimension, norm, n_beta, fraction * steps / _RELAXATIONS)
+        gamma = _localisation(spectrum, dimension, norm, n_beta, facts.fraction * steps / _RELAXATIONS)
     return Choice(Resolution(float(n_beta), float(gamma)), settings)
 
 

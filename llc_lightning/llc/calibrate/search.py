@@ -101,10 +101,10 @@ class Search:
         for name, other, remedy in (("half step", half, finer), ("twice as long", twice, longer)):
             if not self._affords(other.cost):
                 return (*checks, not_tried(name, self._tolerance)), remedy, record
-            found = self._try(other, name)
-            checks = (*checks, *unchanged(name, record, found, self._tolerance))
+            check = self._try(other, name)
+            checks = (*checks, *unchanged(name, record, check, self._tolerance))
             if not passed(checks):
-                return checks, remedy if is_ok(found.status) else self._better(choice, found), found
+                return checks, remedy if is_ok(check.status) else self._better(choice, check), check
         return checks, None, record
 
     def _better(self, choice: Choice, record: LLCRecord) -> Choice | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from llc_lightning.llc.calibrate.search import Calibration
 from llc_lightning.llc.estimator import estimate_parts
 from llc_lightning.llc.local import some_examples
-from llc_lightning.llc.parts import Part, Resolution
+from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.runtime.status import is_ok
@@ -40,13 +40,13 @@ class Sweep:
     @property
     def plateaus(self) -> list[tuple[float, float]]:
         """Neighbouring n_betas with an ok status between which ``|d ln LLC / d ln n_beta|`` is below 0.1."""
-        found: list[tuple[float, float]] = []
-        for one, other in pairwise(self.over_n_beta):
-            if is_ok(one.status) and is_ok(other.status) and one.value > 0 and other.value > 0:
-                slope = math.log(other.value / one.value) / math.log(other.n_beta / one.n_beta)
+        flat: list[tuple[float, float]] = []
+        for lower, upper in pairwise(self.over_n_beta):
+            if is_ok(lower.status) and is_ok(upper.status) and lower.value > 0 and upper.value > 0:
+                slope = math.log(upper.value / lower.value) / math.log(upper.n_beta / lower.n_beta)
                 if abs(slope) < _FLAT:
-                    found.append((one.n_beta, other.n_beta))
-        return found
+                    flat.append((lower.n_beta, upper.n_beta))
+        return flat
 
 
 def sweep(
@@ -73,10 +73,10 @@ def sweep(
         done: Called after every estimate with its steps and a note on what it is.
     """
     at, settings = calibration.choice.resolution, _settings(calibration)
-    part = Part(moved)
+    restriction = Restriction(moved)
 
     def estimate(examples: Batch, where: Resolution, how: ChainSettings, note: str) -> LLCRecord:
-        record = estimate_parts(loss_fn, params, examples, [part], [where], how, seed=seed)[0][0]
+        record = estimate_parts(loss_fn, params, examples, [restriction], [where], how, seed=seed)[0][0]
         if done is not None:
             done(how.chains * how.steps, note)
         return record
