@@ -87,14 +87,14 @@ def calibrate(
         raise SettingError(
             f"budget is {budget} steps, and the first trial alone takes {first.cost}; give more, or fewer chains."
         )
-    restriction = Restriction(moved)
+    parts = [Restriction(moved)]
 
     def estimate(choice: Choice) -> LLCRecord:
         return estimate_parts(
             loss_fn,
             params,
             data,
-            [restriction],
+            parts,
             [choice.resolution],
             choice.settings,
             seed=seed,
