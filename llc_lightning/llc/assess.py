@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from llc_lightning.runtime.status import is_failed, join
 from llc_lightning.runtime.types import Params
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains
-from llc_lightning.sampling.recorder import Records
+from llc_lightning.sampling.observables.base import apart
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.step_size import exploded
 
@@ -38,6 +39,8 @@ class Assessor:
     whole: bool
     trivial_loss: float | None
     tasks: tuple[str, ...]
+    observe: tuple[str, ...]
+    """Names of what the caller asked to see."""
 
     def record(
         self,
@@ -63,30 +66,29 @@ class Assessor:
             step_times_curvature: The step size times the curvature where the chains end; NaN where it cannot matter.
             vmapped: Whether the loss ran for all chains at once.
         """
-        records = chains.records
-        assert records is not None  # noqa: S101 - a tile's chains have a recorder
         healthy = ~exploded(chains, torch.tensor([at.n_beta]), self.lane.layout.dimension)[0]
-        kept = self._kept(at, chains, records, healthy)
-        some, moved = bool(healthy.any()), bool(records.distance2.ne(0).any())
+        observed = {name: seen[0, healthy] for name, seen in chains.observed.items()}
+        kept = self._kept(at, chains, observed, healthy)
+        some, moved = bool(healthy.any()), bool(chains.observed["squared_distance"].ne(0).any())
         evidence = Evidence(
             at=at,
             run=self._run(step_size, vmapped),
             geometry=self._geometry(curvature, expected_distance),
             bias=bias,
             mixing=mixing_of(kept.scaled) if some and moved else Mixing.unknown(),
-            motion=self._motion(at, chains, records, kept, healthy),
+            motion=self._motion(at, chains, observed, kept, healthy),
             losses=self.centre.losses,
             whole=self.whole,
             trivial_loss=self.trivial_loss,
             moved=moved,
             step_times_curvature=step_times_curvature,
             kept=kept,
-            risen=records.risen[0, healthy],
-            sloped=records.sloped[0, healthy],
+            observed=observed,
             estimates=_estimates(kept) if some else {},
-            tasks=self._task_estimates(at, records, healthy) if some else {},
+            tasks=self._task_estimates(at, observed) if some else {},
         )
-        return _record(evidence, ChainLosses(chains.excess[0], chains.baseline))
+        for_the_caller = {name: chains.observed[name][0] for name in self.observe}
+        return replace(_record(evidence, ChainLosses(chains.excess[0], chains.baseline)), observed=for_the_caller)
 
     def failed(self, at: Resolution) -> LLCRecord:
         """Returns the record of an estimate whose loss at w* is not finite."""
@@ -136,43 +138,44 @@ class Assessor:
             expected_distance=expected_distance,
         )
 
-    def _motion(self, at: Resolution, chains: Chains, records: Records, kept: KeptDraws, healthy: Tensor) -> Motion:
+    def _motion(
+        self, at: Resolution, chains: Chains, observed: Mapping[str, Tensor], kept: KeptDraws, healthy: Tensor
+    ) -> Motion:
         scaled = at.n_beta * chains.excess[0, :, self.settings.burn_in :].double()
-        far2, hits, accepted = records.distance2[0, healthy], chains.box_hits, chains.acceptance
+        hits, accepted = chains.box_hits, chains.acceptance
         return Motion(
             healthy_chains=int(healthy.sum()),
             per_chain=tuple(float(mean) for mean in scaled.mean(1).where(healthy, math.nan)),
-            distance=far2.double().mean().sqrt().item(),  # NaN without a chain
+            distance=observed["squared_distance"].double().mean().sqrt().item(),  # NaN without a chain
             temperature=_temperature(kept),
             acceptance=math.nan if accepted is None else accepted[0].double().mean().item(),
             box_hits=0.0 if hits is None else hits[0].double().mean().item(),
         )
 
-    def _kept(self, at: Resolution, chains: Chains, records: Records, healthy: Tensor) -> KeptDraws:
-        def draws(values: Tensor | None, factor: float = 1.0) -> Draws | None:
-            if values is None:
-                return None
-            return (factor * values[0, healthy].double()).cpu().numpy()
+    def _kept(self, at: Resolution, chains: Chains, observed: Mapping[str, Tensor], healthy: Tensor) -> KeptDraws:
+        def draws(values: Tensor, factor: float = 1.0) -> Draws:
+            return (factor * values.double()).cpu().numpy()
 
-        kept = slice(self.settings.burn_in, None)
-        first, second = (draws(values, at.n_beta) for values in (records.excess, records.other_excess))
-        first_order = None if chains.first_order is None else chains.first_order[..., kept]
+        kept, linear = slice(self.settings.burn_in, None), chains.first_order
+        virial, trace, _ = apart(observed["virial"])
+        pair, watched = observed.get("loss_pair"), observed.get("example_losses")
+        first, second = (None, None) if pair is None else (draws(loss, at.n_beta) for loss in apart(pair))
         return KeptDraws(
-            (at.n_beta * chains.excess[0, healthy, kept].double()).cpu().numpy(),
+            draws(chains.excess[0, healthy, kept], at.n_beta),
             at.n_beta,
             self.settings.batch_size is not None,
-            first_order=draws(first_order, at.n_beta),
-            virial=draws(records.virial),
-            blind=records.blind is not None and bool(records.blind[0].all()),
-            trace=math.nan if records.trace is None else records.trace[0, healthy, None].double().cpu().numpy(),
-            watched=draws(records.examples),
+            first_order=None if linear is None else draws(linear[0, healthy, kept], at.n_beta),
+            virial=draws(virial),
+            blind=bool(apart(chains.observed["virial"])[2].all()),
+            trace=draws(trace[:, :1]),
+            watched=None if watched is None else draws(watched),
             pair=None if first is None or second is None else (first, second),
         )
 
-    def _task_estimates(self, at: Resolution, records: Records, healthy: Tensor) -> dict[str, Estimate]:
-        if records.tasks is None:
+    def _task_estimates(self, at: Resolution, observed: Mapping[str, Tensor]) -> dict[str, Estimate]:
+        if "task_losses" not in observed:
             return {}
-        scaled = (at.n_beta * records.tasks[0, healthy].double()).cpu().numpy()
+        scaled = (at.n_beta * observed["task_losses"].double()).cpu().numpy()
         return {
             name: Estimate(float(scaled[..., task].mean()), error_of(np.ascontiguousarray(scaled[..., task])))
             for task, name in enumerate(self.tasks)

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -37,10 +36,8 @@ class Evidence:
     step_times_curvature: float = math.nan
     """The step size times the largest curvature where the chains end; NaN where it cannot matter."""
     kept: KeptDraws = field(default_factory=lambda: KeptDraws(np.empty((0, 0)), math.nan, minibatch=False))
-    risen: Float[Tensor, "chain look"] = field(default_factory=lambda: torch.empty(0, 0))
-    """By how much the loss rises around each healthy chain, away from w*."""
-    sloped: Float[Tensor, "chain look"] = field(default_factory=lambda: torch.empty(0, 0))
-    """The integral of the gradient over there, on the same examples."""
+    observed: Mapping[str, Float[Tensor, "chain draw ..."]] = field(default_factory=dict[str, Tensor])
+    """What was seen along the healthy chains, by the name of the observable."""
     estimates: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])
     tasks: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])
 

@@ -124,7 +124,3 @@ class ChainLosses:
     def unknown(cls, chains: int) -> ChainLosses:
         """Returns no step of so many chains."""
         return cls(torch.empty(chains, 0), torch.empty(chains, 0))
-
-    def on_cpu(self) -> ChainLosses:
-        """Returns a copy on the CPU, since pickling a view of the draws of all lanes would send all of them."""
-        return ChainLosses(self.excess.cpu().clone(), self.baseline.cpu().clone())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.llc.datatree import to_datatree, to_devinterp
@@ -52,8 +53,10 @@ class LLCRecord:
     tasks: Mapping[str, Estimate]
     """``n_beta E[L_task(w) - L_task(w*)]`` of every task that was recorded, over the same draws."""
     chains: ChainLosses = field(repr=False, compare=False)
-    observed: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)
-    """What was asked to be observed along the chains, by name."""
+    observed: Mapping[str, Float[Tensor, "chain draw ..."]] = field(
+        default_factory=dict[str, Tensor], repr=False, compare=False
+    )
+    """What was asked to be observed, by name, at the draws that were looked at; none where no chain ran."""
 
     n_beta = _told(lambda record: record.at.n_beta)
     gamma = _told(lambda record: record.at.gamma)
@@ -156,7 +159,9 @@ class LLCRecord:
 
     def on_cpu(self) -> LLCRecord:
         """Returns the record with draws of its own on the CPU, for processes to exchange."""
-        return replace(self, chains=self.chains.on_cpu())
+        # Copies, since pickling a view of the draws of all lanes would send all of them with every record.
+        chains = ChainLosses(self.excess.cpu().clone(), self.baseline.cpu().clone())
+        return replace(self, chains=chains, observed={name: seen.clone() for name, seen in self.observed.items()})
 
     def to_datatree(self) -> xr.DataTree:
         """Returns the record for ArviZ: the kept draws in the group ``posterior``, everything else as attributes.

@@ -25,6 +25,10 @@ def kept(draws: np.ndarray, **more: object) -> dict[str, object]:
     return {"kept": KeptDraws(draws, 10.0, minibatch=False, **more)}
 
 
+def gradient_check(risen: torch.Tensor, sloped: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"gradient_check": torch.stack([risen, sloped], -1)}
+
+
 def value(value: float, stderr: float = 0.1, **more: object) -> dict[str, object]:
     return {"estimates": {"mean": Estimate(value, stderr)}, **more}
 
@@ -39,8 +43,7 @@ CALM = Evidence(
     losses=torch.ones(4),
     whole=False,
     trivial_loss=None,
-    risen=torch.ones(8, 5),
-    sloped=torch.ones(8, 5),
+    observed=gradient_check(torch.ones(8, 5), torch.ones(8, 5)),
     **kept(10 + NOISE),
     **value(10.0),
 )  # fmt: skip
@@ -86,11 +89,12 @@ def variance(value: float) -> dict[str, object]:
 def rise(errors: float) -> dict[str, object]:
     """A rise of the loss by so many errors, where the gradient says that there is none."""
     noise = torch.from_numpy(100 * NOISE)
-    return {"risen": noise - noise.mean() + errors * noise.std() / math.sqrt(800), "sloped": torch.zeros(8, 100)}
+    risen = noise - noise.mean() + errors * noise.std() / math.sqrt(800)
+    return {"observed": gradient_check(risen, torch.zeros(8, 100))}
 
 
 def sloped(slope: float) -> dict[str, object]:
-    return {"sloped": torch.full((8, 5), slope)}
+    return {"observed": gradient_check(torch.ones(8, 5), torch.full((8, 5), slope))}
 
 
 ULP = torch.finfo(torch.float32).eps
@@ -153,7 +157,7 @@ CASES: dict[str, list[tuple[dict[str, object], dict[str, object]]]] = {
     "wrong-gradient": [
         (sloped(0.778), sloped(0.777)),
         (rise(3.99), rise(4.01)),
-        ({"risen": torch.empty(0, 0), "sloped": torch.empty(0, 0)}, sloped(0.0)),
+        ({"observed": {}}, sloped(0.0)),
     ],
     "rounding": [
         (value(40 * ULP), value(below(40 * ULP))),

@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior, Sampler
-from llc_lightning.sampling.langevin import LangevinMove
+from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Posterior
+from llc_lightning.sampling.langevin import LangevinSampler
 from llc_lightning.sampling.stacked import Stack
 
 
@@ -16,13 +16,15 @@ from llc_lightning.sampling.stacked import Stack
     summary="SGLD with the gradient at w* as control variate: less bias from minibatches, at twice the cost of a step",
     source="Baker et al. 2019, arXiv:1706.05439",
     full_batch=False,
+    needs_centre_gradient=True,
     preconditioned=True,
     adapts=False,
     limited=True,
     bias_known=True,
+    noise_known=True,
     fraction=0.2,
 )
-class SGLDCV(Sampler):
+class SGLDCV(LangevinSampler):
     """SGLD along ``grad L_b(w) - grad L_b(w*) + grad L(w*)``, with ``L_b`` the loss on the minibatch.
 
     The mean over minibatches is ``grad L(w)``, and the noise vanishes at w*. With the full batch it is SGLD.
@@ -32,7 +34,7 @@ class SGLDCV(Sampler):
         if posterior.gradient is None:
             raise SettingError("sgld_cv needs the gradient at the centre; give the posterior its gradient.")
         self._gradient = posterior.gradient
-        self._move = LangevinMove(posterior, step_size, preconditioner)
+        super().__init__(posterior, step_size, preconditioner)
 
     def look(self, position: Stack, evaluate: Evaluate) -> Evaluated:
         """Returns the loss, and the gradient with its control variate."""
@@ -41,11 +43,3 @@ class SGLDCV(Sampler):
             return Evaluated(excess, gradient)
         there = evaluate.gradient_at_centre()
         return Evaluated(excess, {name: value - there[name] + self._gradient[name] for name, value in gradient.items()})
-
-    def step(self, position: Stack, here: Evaluated, evaluate: Evaluate, noise: Noise) -> None:
-        """Moves ``position`` in place by one step."""
-        self._move(position, here.gradient, noise.normal())
-
-    def heating(self, noise: Stack) -> Stack:
-        """Returns what noise in the gradient adds to a move, as a multiple of the noise that belongs there."""
-        return self._move.heating(noise)

@@ -16,10 +16,12 @@ from llc_lightning.sampling.stacked import Stack
     summary="SGLD proposals with the full batch, accepted or rejected so that there is no bias at any step size",
     source="Roberts and Tweedie 1996, Bernoulli 2(4)",
     full_batch=True,
+    needs_centre_gradient=False,
     preconditioned=True,
     adapts=False,
     limited=False,
     bias_known=False,
+    noise_known=False,
     fraction=0.6,
 )
 class MALA(Sampler):
@@ -63,6 +65,10 @@ class MALA(Sampler):
         self._here = Evaluated(torch.where(accept, there.excess, here.excess), gradient)
         self._accepted = self._accepted + accept.to(here.excess.dtype)
         self._steps += 1
+
+    def batch_noise(self, noise: Stack) -> None:
+        """Returns None: it refuses minibatches, and its gradient has none."""
+        return
 
     def _log_ratio(
         self, position: Stack, here: Evaluated, proposal: Stack, there: Evaluated

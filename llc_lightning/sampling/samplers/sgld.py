@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from jaxtyping import Float
-from torch import Tensor
-
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior, Sampler
-from llc_lightning.sampling.langevin import LangevinMove
-from llc_lightning.sampling.stacked import Stack
+from llc_lightning.sampling.base import SAMPLERS
+from llc_lightning.sampling.langevin import LangevinSampler
 
 
 @SAMPLERS.register(
@@ -15,13 +11,15 @@ from llc_lightning.sampling.stacked import Stack
     summary="Langevin steps along the minibatch gradient; biased at a finite step size",
     source="Welling and Teh 2011; localised as in Lau et al. 2023, arXiv:2308.12108",
     full_batch=False,
+    needs_centre_gradient=False,
     preconditioned=True,
     adapts=False,
     limited=True,
     bias_known=True,
+    noise_known=True,
     fraction=0.2,
 )
-class SGLD(Sampler):
+class SGLD(LangevinSampler):
     """Steps ``w' = w - eps/2 (n_beta grad L(w) + gamma (w - w*)) + sqrt(eps) xi`` with standard normal ``xi``.
 
     A preconditioner ``M`` replaces ``eps`` by ``eps M``; being constant it leaves the target unchanged. Equals
@@ -29,14 +27,3 @@ class SGLD(Sampler):
     gamma`` the stationary variance is ``(1 + eps s2/4) / (a (1 - eps a/4))``, with ``s2`` the variance of the scaled
     gradient noise.
     """
-
-    def __init__(self, posterior: Posterior, step_size: Float[Tensor, "lane"], preconditioner: Stack | None) -> None:
-        self._move = LangevinMove(posterior, step_size, preconditioner)
-
-    def step(self, position: Stack, here: Evaluated, evaluate: Evaluate, noise: Noise) -> None:
-        """Moves ``position`` in place by one step."""
-        self._move(position, here.gradient, noise.normal())
-
-    def heating(self, noise: Stack) -> Stack:
-        """Returns what noise in the gradient adds to a move, as a multiple of the noise that belongs there."""
-        return self._move.heating(noise)

@@ -1,4 +1,4 @@
-"""What a tile knows around w* before its chains run."""
+"""What a batch of lanes knows around w* before its chains run."""
 
 import math
 from typing import Literal

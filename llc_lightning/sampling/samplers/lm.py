@@ -5,8 +5,8 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior, Sampler
-from llc_lightning.sampling.langevin import LangevinMove
+from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior
+from llc_lightning.sampling.langevin import LangevinSampler
 from llc_lightning.sampling.stacked import Stack
 
 
@@ -15,13 +15,15 @@ from llc_lightning.sampling.stacked import Stack
     summary="Langevin steps with the mean of two successive noises: no bias of the step size on quadratics",
     source="Leimkuhler and Matthews 2013, Applied Mathematics Research eXpress 2013(1), arXiv:1203.5428",
     full_batch=False,
+    needs_centre_gradient=False,
     preconditioned=True,
     adapts=False,
     limited=True,
     bias_known=False,
+    noise_known=True,
     fraction=0.6,
 )
-class LeimkuhlerMatthews(Sampler):
+class LeimkuhlerMatthews(LangevinSampler):
     """Steps ``w' = w - eps/2 (n_beta grad L(w) + gamma (w - w*)) + sqrt(eps) (xi_t + xi_(t+1)) / 2``.
 
     It costs what SGLD does. On a quadratic its stationary variance is exactly ``1/a`` with the full batch, and ``1/a +
@@ -30,7 +32,7 @@ class LeimkuhlerMatthews(Sampler):
     """
 
     def __init__(self, posterior: Posterior, step_size: Float[Tensor, "lane"], preconditioner: Stack | None) -> None:
-        self._move = LangevinMove(posterior, step_size, preconditioner)
+        super().__init__(posterior, step_size, preconditioner)
         self._last: Stack = {}
 
     def step(self, position: Stack, here: Evaluated, evaluate: Evaluate, noise: Noise) -> None:
@@ -42,7 +44,3 @@ class LeimkuhlerMatthews(Sampler):
             xi.add_(new[name]).mul_(0.5)
         self._move(position, here.gradient, last)
         self._last = {name: xi.copy_(new[name]) for name, xi in last.items()}
-
-    def heating(self, noise: Stack) -> Stack:
-        """Returns what noise in the gradient adds to a move, as a multiple of the noise that belongs there."""
-        return self._move.heating(noise)

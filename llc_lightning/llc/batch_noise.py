@@ -1,4 +1,4 @@
-"""What the noise of minibatches adds to an estimate, because it heats the chains."""
+"""What the noise of minibatches adds to an estimate, because it makes the chains hotter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from llc_lightning.llc.diagnostics.batch_noise import NOISE_SHARE
 from llc_lightning.runtime.types import Batch
 from llc_lightning.sampling.base import Posterior, Sampler
 from llc_lightning.sampling.chains import Chains
-from llc_lightning.sampling.recorder import heating_between, total_of_squares
+from llc_lightning.sampling.observables.batch_noise import noise_between
+from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.step_size import stiffness
@@ -23,15 +24,15 @@ _TINY = 1e-30
 
 
 @dataclass(frozen=True)
-class Heat:
+class NoiseBias:
     """What the noise of minibatches adds to the values of lanes, and its standard error."""
 
-    bias: Float[Tensor, "lane"]
-    error: Float[Tensor, "lane"]
+    value: Float[Tensor, "lane"]
+    stderr: Float[Tensor, "lane"]
 
 
 @dataclass(frozen=True)
-class Heating:
+class NoisePrediction:
     """Predicts by how much the noise of minibatches raises a value.
 
     To first order it is ``1/2 sum_i m_i E[r_i]``: ``r_i`` is the variance that noise adds to a move of weight i over
@@ -45,7 +46,7 @@ class Heating:
         posterior: What is sampled.
         preconditioner: The constant diagonal, or None.
         batch: The examples that the curvature is measured on.
-        others: Gives the loss on further minibatches.
+        further: Gives the loss on further minibatches.
     """
 
     stacked: StackedLoss
@@ -53,18 +54,15 @@ class Heating:
     posterior: Posterior
     preconditioner: Stack | None
     batch: Batch
-    others: Callable[[], StepLoss]
+    further: Callable[[], StepLoss]
 
-    def bias(self, chains: Chains, value: Float[Tensor, "lane"]) -> Heat:
+    def bias(self, chains: Chains, value: Float[Tensor, "lane"]) -> NoiseBias:
         """Returns what is added to each lane's value; NaN where the sampler takes the noise off by itself.
 
         All m are taken for 1, which is a bound, except where that is much of the value: there the quadrature of the
         Hessian from the noise itself, where some chains end, says how much of it the loss can feel.
         """
-        heat = None if chains.records is None else chains.records.heat
-        if heat is None:
-            return Heat(torch.full_like(value, torch.nan), torch.full_like(value, torch.nan))
-        looks = heat.double().flatten(1) / 2
+        looks = chains.observed["batch_noise"].double().flatten(1) / 2
         known = looks.isfinite()
         count = known.sum(1)
         bound = looks.where(known, 0.0).sum(1) / count
@@ -73,13 +71,13 @@ class Heating:
         much = bound > NOISE_SHARE * (value - bound).abs()
         if bool(much.any()):
             felt = self._felt(chains.end)[: len(bound)].cpu().where(much, 1.0)
-            return Heat(bound * felt, error * felt)
-        return Heat(bound, error)
+            return NoiseBias(bound * felt, error * felt)
+        return NoiseBias(bound, error)
 
     def _felt(self, end: Stack) -> Float[Tensor, "width"]:
         """Returns the share of the noise that the loss can feel."""
-        one, other = (self.sampler.look(end, self.others()).gradient for _ in range(2))
-        noise = heating_between(self.sampler, one, other) or {}
+        one, other = (self.sampler.look(end, self.further()).gradient for _ in range(2))
+        noise = noise_between(self.sampler, one, other) or {}
         found = [
             self._felt_by(chain_of(end, i), chain_of(noise, i))
             for i in range(min(_ENDS, len(next(iter(end.values())))))
@@ -91,7 +89,7 @@ class Heating:
     def _felt_by(self, at: Stack, noise: Stack) -> tuple[Float[Tensor, "width"], Float[Tensor, "width"]]:
         """Returns the share of one chain's noise that the loss can feel, and the noise's square."""
         metric = self.sampler.metric or self.preconditioner
-        size, start = total_of_squares(noise)[0].double(), noise
+        size, start = inner(noise, noise)[0].double(), noise
         if metric is not None:
             metric = {name: value[:1] for name, value in metric.items()}
             start = {name: metric[name].sqrt() * value for name, value in noise.items()}

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior, Sampler
-from llc_lightning.sampling.langevin import LangevinMove
+from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior
+from llc_lightning.sampling.langevin import LangevinMove, LangevinSampler
 from llc_lightning.sampling.stacked import Stack
 
 DECAY = 0.99
@@ -19,13 +19,15 @@ STABILITY = 0.1
     summary="SGLD in a diagonal metric from running squares of the gradient, found in burn-in and then kept",
     source="Li et al. 2016, arXiv:1512.07666",
     full_batch=False,
+    needs_centre_gradient=False,
     preconditioned=False,
     adapts=True,
     limited=False,
     bias_known=False,
+    noise_known=True,
     fraction=0.2,
 )
-class RMSpropSGLD(Sampler):
+class RMSpropSGLD(LangevinSampler):
     """SGLD with ``eps M``, ``M = 1 / (0.1 + sqrt V)`` and ``V' = 0.99 V + 0.01 (grad L)^2``, for every chain by itself.
 
     Until burn-in ends it equals devinterp's ``SGMCMC.rmsprop_sgld`` step for step under the same noise. Deviation: then
@@ -37,7 +39,8 @@ class RMSpropSGLD(Sampler):
         self._posterior = posterior
         self._step_size = step_size
         self._squares = {name: torch.zeros_like(centre) for name, centre in posterior.centre.items()}
-        self._settled: LangevinMove | None = None
+        self._settled = False
+        super().__init__(posterior, step_size, self.metric)
 
     @property
     def metric(self) -> Stack:
@@ -46,19 +49,14 @@ class RMSpropSGLD(Sampler):
 
     def settle(self) -> None:
         """Keeps the metric from now on."""
-        self._settled = LangevinMove(self._posterior, self._step_size, self.metric)
+        self._settled = True
 
     def step(self, position: Stack, here: Evaluated, evaluate: Evaluate, noise: Noise) -> None:
         """Moves ``position`` in place by one step."""
-        move = self._settled
-        if move is None:
+        if not self._settled:
             self._squares = {
                 name: DECAY * square + (1 - DECAY) * here.gradient[name].square()
                 for name, square in self._squares.items()
             }
-            move = LangevinMove(self._posterior, self._step_size, self.metric)
-        move(position, here.gradient, noise.normal())
-
-    def heating(self, noise: Stack) -> Stack | None:
-        """Returns what noise in the gradient adds to a move, as a multiple of the noise that belongs there."""
-        return None if self._settled is None else self._settled.heating(noise)
+            self._move = LangevinMove(self._posterior, self._step_size, self.metric)
+        super().step(position, here, evaluate, noise)

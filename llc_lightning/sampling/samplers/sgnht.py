@@ -23,10 +23,12 @@ COUPLING = 0.01
     summary="Langevin dynamics with momentum, whose friction adapts so that gradient noise does not heat it",
     source="Ding et al. 2014 (NeurIPS 27); the order of the parts: Leimkuhler and Shang 2016, arXiv:1505.06889",
     full_batch=False,
+    needs_centre_gradient=False,
     preconditioned=True,
     adapts=False,
     limited=False,
     bias_known=False,
+    noise_known=False,
     fraction=0.4,
 )
 class SGNHT(Sampler):
@@ -74,6 +76,10 @@ class SGNHT(Sampler):
             p.mul_(_like(decay, p)).add_(_like(spread, p) * xi[name])
         self._heat()
         self._drift(position)
+
+    def batch_noise(self, noise: Stack) -> None:
+        """Returns None: its friction takes the noise off by itself."""
+        return
 
     def _drift(self, position: Stack) -> None:
         for name, w in position.items():

@@ -1,4 +1,4 @@
-"""One tile: the lanes that run as one batch, from their curvature to their records."""
+"""The lanes that run as one batch, from their curvature to their records."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.llc.assess import Assessor
+from llc_lightning.llc.batch_noise import NoiseBias, NoisePrediction
 from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
 from llc_lightning.llc.facts import Bias
-from llc_lightning.llc.heating import Heat, Heating
 from llc_lightning.llc.local import (
     Local,
     local_curvature,
@@ -34,6 +34,13 @@ from llc_lightning.sampling.base import SAMPLERS, Posterior
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.curvature import Spectrum
+from llc_lightning.sampling.observables.base import Observable, recorded_every, spared_every
+from llc_lightning.sampling.observables.batch_noise import BatchNoise
+from llc_lightning.sampling.observables.distance import SquaredDistance
+from llc_lightning.sampling.observables.example_losses import ExampleLosses
+from llc_lightning.sampling.observables.gradient_check import GradientCheck
+from llc_lightning.sampling.observables.loss_pair import LossPair
+from llc_lightning.sampling.observables.virial import Virial
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
@@ -49,20 +56,20 @@ _ENDS = 8
 
 
 @dataclass(frozen=True)
-class _Sampled:
+class _Run:
     """What chains did, with which step size, and what the noise of minibatches adds to their values.
 
-    ``stretch`` is the step size times the curvature where they end, NaN where that does not matter; like the step size
-    it has the padding.
+    ``step_times_curvature`` is that of where they end, NaN where it does not matter; like the step size it has the
+    padding.
     """
 
     chains: Chains
     step_size: Float[Tensor, "width"]
-    stretch: Float[Tensor, "width"]
-    heat: Heat
+    step_times_curvature: Float[Tensor, "width"]
+    noise_bias: NoiseBias
 
 
-class Tile:
+class LaneBatch:
     """Lanes of one layout at a centre; asked for the records at one resolution after the other.
 
     Args:
@@ -76,7 +83,8 @@ class Tile:
         replicate: Number of the set of streams.
         trivial_loss: Loss of the trivial predictor, or None.
         tasks: Losses to record beside the one that is sampled.
-        graphs: Shared by the tiles of one loss.
+        observe: What to record for the caller, beside what the diagnostics need.
+        graphs: Shared by the batches of one loss.
     """
 
     def __init__(
@@ -92,6 +100,7 @@ class Tile:
         replicate: int,
         trivial_loss: float | None,
         tasks: Tasks | None = None,
+        observe: Sequence[Observable] = (),
         graphs: Graphs | None = None,
     ) -> None:
         self._data = data
@@ -103,31 +112,35 @@ class Tile:
         self._replicate = replicate
         self._trivial_loss = trivial_loss
         self._stacked = StackedLoss(loss_fn, centre.params, lanes, graphs=graphs)
+        self._observe = observe
+        self._every = recorded_every(settings.draws)
         self._tasks = tasks
-        self._task_baseline = None if tasks is None else tasks.baseline(centre.params, data, list(lanes))
+        self._task_losses = (
+            None if tasks is None else tasks.observable(centre.params, data, list(lanes), every=self._every)
+        )
 
     def records(self, at: Resolution) -> list[LLCRecord]:
         """Returns one record per lane."""
         if not bool(self._centre.losses.isfinite().all()):
             return [self._assessor(lane).failed(at) for lane in range(len(self._lanes))]
-        sampled = self._sample(at)
+        run = self._run(at)
         correction = self._correction(at)
-        bias = self._bias(at, sampled.step_size)
+        bias = self._bias(at, run.step_size)
         distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
         return [
             self._assessor(lane).record(
                 at,
-                sampled.chains.lane(lane),
+                run.chains.lane(lane),
                 bias=Bias(
                     correction=correction[lane].item(),
                     predicted_bias=bias[lane].item(),
-                    noise_bias=_told(sampled.heat.bias[lane]),
-                    noise_bias_stderr=_told(sampled.heat.error[lane]),
+                    noise_bias=_told(run.noise_bias.value[lane]),
+                    noise_bias_stderr=_told(run.noise_bias.stderr[lane]),
                 ),
                 curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
                 expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
-                step_size=sampled.step_size[lane].item(),
-                step_times_curvature=sampled.stretch[lane].item(),
+                step_size=run.step_size[lane].item(),
+                step_times_curvature=run.step_times_curvature[lane].item(),
                 vmapped=self._stacked.vmapped,
             )
             for lane in range(len(self._lanes))
@@ -143,6 +156,7 @@ class Tile:
             whole=self._whole[lane],
             trivial_loss=self._trivial_loss,
             tasks=self._tasks.names if self._tasks else (),
+            observe=tuple(observable.name for observable in self._observe),
         )
 
     def _correction(self, at: Resolution) -> Float[Tensor, "lane"]:
@@ -169,65 +183,89 @@ class Tile:
         gradient = self._centre.gradient
         return local_curvature(self._stacked, self._lanes, gradient, self._data, self._settings, seed=self._seed)
 
-    def _sample(self, at: Resolution) -> _Sampled:
+    def _run(self, at: Resolution) -> _Run:
         """Runs the chains."""
         settings, stacked, losses = self._settings, self._stacked, self._centre.losses
-        centre = stacked.start(1)
-        like = next(iter(centre.values()))
-        n_beta = torch.full((stacked.width,), at.n_beta, dtype=like.dtype, device=like.device)
-        gradient = stack_lanes([lane.read(self._centre.gradient) for lane in self._lanes], stacked.width)
-        posterior = Posterior(centre, n_beta, torch.full_like(n_beta, at.gamma), gradient)
+        posterior = self._posterior(at)
         preconditioner = self._local.preconditioner(at)
-        sampler = SAMPLERS.get(settings.sampler).item
+        sampler = SAMPLERS.get(settings.sampler)
         numbers = range(self._replicate * settings.chains, (self._replicate + 1) * settings.chains)
         if settings.step_size == "auto":
             step_size = automatic_step_size(
-                stacked, sampler, posterior, preconditioner, self._data, losses, self._local.batch,
+                stacked, sampler.item, posterior, preconditioner, self._data, losses, self._local.batch,
                 fraction=settings.step_fraction, seed=self._seed, chains=numbers, batch_size=settings.batch_size,
                 spectrum=self._local.from_probe if preconditioner is None else None,
             )  # fmt: skip
         else:
-            step_size = torch.full_like(n_beta, settings.step_size)
-        mover, others = sampler(posterior, step_size, preconditioner), self._others(numbers)
-        recorder = Recorder(
-            stacked, posterior, draws=settings.draws,
-            weights=lambda position: virial_weights(stacked, position, self._local.batch, at, seed=self._seed),
-            others=others, tasks=self._task_baseline, examples=self._watched(),
-        )  # fmt: skip
+            step_size = torch.full_like(posterior.n_beta, settings.step_size)
+        mover, second = sampler.item(posterior, step_size, preconditioner), self._second(numbers)
+        recorder = Recorder([*self._diagnosed(at), *self._observe], posterior, lanes=stacked.lanes, second=second)
+        linear = settings.estimator == "first_order" or sampler.facts.needs_centre_gradient
         chains = run_chains(
             stacked, mover, self._data, losses,
             seed=self._seed, chains=numbers, steps=settings.steps, burn_in=settings.burn_in,
             batch_size=settings.batch_size, box=settings.box, recorder=recorder,
-            first_order=gradient if settings.estimator == "first_order" or settings.sampler == "sgld_cv" else None,
+            first_order=posterior.gradient if linear else None,
         )  # fmt: skip
-        stretch = torch.full_like(step_size, math.nan)
+        step_times_curvature = torch.full_like(step_size, math.nan)
         # An automatic step is far below the limit by itself.
-        if settings.step_size != "auto" and SAMPLERS.get(settings.sampler).facts.limited:
-            stretch = step_size * curvature_at_the_end(
+        if settings.step_size != "auto" and sampler.facts.limited:
+            step_times_curvature = step_size * curvature_at_the_end(
                 stacked, posterior, preconditioner, _highest_ends(chains), self._local.batch, seed=self._seed
             ).to(step_size.dtype)
-        heat = Heat(*(torch.zeros(stacked.lanes) for _ in range(2)))
-        if others is not None:
-            heating = Heating(stacked, mover, posterior, preconditioner, self._local.batch, others)
+        noise_bias = NoiseBias(*(torch.zeros(stacked.lanes) for _ in range(2)))
+        if second is not None:
+            prediction = NoisePrediction(
+                stacked, mover, posterior, preconditioner, self._local.batch, lambda: second(0)
+            )
             means = chains.excess[..., settings.burn_in :].double().mean(2)
-            heat = heating.bias(chains, at.n_beta * means.nanmedian(1).values)  # dead chains do not count
-        return _Sampled(chains, step_size, stretch, heat)
+            noise_bias = prediction.bias(chains, at.n_beta * means.nanmedian(1).values)  # dead chains do not count
+        return _Run(chains, step_size, step_times_curvature, noise_bias)
 
-    def _others(self, numbers: Sequence[int]) -> Callable[[], StepLoss] | None:
-        """Returns the loss on minibatches that no chain is moved by; None with the full batch."""
+    def _posterior(self, at: Resolution) -> Posterior:
+        centre, width = self._stacked.start(1), self._stacked.width
+        like = next(iter(centre.values()))
+        n_beta = torch.full((width,), at.n_beta, dtype=like.dtype, device=like.device)
+        gradient = stack_lanes([lane.read(self._centre.gradient) for lane in self._lanes], width)
+        return Posterior(centre, n_beta, torch.full_like(n_beta, at.gamma), gradient)
+
+    def _diagnosed(self, at: Resolution) -> list[Observable]:
+        """Returns what is recorded for the estimators and the diagnostics."""
+        stacked, settings, every = self._stacked, self._settings, self._every
+        spared = spared_every(settings.draws)
+
+        def weights(position: Stack) -> Stack:
+            return virial_weights(stacked, position, self._local.batch, at, seed=self._seed)
+
+        found: list[Observable] = [GradientCheck(spared), SquaredDistance(every), Virial(every, weights)]
+        if settings.batch_size is not None:
+            found += [BatchNoise(spared), LossPair(every)]  # in this order: the pair takes over the noise's loss
+        if self._task_losses is not None:
+            found.append(self._task_losses)
+        if settings.watched_examples:
+            losses = self._centre.losses
+            some = which_examples(len(losses), settings.watched_examples, self._seed)
+            found.append(ExampleLosses(every, stacked, take(self._data, some), losses[some]))
+        return found
+
+    def _second(self, numbers: Sequence[int]) -> Callable[[int], StepLoss] | None:
+        """Returns the loss on minibatches that no chain is moved by, for the look at a draw; None with the full batch.
+
+        Draws that the diagnostics do not look at have a stream of their own, so that whatever a caller observes, the
+        diagnostics see the same minibatches.
+        """
         losses, size = self._centre.losses, self._settings.batch_size
         if size is None:
             return None
-        batches = BatchStream(self._seed, numbers, len(losses), size, kind="check-batch")
-        return lambda: StepLoss(self._stacked, self._data, losses, batches.draw().to(losses.device))
+        diagnosed, others = (
+            BatchStream(self._seed, numbers, len(losses), size, kind=kind) for kind in ("check-batch", "look-batch")
+        )
 
-    def _watched(self) -> tuple[Batch, Float[Tensor, "example"]] | None:
-        """Returns the examples whose losses are recorded one by one."""
-        size = self._settings.watched_examples
-        if not size:
-            return None
-        some = which_examples(len(self._centre.losses), size, self._seed)
-        return take(self._data, some), self._centre.losses[some]
+        def second(draw: int) -> StepLoss:
+            stream = others if draw % self._every else diagnosed
+            return StepLoss(self._stacked, self._data, losses, stream.draw().to(losses.device))
+
+        return second
 
     def _bias(self, at: Resolution, step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
         """Returns the predicted bias of the step size, NaN where there is no formula."""
