@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from llc_lightning.components.loss import Edit
-from llc_lightning.measure.ablation_rows import Warm
+from llc_lightning.measure.ablation.rows import Warm
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.run import measure
 from llc_lightning.results.schema import Row, decode_details
@@ -141,13 +141,13 @@ def test_a_seed_of_ones_own_draws_other_donors() -> None:
 def test_a_warm_start_is_told_and_is_named_by_other_settings() -> None:
     plan = replace(ABLATION, components=("hook_one[3]",), methods=("optimal(steps=5)",), warm_start=True, tasks=False)
     warm: Warm = {}
-    first = measure(plan, snapshot(), warm=warm).rows
+    first = measure(plan, snapshot(), memory=warm).rows
     assert list(warm) == ["hook_one[3] optimal(steps=5) train"]
     kept = dict(warm)
-    second = measure(plan, snapshot(), warm=warm).rows
+    second = measure(plan, snapshot(), memory=warm).rows
     before, after = (one(rows, quantity="ablation_effect") for rows in (first, second))
     assert after.value <= before.value + 1e-9
     assert warm.keys() == kept.keys()
     assert after.settings != replace(plan, warm_start=False).settings_with(data_digest(snapshot().data))
-    cold = measure(replace(plan, warm_start=False), snapshot(), warm=warm).rows
+    cold = measure(replace(plan, warm_start=False), snapshot(), memory=warm).rows
     assert one(cold, quantity="ablation_effect").value == before.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,25 @@ import torch
 from torch import Tensor
 
 from llc_lightning.components.component import Component
+from llc_lightning.components.listing import Listing
 from llc_lightning.runtime.errors import AddressError, SettingError
+from llc_lightning.runtime.kinds import KINDS
+
+_FORM = r"(?P<point>[^\[\]*?@+{}]+)\{(?P<file>[^{}+]+)\}"
+
+
+@KINDS.register(
+    "direction",
+    summary="directions in the space of the units, one in a row of the file",
+    plural="directions",
+    level="parts",
+    written=("net.hook_hidden{file.npy}",),
+    form=_FORM,
+)
+def directions(listing: Listing, text: str) -> list[Component]:
+    """Returns the component of the directions in a file."""
+    found = re.fullmatch(_FORM, text, re.DOTALL)
+    return [] if found is None else [direction(text, listing.site(text, found["point"]).path, found["file"])]
 
 
 def direction(address: str, point: str, vectors: Tensor | str | Path) -> Component:

@@ -10,11 +10,12 @@ from typing import Any
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import task_loss
 from llc_lightning.llc.estimator import estimate_parts
-from llc_lightning.llc.parts import Part
+from llc_lightning.llc.parts import Restriction
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.slopes import slopes
 from llc_lightning.llc.tasks import tasks_of_module
-from llc_lightning.measure.plans import TRAIN, LLCPlan
+from llc_lightning.measure.llc.plan import LLCPlan
+from llc_lightning.measure.plans import TRAIN
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.results.traces import Trace
@@ -36,7 +37,7 @@ def estimate(
     """Returns the estimates of some components at a snapshot."""
     if not components:
         return []
-    parts = [Part(component.moved(snapshot.params)) for component in components]
+    parts = [Restriction(component.moved(snapshot.params)) for component in components]
     by_loss = [_of_loss(plan, snapshot, parts, loss, replicate, advance) for loss in plan.losses]
     return [
         Estimated(component, tuple(record.on_cpu() for columns in by_loss for record in columns[number]))
@@ -45,7 +46,7 @@ def estimate(
 
 
 def _of_loss(
-    plan: LLCPlan, snapshot: Snapshot, parts: list[Part], loss: str, replicate: int, advance: Advance
+    plan: LLCPlan, snapshot: Snapshot, parts: list[Restriction], loss: str, replicate: int, advance: Advance
 ) -> list[list[LLCRecord]]:
     """Returns the records of all parts under one loss, a list of rungs for each."""
     whole, params, data = snapshot.loss, snapshot.params, snapshot.data
@@ -80,7 +81,7 @@ def llc_rows(
     """
     first = plan.losses[0]
     settings = plan.settings_at(None, data=data, replicate=replicate, loss=first)
-    of_no_rung = snapshot.columns(settings=settings, loss=first)
+    of_no_rung = snapshot.columns(settings=settings, loss=first, revision=plan.revision)
     yield _loss(of_no_rung, estimated[0].records[0])
     for each in estimated:
         jobs = plan.jobs([each.component], data=data, replicate=replicate)

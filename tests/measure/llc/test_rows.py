@@ -8,14 +8,14 @@ import torch
 
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.measure.jobs import data_digest
-from llc_lightning.measure.llc_rows import estimate
-from llc_lightning.measure.run import Measured, measure
+from llc_lightning.measure.llc.rows import estimate
+from llc_lightning.measure.run import Outcome, measure
 from llc_lightning.results.schema import Row, decode_details
 from tests.measure.small import CHAINS, LLC, Net, alone, snapshot
 
 
 @pytest.fixture
-def measured() -> Measured:
+def measured() -> Outcome:
     return alone(LLC)
 
 
@@ -25,7 +25,7 @@ def one(rows: list[Row], **columns: object) -> Row:
     return found[0]
 
 
-def test_a_restricted_estimate_is_that_of_its_weights(measured: Measured) -> None:
+def test_a_restricted_estimate_is_that_of_its_weights(measured: Outcome) -> None:
     taken = snapshot()
     (neuron,) = replace(LLC, components=("hook_two[1]",)).components_of(taken.loss.module)
     record = estimate_llc(
@@ -44,13 +44,13 @@ def test_a_restricted_estimate_is_that_of_its_weights(measured: Measured) -> Non
     assert (details["replicate"], details["paired"], details["vmapped"]) == (0, True, True)
 
 
-def test_the_whole_model_has_no_address(measured: Measured) -> None:
+def test_the_whole_model_has_no_address(measured: Outcome) -> None:
     row = one(measured.rows, quantity="llc", params_moved="all", n_beta=10.0)
     assert (row.component, row.kind) == ("", "all")
     assert decode_details(row.details)["dimension"] == sum(p.numel() for p in Net().parameters())
 
 
-def test_the_loss_is_that_of_all_examples(measured: Measured) -> None:
+def test_the_loss_is_that_of_all_examples(measured: Outcome) -> None:
     taken = snapshot()
     losses = taken.loss(taken.params, taken.data).double()
     row = one(measured.rows, quantity="loss")
@@ -59,7 +59,7 @@ def test_the_loss_is_that_of_all_examples(measured: Measured) -> None:
     assert (row.component, row.kind, row.params_moved, row.n_examples) == ("", "", "", 64)
 
 
-def test_norms_are_those_of_the_moved_weights(measured: Measured) -> None:
+def test_norms_are_those_of_the_moved_weights(measured: Outcome) -> None:
     taken = snapshot()
     params = {name: value.clone().requires_grad_() for name, value in taken.params.items()}
     taken.loss(params, taken.data).mean().backward()
@@ -73,7 +73,7 @@ def test_norms_are_those_of_the_moved_weights(measured: Measured) -> None:
         assert decode_details(row.details)["dimension"] == 5 + 1 + 2
 
 
-def test_a_correction_stands_beside_its_estimate(measured: Measured) -> None:
+def test_a_correction_stands_beside_its_estimate(measured: Outcome) -> None:
     corrections = [row for row in measured.rows if row.quantity == "llc_correction"]
     assert corrections
     for row in corrections:
@@ -84,7 +84,7 @@ def test_a_correction_stands_beside_its_estimate(measured: Measured) -> None:
         assert row.status == ("not-a-minimum" if "not-a-minimum" in beside.status else "ok")
 
 
-def test_traces_hold_every_kept_draw_of_every_estimate(measured: Measured) -> None:
+def test_traces_hold_every_kept_draw_of_every_estimate(measured: Outcome) -> None:
     rows = [row for row in measured.rows if row.quantity == "llc"]
     labels = [(trace.component, trace.n_beta, trace.gamma, trace.settings, trace.status) for trace in measured.traces]
     assert labels == [(row.component, row.n_beta, row.gamma, row.settings, row.status) for row in rows]
@@ -109,7 +109,7 @@ def test_a_loss_that_is_not_finite_is_a_failed_row_without_a_trace() -> None:
     assert (norms["hook_two[0]"].status, norms["hook_two[1]"].status) == ("nan-loss", "ok")
 
 
-def test_chains_that_die_are_rows(measured: Measured) -> None:
+def test_chains_that_die_are_rows(measured: Outcome) -> None:
     plan = replace(LLC, settings=replace(CHAINS, step_size=1e6))
     found = measure(plan, snapshot())
     rows = [row for row in found.rows if row.quantity == "llc"]
@@ -128,7 +128,7 @@ def test_a_record_is_sent_without_the_draws_of_its_neighbours() -> None:
                 assert draws.untyped_storage().nbytes() == draws.numel() * draws.element_size()
 
 
-def test_the_trivial_loss_judges_the_whole_model_alone(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_trivial_loss_judges_the_whole_model_alone(measured: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Net, "trivial_loss", 1e-9)
     strict = measure(LLC, snapshot())
     before = {row.key: row.status for row in measured.rows if row.quantity == "llc"}

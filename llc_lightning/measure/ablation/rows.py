@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from llc_lightning.ablation.base import entry_of, resolve_methods
 from llc_lightning.ablation.effect import Effect
 from llc_lightning.ablation.significance import with_statistics
 from llc_lightning.ablation.sweep import sweep
 from llc_lightning.ablation.warm import warm_start
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import TaskQuantity
-from llc_lightning.measure.plans import AblationPlan
+from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.runtime.batches import n_examples, take
@@ -82,7 +83,8 @@ def ablation_rows(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect
         found: The effects, in the order of the components.
         data: The digest of the examples.
     """
-    place = snapshot.columns(settings=plan.settings_with(data))
+    plain_settings = plan.settings_with(data)
+    revisions = {method.name: entry_of(method).revision for method in resolve_methods(plan.methods)}
     losses: set[str] = set()
     for effect in found:
         plain = effect.quantity == "loss"
@@ -93,8 +95,10 @@ def ablation_rows(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect
         if not plain:
             details = {"draws": effect.draws, "vmapped": effect.vmapped, **effect.details}
             details.pop("p_adjusted", None)  # over the components of one process; the analysis adjusts over all of them
+        revision = 1 if plain else revisions[effect.method]
+        settings = plain_settings if revision == 1 else plan.settings_with(data, revision=revision)
         yield Row(
-            **place,
+            **snapshot.columns(settings=settings, revision=revision),
             quantity=effect.quantity,
             component=effect.component,
             kind=effect.kind,
