@@ -307,8 +307,8 @@ def test_only_what_follows_the_hook_point_is_computed_per_ablation(monkeypatch: 
     for traced in (False, True):
         monkeypatch.setattr(lanes, "_WORTH_TRACING", 1 if traced else 10**9)
         run = lanes.Lanes(
-                loss_fn(module), snapshot_params(module), lanes.AtPoints((("hook_hidden", -1),)), with_tasks=True
-            )
+            loss_fn(module), snapshot_params(module), lanes.AtPoints((("hook_hidden", -1),)), with_tasks=True
+        )
         lane = {"where": torch.eye(5, dtype=torch.bool)[:, None], "value": torch.randn(5, 64, 5)}
         run(data, [lane])
         with Operations() as seen:
