@@ -28,7 +28,7 @@ class Scaled(WeightMethod):
 @pytest.fixture
 def _registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Registers the method for one test."""
-    monkeypatch.setattr(METHODS, "_entries", dict(METHODS.items()))
+    monkeypatch.setattr(METHODS, "_known", dict(METHODS.items()))
     METHODS.register("scaled", summary="scales weights", **FACTS)(Scaled)
     yield
     assert "scaled" in METHODS
