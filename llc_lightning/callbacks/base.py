@@ -14,9 +14,8 @@ from llc_lightning.callbacks.dashboard import log_rows, prepare_dashboard
 from llc_lightning.callbacks.folder import open_folder, run_seed, writes
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.components.loss import loss_fn
-from llc_lightning.llc.settings import check_count
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.kinds import kind_of
+from llc_lightning.measure.measurements import measurement_of
 from llc_lightning.measure.plans import Plan
 from llc_lightning.measure.run import Outcome, measure
 from llc_lightning.measure.snapshot import Snapshot
@@ -24,6 +23,7 @@ from llc_lightning.report.charts import Charts
 from llc_lightning.results.run import run_name
 from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
+from llc_lightning.runtime.checks import check_count
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
 from llc_lightning.runtime.quarantine import quarantine
 from llc_lightning.runtime.registry import Registry
@@ -96,7 +96,7 @@ class MeasurementCallback(CadencedCallback):
         self.replicates = replicates
         self._replicated_at = -1
         self._folder = Path()
-        self._memory = kind_of(plan).memory()
+        self._memory = measurement_of(plan).memory()
 
     @classmethod
     def off(cls, name: str) -> "MeasurementCallback":
