@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from llc_lightning.ablation.base import entry_of, resolve_methods
+from llc_lightning.ablation.engine.base import entry_of, resolve_methods
 from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
