@@ -7,9 +7,10 @@ import lightning as L
 
 from llc_lightning.callbacks.base import MeasurementCallback, OnError
 from llc_lightning.callbacks.cadenced import At
-from llc_lightning.llc.settings import ChainSettings, check_count
+from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.measure.plans import LLCPlan
 from llc_lightning.runtime.cadence import Cadence, Moment
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.types import Batch
 
 
@@ -113,7 +114,7 @@ class LLCCallback(MeasurementCallback):
             losses=(losses,) if isinstance(losses, str) else tuple(losses),
             tasks=tasks,
         )
-        check_count("replicates", replicates, 1)
+        at_least(1, replicates=replicates)
         super().__init__(
             when, plan, name=name, data=data, on_error=on_error, share=share, at=at, seed=seed, traces=traces
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from llc_lightning.runtime.checks import at_least, positive, unless_none
 from llc_lightning.runtime.errors import SettingError, unknown
 from llc_lightning.sampling.base import SAMPLERS
 
@@ -64,22 +64,21 @@ class ChainSettings:
             raise SettingError(unknown("estimator", self.estimator, CHOICES))
         _check_not_word("step_size", self.step_size)
         if self.step_size != "auto":
-            check_positive("step_size", self.step_size)
-        check_positive("step_fraction", self.step_fraction)
-        for name, least in (("chains", 1), ("draws", 1), ("burn_in", 0), ("watched_examples", 0)):
-            check_count(name, getattr(self, name), least)
+            positive(step_size=self.step_size)
+        positive(step_fraction=self.step_fraction)
+        at_least(1, chains=self.chains, draws=self.draws)
+        at_least(0, burn_in=self.burn_in, watched_examples=self.watched_examples)
         _check_not_word("curvature_examples", self.curvature_examples)
         if self.curvature_examples != "auto":
-            check_count("curvature_examples", self.curvature_examples, 1)
-        if self.batch_size is not None:
-            check_count("batch_size", self.batch_size, 1)
+            at_least(1, curvature_examples=self.curvature_examples)
+        at_least(1, **unless_none(batch_size=self.batch_size))
         if sampler.facts.full_batch and self.batch_size is not None:
             raise SettingError(
                 f"batch_size is {self.batch_size}, but {self.sampler} compares losses of the full batch; use null "
                 "(None in Python)."
             )
         if self.box is not None:
-            check_positive("box", self.box)
+            positive(box=self.box)
             if sampler.facts.full_batch:
                 raise SettingError(f"{self.sampler} is exact without a box, and not with one; leave box out.")
 
@@ -105,17 +104,3 @@ class ChainSettings:
 def _check_not_word(name: str, value: object) -> None:
     if isinstance(value, str) and value != "auto":
         raise SettingError(f"{name} is {value!r}; give a number, or 'auto'.")
-
-
-def check_positive(name: str, value: object, *, zero: bool = False) -> None:
-    """Raises a SettingError unless a number is finite and positive (or zero, where that is allowed)."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise SettingError(f"{name} is {value!r}; give a finite number.")
-    if value < 0 or (value == 0 and not zero):
-        raise SettingError(f"{name} is {value!r}; it must be {'at least 0' if zero else 'positive'}.")
-
-
-def check_count(name: str, value: object, least: int) -> None:
-    """Raises a SettingError unless a number is an integer of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SettingError(f"{name} is {value!r}; give an integer of at least {least}.")

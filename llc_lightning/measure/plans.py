@@ -13,9 +13,10 @@ from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.llc.parts import Resolution
-from llc_lightning.llc.settings import ChainSettings, check_count
+from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.measure.jobs import Job
 from llc_lightning.results.schema import settings_hash
+from llc_lightning.runtime.checks import at_least, unless_none
 from llc_lightning.runtime.errors import SettingError
 
 TRAIN = "train"
@@ -136,9 +137,8 @@ class AblationPlan:
         _check_each_once("methods", self.methods)
         resolve_methods(self.methods)
         resolve_metrics(self.metrics)
-        check_count("resamples", self.resamples, 0)
-        if self.examples is not None:
-            check_count("examples", self.examples, 1)
+        at_least(0, resamples=self.resamples)
+        at_least(1, **unless_none(examples=self.examples))
 
     def fitted(self, n_examples: int) -> AblationPlan:
         """Returns the plan for so many examples: all of them where there are fewer than it asks for."""
