@@ -1,19 +1,24 @@
 """Measures local learning coefficients while a network trains."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal, cast
 
-import lightning as L
-
-from llc_lightning.callbacks.base import MeasurementCallback, OnError
+from llc_lightning.callbacks.base import CALLBACKS, MeasurementCallback, OnError
 from llc_lightning.callbacks.cadenced import At
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.measure.plans import LLCPlan
-from llc_lightning.runtime.cadence import Cadence, Moment
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.measure.llc.plan import LLCPlan
+from llc_lightning.report.charts import Charts, rung_charts
+from llc_lightning.runtime.cadence import Cadence
 from llc_lightning.runtime.types import Batch
 
 
+@CALLBACKS.register(
+    "llc",
+    summary="estimates local learning coefficients",
+    keys=("llc", "llc_units"),
+    place=1,
+    needs="an LLC means nothing without n_beta and gamma",
+)
 class LLCCallback(MeasurementCallback):
     """Estimates the local learning coefficient (LLC) of the whole model and of its components.
 
@@ -25,7 +30,7 @@ class LLCCallback(MeasurementCallback):
     follows the curvature of each.
 
     Args:
-        when: The cadence; None switches the callback off.
+        when: The cadence, such as ``Every(steps=100)``; None switches the callback off.
         n_beta: Inverse temperature times the number of examples; several give a ladder of resolutions.
         gamma: Strength of the localisation.
         components: ``all`` for the whole model, ``layers``, ``neurons``, ``heads``, ``channels``, ``parameters``,
@@ -114,30 +119,17 @@ class LLCCallback(MeasurementCallback):
             losses=(losses,) if isinstance(losses, str) else tuple(losses),
             tasks=tasks,
         )
-        at_least(1, replicates=replicates)
         super().__init__(
-            when, plan, name=name, data=data, on_error=on_error, share=share, at=at, seed=seed, traces=traces
-        )
-        self.replicates = replicates
-        self._replicated_at = -1
+            when, plan, name=name, data=data, on_error=on_error, share=share, at=at, seed=seed, traces=traces,
+            replicates=replicates,
+        )  # fmt: skip
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns what has been done, in whole numbers."""
-        return {**super().state_dict(), "replicated": self._replicated_at}
+    @classmethod
+    def off(cls, name: str) -> "LLCCallback":
+        """Returns the callback switched off."""
+        return cls(None, n_beta=1.0, gamma=1.0, name=name)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues from what has been done."""
-        self._replicated_at = int(state_dict.get("replicated", -1))
-        super().load_state_dict({name: value for name, value in state_dict.items() if name != "replicated"})
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Measures if it is due, and repeats the measurement of the final weights with other random numbers."""
-        super().on_train_end(trainer, pl_module)
-        step = trainer.global_step
-        if not self.is_on or self.replicates == 1 or self._replicated_at == step:
-            return
-        moment = Moment(step, max(trainer.current_epoch - 1, 0), "end", step)
-        first = 1 if self.fired_at == step else 0
-        for replicate in range(first, self.replicates):
-            self.measure(trainer, pl_module, moment, replicate)
-        self._replicated_at = step
+    def charts(self) -> Charts:
+        """Returns a chart for every rung at which units are measured."""
+        plan = cast("LLCPlan", self.plan)
+        return rung_charts(plan.n_beta) if set(plan.components) - {"all", "layers"} else {}

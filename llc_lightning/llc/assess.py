@@ -30,7 +30,7 @@ from llc_lightning.runtime.status import is_failed, join
 from llc_lightning.runtime.types import Params
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains
-from llc_lightning.sampling.recorder import Records
+from llc_lightning.sampling.observables.base import apart
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.step_size import exploded
 
@@ -44,8 +44,8 @@ class Around:
     noise_bias: Estimate
     curvature: float
     expected_distance: float
-    stretch: float
-    """The step size times the largest curvature where the chains end; NaN where it cannot matter."""
+    step_times_curvature: float
+    """The largest where the chains end; NaN where it cannot matter."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,16 @@ class Assessor:
 
     def record(self, at: Resolution, chains: Chains, *, step_size: float, around: Around, vmapped: bool) -> LLCRecord:
         """Returns the record of the lane's chains, whose lane axis is 1."""
-        records = chains.records
-        assert records is not None  # noqa: S101 - a tile's chains have a recorder
+        distance2 = chains.observed["squared_distance"]
         dimension = self.lane.layout.dimension
         failed = exploded(chains, torch.tensor([at.n_beta]), dimension)[0]
         kept = at.n_beta * chains.excess[0, :, self.settings.burn_in :].double()
-        statistics = chain_statistics(kept, failed, moved=bool(records.distance2.ne(0).any()))
-        sampled = self._sampled(at, chains, records, ~failed)
+        statistics = chain_statistics(kept, failed, moved=bool(distance2.ne(0).any()))
+        sampled = self._sampled(at, chains, ~failed)
         estimates = _estimates(sampled) if statistics.healthy else {}
         own = estimates.get(self.settings.estimator, Estimate(statistics.mean, statistics.stderr))
         value, stderr = (statistics.mean, statistics.stderr) if math.isnan(statistics.mean) else (own.value, own.stderr)
-        distance = records.distance2[0, ~failed].double().mean().sqrt().item() if statistics.healthy else math.nan
+        distance = distance2[0, ~failed].double().mean().sqrt().item() if statistics.healthy else math.nan
         hits = 0.0 if chains.box_hits is None else chains.box_hits[0].double().mean().item()
         reasons = list(statistics.reasons)
         if not math.isnan(value):
@@ -86,8 +85,8 @@ class Assessor:
             reasons += minimum_reasons(value=value, correction=around.correction, stderr=stderr)
             reasons += agreement_reasons(value=value, gap=stein_gap(sampled), variance=estimates.get("variance"))
             reasons += noise_reasons(value=value, noise_bias=around.noise_bias, stderr=stderr)
-            reasons += stability_reasons(around.stretch)
-            reasons += gradient_reasons(records.risen[0, ~failed], records.sloped[0, ~failed])
+            reasons += stability_reasons(around.step_times_curvature)
+            reasons += gradient_reasons(*apart(chains.observed["gradient_check"][0, ~failed]))
             if around.curvature > 0:
                 reasons += rounding_reasons(excess_loss=value / at.n_beta, losses=self.centre.losses)
             reasons += box_reasons(hits)
@@ -104,7 +103,7 @@ class Assessor:
             dimension=dimension, correction=around.correction, curvature=around.curvature,
             predicted_bias=around.predicted_bias, noise_bias=around.noise_bias.value,
             noise_bias_stderr=around.noise_bias.stderr, temperature=_temperature(sampled), estimates=estimates,
-            tasks=self._task_estimates(at, records, ~failed),
+            tasks=self._task_estimates(at, chains, ~failed),
             excess_loss=value / at.n_beta, distance=distance, expected_distance=around.expected_distance,
             weight_norm=_norm(self.lane.read(self.centre.params)), model_norm=self._model_norm,
             gradient_norm=_norm(self.lane.read(self.centre.gradient)),
@@ -145,31 +144,34 @@ class Assessor:
         settings = self.settings
         return settings.chains * settings.steps * (settings.batch_size or len(self.centre.losses))
 
-    def _sampled(self, at: Resolution, chains: Chains, records: Records, healthy: Tensor) -> Sampled:
+    def _sampled(self, at: Resolution, chains: Chains, healthy: Tensor) -> Sampled:
         def draws(values: Tensor | None, factor: float = 1.0) -> Draws | None:
             if values is None:
                 return None
             return (factor * values[0, healthy].double()).cpu().numpy()
 
         kept = slice(self.settings.burn_in, None)
-        first, second = (draws(values, at.n_beta) for values in (records.excess, records.other_excess))
+        virial, trace, blind = apart(chains.observed["virial"])
         first_order = None if chains.first_order is None else chains.first_order[..., kept]
+        pair = chains.observed.get("loss_pair")
+        first, second = (None, None) if pair is None else (draws(loss, at.n_beta) for loss in apart(pair))
         return Sampled(
             (at.n_beta * chains.excess[0, healthy, kept].double()).cpu().numpy(),
             at.n_beta,
             self.settings.batch_size is not None,
             first_order=draws(first_order, at.n_beta),
-            virial=draws(records.virial),
-            blind=records.blind is not None and bool(records.blind[0].all()),
-            trace=math.nan if records.trace is None else records.trace[0, healthy, None].double().cpu().numpy(),
-            watched=draws(records.examples),
+            virial=draws(virial),
+            blind=bool(blind[0].all()),
+            trace=trace[0, healthy, :1].double().cpu().numpy(),
+            watched=draws(chains.observed.get("example_losses")),
             pair=None if first is None or second is None else (first, second),
         )
 
-    def _task_estimates(self, at: Resolution, records: Records, healthy: Tensor) -> dict[str, Estimate]:
-        if records.tasks is None or not bool(healthy.any()):
+    def _task_estimates(self, at: Resolution, chains: Chains, healthy: Tensor) -> dict[str, Estimate]:
+        losses = chains.observed.get("task_losses")
+        if losses is None or not bool(healthy.any()):
             return {}
-        scaled = (at.n_beta * records.tasks[0, healthy].double()).cpu().numpy()
+        scaled = (at.n_beta * losses[0, healthy].double()).cpu().numpy()
         return {
             name: Estimate(float(scaled[..., task].mean()), error_of(np.ascontiguousarray(scaled[..., task])))
             for task, name in enumerate(self.tasks)

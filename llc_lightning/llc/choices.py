@@ -17,7 +17,7 @@ from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
-from llc_lightning.sampling.base import SAMPLERS, Sampler
+from llc_lightning.sampling.base import SAMPLERS
 from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import StackedLoss
@@ -89,8 +89,7 @@ class Choice:
 
 def first_batch(sampler: str) -> int:
     """Returns how many examples per step to begin with: few where the noise that they make is known, and told."""
-    told = SAMPLERS.get(sampler).item.heating is not Sampler.heating
-    return _FEW_EXAMPLES if told else _MANY_EXAMPLES
+    return _FEW_EXAMPLES if SAMPLERS.get(sampler).facts.noise_known else _MANY_EXAMPLES
 
 
 def first_choice(
@@ -122,17 +121,16 @@ def first_choice(
         if n < 2 * EXAMPLES_PER_N_BETA:
             raise SettingError(f"n_beta cannot be chosen from {n} examples; give it.")
         n_beta = min(n / math.log(n), n / EXAMPLES_PER_N_BETA)
-    fraction = SAMPLERS.get(sampler).facts.fraction
+    facts = SAMPLERS.get(sampler).facts
     settings = ChainSettings(
-        sampler=sampler, step_fraction=fraction, preconditioner=preconditioner, chains=chains, burn_in=_DRAWS // 2,
-        draws=_DRAWS,
-        batch_size=None if sampler == "mala" else batch_size,
+        sampler=sampler, step_fraction=facts.fraction, preconditioner=preconditioner, chains=chains,
+        burn_in=_DRAWS // 2, draws=_DRAWS, batch_size=None if facts.full_batch else batch_size,
     ).on(n)  # fmt: skip
     if gamma is None:
         with torch.inference_mode(False), torch.enable_grad():
             spectrum, dimension, norm = _around(loss_fn, params, data, moved, seed)
         steps = budget / chains / _SHARE
-        gamma = _localisation(spectrum, dimension, norm, n_beta, fraction * steps / _RELAXATIONS)
+        gamma = _localisation(spectrum, dimension, norm, n_beta, facts.fraction * steps / _RELAXATIONS)
     return Choice(Resolution(float(n_beta), float(gamma)), settings)
 
 

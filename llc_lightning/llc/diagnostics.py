@@ -28,7 +28,7 @@ NOISE_SHARE = 0.05
 NOISE_ERRORS = 3.0
 HEAVY_TAILS = 3.0
 BOX_SHARE = 0.001
-STRETCH_LIMIT = 4.0
+STABLE = 4.0
 WRONG_SHARE = 0.25
 WRONG_ERRORS = 4.0
 ROUNDED_SHARE = 0.25
@@ -139,12 +139,12 @@ def noise_reasons(*, value: float, noise_bias: Estimate, stderr: float) -> list[
     return ["batch-noise"] if sure and added > max(NOISE_SHARE * abs(value - added), stderr) else []
 
 
-def stability_reasons(stretch: float) -> list[str]:
+def stability_reasons(step_times_curvature: float) -> list[str]:
     """Returns ``unstable-step`` where the step times the largest curvature where chains end exceeds 4: it is unstable.
 
     There the tails of the chains are heavy, and a mean that is far too high can look as if it had settled.
     """
-    return ["unstable-step"] if stretch > STRETCH_LIMIT else []
+    return ["unstable-step"] if step_times_curvature > STABLE else []
 
 
 def gradient_reasons(risen: Float[Tensor, "chain look"], sloped: Float[Tensor, "chain look"]) -> list[str]:

@@ -89,6 +89,10 @@ class LLCRecord:
     vmapped: bool
     excess: Float[Tensor, "chain step"] = field(repr=False, compare=False)
     baseline: Float[Tensor, "chain step"] = field(repr=False, compare=False)
+    observed: Mapping[str, Float[Tensor, "chain draw ..."]] = field(
+        default_factory=dict[str, Tensor], repr=False, compare=False
+    )
+    """What was asked to be observed, by name, at the draws that were looked at; none where no chain ran."""
 
     def interval(self, level: float = 0.9, *, of: str = "") -> tuple[float, float]:
         """Returns the confidence interval of the value, by Student's t with chains - 1 degrees of freedom.
@@ -134,7 +138,7 @@ class LLCRecord:
 
     def facts(self) -> dict[str, Any]:
         """Returns the whole record but the draws, as a nest of plain values."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("excess", "baseline")}
+        plain = {name: value for name, value in vars(self).items() if name not in ("excess", "baseline", "observed")}
         nested = {name: {key: asdict(each) for key, each in plain.pop(name).items()} for name in ("estimates", "tasks")}
         derived = {"paired": True, "autocorrelation_time": self.autocorrelation_time, "wbic": self.wbic}
         return {**plain, **nested, **derived, "settings": asdict(self.settings)}

@@ -19,8 +19,9 @@ from llc_lightning.runtime.types import Batch, Params
 from llc_lightning.sampling.base import Posterior
 from llc_lightning.sampling.centre import centre_of
 from llc_lightning.sampling.chains import Chains, run_chains
+from llc_lightning.sampling.observables.distance import SquaredDistance
 from llc_lightning.sampling.recorder import Recorder
-from llc_lightning.sampling.sgld import SGLD
+from llc_lightning.sampling.samplers.sgld import SGLD
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import StackedLoss
 
@@ -136,15 +137,15 @@ def chains_of(
     centre = centre_of(subject.loss, subject.params, subject.data, subject.params)
     n_beta = torch.full((stacked.width,), 1000.0)
     posterior = Posterior(stacked.start(1), n_beta, n_beta / 100)
+    recorder = Recorder([SquaredDistance(every=1)], posterior, lanes=stacked.lanes)
     return run_chains(
         stacked, SGLD(posterior, torch.full_like(n_beta, 1e-4), None), subject.data, centre.losses, seed=0,
-        chains=chains, steps=10, batch_size=batch_size, recorder=Recorder(stacked, posterior, draws=10),
+        chains=chains, steps=10, batch_size=batch_size, recorder=recorder,
     )  # fmt: skip
 
 
 def distances(chains: Chains) -> Tensor:
-    assert chains.records is not None
-    return chains.records.distance2
+    return chains.observed["squared_distance"]
 
 
 def test_the_chains_of_every_neuron(cis: Subject) -> None:
