@@ -15,7 +15,7 @@ from llc_lightning.callbacks.folder import open_folder, run_seed, writes
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.components.loss import loss_fn
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.kinds import kind_of
+from llc_lightning.measure.measurements import measurement_of
 from llc_lightning.measure.plans import Plan
 from llc_lightning.measure.run import Outcome, measure
 from llc_lightning.measure.snapshot import Snapshot
@@ -96,7 +96,7 @@ class MeasurementCallback(CadencedCallback):
         self.replicates = replicates
         self._replicated_at = -1
         self._folder = Path()
-        self._memory = kind_of(plan).memory()
+        self._memory = measurement_of(plan).memory()
 
     @classmethod
     def off(cls, name: str) -> "MeasurementCallback":

@@ -25,7 +25,7 @@ class LLCCallback(MeasurementCallback):
     It samples the localised tempered posterior ``exp(-n_beta L(w) - gamma/2 |w - w*|^2)`` around the current weights
     and takes ``n_beta E[L(w) - L(w*)]`` (Lau et al. 2023, arXiv:2308.12108; restricted to the weights of a component:
     Wang et al. 2024, arXiv:2410.02984). ``n_beta`` and ``gamma`` have no default: the number means nothing without
-    the pair. ``llc_lightning.llc.calibration.calibrate`` finds them, and the other settings, at one checkpoint:
+    the pair. ``llc_lightning.calibrate`` finds them, and the other settings, at one checkpoint:
     ``LLCCallback(when, **calibrate(...).choice.options)`` measures every snapshot with them; the step size alone
     follows the curvature of each.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
 from llc_lightning.llc.inputs import check_inputs, check_types, is_ladder, rungs
 from llc_lightning.llc.lane_batch import LaneBatch
-from llc_lightning.llc.parts import Part, Resolution
+from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.llc.slopes import with_slopes
@@ -125,7 +125,7 @@ def estimate_llc(
         box=box, watched_examples=watched_examples,
     )  # fmt: skip
     records = estimate_parts(
-        loss_fn, params, data, [Part(moved)], [Resolution(rung, gamma) for rung in rungs(n_beta)],
+        loss_fn, params, data, [Restriction(moved)], [Resolution(rung, gamma) for rung in rungs(n_beta)],
         settings, seed=seed, replicate=replicate, trivial_loss=trivial_loss,
         tasks=tasks_of_masks(loss_fn, data, tasks) if tasks else None, observe=observe,
     )[0]  # fmt: skip
@@ -136,7 +136,7 @@ def estimate_parts(
     loss_fn: LossFn,
     params: Params,
     data: Batch,
-    parts: Sequence[Part],
+    parts: Sequence[Restriction],
     resolutions: Sequence[Resolution],
     settings: ChainSettings,
     *,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.llc.assess import Around, Assessor
+from llc_lightning.llc.assess import Assessor
 from llc_lightning.llc.batch_noise import NoiseBias, NoisePrediction
 from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
-from llc_lightning.llc.estimators import Estimate
+from llc_lightning.llc.facts import Bias
 from llc_lightning.llc.local import (
     Local,
     local_curvature,
@@ -127,23 +127,24 @@ class LaneBatch:
         correction = self._correction(at)
         bias = self._bias(at, run.step_size)
         distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
-        found: list[LLCRecord] = []
-        for lane in range(len(self._lanes)):
-            chains = run.chains.lane(lane)
-            around = Around(
-                correction=correction[lane].item(),
-                predicted_bias=bias[lane].item(),
-                noise_bias=Estimate(_told(run.noise_bias.value[lane]), _told(run.noise_bias.stderr[lane])),
+        return [
+            self._assessor(lane).record(
+                at,
+                run.chains.lane(lane),
+                bias=Bias(
+                    correction=correction[lane].item(),
+                    predicted_bias=bias[lane].item(),
+                    noise_bias=_told(run.noise_bias.value[lane]),
+                    noise_bias_stderr=_told(run.noise_bias.stderr[lane]),
+                ),
                 curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
                 expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
+                step_size=run.step_size[lane].item(),
                 step_times_curvature=run.step_times_curvature[lane].item(),
+                vmapped=self._stacked.vmapped,
             )
-            record = self._assessor(lane).record(
-                at, chains, step_size=run.step_size[lane].item(), around=around, vmapped=self._stacked.vmapped
-            )
-            observed = {observable.name: chains.observed[observable.name][0] for observable in self._observe}
-            found.append(replace(record, observed=observed) if observed else record)
-        return found
+            for lane in range(len(self._lanes))
+        ]
 
     def _assessor(self, lane: int) -> Assessor:
         return Assessor(
@@ -155,6 +156,7 @@ class LaneBatch:
             whole=self._whole[lane],
             trivial_loss=self._trivial_loss,
             tasks=self._tasks.names if self._tasks else (),
+            observe=tuple(observable.name for observable in self._observe),
         )
 
     def _correction(self, at: Resolution) -> Float[Tensor, "lane"]:

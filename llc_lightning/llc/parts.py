@@ -34,7 +34,11 @@ class Resolution:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one estimate moves: masks by parameter name, or None for everything."""
+class Restriction:
+    """Of what one estimate is: the weights it moves, as masks by parameter name, or None for everything."""
 
     moved: Mapping[str, Tensor] | None
+
+
+Part = Restriction
+"""Its former name."""

@@ -13,7 +13,7 @@ from llc_lightning.components.loss import loss_fn
 from llc_lightning.components.skeleton import independent_copy
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.kinds import kind_of
+from llc_lightning.measure.measurements import measurement_of
 from llc_lightning.measure.plans import Plan
 from llc_lightning.measure.restore import restore
 from llc_lightning.measure.run import measure
@@ -89,7 +89,7 @@ def measure_snapshots(
     seed = seed_of(run) if seed is None else seed
     copy = independent_copy(module)
     written: list[Path] = []
-    memories = {name: kind_of(plan).memory() for name, plan in fitted.items()}
+    memories = {name: measurement_of(plan).memory() for name, plan in fitted.items()}
     for step, path in chosen.items():
         here = [measurement for measurement in todo if measurement.step == step]
         if not here:
@@ -119,7 +119,7 @@ def measure_snapshots(
 
 
 @dataclass(frozen=True)
-class _Measurement:
+class _Planned:
     """One plan at one snapshot."""
 
     name: str
@@ -163,13 +163,13 @@ def _measurements(
     chosen: Mapping[int, Path],
     last: int,
     replicates: int,
-) -> Iterator[_Measurement]:
+) -> Iterator[_Planned]:
     components, digest = plan.components_of(module), data_digest(data, plan.examples)
     for step in chosen:
         for replicate in range(replicates if step == last and plan.repeatable else 1):
             jobs = tuple(plan.jobs(components, data=digest, replicate=replicate))
             part = part_of(step, name, replicate=replicate, revision=plan.revision)
-            yield _Measurement(name, part, step, plan, replicate, jobs)
+            yield _Planned(name, part, step, plan, replicate, jobs)
 
 
 def _chosen(run: Run, steps: Sequence[int] | None) -> dict[int, Path]:

@@ -20,7 +20,7 @@ class Plan(Protocol):
     """What is measured at a snapshot; how is said by the kind of measurement that ``kind`` names."""
 
     kind: ClassVar[str]
-    """A name in :data:`llc_lightning.measure.kinds.KINDS`."""
+    """A name in :data:`llc_lightning.measure.measurements.MEASUREMENTS`."""
     repeatable: ClassVar[bool]
     """Whether another set of random streams measures the same again: replicates."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llc_lightning.measure.jobs import data_digest
-from llc_lightning.measure.kinds import kind_of
+from llc_lightning.measure.measurements import measurement_of
 from llc_lightning.measure.plans import Plan
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
@@ -50,8 +50,8 @@ def measure(
         replicate: Number of the set of random streams of a repeatable plan.
         progress: Shows how far it is.
         on_error: ``skip`` gives rows with status ``error`` instead of an exception.
-        memory: What ``kind_of(plan).memory()`` gave, the same at every snapshot: what this process keeps between them;
-            by default nothing is kept.
+        memory: What ``measurement_of(plan).memory()`` gave, the same at every snapshot, where this process keeps what
+            it likes between them; by default nothing is kept.
 
     Raises:
         MeasurementError: If the measurement failed on any process; with the same message on every process.
@@ -89,7 +89,7 @@ class Share:
 
 def _share(plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, progress: Progress, memory: Any) -> Share:
     """Returns what this process measures."""
-    kind = kind_of(plan)
+    kind = measurement_of(plan)
     memory = kind.memory() if memory is None else memory
     components = workers.share(plan.components_of(snapshot.loss.module))
     data = data_digest(snapshot.data, plan.examples)
@@ -100,7 +100,7 @@ def _share(plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, pro
 
 
 def _written(plan: Plan, snapshot: Snapshot, share: Share, replicate: int) -> tuple[list[Row], list[Trace]]:
-    kind, data = kind_of(plan), share.data
+    kind, data = measurement_of(plan), share.data
     rows = kind.rows(plan, snapshot, share.results, share.once, data=data, replicate=replicate)
     return list(rows), list(kind.traces(plan, share.results, data=data, replicate=replicate))
 

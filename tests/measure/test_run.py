@@ -94,7 +94,7 @@ def test_any_number_of_processes_gives_the_same(plan: Plan, n: int, share: bool)
 
 
 def test_processes_share_the_components(monkeypatch: pytest.MonkeyPatch) -> None:
-    from llc_lightning.measure.llc import kind as module
+    from llc_lightning.measure.llc import measurement as module
 
     seen: list[list[str]] = []
     estimate = module.estimate

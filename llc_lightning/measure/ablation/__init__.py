@@ -1,3 +1,3 @@
 """Ablation effects, as a kind of measurement."""
 
-from llc_lightning.measure.ablation.kind import AblationKind as AblationKind
+from llc_lightning.measure.ablation.measurement import AblationMeasurement as AblationMeasurement

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import task_loss
-from llc_lightning.llc.diagnostics import minimum_reasons
 from llc_lightning.llc.estimator import estimate_parts
-from llc_lightning.llc.parts import Part
+from llc_lightning.llc.parts import Restriction
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.slopes import slopes
 from llc_lightning.llc.tasks import tasks_of_module
@@ -38,16 +37,16 @@ def estimate(
     """Returns the estimates of some components at a snapshot."""
     if not components:
         return []
-    parts = [Part(component.moved(snapshot.params)) for component in components]
+    parts = [Restriction(component.moved(snapshot.params)) for component in components]
     by_loss = [_of_loss(plan, snapshot, parts, loss, replicate, advance) for loss in plan.losses]
     return [
-        Estimated(component, tuple(_on_cpu(record) for columns in by_loss for record in columns[number]))
+        Estimated(component, tuple(record.on_cpu() for columns in by_loss for record in columns[number]))
         for number, component in enumerate(components)
     ]
 
 
 def _of_loss(
-    plan: LLCPlan, snapshot: Snapshot, parts: list[Part], loss: str, replicate: int, advance: Advance
+    plan: LLCPlan, snapshot: Snapshot, parts: list[Restriction], loss: str, replicate: int, advance: Advance
 ) -> list[list[LLCRecord]]:
     """Returns the records of all parts under one loss, a list of rungs for each."""
     whole, params, data = snapshot.loss, snapshot.params, snapshot.data
@@ -153,15 +152,13 @@ def _llc(place: dict[str, Any], record: LLCRecord) -> Iterator[Row]:
     )
     # Where the curvature is indefinite there is no minimum to correct to, and no Delta: the estimate says so.
     if math.isfinite(record.correction):
-        value, stderr, correction = record.value, record.stderr, record.correction
-        known = not is_failed(record.status)
-        reasons = minimum_reasons(value=value, correction=correction, stderr=stderr) if known else []
+        reasons = {reason.name for reason in split(record.status)}
         beside: dict[str, Any] = {**place, "quantity": "llc_correction"}
         yield Row(
             **beside,
             value=record.correction,
             stderr=0.0,
-            status=join(reasons),
+            status=join(reasons & {"not-a-minimum"}),
             n_examples=record.n_examples,
             details=encode_details({"replicate": record.replicate}),
         )
@@ -223,8 +220,3 @@ def _details(record: LLCRecord) -> str:
     settings = {name: value for name, value in facts.pop("settings").items() if name not in ("chains", "draws")}
     loss = {"baseline_loss": facts.pop("loss"), "baseline_stderr": facts.pop("loss_stderr")}
     return encode_details(facts | settings | loss)
-
-
-def _on_cpu(record: LLCRecord) -> LLCRecord:
-    # Clones, since pickling a view of the draws of all lanes would send all of them with every record.
-    return replace(record, excess=record.excess.cpu().clone(), baseline=record.baseline.cpu().clone())
