@@ -51,7 +51,7 @@ def observables() -> Rows:
 def quantities() -> Rows:
     """Yields what is measured."""
     yield "quantity", "unit", "definition", "source"
-    for name, entry in QUANTITIES.items():
+    for name, entry in sorted(QUANTITIES.items()):
         yield f"`{name}`", entry.item.unit, entry.item.definition, entry.source
 
 
