@@ -13,6 +13,7 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.co_ablation import interactions, unmatched
 from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
+from llc_lightning.analysis.revisions import newest, older, told
 from llc_lightning.cli.files import make_folder
 from llc_lightning.cli.offline import model_and_examples
 from llc_lightning.components.kinds.joined import PAIRS
@@ -93,8 +94,10 @@ def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
     measured = Run.open(options.out or options.run)
     fitted = plan.fitted(n_examples(data))
     jobs = fitted.jobs(fitted.components_of(model), data=data_digest(data, fitted.examples))
-    rows = _rows_of(measured.measurements(), jobs, steps)
+    every = _rows_of(measured.measurements(), jobs, steps)
+    rows, left_out = newest(every), older(every)
     drawn, notes = _drawn(find(rows, run=measured.name), options.figures) if options.figures else ([], [])
+    notes += [told(left_out)] if left_out else []
     effects = _largest_first(table.select(rows, method={job.method for job in jobs}))
     agreement = method_agreement(rows)
     tables = [effect_table(effects), *([] if agreement is None else [correlation_table(agreement)])]

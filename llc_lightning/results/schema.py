@@ -77,6 +77,8 @@ class Row:
     """Examples that the value was measured on."""
     details: str = "{}"
     """Further facts as a JSON object; see ``encode_details``."""
+    revision: int = 1
+    """Of the way it was measured: raised whenever a value, an error or a status that it gives changes."""
     schema_version: int = SCHEMA_VERSION
     """Version of this layout."""
 

@@ -23,7 +23,7 @@ from tests.results.conftest import MakeRow
 
 READERS_RELY_ON = (
     "run seed step epoch quantity value stderr status component kind method loss params_moved settings chains draws "
-    "rhat ess n_beta gamma step_size n_examples details schema_version"
+    "rhat ess n_beta gamma step_size n_examples details revision schema_version"
 )
 
 
