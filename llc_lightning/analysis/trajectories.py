@@ -1,6 +1,6 @@
 """Every quantity over training as one tidy table with error bands."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -40,7 +40,7 @@ def trajectories(
     quantities: Sequence[str] | None = None,
     component: str = "*",
     methods: Sequence[str] | None = None,
-    losses: Sequence[str] = ("train",),
+    losses: Sequence[str] | None = None,
     level: float = table.LEVEL,
 ) -> pd.DataFrame:
     """Returns the values of chosen quantities over the steps, each with the interval ``low`` to ``high``.
@@ -56,7 +56,7 @@ def trajectories(
         quantities: Names or globs to keep; None keeps all.
         component: Glob over addresses; ``*`` keeps all, an empty string only the full model.
         methods: Ablation methods to keep; None keeps all.
-        losses: Losses to keep: ``train``, ``circuit:07``, or globs such as ``circuit:*``.
+        losses: Losses to keep: ``train``, ``circuit:07``, or globs such as ``circuit:*``; None keeps the training loss.
         level: Probability of the intervals.
 
     Returns:
@@ -66,7 +66,8 @@ def trajectories(
         SettingError: If a quantity, component, method or loss is not in the table; the message names the nearest.
     """
     several = pd.concat([rows, plus_delta(rows)], ignore_index=True) if len(rows) else rows
-    keep = _matching(several, "loss", losses) & _matching(several, "component", [component])
+    kept_losses = {"train"} & table.distinct(several, "loss") if losses is None else losses
+    keep = _matching(several, "loss", kept_losses) & _matching(several, "component", [component])
     if quantities is not None:
         keep &= _matching(several, "quantity", quantities)
     if methods is not None:
@@ -108,7 +109,7 @@ def _natural(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return column.map(place)
 
 
-def _matching(rows: pd.DataFrame, column: str, patterns: Sequence[str]) -> Bool[np.ndarray, "row"]:
+def _matching(rows: pd.DataFrame, column: str, patterns: Collection[str]) -> Bool[np.ndarray, "row"]:
     present = table.distinct(rows, column)
     chosen: set[str] = set()
     for pattern in patterns:

@@ -1,8 +1,7 @@
 """The TensorBoard dashboard of a run: tags, values of one step, the prepared layout, and figures."""
 
 import math
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,9 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.cis import superposition_over_training
 from llc_lightning.analysis.health import health
 from llc_lightning.analysis.trajectories import trajectories
+from llc_lightning.report.sections import other_quantities, sections
 from llc_lightning.results.schema import COLUMNS, Row
+from llc_lightning.results.tags import Charts, address_tag, method_tag, rung_tag
 from llc_lightning.runtime.kinds import at_level, level_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,18 @@ _SUFFIX = ".report"
 _FLAGGED = "flagged/"
 
 Layout = dict[str, dict[str, list[Any]]]
+
+_COMMON: Charts = {
+    "Training": {
+        "loss": ["Multiline", ["^train/loss$", "^val/loss$", "^analysis/loss$"]],
+        "circuits": ["Multiline", ["^cis/circuits_solved$", "^cis/circuits_per_unit$"]],
+        "accuracy": ["Multiline", ["^(cis|train|val)/(.*_)?accuracy(_.*)?$"]],
+    },
+    "Health": {
+        "R-hat of the full LLC": ["Multiline", ["^llc/rhat$"]],
+        "rows that are not ok": ["Multiline", ["^health/.*/(flagged|failed)$"]],
+    },
+}
 
 
 def scalars(rows: Iterable[Row]) -> dict[str, float]:
@@ -47,6 +60,7 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
     ``analysis/loss``                                loss on the analysis set
     ``cis/circuits_solved``, ``cis/accuracy``, ...   of nets with circuits
     ``health/llc.neuron/flagged``                    rows that are not ok
+    ``attention_score/induction/blocks.0...``        any quantity that no panel is about, by method and loss
     ===============================================  ==================================================
     """
     frame = table.first_replicate(pd.DataFrame([vars(row) for row in rows], columns=list(COLUMNS)))
@@ -62,40 +76,22 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
         for method in sorted(table.distinct(effects, "method")):
             group = "ablation_layers" if suffix == "layers" else "ablation"
             found |= _largest(table.select(effects, method=method), f"{group}/{method_tag(method)}")
-    found |= _whole(curves, frame)
+    found |= _whole(curves, frame) | _others(frame)
     return {tag: value for tag, value in found.items() if math.isfinite(value)}
 
 
-def layout(*, n_beta: Sequence[float] = (), methods: Sequence[str] = ()) -> Layout:
+def layout(*charts: Charts) -> Layout:
     """Returns the prepared dashboard for ``SummaryWriter.add_custom_scalars``.
 
     Args:
-        n_beta: The ladder of the units' wrLLC; a chart for each.
-        methods: The ablation methods; a chart for each.
+        *charts: The charts of what is measured, group by group; groups of one heading are joined. Those of the training
+            and of the rows' health follow.
     """
-    rungs = {f"wrLLC at n_beta {rung:g}": ["Multiline", [f"^llc_units/{rung_tag(rung)}/"]] for rung in n_beta}
-    effects = {f"effect of {name} ablation": ["Multiline", [f"^ablation/{method_tag(name)}/"]] for name in methods}
-    return {
-        "LLC against ablation": {
-            "full LLC with its interval": ["Margin", ["llc/full", "llc/full_lo", "llc/full_hi"]],
-            "full LLC, raw and with Delta": ["Multiline", ["^llc/(n_beta_[^/]*/)?full(_plus_delta)?$"]],
-            **(rungs or {"wrLLC": ["Multiline", ["^llc_units/"]]}),
-            **(effects or {"ablation effects": ["Multiline", ["^ablation/"]]}),
-        },
-        "Layers": {
-            "wrLLC of layers": ["Multiline", ["^llc_layers/"]],
-            "ablation effects of layers": ["Multiline", ["^ablation_layers/"]],
-        },
-        "Training": {
-            "loss": ["Multiline", ["^train/loss$", "^val/loss$", "^analysis/loss$"]],
-            "circuits": ["Multiline", ["^cis/circuits_solved$", "^cis/circuits_per_unit$"]],
-            "accuracy": ["Multiline", ["^(cis|train|val)/(.*_)?accuracy(_.*)?$"]],
-        },
-        "Health": {
-            "R-hat of the full LLC": ["Multiline", ["^llc/rhat$"]],
-            "rows that are not ok": ["Multiline", ["^health/.*/(flagged|failed)$"]],
-        },
-    }
+    found: Layout = {}
+    for groups in (*charts, _COMMON):
+        for heading, some in groups.items():
+            found.setdefault(heading, {}).update(some)
+    return found
 
 
 def figures(found: "Findings", logged: "Logged") -> "dict[str, Figure]":
@@ -106,7 +102,6 @@ def figures(found: "Findings", logged: "Logged") -> "dict[str, Figure]":
         logged: Its curves as they were logged.
     """
     from llc_lightning.report.figures import draw
-    from llc_lightning.report.sections import sections
 
     panels = [panel for some in sections(found, logged).values() for panel in some]
     return {f"report/{panel.name}": draw(panel) for panel in panels}
@@ -128,36 +123,6 @@ def write_figures(folder: Path, found: "Findings", logged: "Logged") -> int:
         writer.add_figure(tag, figure, global_step=found.steps[-1])
     writer.close()
     return len(drawn)
-
-
-def address_tag(address: str) -> str:
-    """Returns an address in the characters that TensorBoard keeps in tags.
-
-    Example:
-        >>> address_tag("net.hook_hidden[3,5]")
-        'net.hook_hidden.3-5'
-    """
-    return re.sub(r"[^-/\w.]", "_", address.replace("[", ".").replace("]", "").replace(",", "-"))
-
-
-def method_tag(method: str) -> str:
-    """Returns a method with its options in the characters that TensorBoard keeps in tags.
-
-    Example:
-        >>> method_tag("noise(scale=0.5,draws=8)")
-        'noise_scale_0.5_draws_8'
-    """
-    return re.sub(r"[^-\w.]+", "_", method).strip("_")
-
-
-def rung_tag(n_beta: float) -> str:
-    """Returns an n_beta in the characters that TensorBoard keeps in tags.
-
-    Example:
-        >>> rung_tag(10000.0)
-        'n_beta_10000'
-    """
-    return f"n_beta_{n_beta:.12g}".replace("+", "")
 
 
 def _full(curves: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:
@@ -191,6 +156,20 @@ def _whole(curves: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:
         if count.kind:
             group = f"health/{count.quantity}.{count.kind}"
             found |= {f"{group}/flagged": float(count.flagged), f"{group}/failed": float(count.failed)}
+    return found
+
+
+def _others(frame: pd.DataFrame) -> dict[str, float]:
+    """Returns the quantities that no panel is about: of the whole network and of the largest components."""
+    rows = table.select(frame, quantity=other_quantities(table.distinct(frame, "quantity")))
+    found: dict[str, float] = {}
+    for _, part in rows.groupby(["quantity", "method", "loss", "n_beta"], sort=False, dropna=False):
+        quantity, method, loss = (table.texts(part, name)[0] for name in ("quantity", "method", "loss"))
+        n_beta = float(table.numbers(part, "n_beta")[0])
+        words = (method, "" if loss == "train" else loss, rung_tag(n_beta) if math.isfinite(n_beta) else "")
+        group = "/".join([quantity, *(method_tag(word) for word in words if word)])
+        found |= _one(table.select(part, component=""), f"{group}/full")
+        found |= _largest(part.loc[np.asarray(part["component"] != "", dtype=bool)], group)
     return found
 
 

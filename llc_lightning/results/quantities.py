@@ -35,6 +35,16 @@ def register_quantity(name: str, *, unit: str, definition: str, source: str = ""
     return enter(Quantity(name, unit, definition))
 
 
+def unit_of(quantity: str) -> str:
+    """Returns the unit of a quantity; 'unit not registered' for one that nothing imported registers.
+
+    Example:
+        >>> unit_of("ablation_effect")
+        'nats per example'
+    """
+    return QUANTITIES.get(quantity).item.unit if quantity in QUANTITIES else "unit not registered"
+
+
 register_quantity("loss", unit="nats per example", definition="Mean loss over the examples at the weights of the step.")
 register_quantity(
     "llc",
