@@ -17,9 +17,9 @@ from llc_lightning.analysis.revisions import newest, older, told
 from llc_lightning.cli.files import make_folder
 from llc_lightning.cli.offline import model_and_examples
 from llc_lightning.components.kinds.joined import PAIRS
+from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.offline import measure_snapshots
-from llc_lightning.measure.plans import AblationPlan
 from llc_lightning.report.cells import Table, number
 from llc_lightning.report.events import Logged
 from llc_lightning.report.figures import draw, save

@@ -30,6 +30,8 @@ class Job:
     """Where its LLC is meant."""
     loss: str = "train"
     """The loss whose LLC or effect it is."""
+    revision: int = 1
+    """Of what measures it."""
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -42,6 +44,7 @@ class Job:
             "method": self.method,
             "loss": self.loss,
             "settings": self.settings,
+            "revision": self.revision,
         }
         if self.resolution is None:
             return named

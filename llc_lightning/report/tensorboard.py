@@ -1,6 +1,7 @@
 """The TensorBoard dashboard of a run: tags, values of one step, the prepared layout, and figures."""
 
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,9 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.cis import superposition_over_training
 from llc_lightning.analysis.health import health
 from llc_lightning.analysis.trajectories import trajectories
+from llc_lightning.report.charts import method_tag, rung_tag
 from llc_lightning.report.sections import other_quantities, sections
 from llc_lightning.results.schema import COLUMNS, Row
-from llc_lightning.results.tags import Charts, address_tag, method_tag, rung_tag
 from llc_lightning.runtime.kinds import at_level, level_of
 
 if TYPE_CHECKING:
@@ -28,20 +29,6 @@ MOST = 32
 
 _SUFFIX = ".report"
 _FLAGGED = "flagged/"
-
-Layout = dict[str, dict[str, list[Any]]]
-
-_COMMON: Charts = {
-    "Training": {
-        "loss": ["Multiline", ["^train/loss$", "^val/loss$", "^analysis/loss$"]],
-        "circuits": ["Multiline", ["^cis/circuits_solved$", "^cis/circuits_per_unit$"]],
-        "accuracy": ["Multiline", ["^(cis|train|val)/(.*_)?accuracy(_.*)?$"]],
-    },
-    "Health": {
-        "R-hat of the full LLC": ["Multiline", ["^llc/rhat$"]],
-        "rows that are not ok": ["Multiline", ["^health/.*/(flagged|failed)$"]],
-    },
-}
 
 
 def scalars(rows: Iterable[Row]) -> dict[str, float]:
@@ -80,20 +67,6 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
     return {tag: value for tag, value in found.items() if math.isfinite(value)}
 
 
-def layout(*charts: Charts) -> Layout:
-    """Returns the prepared dashboard for ``SummaryWriter.add_custom_scalars``.
-
-    Args:
-        *charts: The charts of what is measured, group by group; groups of one heading are joined. Those of the training
-            and of the rows' health follow.
-    """
-    found: Layout = {}
-    for groups in (*charts, _COMMON):
-        for heading, some in groups.items():
-            found.setdefault(heading, {}).update(some)
-    return found
-
-
 def figures(found: "Findings", logged: "Logged") -> "dict[str, Figure]":
     """Returns the figures of the report by tag, for ``SummaryWriter.add_figure``.
 
@@ -123,6 +96,16 @@ def write_figures(folder: Path, found: "Findings", logged: "Logged") -> int:
         writer.add_figure(tag, figure, global_step=found.steps[-1])
     writer.close()
     return len(drawn)
+
+
+def address_tag(address: str) -> str:
+    """Returns an address in the characters that TensorBoard keeps in tags.
+
+    Example:
+        >>> address_tag("net.hook_hidden[3,5]")
+        'net.hook_hidden.3-5'
+    """
+    return re.sub(r"[^-/\w.]", "_", address.replace("[", ".").replace("]", "").replace(",", "-"))
 
 
 def _full(curves: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:

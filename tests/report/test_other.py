@@ -6,14 +6,14 @@ import pytest
 
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report import ledger
+from llc_lightning.report.charts import layout, quantity_charts
 from llc_lightning.report.events import Logged
 from llc_lightning.report.findings import Findings, find
 from llc_lightning.report.panel import Panel
 from llc_lightning.report.sections import sections
-from llc_lightning.report.tensorboard import layout, scalars
+from llc_lightning.report.tensorboard import scalars
 from llc_lightning.results.quantities import QUANTITIES, register_quantity
 from llc_lightning.results.schema import Row
-from llc_lightning.results.tags import charts_of
 from tests.analysis.synthetic import SyntheticRun, frame
 
 UNITS = 6
@@ -93,8 +93,7 @@ def test_it_has_tags_and_a_chart() -> None:
     assert values["susceptibility/shift/task_a/full"] == 107.0
     assert values["flagged/susceptibility/shift/task_a/h.5"] == 5.0
     assert len(tags) == 1 + UNITS
-    charts = layout(charts_of(["susceptibility"]))
-    assert list(charts) == ["Other quantities", "Training", "Health"]
+    charts = layout([quantity_charts(["susceptibility"])])
     assert charts["Other quantities"] == {"susceptibility": ["Multiline", ["^susceptibility/"]]}
 
 

@@ -9,10 +9,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from llc_lightning.callbacks.dashboard import ablation_charts, llc_charts
+from llc_lightning.report.charts import layout, method_charts, rung_charts, rung_tag
 from llc_lightning.report.events import Logged
 from llc_lightning.report.findings import Findings
-from llc_lightning.report.tensorboard import MOST, layout, scalars, write_figures
+from llc_lightning.report.tensorboard import MOST, address_tag, scalars, write_figures
 from llc_lightning.results.schema import Row
 from tests.analysis.synthetic import METHODS, RUNGS, SyntheticRun
 
@@ -96,9 +96,26 @@ def test_no_rows_are_no_values() -> None:
     assert scalars([]) == {}
 
 
+@pytest.mark.parametrize(
+    ("address", "tag"),
+    [("net.hook[3,5]", "net.hook.3-5"), ("a.b", "a.b"), ("weird name*", "weird_name_")],
+)
+def test_addresses_become_tags(address: str, tag: str) -> None:
+    assert address_tag(address) == tag
+
+
+def test_rungs_become_tags() -> None:
+    assert [rung_tag(n_beta) for n_beta in (0.5, 300.0, 1e4, 1e15)] == [
+        "n_beta_0.5",
+        "n_beta_300",
+        "n_beta_10000",
+        "n_beta_1e15",
+    ]
+
+
 def test_every_chart_of_the_layout_shows_something(late: dict[str, float], early: dict[str, float]) -> None:
     tags = [*late, *early, "train/loss"]
-    for charts in layout(llc_charts(RUNGS), ablation_charts(list(METHODS))).values():
+    for charts in layout([rung_charts(RUNGS), method_charts(list(METHODS))]).values():
         for name, (kind, patterns) in charts.items():
             if kind == "Margin":
                 assert set(patterns) <= set(tags), name
@@ -108,7 +125,7 @@ def test_every_chart_of_the_layout_shows_something(late: dict[str, float], early
 
 def test_tensorboard_keeps_layout_tags_and_figures(tmp_path: Path, late: dict[str, float], found: Findings) -> None:
     with SummaryWriter(str(tmp_path)) as writer:
-        writer.add_custom_scalars(layout(llc_charts(RUNGS), ablation_charts(list(METHODS))))
+        writer.add_custom_scalars(layout([rung_charts(RUNGS), method_charts(list(METHODS))]))
         for tag, value in late.items():
             writer.add_scalar(tag, value, 3000)
     assert write_figures(tmp_path, found, EMPTY) == 15
