@@ -39,6 +39,7 @@ def run(options: Namespace) -> None:
             outcomes.task_table(found),
             outcomes.agreement_table(found),
             outcomes.residual_table(found, 5),
+            ledger.other_table(found),
             ledger.settings_table(found),
             ledger.health_table(found),
             ledger.trouble_table(found),
