@@ -1,4 +1,4 @@
-"""Checks shapes and types at the calls of the package: what jaxtyping's plugin, see ``pyproject.toml``, puts around them."""
+"""Checks shapes and types at every call of the package: what the plugin of jaxtyping puts around its functions."""
 
 import inspect
 import re
