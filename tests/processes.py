@@ -107,6 +107,7 @@ def _run(
     command: tuple[str, ...], folder: str, stdout: str, stderr: str, processes: int, environment: dict[str, str]
 ) -> None:
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
     os.chdir(folder)
     for number, path in ((1, stdout), (2, stderr)):
         os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)

@@ -184,7 +184,9 @@ class _Scrub:
     def unimportant(self, n: int, stream: torch.Generator) -> list[Change]:
         """Returns what puts the outputs of all unimportant parts, on the same random examples, into a run."""
         others = self.strangers(n, stream)
-        return [edit for part in self.strange for edit in self.taken(part, others)]
+        points = [one.point for part in self.strange for one in part.members]
+        values = activations(self.loss, self.params, take(self.data, others), points) if points else {}
+        return [edit for part in self.strange for edit in patch(part, values)]
 
     def taken(self, part: Component, examples: Tensor) -> list[Change]:
         """Returns what puts a part's output on other examples into a run."""
