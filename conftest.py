@@ -1,5 +1,6 @@
 """What every test gets, the examples in docstrings too: the plugins in ``tests/hygiene``, and the data folder."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -12,6 +13,13 @@ pytest_plugins = [
     "tests.hygiene.no_network",
     "tests.hygiene.same_state",
 ]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Lets the garbage collector leave alone what stays anyway: all that was imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
