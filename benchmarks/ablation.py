@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from benchmarks.goals import Goal, judged
 from benchmarks.timing import cpu_seconds, ratio
-from llc_lightning.ablation.optimal import Optimal
-from llc_lightning.ablation.sweep import sweep
+from llc_lightning.ablation.engine.sweep import sweep
+from llc_lightning.ablation.methods.optimal import Optimal
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params

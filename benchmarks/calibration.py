@@ -16,10 +16,10 @@ from pathlib import Path
 
 from llc_lightning.cli.offline import restored
 from llc_lightning.cli.versions import newest_version
-from llc_lightning.llc.calibration import calibrate
-from llc_lightning.llc.checks import ESS, RHAT
-from llc_lightning.llc.diagnostics import LOCAL_DISTANCE
-from llc_lightning.llc.search import Calibration
+from llc_lightning.llc.calibrate.calibration import calibrate
+from llc_lightning.llc.calibrate.checks import ESS, RHAT
+from llc_lightning.llc.calibrate.search import Calibration
+from llc_lightning.llc.diagnostics.not_local import LOCAL_DISTANCE
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "checkpoints" / "calibration"

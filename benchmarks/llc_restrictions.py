@@ -15,7 +15,7 @@ from benchmarks.llc_steps import chain_steps
 from benchmarks.parts import heads_and_mlps, layers, neurons
 from benchmarks.timing import cpu_seconds
 from llc_lightning.llc.estimator import estimate_parts, tiles
-from llc_lightning.llc.parts import Part, Resolution
+from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.runtime.allocator import keep_freed_memory
 from llc_lightning.runtime.types import Params
@@ -48,7 +48,7 @@ def main() -> bool:
     )
 
 
-def _print(case: Case, what: str, parts_of: Callable[[Params], list[Part]], *, steps: int) -> bool:
+def _print(case: Case, what: str, parts_of: Callable[[Params], list[Restriction]], *, steps: int) -> bool:
     parts = parts_of(case.ours()[1])
     step, share = _step(case, [part.moved or {} for part in parts], steps)
     fixed = [_fixed(case, parts, size, step) * 1e3 for size in (STEP_SIZE, "auto")]
@@ -72,7 +72,7 @@ def _step(case: Case, masks: Sequence[Mapping[str, Tensor]], steps: int) -> tupl
     return median(parts) / steps, share
 
 
-def _fixed(case: Case, parts: Sequence[Part], step_size: float | Literal["auto"], step: float) -> float:
+def _fixed(case: Case, parts: Sequence[Restriction], step_size: float | Literal["auto"], step: float) -> float:
     """Returns the seconds of a component before its first step and after its last."""
     loss, params = case.ours()
     centre = centre_of(loss, params, case.problem.data, params.keys())

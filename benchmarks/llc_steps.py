@@ -16,7 +16,7 @@ from llc_lightning.runtime.allocator import keep_freed_memory
 from llc_lightning.runtime.batches import n_examples, take
 from llc_lightning.sampling.base import Posterior
 from llc_lightning.sampling.chains import run_chains
-from llc_lightning.sampling.sgld import SGLD
+from llc_lightning.sampling.samplers.sgld import SGLD
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import StackedLoss
 

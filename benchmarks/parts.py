@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.parts import Part
+from llc_lightning.llc.parts import Restriction
 from llc_lightning.runtime.types import Params
 
 
-def layers(params: Params) -> list[Part]:
+def layers(params: Params) -> list[Restriction]:
     """Returns one part for every linear layer of an MLP: its weight and bias."""
     names = sorted({name.rpartition(".")[0] for name in params})
-    return [Part(_whole(params, f"{name}.")) for name in names]
+    return [Restriction(_whole(params, f"{name}.")) for name in names]
 
 
-def neurons(params: Params) -> list[Part]:
+def neurons(params: Params) -> list[Restriction]:
     """Returns one part for every hidden neuron of a net with one hidden layer: incoming row, bias, outgoing column."""
     return [
-        Part({name: _unit(name, value, j) for name, value in params.items() if name != "net.W_out.bias"})
+        Restriction({name: _unit(name, value, j) for name, value in params.items() if name != "net.W_out.bias"})
         for j in range(len(params["net.W_in.bias"]))
     ]
 
@@ -29,7 +29,7 @@ def _unit(name: str, value: Tensor, unit: int) -> Tensor:
     return mask
 
 
-def heads_and_mlps(params: Params, heads: int = 4) -> list[Part]:
+def heads_and_mlps(params: Params, heads: int = 4) -> list[Restriction]:
     """Returns one part for every head and every MLP of a transformer.
 
     A head is its rows of the query, key and value weights and biases, and its columns of the output weight.
@@ -37,7 +37,7 @@ def heads_and_mlps(params: Params, heads: int = 4) -> list[Part]:
     blocks = sorted({".".join(name.split(".")[:2]) for name in params if name.startswith("blocks.")})
     return [
         *(_head(params, block, head, heads) for block in blocks for head in range(heads)),
-        *(Part(_whole(params, f"{block}.inner.") | _whole(params, f"{block}.outer.")) for block in blocks),
+        *(Restriction(_whole(params, f"{block}.inner.") | _whole(params, f"{block}.outer.")) for block in blocks),
     ]
 
 
@@ -45,7 +45,7 @@ def _whole(params: Params, prefix: str) -> dict[str, Tensor]:
     return {name: torch.ones_like(value, dtype=torch.bool) for name, value in params.items() if name.startswith(prefix)}
 
 
-def _head(params: Params, block: str, head: int, heads: int) -> Part:
+def _head(params: Params, block: str, head: int, heads: int) -> Restriction:
     width = params[f"{block}.attention.o.weight"].shape[0] // heads
     units = slice(head * width, (head + 1) * width)
     masks: dict[str, Tensor] = {}
@@ -56,4 +56,4 @@ def _head(params: Params, block: str, head: int, heads: int) -> Part:
         else:
             mask[units] = True
         masks[f"{block}.attention.{name}"] = mask
-    return Part(masks)
+    return Restriction(masks)

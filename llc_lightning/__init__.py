@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from llc_lightning.callbacks.snapshots import SnapshotCallback
     from llc_lightning.components.listing import find_components
     from llc_lightning.components.loss import loss_fn
-    from llc_lightning.llc.calibration import calibrate
+    from llc_lightning.llc.calibrate.calibration import calibrate
     from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-    from llc_lightning.llc.parts import Part, Resolution
+    from llc_lightning.llc.parts import Part, Resolution, Restriction
     from llc_lightning.llc.record import LLCRecord
     from llc_lightning.llc.settings import ChainSettings
     from llc_lightning.results.run import Run
@@ -40,6 +40,7 @@ __all__ = [
     "LogSpaced",
     "Part",
     "Resolution",
+    "Restriction",
     "Run",
     "SnapshotCallback",
     "ablation_effects",
@@ -65,10 +66,11 @@ _HOMES = {
     "LogSpaced": "runtime.cadence",
     "Part": "llc.parts",
     "Resolution": "llc.parts",
+    "Restriction": "llc.parts",
     "Run": "results.run",
     "SnapshotCallback": "callbacks.snapshots",
     "ablation_effects": "ablation.effects",
-    "calibrate": "llc.calibration",
+    "calibrate": "llc.calibrate.calibration",
     "estimate_llc": "llc.estimator",
     "estimate_parts": "llc.estimator",
     "find_components": "components.listing",

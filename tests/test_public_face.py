@@ -8,12 +8,19 @@ import pytest
 
 import llc_lightning
 
+ALIASES = {"Part": "Restriction"}
+
 
 @pytest.mark.parametrize("name", llc_lightning.__all__)
 def test_every_public_name_is_there_and_documented(name: str) -> None:
     item = getattr(llc_lightning, name)
-    assert item.__name__ == name
+    assert item.__name__ == ALIASES.get(name, name)
     assert (item.__doc__ or "").strip()
+
+
+def test_a_former_name_is_the_same_thing() -> None:
+    for former, name in ALIASES.items():
+        assert getattr(llc_lightning, former) is getattr(llc_lightning, name)
 
 
 def test_type_checkers_see_the_names_that_users_get() -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from llc_lightning.ablation.base import Method
+from llc_lightning.ablation.engine.base import Method
+from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.ablation.significance import FEWEST, with_statistics
-from llc_lightning.ablation.sweep import sweep
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.entries import entry
-from llc_lightning.ablation.spelling import resolved, spell
+from llc_lightning.ablation.engine.entries import entry
+from llc_lightning.ablation.engine.spelling import resolved, spell
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import DataError, SettingError

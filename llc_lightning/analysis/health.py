@@ -7,6 +7,7 @@ import pandas as pd
 
 from llc_lightning.analysis import table
 from llc_lightning.runtime import status as statuses
+from llc_lightning.runtime.kinds import level_of, plural
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Health:
         said = [f"{self.ok} of {total} rows are ok, {self.flagged} flagged, {self.failed} failed."]
         for count in self.counts:
             if count.quantity == "llc":
-                what = "The full LLC" if count.kind == "all" else f"The wrLLC of every {count.kind}"
+                what = "The full LLC" if level_of(count.kind) == "model" else f"The wrLLC of every {count.kind}"
                 said.append(
                     f"{what} is ok from step {count.ok_from} on." if count.ok_from is not None else _last(count)
                 )
@@ -110,9 +111,9 @@ def health(rows: pd.DataFrame) -> Health:
 
 
 def _last(count: Count) -> str:
-    if count.kind == "all":
+    if level_of(count.kind) == "model":
         return "The full LLC is not ok at the last step."
-    return f"At the last step {count.ok_last} of {count.total_last} wrLLC of {count.kind}s are ok."
+    return f"At the last step {count.ok_last} of {count.total_last} wrLLC of {plural(count.kind)} are ok."
 
 
 def _troubles(rows: pd.DataFrame) -> tuple[Trouble, ...]:

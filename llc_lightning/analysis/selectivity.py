@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from llc_lightning.analysis import table
+from llc_lightning.runtime.kinds import at_level
 
 SELECTIVE = 0.8
 """A component serves one task where |s| is above this: its effect there is over nine times that on the other."""
@@ -118,7 +119,7 @@ def groups(found: pd.DataFrame) -> list[Group]:
     Args:
         found: What :func:`selectivity` returned, of one method.
     """
-    units = table.select(found, kind=table.UNITS)
+    units = table.select(found, kind=at_level("units"))
     units = units.assign(point=[name.partition("[")[0] for name in table.texts(units, "component")])
     made: list[Group] = []
     for step in table.steps(units):

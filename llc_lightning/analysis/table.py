@@ -12,14 +12,10 @@ from scipy import stats
 from llc_lightning.results.schema import decode_details
 from llc_lightning.runtime import status as statuses
 from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.kinds import at_level, level_of
 
 LEVEL = 0.95
 """Probability of every interval that is drawn or printed, unless the caller says otherwise."""
-
-UNITS = ("neuron", "channel", "head", "neuron_in", "output", "unit")
-"""Kinds of which one component is one unit of a hook point, the most telling first; no pairs, sets or positions."""
-
-_NOT_UNITS = ("", "all", "layer", "parameter", "set", "pair")
 
 
 def select(rows: pd.DataFrame, **wanted: str | int | float | Collection[str]) -> pd.DataFrame:
@@ -82,8 +78,8 @@ def steps(rows: pd.DataFrame) -> list[int]:
 def unit_kind(rows: pd.DataFrame) -> str | None:
     """Returns the kind of the smallest components: the first of the units, else the most frequent kind."""
     counts = select(rows, quantity=("llc", "ablation_effect"))["kind"].value_counts()
-    found = [kind for kind in map(str, counts.index) if kind not in _NOT_UNITS]
-    return next((kind for kind in UNITS if kind in found), found[0] if found else None)
+    found = [kind for kind in map(str, counts.index) if kind and level_of(kind) in ("units", "parts")]
+    return next((kind for kind in at_level("units") if kind in found), found[0] if found else None)
 
 
 def components(rows: pd.DataFrame, kind: str | None) -> list[str]:

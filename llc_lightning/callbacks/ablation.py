@@ -1,19 +1,22 @@
 """Measures ablation effects while a network trains."""
 
 from collections.abc import Sequence
+from typing import cast
 
-from llc_lightning.callbacks.base import MeasurementCallback, OnError
+from llc_lightning.callbacks.base import CALLBACKS, MeasurementCallback, OnError
 from llc_lightning.callbacks.cadenced import At
-from llc_lightning.measure.plans import AblationPlan
+from llc_lightning.measure.ablation.plan import AblationPlan
+from llc_lightning.report.charts import Charts, method_charts
 from llc_lightning.runtime.cadence import Cadence
 from llc_lightning.runtime.types import Batch
 
 
+@CALLBACKS.register("ablation", summary="measures ablation effects", keys=("ablation",), place=2)
 class AblationCallback(MeasurementCallback):
     """Measures by how much the loss rises when the activation of a component is replaced.
 
     Args:
-        when: The cadence; None switches the callback off.
+        when: The cadence, such as ``Every(steps=100)``; None switches the callback off.
         methods: Ablation methods, such as ``zero``, ``mean``, ``resample``, ``optimal``, with options as in
             ``noise(scale=0.5)``; one or several.
         components: ``layers``, ``neurons``, addresses such as ``net.hook_hidden[7]``, globs, ``pairs:neurons``; one or
@@ -42,8 +45,8 @@ class AblationCallback(MeasurementCallback):
         self,
         when: Cadence | None,
         *,
-        methods: str | Sequence[str],
-        components: str | Sequence[str],
+        methods: str | Sequence[str] = "zero",
+        components: str | Sequence[str] = "neurons",
         metrics: str | Sequence[str] = (),
         resamples: int = 0,
         warm_start: bool = False,
@@ -67,3 +70,7 @@ class AblationCallback(MeasurementCallback):
             seed=seed,
         )
         super().__init__(when, plan, name=name, data=data, on_error=on_error, share=share, at=at, seed=seed)
+
+    def charts(self) -> Charts:
+        """Returns a chart for every method."""
+        return method_charts(cast("AblationPlan", self.plan).methods)

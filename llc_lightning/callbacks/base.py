@@ -1,8 +1,9 @@
 """What the measuring callbacks share: data, quarantine, sharing among ranks, and keeping what was measured."""
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import lightning as L
 import torch
@@ -13,16 +14,19 @@ from llc_lightning.callbacks.dashboard import log_rows, prepare_dashboard
 from llc_lightning.callbacks.folder import open_folder, run_seed, writes
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.components.loss import loss_fn
-from llc_lightning.measure.ablation_rows import Warm
 from llc_lightning.measure.keep import keep, part_of
+from llc_lightning.measure.measurements import measurement_of
 from llc_lightning.measure.plans import Plan
-from llc_lightning.measure.run import Measured, measure
+from llc_lightning.measure.run import Outcome, measure
 from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.report.charts import Charts
 from llc_lightning.results.run import run_name
 from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
+from llc_lightning.runtime.checks import check_count
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
 from llc_lightning.runtime.quarantine import quarantine
+from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.types import Batch
 from llc_lightning.runtime.workers import Workers
 
@@ -56,6 +60,7 @@ class MeasurementCallback(CadencedCallback):
         at: Measure after training batches, or only after validations.
         seed: Keys all random numbers; by default the seed of Lightning's ``seed_everything``, else 0.
         traces: Whether to keep every draw of every chain.
+        replicates: Disjoint sets of random numbers to measure the final weights with, when training ends.
 
     Raises:
         SettingError: If a value is not allowed.
@@ -73,8 +78,10 @@ class MeasurementCallback(CadencedCallback):
         at: At = "batch",
         seed: int | None = None,
         traces: bool = True,
+        replicates: int = 1,
     ) -> None:
         super().__init__(when, name=name, at=at)
+        check_count("replicates", replicates, 1)
         if on_error not in ("raise", "skip"):
             raise SettingError(f"{type(self).__name__} got on_error={on_error!r}; use 'raise' or 'skip'.")
         self.plan = plan
@@ -86,8 +93,19 @@ class MeasurementCallback(CadencedCallback):
         """Time spent measuring in this process so far."""
         self.own_seed = seed
         """The seed that it was given; None for that of the run."""
+        self.replicates = replicates
+        self._replicated_at = -1
         self._folder = Path()
-        self._warm: Warm = {}
+        self._memory = measurement_of(plan).memory()
+
+    @classmethod
+    def off(cls, name: str) -> "MeasurementCallback":
+        """Returns the callback switched off, for a configuration that gives it no cadence."""
+        return cls(None, name=name)  # pyright: ignore[reportCallIssue] - with a plan of its own defaults
+
+    def charts(self) -> Charts:
+        """Returns the charts of the dashboard for what it measures."""
+        return {}
 
     @property
     def seed(self) -> int:
@@ -116,7 +134,28 @@ class MeasurementCallback(CadencedCallback):
             self._folder = open_folder(trainer, seed=self.seed)
             everything = measuring(trainer)
             if everything[0] is self:
-                workers.on_zero(lambda: prepare_dashboard(trainer, [callback.plan for callback in everything]))
+                workers.on_zero(lambda: prepare_dashboard(trainer, [callback.charts() for callback in everything]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what has been done, in whole numbers."""
+        return {**super().state_dict(), "replicated": self._replicated_at}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues from what has been done."""
+        self._replicated_at = int(state_dict.get("replicated", -1))
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "replicated"})
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Measures if it is due, and repeats the measurement of the final weights with other random numbers."""
+        super().on_train_end(trainer, pl_module)
+        step = trainer.global_step
+        if not self.is_on or self.replicates == 1 or self._replicated_at == step:
+            return
+        moment = Moment(step, max(trainer.current_epoch - 1, 0), "end", step)
+        first = 1 if self.fired_at == step else 0
+        for replicate in range(first, self.replicates):
+            self.measure(trainer, pl_module, moment, replicate)
+        self._replicated_at = step
 
     def _check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Checks what can be checked before training."""
@@ -146,7 +185,7 @@ class MeasurementCallback(CadencedCallback):
             with quarantine(pl_module):
                 _take_buffers_of_rank_zero(trainer, pl_module)
                 snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment))
-                measured = measure(
+                outcome = measure(
                     self.plan,
                     snapshot,
                     workers=workers,
@@ -154,10 +193,10 @@ class MeasurementCallback(CadencedCallback):
                     replicate=replicate,
                     progress=progress_of(trainer),
                     on_error=self.on_error,
-                    warm=self._warm,
+                    memory=self._memory,
                 )
-                self.seconds += measured.seconds
-                workers.on_zero(lambda: self._keep(trainer, measured, snapshot, replicate))
+                self.seconds += outcome.seconds
+                workers.on_zero(lambda: self._keep(trainer, outcome, snapshot, replicate))
         except LLCLightningError as error:
             message = f"{self.name} at step {moment.step}: {error}"
             if self.on_error == "raise":
@@ -187,14 +226,30 @@ class MeasurementCallback(CadencedCallback):
             "analysis_set()."
         )
 
-    def _keep(self, trainer: L.Trainer, measured: Measured, snapshot: Snapshot, replicate: int) -> None:
+    def _keep(self, trainer: L.Trainer, outcome: Outcome, snapshot: Snapshot, replicate: int) -> None:
         """Writes what was measured; on rank 0 alone."""
         if not writes(trainer):
             return
-        part = part_of(snapshot.step, self.name, replicate=replicate)
-        keep(self._folder, part, measured, step=snapshot.step, traces=self.traces, processes=trainer.world_size)
+        part = part_of(snapshot.step, self.name, replicate=replicate, revision=self.plan.revision)
+        keep(self._folder, part, outcome, step=snapshot.step, traces=self.traces, processes=trainer.world_size)
         if replicate == 0:
-            log_rows(trainer, measured.rows, step=snapshot.step)
+            log_rows(trainer, outcome.rows, step=snapshot.step)
+
+
+@dataclass(frozen=True)
+class CallbackFacts:
+    """What every measuring callback says of itself when it is registered."""
+
+    keys: tuple[str, ...]
+    """Its keys in a configuration, which are its names; several where one training takes several settings."""
+    place: int
+    """Where its keys stand among those of the others, and when it measures: the lowest first."""
+    needs: str = ""
+    """Why what has no default must be given."""
+
+
+CALLBACKS: Registry[type[MeasurementCallback], CallbackFacts] = Registry("measuring callback", CallbackFacts)
+"""The callback of every kind of measurement, by the name of the kind."""
 
 
 def measuring(trainer: L.Trainer) -> list[MeasurementCallback]:

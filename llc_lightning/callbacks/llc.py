@@ -1,42 +1,49 @@
 """Measures local learning coefficients while a network trains."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal, cast
 
-import lightning as L
-
-from llc_lightning.callbacks.base import MeasurementCallback, OnError
+from llc_lightning.callbacks.base import CALLBACKS, MeasurementCallback, OnError
 from llc_lightning.callbacks.cadenced import At
-from llc_lightning.llc.settings import ChainSettings, check_count
-from llc_lightning.measure.plans import LLCPlan
-from llc_lightning.runtime.cadence import Cadence, Moment
+from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.measure.llc.plan import LLCPlan
+from llc_lightning.report.charts import Charts, rung_charts
+from llc_lightning.runtime.cadence import Cadence
 from llc_lightning.runtime.types import Batch
 
 
+@CALLBACKS.register(
+    "llc",
+    summary="estimates local learning coefficients",
+    keys=("llc", "llc_units"),
+    place=1,
+    needs="an LLC means nothing without n_beta and gamma",
+)
 class LLCCallback(MeasurementCallback):
     """Estimates the local learning coefficient (LLC) of the whole model and of its components.
 
     It samples the localised tempered posterior ``exp(-n_beta L(w) - gamma/2 |w - w*|^2)`` around the current weights
     and takes ``n_beta E[L(w) - L(w*)]`` (Lau et al. 2023, arXiv:2308.12108; restricted to the weights of a component:
     Wang et al. 2024, arXiv:2410.02984). ``n_beta`` and ``gamma`` have no default: the number means nothing without
-    the pair. ``llc_lightning.llc.calibration.calibrate`` finds them, and the other settings, at one checkpoint:
+    the pair. ``llc_lightning.calibrate`` finds them, and the other settings, at one checkpoint:
     ``LLCCallback(when, **calibrate(...).choice.options)`` measures every snapshot with them; the step size alone
     follows the curvature of each.
 
     Args:
-        when: The cadence; None switches the callback off.
+        when: The cadence, such as ``Every(steps=100)``; None switches the callback off.
         n_beta: Inverse temperature times the number of examples; several give a ladder of resolutions.
         gamma: Strength of the localisation.
-        components: ``all`` for the whole model, ``layers``, ``neurons``, addresses such as ``net.hook_hidden[7]``,
-            globs; one or several.
+        components: ``all`` for the whole model, ``layers``, ``neurons``, ``heads``, ``channels``, ``parameters``,
+            addresses such as ``net.hook_hidden[7]``, globs; one or several.
         chains: Chains, each with its own noise and minibatches.
         draws: Kept draws per chain.
         burn_in: Steps before the first kept draw.
         batch_size: Examples per step; None takes all of them.
-        sampler: The sampler's name.
+        sampler: The sampler's name; ``lm`` has no bias of the step size where the loss is quadratic.
         step_size: The sampler's step size, or ``auto``.
         step_fraction: What ``auto`` takes of the inverse largest curvature.
-        preconditioner: ``none`` or ``hutchinson``.
+        preconditioner: ``none``, or ``hutchinson``: a constant diagonal that settles badly conditioned nets sooner and
+            leaves the target unchanged.
         curvature_examples: Examples that the Hessian is measured on, for step sizes and the correction Delta; ``auto``
             keeps that a tenth or so of the work.
         estimator: Which estimate is the value: ``mean`` or ``first_order``; the others are in the details.
@@ -112,30 +119,17 @@ class LLCCallback(MeasurementCallback):
             losses=(losses,) if isinstance(losses, str) else tuple(losses),
             tasks=tasks,
         )
-        check_count("replicates", replicates, 1)
         super().__init__(
-            when, plan, name=name, data=data, on_error=on_error, share=share, at=at, seed=seed, traces=traces
-        )
-        self.replicates = replicates
-        self._replicated_at = -1
+            when, plan, name=name, data=data, on_error=on_error, share=share, at=at, seed=seed, traces=traces,
+            replicates=replicates,
+        )  # fmt: skip
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns what has been done, in whole numbers."""
-        return {**super().state_dict(), "replicated": self._replicated_at}
+    @classmethod
+    def off(cls, name: str) -> "LLCCallback":
+        """Returns the callback switched off."""
+        return cls(None, n_beta=1.0, gamma=1.0, name=name)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues from what has been done."""
-        self._replicated_at = int(state_dict.get("replicated", -1))
-        super().load_state_dict({name: value for name, value in state_dict.items() if name != "replicated"})
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Measures if it is due, and repeats the measurement of the final weights with other random numbers."""
-        super().on_train_end(trainer, pl_module)
-        step = trainer.global_step
-        if not self.is_on or self.replicates == 1 or self._replicated_at == step:
-            return
-        moment = Moment(step, max(trainer.current_epoch - 1, 0), "end", step)
-        first = 1 if self.fired_at == step else 0
-        for replicate in range(first, self.replicates):
-            self.measure(trainer, pl_module, moment, replicate)
-        self._replicated_at = step
+    def charts(self) -> Charts:
+        """Returns a chart for every rung at which units are measured."""
+        plan = cast("LLCPlan", self.plan)
+        return rung_charts(plan.n_beta) if set(plan.components) - {"all", "layers"} else {}

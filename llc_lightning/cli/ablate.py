@@ -15,10 +15,10 @@ from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
 from llc_lightning.cli.files import make_folder
 from llc_lightning.cli.offline import model_and_examples
-from llc_lightning.components.listing import PAIRS
+from llc_lightning.components.kinds.joined import PAIRS
+from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.offline import measure_snapshots
-from llc_lightning.measure.plans import AblationPlan
 from llc_lightning.report.cells import Table, number
 from llc_lightning.report.figures import draw, save
 from llc_lightning.report.findings import Findings, find
@@ -26,6 +26,7 @@ from llc_lightning.report.panels.methods import agreement_of_methods, component_
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import settings_hash
 from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.kinds import plural
 from llc_lightning.runtime.progress import Progress
 
 PART = "ablate"
@@ -128,7 +129,7 @@ def correlation_table(one: MethodAgreement) -> Table:
     """Returns the rank correlations between methods."""
     return Table(
         "methods",
-        f"Rank correlations between methods over {len(one.components)} {one.kind}s at step {one.step}",
+        f"Rank correlations between methods over {len(one.components)} {plural(one.kind)} at step {one.step}",
         ("methods", "rank correlation"),
         tuple((f"{a} ~ {b}", str(found)) for (a, b), found in one.correlations.items()),
         one.told,

@@ -14,7 +14,7 @@ from llc_lightning.runtime.errors import MeasurementError, SnapshotError
 from llc_lightning.runtime.status import explain
 
 if TYPE_CHECKING:
-    from llc_lightning.llc.search import Calibration
+    from llc_lightning.llc.calibrate.search import Calibration
 
 DOES = "Choose the settings of the LLC at a checkpoint, draw how it depends on them, and write the llc: block."
 
@@ -45,8 +45,8 @@ def calibrate(options: Namespace) -> None:
     """Calibrates a checkpoint."""
     from llc_lightning.cli.console import Bars
     from llc_lightning.cli.offline import restored
-    from llc_lightning.llc.calibration import calibrate as choose
-    from llc_lightning.llc.sweep import sweep, sweep_steps
+    from llc_lightning.llc.calibrate.calibration import calibrate as choose
+    from llc_lightning.llc.calibrate.sweep import sweep, sweep_steps
     from llc_lightning.report.calibration import draw_calibration
     from llc_lightning.report.figures import save
 

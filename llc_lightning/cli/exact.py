@@ -17,7 +17,7 @@ from llc_lightning.cli.options import Options, common, number, whole
 from llc_lightning.runtime.errors import SettingError
 
 if TYPE_CHECKING:
-    from llc_lightning.llc.exact import KnownAnswer
+    from llc_lightning.exact import KnownAnswer
 
 DOES = "List the known answers, or say what is known about one of them, with its source."
 _NEXT = "python analyze.py exact reduced-rank --help"
@@ -45,7 +45,7 @@ def exact(options: Namespace) -> None:
 
 
 def _fill(one: Options) -> None:
-    from llc_lightning.llc.exact import KNOWN
+    from llc_lightning.exact import KNOWN
 
     _add_output(one)
     names = one.add_subparsers(metavar="NAME", dest="NAME")
@@ -78,7 +78,7 @@ def _add_parameter(one: Options, parameter: "Field[Any]") -> None:
 
 
 def _listed() -> list[dict[str, Any]]:
-    from llc_lightning.llc.exact import KNOWN
+    from llc_lightning.exact import KNOWN
 
     return [
         {
@@ -94,7 +94,7 @@ def _listed() -> list[dict[str, Any]]:
 
 def _about(options: Namespace) -> dict[str, Any]:
     """Returns everything about one known answer."""
-    from llc_lightning.llc.exact import KNOWN
+    from llc_lightning.exact import KNOWN
 
     entry = KNOWN.get(options.NAME)
     answer = _answer(entry.item, options)

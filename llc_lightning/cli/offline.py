@@ -6,9 +6,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import lightning as L
 
-from llc_lightning.callbacks.ablation import AblationCallback
-from llc_lightning.callbacks.base import HasAnalysisSet
-from llc_lightning.callbacks.llc import LLCCallback
+from llc_lightning.callbacks.base import HasAnalysisSet, MeasurementCallback
 from llc_lightning.cli.keys import add_keys
 from llc_lightning.cli.parser import Parser, faulty_file
 from llc_lightning.measure.offline import measure_snapshots, seed_of
@@ -66,7 +64,7 @@ def measure_run(
             run,
             steps=steps,
             seed=callback.own_seed,
-            replicates=callback.replicates if isinstance(callback, LLCCallback) else 1,
+            replicates=callback.replicates,
             traces=callback.traces,
             again=again,
             out=out,
@@ -164,8 +162,8 @@ def _read(parser: Any, path: Path) -> object:
     return keys
 
 
-def _chosen(made: Mapping[str, Any], only: Sequence[str] | None, run: Run) -> dict[str, LLCCallback | AblationCallback]:
-    measuring = {name: one for name, one in made.items() if isinstance(one, LLCCallback | AblationCallback)}
+def _chosen(made: Mapping[str, Any], only: Sequence[str] | None, run: Run) -> dict[str, MeasurementCallback]:
+    measuring = {name: one for name, one in made.items() if isinstance(one, MeasurementCallback)}
     for name in only or ():
         if name not in measuring:
             raise SettingError(unknown("key", name, measuring))

@@ -38,8 +38,7 @@ class Component:
     address: str
     """What names it in tables."""
     kind: str
-    """Its level: ``all``, ``layer``, ``mlp``, ``attention``, ``residual``, ``embedding``, ``neuron``, ``neuron_in``,
-    ``channel``, ``head``, ``output``, ``unit``, ``position``, ``direction``, ``set``, ``pair`` or ``parameter``."""
+    """A name of ``runtime.kinds.KINDS``, such as ``all``, ``layer``, ``neuron`` or ``set``; or a module's own word."""
     point: str = ""
     """The hook point; '' for a part with weights alone (the whole model, a parameter)."""
     units: tuple[int, ...] | None = None

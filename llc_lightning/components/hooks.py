@@ -38,7 +38,7 @@ class WeightAxes:
     outgoing: Axes = ()
     """What reads it; part of a unit, but not of the layer, so that layers partition the parameters."""
     unit: str = "neuron"
-    """The word for one unit: ``neuron``, ``channel``, ``head`` or ``output``."""
+    """The kind of one unit: ``neuron``, ``channel``, ``head``, ``output``, or any other of :mod:`.kinds`."""
     unit_axis: int = -1
     """Axis of the units in the activation, counted from the end: -2 for heads [..., head, feature], -3 for channels
     [..., channel, row, column]."""
@@ -202,10 +202,11 @@ def _named_site(path: str, module: nn.Module, declared: dict[str, HookSite]) -> 
     known = known_point(path)
     if path in declared:
         return declared[path]
-    sibling = declared.get(_join(path.rpartition(".")[0], "hook_z" if known.unit == "head" else "hook_post"))
     width = size_of(known, module, path)
-    if width is None and sibling is not None and known.unit == sibling.unit:
-        width = sibling.width
+    if width is None:
+        beside = path.rpartition(".")[0]
+        units = (site for site in declared.values() if site.unit == known.unit and known_point(site.path).output)
+        width = next((site.width for site in units if site.path.rpartition(".")[0] == beside), None)
     if not known.grouped:
         return HookSite(path, None, known.unit_axis, width, known.unit, known.whole, output=known.output)
     d_head = size_of(replace(known, size="d_head"), module, path)

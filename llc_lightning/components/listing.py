@@ -6,21 +6,16 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from itertools import combinations
 
 from torch import nn
 
 from llc_lightning.components.address import POSITIONS, UNITS, Address
 from llc_lightning.components.component import Component, WeightSlice
-from llc_lightning.components.direction import direction
 from llc_lightning.components.hooks import HookSite, hook_sites, submodules
 from llc_lightning.runtime.errors import AddressError, nearest, unknown
+from llc_lightning.runtime.kinds import KINDS
 
-WORDS = ("all", "channels", "heads", "layers", "neurons", "parameters")
-PAIRS = "pairs:"
-_UNITS_OF_WORD = {"neurons": ("neuron", "neuron_in"), "heads": ("head",), "channels": ("channel",)}
 _GLOB = re.compile(rf"(?P<points>[^\[\]@]+)(?:\[(?P<units>\*|{UNITS})\])?(?P<at>@{POSITIONS})?")
-_DIRECTION = re.compile(r"(?P<point>[^\[\]*?@+{}]+)\{(?P<file>[^{}]+)\}")
 
 
 def find_components(module: nn.Module, spec: str | Component | Sequence[str | Component]) -> list[Component]:
@@ -30,12 +25,12 @@ def find_components(module: nn.Module, spec: str | Component | Sequence[str | Co
         module: Any module; its paths start at the module itself.
         spec: One or several of: an address (``net.hook_hidden[7]``, or ``net.hook_hidden[3,5]`` for a set of units), a
             parameter's name, a glob over hook points (``net.*``, and ``net.*[*]`` for each of their units), or one of
-            the words ``all`` (the whole model), ``layers`` (all units of one hook point, with the weights and bias
-            that make them), ``neurons``, ``channels``, ``heads``, ``parameters``. A word wins over a submodule of the
-            same name. Behind a point or its units ``@3``, ``@-1`` or ``@0,1`` takes positions of a sequence;
-            ``point{file.npy}`` takes directions (:func:`~llc_lightning.components.direction.direction`); ``one+other``
-            takes parts together, also of different points; ``pairs:SPEC`` takes every two of what SPEC names. A
-            component stands for itself.
+            the words of the registered kinds: ``all`` (the whole model), ``layers`` (all units of one hook point, with
+            the weights and bias that make them), ``neurons``, ``channels``, ``heads``, ``parameters``. A word wins over
+            a submodule of the same name. Behind a point or its units ``@3``, ``@-1`` or ``@0,1`` takes positions of a
+            sequence; ``point{file.npy}`` takes directions (:mod:`~llc_lightning.components.kinds.direction`);
+            ``one+other`` takes parts together, also of different points; ``pairs:SPEC`` takes every two of what SPEC
+            names. A component stands for itself.
 
     Raises:
         AddressError: If an entry names nothing; the message names the nearest addresses.
@@ -45,7 +40,7 @@ def find_components(module: nn.Module, spec: str | Component | Sequence[str | Co
         >>> [component.address for component in find_components(net, ["layers", "0[1]", "2.bias"])]
         ['0', '2', '0[1]', '2.bias']
     """
-    listing = _Listing(module)
+    listing = Listing(module)
     found: dict[str, Component] = {}
     for entry in spec if isinstance(spec, Iterable) and not isinstance(spec, str) else [spec]:
         if not isinstance(entry, str | Component):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -55,7 +50,7 @@ def find_components(module: nn.Module, spec: str | Component | Sequence[str | Co
     return list(found.values())
 
 
-class _Listing:
+class Listing:
     """What there is to name in a module."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -67,41 +62,13 @@ class _Listing:
 
     def named(self, text: str) -> list[Component]:
         """Returns what one entry of a spec names."""
-        if text.startswith(PAIRS):
-            single = self.named(text.removeprefix(PAIRS))
-            if len(single) < 2:
-                raise AddressError(
-                    f"{text!r} takes pairs of {single[0].address!r} alone; name at least two components, as in "
-                    "'pairs:neurons'."
-                )
-            return [_together(pair, "pair") for pair in combinations(single, 2)]
-        if "+" in text:
-            parts = [part for one in text.split("+") for part in self.named(one)]
-            return [replace(_together(parts, "set"), address=text)]
-        if text == "all":
-            trainable = [name for name, parameter in self.parameters.items() if parameter.requires_grad]
-            return [Component("all", "all", weights=tuple(WeightSlice(name) for name in trainable))]
-        if text == "parameters":
-            return [_parameter(name) for name in self.parameters]
-        if text == "layers":
-            layers = [_layer(site) for site in self.sites.values() if site.axes is not None]
-            if self.sites and not layers:
-                raise AddressError(
-                    "'layers' finds no hook point of this module whose weights are known; its hook points are: "
-                    f"{self._known}. Address some of them, or declare their weights with weight_axes()."
-                )
-            return self._some(text, layers)
-        if text in _UNITS_OF_WORD:
-            sites = [site for site in self.sites.values() if site.unit in _UNITS_OF_WORD[text]]
-            # One hook point for each unit: what a module declares, else what names call the units' output.
-            chosen = [site for site in sites if site.axes is not None] or [site for site in sites if site.output]
-            return self._some(text, [unit for site in chosen or sites for unit in self._each_unit(site)])
-        if (found := _DIRECTION.fullmatch(text)) is not None:
-            return [direction(text, self._site(text, found["point"]).path, found["file"])]
+        for _, entry in KINDS.items():
+            if entry.item and entry.facts.names(text):
+                return entry.item(self, text)
         if "*" in text or "?" in text:
-            return self._some(text, self._matching(text))
+            return self.some(text, self._matching(text))
         if text in self.parameters:
-            return [_parameter(text)]
+            return [parameter(text)]
         return [self._addressed(text)]
 
     def _matching(self, text: str) -> list[Component]:
@@ -114,12 +81,12 @@ class _Listing:
         points, units, at = glob["points"], glob["units"], glob["at"] or ""
         sites = [site for site in self.sites.values() if fnmatchcase(site.path, points)]
         if units == "*" and not at:
-            return [unit for site in sites for unit in self._each_unit(site)]
+            return [unit for site in sites for unit in self.each_unit(site)]
         if units == "*":
-            each = [unit.address for site in sites for unit in self._each_unit(site)]
+            each = [unit.address for site in sites for unit in self.each_unit(site)]
             return [self._addressed(f"{address}{at}") for address in each]
         if units is None and not at:
-            return [_layer(site) for site in sites]
+            return [layer(site) for site in sites]
         return [self._addressed(f"{site.path}{'' if units is None else f'[{units}]'}{at}") for site in sites]
 
     def _addressed(self, text: str) -> Component:
@@ -128,9 +95,9 @@ class _Listing:
         except AddressError as error:
             close = nearest(text, self._names)
             raise AddressError(f"{error} The nearest here: {', '.join(close)}." if close else str(error)) from None
-        site = self._site(text, address.point)
+        site = self.site(text, address.point)
         if address.index is None:
-            whole = replace(_layer(site), address=text, positions=address.positions)
+            whole = replace(layer(site), address=text, positions=address.positions)
             return whole if address.positions is None else replace(whole, kind="position")
         if site.width is not None and max(address.index) >= site.width:
             raise AddressError(
@@ -139,7 +106,12 @@ class _Listing:
             )
         return _unit(site, address)
 
-    def _site(self, text: str, point: str) -> HookSite:
+    def site(self, text: str, point: str) -> HookSite:
+        """Returns the hook point of a path, which is part of ``text``.
+
+        Raises:
+            AddressError: If there is none.
+        """
         # A submodule that is registered under several paths may be addressed by each of them.
         site = self.sites.get(point) or self.sites.get(self._first.get(point, ""))
         if site is not None:
@@ -158,7 +130,12 @@ class _Listing:
         paths = submodules(self.module).items()
         return next((path for path, known in paths if known is part and path in self.sites), "")
 
-    def _each_unit(self, site: HookSite) -> list[Component]:
+    def each_unit(self, site: HookSite) -> list[Component]:
+        """Returns every unit of a hook point as a component.
+
+        Raises:
+            AddressError: If it does not tell how many it has.
+        """
         if site.width is None:
             raise AddressError(
                 f"{site.path!r} does not tell how many units it has; name them, such as {Address(site.path, (0,))}, or "
@@ -166,20 +143,35 @@ class _Listing:
             )
         return [_unit(site, Address(site.path, (unit,))) for unit in range(site.width)]
 
-    def _some(self, text: str, components: list[Component]) -> list[Component]:
+    def some(self, text: str, components: list[Component]) -> list[Component]:
+        """Returns the components that ``text`` names.
+
+        Raises:
+            AddressError: If there is none.
+        """
         if not components:
-            raise AddressError(f"{text!r} matches no component of this module; its hook points are: {self._known}.")
+            raise AddressError(f"{text!r} matches no component of this module; its hook points are: {self.known}.")
         return components
 
     @property
-    def _known(self) -> str:
-        """The first of the hook points."""
+    def known(self) -> str:
+        """The first of the hook points, for messages."""
         names = list(self.sites)
         return ", ".join([*names[:8], *([f"and {len(names) - 8} more"] if len(names) > 8 else [])]) or "none"
 
     @property
     def _names(self) -> list[str]:
-        return [*self.sites, *self.parameters, *WORDS]
+        words = {entry.facts.word for _, entry in KINDS.items()} - {""}
+        return [*self.sites, *self.parameters, *sorted(words)]
+
+
+def units(listing: Listing, text: str) -> list[Component]:
+    """Returns each unit that a word names: of the hook points whose units are of a kind with that word."""
+    kinds = {name for name, entry in KINDS.items() if entry.facts.word == text}
+    sites = [site for site in listing.sites.values() if site.unit in kinds]
+    # One hook point for each unit: what a module declares, else what names call the units' output.
+    chosen = [site for site in sites if site.axes is not None] or [site for site in sites if site.output]
+    return listing.some(text, [unit for site in chosen or sites for unit in listing.each_unit(site)])
 
 
 def _unit(site: HookSite, address: Address) -> Component:
@@ -197,53 +189,13 @@ def _unit(site: HookSite, address: Address) -> Component:
     )
 
 
-def _layer(site: HookSite) -> Component:
+def layer(site: HookSite) -> Component:
+    """Returns all units of a hook point as one component."""
     made_by = () if site.axes is None else site.axes.incoming + site.axes.bias
     weights = tuple(WeightSlice(parameter) for parameter, _ in made_by)
     return Component(site.path, site.whole, site.path, None, site.unit_axis, weights)
 
 
-def _together(parts: Sequence[Component], kind: str) -> Component:
-    """Returns parts as one component; units of one hook point, at the same positions, become a set of units of it.
-
-    Raises:
-        AddressError: If a part has weights alone, comes twice, or lies within another.
-    """
-    without = [part.address for part in parts if not part.point or part.parts]
-    if without:
-        raise AddressError(
-            f"{without[0]!r} cannot be part of a set; join hook points, their units or directions by '+'."
-        )
-    address = "+".join(part.address for part in parts)
-    weights = tuple(dict.fromkeys(one for part in parts for one in part.weights))
-    groups: dict[object, list[Component]] = {}
-    for part in parts:
-        apart = part.address if part.units is None else ""
-        groups.setdefault((part.point, part.unit_axis, part.positions, apart), []).append(part)
-    members = [_of_units(some, address) if len(some) > 1 else some[0] for some in groups.values()]
-    points = [member.point for member in members]
-    twice = next((point for point in points if points.count(point) > 1), "")
-    if twice:
-        raise AddressError(
-            f"{address!r} takes {twice!r} apart in two ways; of one hook point, join units at the same positions."
-        )
-    if len(members) == 1:
-        return replace(members[0], address=address, kind=kind, weights=weights)
-    return Component(address, kind, members[0].point, None, weights=weights, parts=tuple(members))
-
-
-def _of_units(parts: Sequence[Component], address: str) -> Component:
-    """Returns units of one hook point, at the same positions, as a set of units of it.
-
-    Raises:
-        AddressError: If a unit comes twice.
-    """
-    units = [unit for part in parts for unit in part.units or ()]
-    if len(set(units)) < len(units):
-        raise AddressError(f"{address!r} names a unit twice; name each once.")
-    weights = tuple(dict.fromkeys(one for part in parts for one in part.weights))
-    return replace(parts[0], address="+".join(part.address for part in parts), units=tuple(units), weights=weights)
-
-
-def _parameter(name: str) -> Component:
+def parameter(name: str) -> Component:
+    """Returns one parameter as a component."""
     return Component(name, "parameter", weights=(WeightSlice(name),))

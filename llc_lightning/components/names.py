@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import nn
+
+from llc_lightning.runtime.kinds import KINDS, HookName, KindFacts
 
 
 @dataclass(frozen=True)
@@ -25,24 +27,6 @@ class Known:
     """Whether this is what the units say to the rest of the network: what words such as ``heads`` mean."""
 
 
-_HEADS = Known("head", -2, "attention", "n_heads")
-_SIDE_BY_SIDE = Known("head", -1, "attention", "n_heads", grouped=True)
-_NEURONS = Known("neuron", -1, "layer", "d_mlp")
-_NAMES: tuple[tuple[str, Known], ...] = (
-    (r"hook_z", replace(_HEADS, output=True)),
-    (r"o\.hook_in", replace(_SIDE_BY_SIDE, output=True)),
-    (r"hook_post|(fc_out|mlp\.out)\.hook_in", replace(_NEURONS, output=True)),
-    (r"hook_(rot_)?[qkv]|hook_result", _HEADS),
-    (r"hook_(pattern|attn_scores)", replace(_HEADS, unit_axis=-3)),
-    (r"[qkv]\.hook_out", _SIDE_BY_SIDE),
-    (r"hook_pre|(fc_in|mlp\.in)\.hook_out", _NEURONS),
-    (r"hook_mlp_out|mlp\.hook_out", Known(whole="mlp")),
-    (r"hook_attn_out|attn\.hook_out", Known(whole="attention")),
-    (r"hook_resid_(pre|mid|post)|blocks\.\d+\.hook_(in|out)", Known(whole="residual")),
-    (r"hook_(pos_)?embed|(pos_)?embed\.hook_out", Known(whole="embedding")),
-)
-"""The names of TransformerLens, in its hooked models and in its bridges."""
-
 WRAPPED = "._original_component"
 """What a bridge of TransformerLens puts into a second name of each of its parts."""
 
@@ -57,7 +41,17 @@ def known_point(path: str) -> Known:
         >>> known_point("blocks.0.attn.hook_z").unit_axis, known_point("blocks.0.hook_resid_post").whole
         (-2, 'residual')
     """
-    return next((known for name, known in _NAMES if re.search(rf"(^|\.)({name})$", path)), Known())
+    for kind, entry in KINDS.items():
+        for hook in entry.facts.hooks:
+            if re.search(rf"(^|\.)({hook.pattern})$", path):
+                return _known(kind, entry.facts, hook)
+    return Known()
+
+
+def _known(kind: str, facts: KindFacts, hook: HookName) -> Known:
+    if facts.level != "units":
+        return Known(whole=kind)
+    return Known(kind, hook.unit_axis, facts.whole, facts.size, hook.grouped, hook.output)
 
 
 def size_of(known: Known, module: nn.Module, path: str) -> int | None:

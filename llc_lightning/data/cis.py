@@ -20,13 +20,14 @@ class CISData(AnalysedData):
     ``batches_per_epoch`` only says how often Lightning ends an epoch and validates.
 
     Args:
-        task: The task's name: ``xor``, ``uprod``, ``circ``, ``abs`` or ``relu``.
-        size: The task's number of circuits (uprod: of inputs).
-        active: How many circuits are active in an example on average.
+        task: The task's name, the same as in the model: ``xor``, ``uprod``, ``circ``, ``abs`` or ``relu``.
+        size: The task's number of circuits (uprod: of inputs), the same as in the model.
+        active: How many circuits are active in an example on average, the same as in the model.
         batch_size: Examples in a training batch, on each rank.
-        batches_per_epoch: Training batches in an epoch, over all ranks.
+        batches_per_epoch: Training batches in an epoch, over all ranks; this only says how often it validates.
         validation_size: Examples to validate on, a multiple of 1024; 0 for no validation.
-        analysis_size: Examples of the analysis set, on which the LLC and ablations are measured.
+        analysis_size: Examples of the analysis set, on which the LLC and ablations are measured; at least 10 times
+            ``n_beta``, or the LLC is biased.
         seed: The run's seed; all examples are functions of it.
 
     Raises:

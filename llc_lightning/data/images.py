@@ -101,18 +101,19 @@ class MNISTFashionData(AnalysedData):
     images, half of each task.
 
     Args:
-        layout: How the tasks share a net: ``mix20``, ``super``, ``concat`` or ``share10``; see
-            :mod:`llc_lightning.data.layouts`.
+        layout: How the tasks share the net, the same as in the model: ``mix20``, ``super``, ``concat`` or ``share10``;
+            see :mod:`llc_lightning.data.layouts`.
         source: Where the images come from: ``folder``, ``hub``, ``embedded``, or ``auto``, the first of these that
             there is; see :func:`llc_lightning.data.image_sources.load_images`.
         folder: The folder with the folders ``mnist`` and ``fashion_mnist`` of the official idx files; by default the
             one that the environment variable LLC_LIGHTNING_DATA names.
         hub: Names on the Hugging Face hub, of MNIST and of Fashion-MNIST.
-        mini: Whether images are 14 x 14 instead of 28 x 28.
+        mini: Whether images are 14 x 14 instead of 28 x 28, the same as in the model.
         batch_size: Examples in a training batch, on each rank.
         train_size: Images of each task to train on, from the first on; None for all.
         validation_size: Images of each task to validate on, from the first on; None for all, 0 for no validation.
-        analysis_size: Examples of the analysis set, on which the LLC and ablations are measured.
+        analysis_size: Examples of the analysis set, on which the LLC and ablations are measured; at least 10 times
+            ``n_beta``, or the LLC is biased.
         seed: The run's seed; the order of the examples follows from it.
 
     Raises:

@@ -23,7 +23,7 @@ class SequenceData(AnalysedData):
     order that is a pure function of (seed, epoch), each to one rank. A run continues exactly when it is resumed.
 
     Args:
-        task: The task.
+        task: The task, one of ``llc_lightning.data.sequences`` or your own.
         batch_size: Sequences in a training batch, on each rank.
         batches_per_epoch: Training batches in an epoch, over all ranks, where there is no end of sequences.
         validation_size: Sequences to validate on, a multiple of 256; 0 for no validation. A finite task validates on

@@ -1,28 +1,20 @@
-"""From the chains of one lane to its record: estimates, diagnostics, and the reasons against them."""
+"""From the chains of one lane to its record: evidence, estimates, the reasons against them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.diagnostics import (
-    agreement_reasons,
-    box_reasons,
-    chain_statistics,
-    gradient_reasons,
-    locality_reasons,
-    minimum_reasons,
-    noise_reasons,
-    rounding_reasons,
-    saturation_reasons,
-    stability_reasons,
-)
-from llc_lightning.llc.draws import Draws, error_of
-from llc_lightning.llc.estimators import ESTIMATORS, Estimate, Sampled, stein_gap
+from llc_lightning.llc.diagnostics.base import reasons_against
+from llc_lightning.llc.draws import Draws, Mixing, error_of, mixing_of
+from llc_lightning.llc.estimators import ESTIMATORS, Estimate, KeptDraws, stein_gap
+from llc_lightning.llc.evidence import Evidence
+from llc_lightning.llc.facts import Bias, ChainLosses, Geometry, Motion, Run
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
@@ -30,22 +22,9 @@ from llc_lightning.runtime.status import is_failed, join
 from llc_lightning.runtime.types import Params
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains
-from llc_lightning.sampling.recorder import Records
+from llc_lightning.sampling.observables.base import apart
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.step_size import exploded
-
-
-@dataclass(frozen=True)
-class Around:
-    """What the curvature around w* says of one lane at a resolution."""
-
-    correction: float
-    predicted_bias: float
-    noise_bias: Estimate
-    curvature: float
-    expected_distance: float
-    stretch: float
-    """The step size times the largest curvature where the chains end; NaN where it cannot matter."""
 
 
 @dataclass(frozen=True)
@@ -60,131 +39,178 @@ class Assessor:
     whole: bool
     trivial_loss: float | None
     tasks: tuple[str, ...]
+    observe: tuple[str, ...]
+    """Names of what the caller asked to see."""
 
-    def record(self, at: Resolution, chains: Chains, *, step_size: float, around: Around, vmapped: bool) -> LLCRecord:
-        """Returns the record of the lane's chains, whose lane axis is 1."""
-        records = chains.records
-        assert records is not None  # noqa: S101 - a tile's chains have a recorder
-        dimension = self.lane.layout.dimension
-        failed = exploded(chains, torch.tensor([at.n_beta]), dimension)[0]
-        kept = at.n_beta * chains.excess[0, :, self.settings.burn_in :].double()
-        statistics = chain_statistics(kept, failed, moved=bool(records.distance2.ne(0).any()))
-        sampled = self._sampled(at, chains, records, ~failed)
-        estimates = _estimates(sampled) if statistics.healthy else {}
-        own = estimates.get(self.settings.estimator, Estimate(statistics.mean, statistics.stderr))
-        value, stderr = (statistics.mean, statistics.stderr) if math.isnan(statistics.mean) else (own.value, own.stderr)
-        distance = records.distance2[0, ~failed].double().mean().sqrt().item() if statistics.healthy else math.nan
-        hits = 0.0 if chains.box_hits is None else chains.box_hits[0].double().mean().item()
-        reasons = list(statistics.reasons)
-        if not math.isnan(value):
-            reasons += locality_reasons(
-                distance=distance,
-                norm=self._model_norm,
-                excess_loss=value / at.n_beta,
-                trivial_loss=self.trivial_loss if self.whole else None,
-            )
-            reasons += minimum_reasons(value=value, correction=around.correction, stderr=stderr)
-            reasons += agreement_reasons(value=value, gap=stein_gap(sampled), variance=estimates.get("variance"))
-            reasons += noise_reasons(value=value, noise_bias=around.noise_bias, stderr=stderr)
-            reasons += stability_reasons(around.stretch)
-            reasons += gradient_reasons(records.risen[0, ~failed], records.sloped[0, ~failed])
-            if around.curvature > 0:
-                reasons += rounding_reasons(excess_loss=value / at.n_beta, losses=self.centre.losses)
-            reasons += box_reasons(hits)
-            if not self.whole:
-                reasons += saturation_reasons(value=value, dimension=dimension)
-        status = join(reasons)
-        lost = is_failed(status)
-        mixing = statistics.mixing
-        return LLCRecord(
-            value=math.nan if lost else value, stderr=math.nan if lost else stderr, status=status, n_beta=at.n_beta,
-            gamma=at.gamma, step_size=step_size, settings=self.settings, seed=self.seed, replicate=self.replicate,
-            healthy_chains=statistics.healthy, per_chain=statistics.per_chain, rhat=mixing.rhat,
-            rhat_nested=mixing.rhat_nested, ess=mixing.ess, ess_tail=mixing.ess_tail, mcse=mixing.mcse,
-            dimension=dimension, correction=around.correction, curvature=around.curvature,
-            predicted_bias=around.predicted_bias, noise_bias=around.noise_bias.value,
-            noise_bias_stderr=around.noise_bias.stderr, temperature=_temperature(sampled), estimates=estimates,
-            tasks=self._task_estimates(at, records, ~failed),
-            excess_loss=value / at.n_beta, distance=distance, expected_distance=around.expected_distance,
-            weight_norm=_norm(self.lane.read(self.centre.params)), model_norm=self._model_norm,
-            gradient_norm=_norm(self.lane.read(self.centre.gradient)),
-            gradient_noise=self._gradient_noise, loss=self.centre.loss, loss_stderr=self.centre.loss_stderr,
-            n_examples=len(self.centre.losses),
-            acceptance=math.nan if chains.acceptance is None else chains.acceptance[0].double().mean().item(),
-            box_hits=hits, evaluations=self._evaluations, weights_digest=self.centre.digest, vmapped=vmapped,
-            excess=chains.excess[0], baseline=chains.baseline,
-        )  # fmt: skip
+    def record(
+        self,
+        at: Resolution,
+        chains: Chains,
+        *,
+        bias: Bias,
+        curvature: float,
+        expected_distance: float,
+        step_size: float,
+        step_times_curvature: float,
+        vmapped: bool,
+    ) -> LLCRecord:
+        """Returns the record of the lane's chains, whose lane axis is 1.
+
+        Args:
+            at: The resolution.
+            chains: What they left behind.
+            bias: What is known of the value's bias.
+            curvature: The largest absolute eigenvalue of the Hessian at w*.
+            expected_distance: In the quadratic approximation at w*.
+            step_size: That of the chains.
+            step_times_curvature: The step size times the curvature where the chains end; NaN where it cannot matter.
+            vmapped: Whether the loss ran for all chains at once.
+        """
+        healthy = ~exploded(chains, torch.tensor([at.n_beta]), self.lane.layout.dimension)[0]
+        observed = {name: seen[0, healthy] for name, seen in chains.observed.items()}
+        kept = self._kept(at, chains, observed, healthy)
+        some, moved = bool(healthy.any()), bool(chains.observed["squared_distance"].ne(0).any())
+        evidence = Evidence(
+            at=at,
+            run=self._run(step_size, vmapped),
+            geometry=self._geometry(curvature, expected_distance),
+            bias=bias,
+            mixing=mixing_of(kept.scaled) if some and moved else Mixing.unknown(),
+            motion=self._motion(at, chains, observed, kept, healthy),
+            losses=self.centre.losses,
+            whole=self.whole,
+            trivial_loss=self.trivial_loss,
+            moved=moved,
+            step_times_curvature=step_times_curvature,
+            kept=kept,
+            observed=observed,
+            estimates=_estimates(kept) if some else {},
+            tasks=self._task_estimates(at, observed) if some else {},
+        )
+        for_the_caller = {name: chains.observed[name][0] for name in self.observe}
+        return replace(_record(evidence, ChainLosses(chains.excess[0], chains.baseline)), observed=for_the_caller)
 
     def failed(self, at: Resolution) -> LLCRecord:
         """Returns the record of an estimate whose loss at w* is not finite."""
-        nan = math.nan
-        nothing = torch.empty(self.settings.chains, 0)
-        return LLCRecord(
-            value=nan, stderr=nan, status="nan-loss", n_beta=at.n_beta, gamma=at.gamma, step_size=nan,
-            settings=self.settings, seed=self.seed, replicate=self.replicate, healthy_chains=0, per_chain=(),
-            rhat=nan, rhat_nested=nan, ess=nan, ess_tail=nan, mcse=nan, dimension=self.lane.layout.dimension,
-            correction=nan, curvature=nan, predicted_bias=nan, noise_bias=nan, noise_bias_stderr=nan, temperature=nan,
-            estimates={}, tasks={}, excess_loss=nan, distance=nan, expected_distance=nan,
-            weight_norm=_norm(self.lane.read(self.centre.params)), model_norm=self._model_norm, gradient_norm=nan,
-            gradient_noise=nan, loss=nan, loss_stderr=nan, n_examples=len(self.centre.losses), acceptance=nan,
-            box_hits=nan, evaluations=0, weights_digest=self.centre.digest, vmapped=True, excess=nothing,
-            baseline=nothing,
-        )  # fmt: skip
+        evidence = Evidence(
+            at=at,
+            run=Run.unknown(self.settings, seed=self.seed, replicate=self.replicate),
+            geometry=self._known_geometry,
+            losses=self.centre.losses,
+            whole=self.whole,
+            trivial_loss=self.trivial_loss,
+        )
+        return _record(evidence, ChainLosses.unknown(self.settings.chains))
 
-    @property
-    def _model_norm(self) -> float:
-        return _norm({name: value for name, value in self.centre.params.items() if value.is_floating_point()})
-
-    @property
-    def _gradient_noise(self) -> float:
-        variance = self.lane.read(self.centre.gradient_variance)
-        return math.sqrt(sum(value.double().sum().item() for value in variance.values()))
-
-    @property
-    def _evaluations(self) -> int:
+    def _run(self, step_size: float, vmapped: bool) -> Run:
         settings = self.settings
-        return settings.chains * settings.steps * (settings.batch_size or len(self.centre.losses))
+        return Run(
+            settings=settings,
+            seed=self.seed,
+            replicate=self.replicate,
+            step_size=step_size,
+            evaluations=settings.chains * settings.steps * (settings.batch_size or len(self.centre.losses)),
+            vmapped=vmapped,
+        )
 
-    def _sampled(self, at: Resolution, chains: Chains, records: Records, healthy: Tensor) -> Sampled:
-        def draws(values: Tensor | None, factor: float = 1.0) -> Draws | None:
-            if values is None:
-                return None
-            return (factor * values[0, healthy].double()).cpu().numpy()
+    @property
+    def _known_geometry(self) -> Geometry:
+        """What needs no loss."""
+        params = self.centre.params
+        return replace(
+            Geometry.unknown(),
+            weights_digest=self.centre.digest,
+            dimension=self.lane.layout.dimension,
+            weight_norm=_norm(self.lane.read(params)),
+            model_norm=_norm({name: value for name, value in params.items() if value.is_floating_point()}),
+            n_examples=len(self.centre.losses),
+        )
 
-        kept = slice(self.settings.burn_in, None)
-        first, second = (draws(values, at.n_beta) for values in (records.excess, records.other_excess))
-        first_order = None if chains.first_order is None else chains.first_order[..., kept]
-        return Sampled(
-            (at.n_beta * chains.excess[0, healthy, kept].double()).cpu().numpy(),
+    def _geometry(self, curvature: float, expected_distance: float) -> Geometry:
+        variance = self.lane.read(self.centre.gradient_variance)
+        return replace(
+            self._known_geometry,
+            loss=self.centre.loss,
+            loss_stderr=self.centre.loss_stderr,
+            gradient_norm=_norm(self.lane.read(self.centre.gradient)),
+            gradient_noise=math.sqrt(sum(value.double().sum().item() for value in variance.values())),
+            curvature=curvature,
+            expected_distance=expected_distance,
+        )
+
+    def _motion(
+        self, at: Resolution, chains: Chains, observed: Mapping[str, Tensor], kept: KeptDraws, healthy: Tensor
+    ) -> Motion:
+        scaled = at.n_beta * chains.excess[0, :, self.settings.burn_in :].double()
+        hits, accepted = chains.box_hits, chains.acceptance
+        return Motion(
+            healthy_chains=int(healthy.sum()),
+            per_chain=tuple(float(mean) for mean in scaled.mean(1).where(healthy, math.nan)),
+            distance=observed["squared_distance"].double().mean().sqrt().item(),  # NaN without a chain
+            temperature=_temperature(kept),
+            acceptance=math.nan if accepted is None else accepted[0].double().mean().item(),
+            box_hits=0.0 if hits is None else hits[0].double().mean().item(),
+        )
+
+    def _kept(self, at: Resolution, chains: Chains, observed: Mapping[str, Tensor], healthy: Tensor) -> KeptDraws:
+        def draws(values: Tensor, factor: float = 1.0) -> Draws:
+            return (factor * values.double()).cpu().numpy()
+
+        kept, linear = slice(self.settings.burn_in, None), chains.first_order
+        virial, trace, _ = apart(observed["virial"])
+        pair, watched = observed.get("loss_pair"), observed.get("example_losses")
+        first, second = (None, None) if pair is None else (draws(loss, at.n_beta) for loss in apart(pair))
+        return KeptDraws(
+            draws(chains.excess[0, healthy, kept], at.n_beta),
             at.n_beta,
             self.settings.batch_size is not None,
-            first_order=draws(first_order, at.n_beta),
-            virial=draws(records.virial),
-            blind=records.blind is not None and bool(records.blind[0].all()),
-            trace=math.nan if records.trace is None else records.trace[0, healthy, None].double().cpu().numpy(),
-            watched=draws(records.examples),
+            first_order=None if linear is None else draws(linear[0, healthy, kept], at.n_beta),
+            virial=draws(virial),
+            blind=bool(apart(chains.observed["virial"])[2].all()),
+            trace=draws(trace[:, :1]),
+            watched=None if watched is None else draws(watched),
             pair=None if first is None or second is None else (first, second),
         )
 
-    def _task_estimates(self, at: Resolution, records: Records, healthy: Tensor) -> dict[str, Estimate]:
-        if records.tasks is None or not bool(healthy.any()):
+    def _task_estimates(self, at: Resolution, observed: Mapping[str, Tensor]) -> dict[str, Estimate]:
+        if "task_losses" not in observed:
             return {}
-        scaled = (at.n_beta * records.tasks[0, healthy].double()).cpu().numpy()
+        scaled = (at.n_beta * observed["task_losses"].double()).cpu().numpy()
         return {
             name: Estimate(float(scaled[..., task].mean()), error_of(np.ascontiguousarray(scaled[..., task])))
             for task, name in enumerate(self.tasks)
         }
 
 
-def _estimates(sampled: Sampled) -> dict[str, Estimate]:
-    found = {name: entry.item(sampled) for name, entry in ESTIMATORS.items()}
-    return {name: estimate for name, estimate in found.items() if estimate is not None}
+def _record(evidence: Evidence, chains: ChainLosses) -> LLCRecord:
+    """Returns the record, with the reasons that the evidence gives against its value."""
+    status = join(reasons_against(evidence))
+    own = Estimate(math.nan, math.nan) if is_failed(status) else evidence.value
+    return LLCRecord(
+        value=own.value,
+        stderr=own.stderr,
+        status=status,
+        at=evidence.at,
+        run=evidence.run,
+        geometry=evidence.geometry,
+        bias=evidence.bias,
+        mixing=evidence.mixing,
+        motion=evidence.motion,
+        estimates=evidence.estimates,
+        tasks=evidence.tasks,
+        chains=chains,
+    )
 
 
-def _temperature(sampled: Sampled) -> float:
-    if sampled.virial is None or stein_gap(sampled) is None:
+def _estimates(kept: KeptDraws) -> dict[str, Estimate]:
+    given = {name: entry.item(kept) for name, entry in ESTIMATORS.items()}
+    return {name: estimate for name, estimate in given.items() if estimate is not None}
+
+
+def _temperature(kept: KeptDraws) -> float:
+    if kept.virial is None or stein_gap(kept) is None:
         return math.nan
-    return float(sampled.virial.mean() / np.mean(sampled.trace))
+    return float(kept.virial.mean() / np.mean(kept.trace))
 
 
 def _norm(values: Params) -> float:

@@ -46,7 +46,7 @@ def predicted_step_bias(
     """
     nodes = spectrum.nodes[0].clamp(min=0)
     curvature = n_beta * nodes + gamma
-    stretch = step_size[:, None].double() * curvature / 4
-    share = torch.where(curvature > 0, n_beta * nodes / curvature, 0.0) * stretch / (1 - stretch)
+    of_limit = step_size[:, None].double() * curvature / 4
+    share = torch.where(curvature > 0, n_beta * nodes / curvature, 0.0) * of_limit / (1 - of_limit)
     bias = dimension / 2 * (spectrum.weights[0] * share).sum(-1)
-    return bias.where((stretch < 1).all(-1), torch.nan)
+    return bias.where((of_limit < 1).all(-1), torch.nan)

@@ -30,16 +30,20 @@ class Mixing:
     ess_tail: float
     mcse: float
 
+    @classmethod
+    def unknown(cls) -> Mixing:
+        """Returns NaN throughout."""
+        return cls(*(math.nan,) * 5)
+
 
 def mixing_of(draws: Draws) -> Mixing:
     """Returns how well chains mix, NaN where it cannot be known: one chain, or fewer than 4 draws."""
-    nan = math.nan
     if draws.shape[1] < 4:
-        return Mixing(nan, nan, nan, nan, nan)
+        return Mixing.unknown()
     if np.ptp(draws) == 0:  # ArviZ calls constant chains perfect in ESS and undefined in R-hat
         return Mixing(1.0, 1.0, float(draws.size), float(draws.size), 0.0)
     return Mixing(
-        _arviz("rhat", draws) if len(draws) > 1 else nan,
+        _arviz("rhat", draws) if len(draws) > 1 else math.nan,
         _nested(draws),
         _arviz("ess", draws, method="bulk"),
         _arviz("ess", draws, method="tail", prob=TAIL),
@@ -63,8 +67,8 @@ def mcse_of(draws: Draws) -> float:
     """Returns the Monte Carlo standard error of the mean, 0 where there are too few draws to know it."""
     if draws.shape[1] < 4 or np.ptp(draws) == 0:
         return 0.0
-    found = _arviz("mcse", draws, method="mean")
-    return 0.0 if math.isnan(found) else found
+    mcse = _arviz("mcse", draws, method="mean")
+    return 0.0 if math.isnan(mcse) else mcse
 
 
 def ess_of(draws: Draws) -> float:

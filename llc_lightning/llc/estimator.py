@@ -10,16 +10,17 @@ from torch import Tensor
 
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
 from llc_lightning.llc.inputs import check_inputs, check_types, is_ladder, rungs
-from llc_lightning.llc.parts import Part, Resolution
+from llc_lightning.llc.lane_batch import LaneBatch
+from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.llc.slopes import with_slopes
 from llc_lightning.llc.tasks import Tasks, tasks_of_masks
-from llc_lightning.llc.tile import Tile
 from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.centre import Centre, centre_of
+from llc_lightning.sampling.observables.base import Observable, asked_for
 from llc_lightning.sampling.slices import Layout, moved_entries
 from llc_lightning.sampling.stacked import Graphs
 
@@ -32,6 +33,7 @@ def estimate_llc(
     step_fraction: float = ..., replicate: int = ..., trivial_loss: float | None = ...,
     curvature_examples: int | Literal["auto"] = ..., estimator: str = ..., box: float | None = ...,
     watched_examples: int = ..., tasks: Mapping[str, Tensor] | None = ...,
+    observe: Sequence[Observable | str] = ...,
 ) -> LLCRecord: ...  # fmt: skip
 @overload
 def estimate_llc(
@@ -41,6 +43,7 @@ def estimate_llc(
     step_fraction: float = ..., replicate: int = ..., trivial_loss: float | None = ...,
     curvature_examples: int | Literal["auto"] = ..., estimator: str = ..., box: float | None = ...,
     watched_examples: int = ..., tasks: Mapping[str, Tensor] | None = ...,
+    observe: Sequence[Observable | str] = ...,
 ) -> list[LLCRecord]: ...  # fmt: skip
 def estimate_llc(
     loss_fn: LossFn,
@@ -66,6 +69,7 @@ def estimate_llc(
     box: float | None = None,
     watched_examples: int = 0,
     tasks: Mapping[str, Tensor] | None = None,
+    observe: Sequence[Observable | str] = (),
 ) -> LLCRecord | list[LLCRecord]:
     """Returns the local learning coefficient of a loss at ``params``, or one for each ``n_beta`` of a ladder.
 
@@ -100,9 +104,11 @@ def estimate_llc(
             functional variance.
         tasks: Subsets of the examples by name, bool [example]; the records tell ``n_beta E[L_task(w) - L_task(w*)]`` of
             each, over the same draws.
+        observe: What to look at along the chains, beside what the diagnostics do: observables, or names of registered
+            ones. ``record.observed`` has what each saw, [chain, draw, ...].
 
     Raises:
-        SettingError: If a setting is out of range, or ``moved`` or ``tasks`` do not fit.
+        SettingError: If a setting is out of range, or ``moved``, ``tasks`` or ``observe`` do not fit.
         DataError: If the data is empty or its tensors disagree.
 
     Example:
@@ -119,9 +125,9 @@ def estimate_llc(
         box=box, watched_examples=watched_examples,
     )  # fmt: skip
     records = estimate_parts(
-        loss_fn, params, data, [Part(moved)], [Resolution(rung, gamma) for rung in rungs(n_beta)],
+        loss_fn, params, data, [Restriction(moved)], [Resolution(rung, gamma) for rung in rungs(n_beta)],
         settings, seed=seed, replicate=replicate, trivial_loss=trivial_loss,
-        tasks=tasks_of_masks(loss_fn, data, tasks) if tasks else None,
+        tasks=tasks_of_masks(loss_fn, data, tasks) if tasks else None, observe=observe,
     )[0]  # fmt: skip
     return with_slopes(records) if is_ladder(n_beta) else records[0]
 
@@ -130,7 +136,7 @@ def estimate_parts(
     loss_fn: LossFn,
     params: Params,
     data: Batch,
-    parts: Sequence[Part],
+    parts: Sequence[Restriction],
     resolutions: Sequence[Resolution],
     settings: ChainSettings,
     *,
@@ -139,6 +145,7 @@ def estimate_parts(
     trivial_loss: float | None = None,
     centre: Centre | None = None,
     tasks: Tasks | None = None,
+    observe: Sequence[Observable | str] = (),
     done: Callable[[int], object] | None = None,
 ) -> list[list[LLCRecord]]:
     """Returns the estimates of several parts at several resolutions: a list for each part, in the order of the latter.
@@ -157,6 +164,7 @@ def estimate_parts(
         trivial_loss: Loss of the trivial predictor.
         centre: What is known at w*, where the caller has it already.
         tasks: Losses to record beside the one that is sampled.
+        observe: What to look at along the chains: observables, or names of registered ones.
         done: Called with the number of finished chain-steps x lanes, for a progress bar; the total is
             ``len(parts) * len(resolutions) * (burn_in + draws)``.
 
@@ -166,6 +174,7 @@ def estimate_parts(
     if not parts or not resolutions:
         raise SettingError("there is nothing to estimate; give at least one part and one n_beta.")
     check_types(parts, resolutions, settings, tasks)
+    observables = asked_for(observe, settings.draws)
     settings = settings.on(n_examples(data))
     for part in parts:
         check_inputs(loss_fn, params, moved=part.moved, seed=seed, replicate=replicate, trivial_loss=trivial_loss)
@@ -181,12 +190,13 @@ def estimate_parts(
         graphs: Graphs = {}
         for chosen in tiles([lane.layout for lane in lanes]):
             whole = [lanes[i].layout.dimension == full for i in chosen]
-            tile = Tile(
+            lane_batch = LaneBatch(
                 loss_fn, data, [lanes[i] for i in chosen], whole, centre, settings,
-                seed=seed, replicate=replicate, trivial_loss=trivial_loss, tasks=tasks, graphs=graphs,
+                seed=seed, replicate=replicate, trivial_loss=trivial_loss, tasks=tasks, observe=observables,
+                graphs=graphs,
             )  # fmt: skip
             for at in resolutions:
-                for i, record in zip(chosen, tile.records(at), strict=True):
+                for i, record in zip(chosen, lane_batch.records(at), strict=True):
                     records[i].append(record)
                 if done is not None:
                     done(len(chosen) * (settings.burn_in + settings.draws))

@@ -22,7 +22,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Sampled:
+class KeptDraws:
     """The kept draws of healthy chains.
 
     ``scaled`` is ``n_beta`` times the excess loss of the minibatch; ``first_order`` is ``n_beta`` times its part of
@@ -46,7 +46,7 @@ class Sampled:
 
 _FEW = 8
 
-Estimator: TypeAlias = Callable[[Sampled], Estimate | None]
+Estimator: TypeAlias = Callable[[KeptDraws], Estimate | None]
 
 ESTIMATORS: Registry[Estimator, NoFacts] = Registry("estimator", NoFacts)
 """All estimators by name; each returns None where the chains did not record what it needs."""
@@ -57,9 +57,9 @@ ESTIMATORS: Registry[Estimator, NoFacts] = Registry("estimator", NoFacts)
     summary="n_beta times the mean excess loss, paired with w* minibatch by minibatch",
     source="Lau et al. 2023, arXiv:2308.12108",
 )
-def mean(sampled: Sampled) -> Estimate:
+def mean(kept: KeptDraws) -> Estimate:
     """Returns the mean of the scaled excess loss."""
-    return _of(sampled.scaled)
+    return _of(kept.scaled)
 
 
 @ESTIMATORS.register(
@@ -67,9 +67,9 @@ def mean(sampled: Sampled) -> Estimate:
     summary="the mean without the minibatch's first-order term at w*, whose expectation is 0",
     source="Baker et al. 2019, arXiv:1706.05439, for gradients",
 )
-def first_order(sampled: Sampled) -> Estimate | None:
+def first_order(kept: KeptDraws) -> Estimate | None:
     """Returns the mean of the scaled excess loss minus ``n_beta (w - w*) . (grad L_b(w*) - grad L(w*))``."""
-    return None if sampled.first_order is None else _of(sampled.scaled - sampled.first_order)
+    return None if kept.first_order is None else _of(kept.scaled - kept.first_order)
 
 
 @ESTIMATORS.register(
@@ -78,17 +78,17 @@ def first_order(sampled: Sampled) -> Estimate | None:
     "bias where the loss is quadratic",
     source="Assaraf and Caffarel 1999, Phys. Rev. Lett. 83; Mira et al. 2013, arXiv:1012.2983",
 )
-def stein(sampled: Sampled) -> Estimate | None:
+def stein(kept: KeptDraws) -> Estimate | None:
     """Returns the mean plus ``1/2 (tr M - E[(w - w*) . M grad U])``, which is 0 for any loss and constant M.
 
     The identity is Stein's, by partial integration under ``p ~ exp(-U)``. With ``M = n_beta H (n_beta H + gamma)^-1``
     and a quadratic loss the estimate has no error at all, also on the way to equilibrium and at a finite step size.
     """
-    if sampled.virial is None or sampled.blind or stein_gap(sampled) is None:
+    if kept.virial is None or kept.blind or stein_gap(kept) is None:
         return None
     # The same draws in both terms: what they have in common cancels.
-    every = -(-sampled.scaled.shape[1] // sampled.virial.shape[1])
-    matched = sampled.scaled[:, ::every] + (sampled.trace - sampled.virial) / 2
+    every = -(-kept.scaled.shape[1] // kept.virial.shape[1])
+    matched = kept.scaled[:, ::every] + (kept.trace - kept.virial) / 2
     return _of(matched)
 
 
@@ -97,7 +97,7 @@ def stein(sampled: Sampled) -> Estimate | None:
     summary="the variance of the scaled loss (heat capacity), which needs no baseline",
     source="Watanabe 2009; shift-invariant: arXiv:2606.22389",
 )
-def variance(sampled: Sampled) -> Estimate | None:
+def variance(kept: KeptDraws) -> Estimate | None:
     """Returns ``Var(n_beta L)``, pooled over chains; the noise of minibatches is taken off.
 
     It is what the mean gains less of when n_beta grows, ``Var = E - dE / d ln n_beta`` for the mean E: the two agree
@@ -108,15 +108,15 @@ def variance(sampled: Sampled) -> Estimate | None:
     least that of as many independent normal draws as the effective sample size tells, ``Var sqrt(2 / ESS)``: squares
     have long tails, so that few of them look alike by chance.
     """
-    pair = sampled.pair if sampled.minibatch else (sampled.scaled, sampled.scaled)
+    pair = kept.pair if kept.minibatch else (kept.scaled, kept.scaled)
     if pair is None or pair[0].size < _FEW:
         return None
-    one, other = pair
-    products = (one - one.mean()) * (other - other.mean())
-    means = np.stack([one.mean(1), other.mean(1)])
-    taken_up = float(np.cov(means)[0, 1]) / len(one) if len(one) > 1 else 0.0
+    first, second = pair
+    products = (first - first.mean()) * (second - second.mean())
+    means = np.stack([first.mean(1), second.mean(1)])
+    taken_up = float(np.cov(means)[0, 1]) / len(first) if len(first) > 1 else 0.0
     value = float(products.mean()) + taken_up
-    return Estimate(value, max(error_of(products), abs(value) * math.sqrt(2 / ess_of(one))))
+    return Estimate(value, max(error_of(products), abs(value) * math.sqrt(2 / ess_of(first))))
 
 
 @ESTIMATORS.register(
@@ -125,14 +125,14 @@ def variance(sampled: Sampled) -> Estimate | None:
     "fluctuation, where the loss is a negative log-likelihood",
     source="Watanabe 2010, arXiv:1004.2316 (WAIC)",
 )
-def functional_variance(sampled: Sampled) -> Estimate | None:
+def functional_variance(kept: KeptDraws) -> Estimate | None:
     """Returns ``n_beta / 2 mean_i Var_w(l_i(w))``; for a regular model at its truth half the number of weights."""
-    watched = sampled.watched
+    watched = kept.watched
     if watched is None or watched.shape[1] < 2:
         return None
-    per_chain = watched.var(axis=1, ddof=1).mean(-1) * sampled.n_beta / 2
+    per_chain = watched.var(axis=1, ddof=1).mean(-1) * kept.n_beta / 2
     means = watched.mean(1)
-    between = float(means.var(axis=0, ddof=1).mean()) * sampled.n_beta / 2 if len(means) > 1 else 0.0
+    between = float(means.var(axis=0, ddof=1).mean()) * kept.n_beta / 2 if len(means) > 1 else 0.0
     spread = float(per_chain.std(ddof=1)) / math.sqrt(len(per_chain)) if len(per_chain) > 1 else math.nan
     return Estimate(float(per_chain.mean()) + between, spread)
 
@@ -147,23 +147,23 @@ def slope(lower: tuple[float, Draws], upper: tuple[float, Draws]) -> Estimate:
         lower: n_beta and the scaled excess loss of every chain, [chain], at the one.
         upper: The same at the other.
     """
-    (one, first), (two, second) = lower, upper
-    per_chain = (first / one - second / two) / (1 / one - 1 / two)
+    (n_beta_1, scaled_1), (n_beta_2, scaled_2) = lower, upper
+    per_chain = (scaled_1 / n_beta_1 - scaled_2 / n_beta_2) / (1 / n_beta_1 - 1 / n_beta_2)
     per_chain = per_chain[np.isfinite(per_chain)]
     spread = float(per_chain.std(ddof=1)) / math.sqrt(len(per_chain)) if len(per_chain) > 1 else math.nan
     return Estimate(float(per_chain.mean()) if len(per_chain) else math.nan, spread)
 
 
-def stein_gap(sampled: Sampled) -> Estimate | None:
+def stein_gap(kept: KeptDraws) -> Estimate | None:
     """Returns ``1/2 (tr M - E[(w - w*) . M grad U])``: 0 in equilibrium, negative where the chains are too hot.
 
     With M = 1 for want of a curvature, flat directions that have not settled would look too cold; only heat is told.
     """
-    if sampled.virial is None or sampled.virial.size == 0 or not np.mean(sampled.trace) > 0:
+    if kept.virial is None or kept.virial.size == 0 or not np.mean(kept.trace) > 0:
         return None
-    missed = (sampled.trace - sampled.virial) / 2
-    found = Estimate(float(missed.mean()), error_of(missed))
-    return None if sampled.blind and found.value > 0 else found
+    missed = (kept.trace - kept.virial) / 2
+    gap = _of(missed)
+    return None if kept.blind and gap.value > 0 else gap
 
 
 def _of(draws: Draws) -> Estimate:

@@ -9,9 +9,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
-from llc_lightning.llc.parts import Part, Resolution
-from llc_lightning.llc.settings import ChainSettings, check_count, check_positive
+from llc_lightning.llc.parts import Resolution, Restriction
+from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.llc.tasks import Tasks
+from llc_lightning.runtime.checks import check_count, check_positive
 from llc_lightning.runtime.errors import SettingError
 
 
@@ -49,7 +50,7 @@ def check_types(parts: object, resolutions: object, settings: object, tasks: obj
     Raises:
         SettingError: If one is not.
     """
-    for name, given, wanted in (("parts", parts, Part), ("resolutions", resolutions, Resolution)):
+    for name, given, wanted in (("parts", parts, Restriction), ("resolutions", resolutions, Resolution)):
         if not isinstance(given, Sequence) or not all(isinstance(one, wanted) for one in cast("Any", given)):
             raise SettingError(f"{name} is {given!r}; give a list of {wanted.__name__}.")
     if not isinstance(settings, ChainSettings):

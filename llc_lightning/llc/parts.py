@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from llc_lightning.llc.settings import check_positive
+from llc_lightning.runtime.checks import check_positive
 from llc_lightning.runtime.errors import SettingError
 
 _LARGEST = 3e38
@@ -34,7 +34,11 @@ class Resolution:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one estimate moves: masks by parameter name, or None for everything."""
+class Restriction:
+    """Of what one estimate is: the weights it moves, as masks by parameter name, or None for everything."""
 
     moved: Mapping[str, Tensor] | None
+
+
+Part = Restriction
+"""Its former name."""

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jaxtyping import Float
 from torch import Tensor
 
+from llc_lightning.llc.datatree import to_datatree, to_devinterp
+from llc_lightning.llc.draws import Draws, Mixing
 from llc_lightning.llc.estimators import Estimate
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.facts import Bias, ChainLosses, Geometry, Motion, Run
+from llc_lightning.llc.parts import Resolution
 from llc_lightning.runtime.errors import SettingError, unknown
 
 if TYPE_CHECKING:
     import xarray as xr
 
+T = TypeVar("T")
+
 _ABOUT_ONE = 1e-3
+
+
+def _told(tell: Callable[[LLCRecord], T]) -> T:
+    """Returns a property of the record, in the type of what it tells."""
+    return cast("T", property(tell))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,70 +35,65 @@ class LLCRecord:
     """One estimate of the local learning coefficient ``n_beta E[L(w) - L(w*)]`` at a resolution (n_beta, gamma).
 
     ``value`` is that of the estimator in the settings over the healthy chains, NaN where the status says the estimate
-    failed. ``per_chain`` has the means of all chains, NaN for those that died or exploded; R-hat, ESS and MCSE are
-    those of the mean. ``correction`` is Delta, what the value misses because w* is not a minimum, and
-    ``predicted_bias`` what the step size adds to it in the quadratic approximation, NaN where there is no formula.
-    ``noise_bias`` is what the noise of minibatches adds to it, to first order, or where that is little a bound of it: 0
-    with the full batch, NaN where it is not known.
-    Lengths are Euclidean, of the moved weights, ``distance`` the root mean square over draws; losses are in the unit of
-    the loss function.
+    failed; R-hat, ESS and MCSE are those of the mean. What is known beside it stands in groups, and can be asked of the
+    record itself: ``record.rhat`` is ``record.mixing.rhat``.
     """
 
     value: float
     stderr: float
     status: str
-    n_beta: float
-    gamma: float
-    step_size: float
-    settings: ChainSettings
-    seed: int
-    replicate: int
-    healthy_chains: int
-    per_chain: tuple[float, ...]
-    rhat: float
-    rhat_nested: float
-    """Over 8 groups of chains; NaN for fewer than 16."""
-    ess: float
-    ess_tail: float
-    mcse: float
-    dimension: int
-    correction: float
-    curvature: float
-    """The largest absolute eigenvalue of the Hessian of the loss at w*, along the moved weights."""
-    predicted_bias: float
-    noise_bias: float
-    noise_bias_stderr: float
-    temperature: float
-    """What the virial is of its value in equilibrium: above 1 the chains are too hot, below 1 not there yet; NaN where
-    the curvature is 0."""
+    at: Resolution
+    run: Run
+    geometry: Geometry
+    bias: Bias
+    mixing: Mixing
+    motion: Motion
     estimates: Mapping[str, Estimate]
     """By the name of the estimator, the value's own among them; in a ladder also the ``slope`` from the rung below."""
     tasks: Mapping[str, Estimate]
     """``n_beta E[L_task(w) - L_task(w*)]`` of every task that was recorded, over the same draws."""
-    excess_loss: float
-    """``value / n_beta``."""
-    distance: float
-    expected_distance: float
-    """In the quadratic approximation at w*; larger on losses that are flatter farther out."""
-    weight_norm: float
-    model_norm: float
-    gradient_norm: float
-    gradient_noise: float
-    """The standard error of the gradient norm, as if the examples were drawn; NaN for one example."""
-    loss: float
-    loss_stderr: float
-    n_examples: int
-    acceptance: float
-    """The share of accepted proposals, burn-in included; NaN where the sampler makes none."""
-    box_hits: float
-    """The share of single weights' moves that the box held back, burn-in included; 0 without one."""
-    evaluations: int
-    """Gradients of single examples that the chains took."""
-    weights_digest: str
-    """Names w*."""
-    vmapped: bool
-    excess: Float[Tensor, "chain step"] = field(repr=False, compare=False)
-    baseline: Float[Tensor, "chain step"] = field(repr=False, compare=False)
+    chains: ChainLosses = field(repr=False, compare=False)
+    observed: Mapping[str, Float[Tensor, "chain draw ..."]] = field(
+        default_factory=dict[str, Tensor], repr=False, compare=False
+    )
+    """What was asked to be observed, by name, at the draws that were looked at; none where no chain ran."""
+
+    n_beta = _told(lambda record: record.at.n_beta)
+    gamma = _told(lambda record: record.at.gamma)
+    settings = _told(lambda record: record.run.settings)
+    seed = _told(lambda record: record.run.seed)
+    replicate = _told(lambda record: record.run.replicate)
+    step_size = _told(lambda record: record.run.step_size)
+    evaluations = _told(lambda record: record.run.evaluations)
+    vmapped = _told(lambda record: record.run.vmapped)
+    weights_digest = _told(lambda record: record.geometry.weights_digest)
+    dimension = _told(lambda record: record.geometry.dimension)
+    weight_norm = _told(lambda record: record.geometry.weight_norm)
+    model_norm = _told(lambda record: record.geometry.model_norm)
+    n_examples = _told(lambda record: record.geometry.n_examples)
+    loss = _told(lambda record: record.geometry.loss)
+    loss_stderr = _told(lambda record: record.geometry.loss_stderr)
+    gradient_norm = _told(lambda record: record.geometry.gradient_norm)
+    gradient_noise = _told(lambda record: record.geometry.gradient_noise)
+    curvature = _told(lambda record: record.geometry.curvature)
+    expected_distance = _told(lambda record: record.geometry.expected_distance)
+    correction = _told(lambda record: record.bias.correction)
+    predicted_bias = _told(lambda record: record.bias.predicted_bias)
+    noise_bias = _told(lambda record: record.bias.noise_bias)
+    noise_bias_stderr = _told(lambda record: record.bias.noise_bias_stderr)
+    rhat = _told(lambda record: record.mixing.rhat)
+    rhat_nested = _told(lambda record: record.mixing.rhat_nested)
+    ess = _told(lambda record: record.mixing.ess)
+    ess_tail = _told(lambda record: record.mixing.ess_tail)
+    mcse = _told(lambda record: record.mixing.mcse)
+    healthy_chains = _told(lambda record: record.motion.healthy_chains)
+    per_chain = _told(lambda record: record.motion.per_chain)
+    distance = _told(lambda record: record.motion.distance)
+    temperature = _told(lambda record: record.motion.temperature)
+    acceptance = _told(lambda record: record.motion.acceptance)
+    box_hits = _told(lambda record: record.motion.box_hits)
+    excess = _told(lambda record: record.chains.excess)
+    baseline = _told(lambda record: record.chains.baseline)
 
     def interval(self, level: float = 0.9, *, of: str = "") -> tuple[float, float]:
         """Returns the confidence interval of the value, by Student's t with chains - 1 degrees of freedom.
@@ -106,11 +111,16 @@ class LLCRecord:
             raise SettingError(unknown("estimate", of, self.estimates))
         if not 0 < level < 1:
             raise SettingError(f"level is {level!r}; give a number between 0 and 1.")
-        found = self.estimates[of] if of else Estimate(self.value, self.stderr)
+        asked = self.estimates[of] if of else Estimate(self.value, self.stderr)
         if self.healthy_chains < 2:
             return (math.nan, math.nan)
-        reach = float(t.ppf(0.5 + level / 2, self.healthy_chains - 1)) * found.stderr
-        return (found.value - reach, found.value + reach)
+        reach = float(t.ppf(0.5 + level / 2, self.healthy_chains - 1)) * asked.stderr
+        return (asked.value - reach, asked.value + reach)
+
+    @property
+    def excess_loss(self) -> float:
+        """``value / n_beta``."""
+        return self.value / self.n_beta
 
     @property
     def corrected(self) -> float:
@@ -133,27 +143,43 @@ class LLCRecord:
         return n * (self.loss + self.excess_loss) if own else math.nan
 
     def facts(self) -> dict[str, Any]:
-        """Returns the whole record but the draws, as a nest of plain values."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("excess", "baseline")}
-        nested = {name: {key: asdict(each) for key, each in plain.pop(name).items()} for name in ("estimates", "tasks")}
-        derived = {"paired": True, "autocorrelation_time": self.autocorrelation_time, "wbic": self.wbic}
-        return {**plain, **nested, **derived, "settings": asdict(self.settings)}
+        """Returns the whole record but the draws and what was observed, as a nest of plain values."""
+        plain = {name: getattr(self, name) for name in ("value", "stderr", "status", "excess_loss")}
+        for group in (self.at, self.run, self.geometry, self.bias, self.mixing, self.motion):
+            plain |= asdict(group)
+        nested = {
+            name: {key: asdict(each) for key, each in estimates.items()}
+            for name, estimates in (("estimates", self.estimates), ("tasks", self.tasks))
+        }
+        return {**plain, **nested, "paired": True, "autocorrelation_time": self.autocorrelation_time, "wbic": self.wbic}
 
     def with_estimates(self, more: Mapping[str, Estimate]) -> LLCRecord:
         """Returns the record with more estimates beside the others."""
         return replace(self, estimates={**self.estimates, **more})
+
+    def on_cpu(self) -> LLCRecord:
+        """Returns the record with draws of its own on the CPU, for processes to exchange."""
+        # Copies, since pickling a view of the draws of all lanes would send all of them with every record.
+        chains = ChainLosses(self.excess.cpu().clone(), self.baseline.cpu().clone())
+        return replace(self, chains=chains, observed={name: seen.clone() for name, seen in self.observed.items()})
 
     def to_datatree(self) -> xr.DataTree:
         """Returns the record for ArviZ: the kept draws in the group ``posterior``, everything else as attributes.
 
         The draws are ``llc`` (n_beta times the excess loss), ``excess`` and ``loss``; dimensions (chain, draw).
         """
-        from llc_lightning.llc.datatree import to_datatree
-
-        return to_datatree(self)
+        excess, loss = self._kept()
+        return to_datatree(excess, loss, n_beta=self.n_beta, facts=self.facts())
 
     def to_devinterp(self) -> xr.DataTree:
         """Returns the kept draws in the schema of devinterp 2's ``sample``, so that its ``compute_llc`` opens them."""
-        from llc_lightning.llc.datatree import to_devinterp
+        return to_devinterp(self._kept()[0], n_beta=self.n_beta, loss=self.loss)
 
-        return to_devinterp(self)
+    def _kept(self) -> tuple[Draws, Draws]:
+        """Returns excess losses and losses of the kept draws, NaN in chains that died."""
+        kept = slice(self.settings.burn_in, None)
+        excess = self.excess[:, kept].double().cpu().numpy().copy()
+        loss = excess + self.baseline[:, kept].double().cpu().numpy()
+        dead = [math.isnan(value) for value in self.per_chain]
+        excess[dead], loss[dead] = math.nan, math.nan
+        return excess, loss

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from llc_lightning.runtime.checks import check_count, check_positive
 from llc_lightning.runtime.errors import SettingError, unknown
 from llc_lightning.sampling.base import SAMPLERS
 
@@ -105,17 +105,3 @@ class ChainSettings:
 def _check_not_word(name: str, value: object) -> None:
     if isinstance(value, str) and value != "auto":
         raise SettingError(f"{name} is {value!r}; give a number, or 'auto'.")
-
-
-def check_positive(name: str, value: object, *, zero: bool = False) -> None:
-    """Raises a SettingError unless a number is finite and positive (or zero, where that is allowed)."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise SettingError(f"{name} is {value!r}; give a finite number.")
-    if value < 0 or (value == 0 and not zero):
-        raise SettingError(f"{name} is {value!r}; it must be {'at least 0' if zero else 'positive'}.")
-
-
-def check_count(name: str, value: object, least: int) -> None:
-    """Raises a SettingError unless a number is an integer of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SettingError(f"{name} is {value!r}; give an integer of at least {least}.")

@@ -14,7 +14,7 @@ from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import chunks, n_examples, take
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, LossFn, Params
-from llc_lightning.sampling.recorder import TaskBaseline
+from llc_lightning.sampling.observables.task_losses import TaskLosses
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import StackedLoss
 
@@ -31,13 +31,14 @@ class Tasks:
     counts: Float[Tensor, "example task"]
     """Whether an example counts for a task."""
 
-    def baseline(self, params: Params, data: Batch, lanes: list[Moved]) -> TaskBaseline:
-        """Returns the tasks' losses at the centre, ready to be recorded along the chains of some lanes."""
+    def observable(self, params: Params, data: Batch, lanes: list[Moved], *, every: int) -> TaskLosses:
+        """Returns what records the losses of the tasks, in excess of those at ``params``, along the chains of lanes."""
         with torch.no_grad():
             found = [self.losses(params, take(data, block)) for block in chunks(n_examples(data), _BLOCK)]
         share = self.counts.mean(0)
         shares = torch.where(share > 0, self.counts / share, torch.nan)
-        return TaskBaseline(StackedLoss(self.losses, params, lanes), torch.cat(found), shares.to(found[0].dtype))
+        stacked = StackedLoss(self.losses, params, lanes)
+        return TaskLosses(every, stacked, torch.cat(found), shares.to(found[0].dtype))
 
 
 def tasks_of_module(loss: ModuleLoss, params: Params, data: Batch) -> Tasks:

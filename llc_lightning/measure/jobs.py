@@ -11,6 +11,7 @@ from llc_lightning.components.component import Component
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.results.schema import KEY
 from llc_lightning.runtime.digest import tensor_digest
+from llc_lightning.runtime.kinds import level_of
 from llc_lightning.runtime.types import Batch
 
 
@@ -29,6 +30,8 @@ class Job:
     """Where its LLC is meant."""
     loss: str = "train"
     """The loss whose LLC or effect it is."""
+    revision: int = 1
+    """Of what measures it."""
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -36,11 +39,12 @@ class Job:
         address = self.component.address
         named: dict[str, Any] = {
             "quantity": self.quantity,
-            "component": "" if self.component.kind == "all" else address,
+            "component": "" if level_of(self.component.kind) == "model" else address,
             "kind": self.component.kind,
             "method": self.method,
             "loss": self.loss,
             "settings": self.settings,
+            "revision": self.revision,
         }
         if self.resolution is None:
             return named

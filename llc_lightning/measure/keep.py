@@ -4,37 +4,39 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llc_lightning.measure.run import Measured
+from llc_lightning.measure.run import Outcome
 from llc_lightning.results.run import run_name
 from llc_lightning.results.store import Store, part_name
 from llc_lightning.results.timings import write_timing
 from llc_lightning.results.traces import write_trace
 
 
-def part_of(step: int, name: str, *, replicate: int = 0) -> str:
-    """Returns the name of the part that holds one measurement.
+def part_of(step: int, name: str, *, replicate: int = 0, revision: int = 1) -> str:
+    """Returns the name of the part that holds one measurement; each revision has parts of its own, which none replaces.
 
     Args:
         step: Optimizer updates done.
         name: Name of the callback, or what else measured.
         replicate: Number of the set of random streams.
+        revision: Of the plan.
 
     Example:
-        >>> part_of(500, "llc"), part_of(500, "llc", replicate=1)
-        ('step=00000500-llc', 'step=00000500-llc-replicate=1')
+        >>> part_of(500, "llc"), part_of(500, "llc", replicate=1, revision=2)
+        ('step=00000500-llc', 'step=00000500-llc-replicate=1-revision=2')
     """
-    return part_name(step, name if replicate == 0 else f"{name}-replicate={replicate}")
+    numbers = [f"-replicate={replicate}"] * (replicate > 0) + [f"-revision={revision}"] * (revision > 1)
+    return part_name(step, "".join([name, *numbers]))
 
 
 def keep(
-    folder: Path, part: str, measured: Measured, *, step: int, traces: bool = True, processes: int = 1
+    folder: Path, part: str, outcome: Outcome, *, step: int, traces: bool = True, processes: int = 1
 ) -> list[Path]:
     """Writes a measurement into the folder of a run, replacing an older one of the same part.
 
     Args:
         folder: The run folder; only one process may write to it.
         part: What ``part_of`` gives.
-        measured: What was measured.
+        outcome: What was measured.
         step: Optimizer updates done.
         traces: Whether to keep every draw of every chain.
         processes: How many processes shared the work.
@@ -46,8 +48,8 @@ def keep(
         SettingError: If two rows have the same key.
         StoreError: If the disk is full, or the folder cannot be written to.
     """
-    written = [Store(folder).write(part, measured.rows)]
-    if traces and measured.traces:
-        written.append(write_trace(folder, part, measured.traces, run=run_name(folder), step=step))
-    write_timing(folder, part, seconds=measured.seconds, step=step, processes=processes)
+    written = [Store(folder).write(part, outcome.rows)]
+    if traces and outcome.traces:
+        written.append(write_trace(folder, part, outcome.traces, run=run_name(folder), step=step))
+    write_timing(folder, part, seconds=outcome.seconds, step=step, processes=processes)
     return written

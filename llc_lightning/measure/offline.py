@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from llc_lightning.components.loss import loss_fn
 from llc_lightning.components.skeleton import independent_copy
-from llc_lightning.measure.ablation_rows import Warm
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.keep import keep, part_of
+from llc_lightning.measure.measurements import measurement_of
 from llc_lightning.measure.plans import Plan
 from llc_lightning.measure.restore import restore
 from llc_lightning.measure.run import measure
@@ -54,7 +55,7 @@ def measure_snapshots(
         run: The run.
         steps: The snapshots to measure; all of them by default.
         seed: Keys all random numbers; by default that of the run.
-        replicates: Sets of random streams for LLC plans at the last snapshot of the run.
+        replicates: Sets of random streams for repeatable plans at the last snapshot of the run.
         traces: Whether to keep every draw of every chain.
         again: Measure also what is measured already, and replace what was measured with other settings.
         out: Write to this folder instead of the run's own.
@@ -88,7 +89,7 @@ def measure_snapshots(
     seed = seed_of(run) if seed is None else seed
     copy = independent_copy(module)
     written: list[Path] = []
-    warm: dict[str, Warm] = {}
+    memories = {name: measurement_of(plan).memory() for name, plan in fitted.items()}
     for step, path in chosen.items():
         here = [measurement for measurement in todo if measurement.step == step]
         if not here:
@@ -99,18 +100,18 @@ def measure_snapshots(
                 snapshot = Snapshot.of(
                     copy, data, run=run_name(folder), seed=seed, step=step, epoch=snapshot_epoch(path)
                 )
-                measured = measure(
+                outcome = measure(
                     measurement.plan,
                     snapshot,
                     workers=workers,
                     share=share,
                     replicate=measurement.replicate,
                     progress=progress,
-                    warm=warm.setdefault(measurement.part.partition("-")[2] or measurement.part, {}),
+                    memory=memories[measurement.name],
                 )
             files = workers.on_zero(
-                lambda part=measurement.part, measured=measured, step=step: keep(
-                    folder, part, measured, step=step, traces=traces, processes=workers.world_size
+                lambda part=measurement.part, outcome=outcome, step=step: keep(
+                    folder, part, outcome, step=step, traces=traces, processes=workers.world_size
                 )
             )
             written += workers.gather(files)[0] or []
@@ -118,9 +119,10 @@ def measure_snapshots(
 
 
 @dataclass(frozen=True)
-class _Measurement:
+class _Planned:
     """One plan at one snapshot."""
 
+    name: str
     part: str
     step: int
     plan: Plan
@@ -139,9 +141,9 @@ class _Measurement:
             rows = Store(folder).read_part(self.part)
         except StoreError:
             return False
-        rows = rows[(rows["quantity"] == self.jobs[0].quantity) & (rows["status"] != "error")]
-        if self.plan.kind == "ablation":  # whose tasks come beside their jobs
-            rows = rows[rows["loss"] == "train"]
+        rows = rows[rows["status"] != "error"]
+        owned = [self.plan.owns(*names) for names in rows[["quantity", "loss"]].itertuples(index=False, name=None)]
+        rows = rows[np.array(owned, dtype=bool)]
         # Without the run's name, since a folder may have been moved.
         found = set(rows[list(KEY[1:])].itertuples(index=False, name=None))
         keys = {job.key(run="", step=self.step)[1:] for job in self.jobs}
@@ -161,12 +163,13 @@ def _measurements(
     chosen: Mapping[int, Path],
     last: int,
     replicates: int,
-) -> Iterator[_Measurement]:
+) -> Iterator[_Planned]:
     components, digest = plan.components_of(module), data_digest(data, plan.examples)
     for step in chosen:
-        for replicate in range(replicates if step == last and plan.kind == "llc" else 1):
+        for replicate in range(replicates if step == last and plan.repeatable else 1):
             jobs = tuple(plan.jobs(components, data=digest, replicate=replicate))
-            yield _Measurement(part_of(step, name, replicate=replicate), step, plan, replicate, jobs)
+            part = part_of(step, name, replicate=replicate, revision=plan.revision)
+            yield _Planned(name, part, step, plan, replicate, jobs)
 
 
 def _chosen(run: Run, steps: Sequence[int] | None) -> dict[int, Path]:

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from llc_lightning.components.loss import TaskQuantity
-from llc_lightning.measure.ablation_rows import Warm, ablation_rows, effects, quantities, quantity_rows
 from llc_lightning.measure.jobs import data_digest
-from llc_lightning.measure.llc_rows import estimate, llc_rows, traces_of
-from llc_lightning.measure.plans import LLCPlan, Plan
+from llc_lightning.measure.measurements import measurement_of
+from llc_lightning.measure.plans import Plan
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.results.traces import Trace
@@ -23,7 +21,7 @@ from llc_lightning.runtime.workers import Workers
 
 
 @dataclass(frozen=True)
-class Measured:
+class Outcome:
     """What a plan gave at a snapshot; the same on every process but for ``seconds``, this process's own time."""
 
     rows: list[Row]
@@ -40,8 +38,8 @@ def measure(
     replicate: int = 0,
     progress: Progress | None = None,
     on_error: Literal["raise", "skip"] = "raise",
-    warm: Warm | None = None,
-) -> Measured:
+    memory: Any = None,
+) -> Outcome:
     """Returns the rows and traces of a plan at a snapshot, a pure function of both; every process must call it.
 
     Args:
@@ -49,10 +47,11 @@ def measure(
         snapshot: The weights, the data and the seed.
         workers: The processes; this one alone by default.
         share: Whether the processes share the components; otherwise each measures them all.
-        replicate: Number of the set of random streams of an LLC plan.
+        replicate: Number of the set of random streams of a repeatable plan.
         progress: Shows how far it is.
         on_error: ``skip`` gives rows with status ``error`` instead of an exception.
-        warm: This process's constants of the snapshot before, for plans with ``warm_start``; replaced by those of this.
+        memory: What ``measurement_of(plan).memory()`` gave, the same at every snapshot, where this process keeps what
+            it likes between them; by default nothing is kept.
 
     Raises:
         MeasurementError: If the measurement failed on any process; with the same message on every process.
@@ -61,55 +60,49 @@ def measure(
     workers, progress = workers or Workers(), progress or NoProgress()
     started = time.perf_counter()
 
-    def own() -> _Part:
-        return _measured(plan, snapshot, workers if share else Workers(), replicate, progress, warm)
+    def own() -> Share:
+        return _share(plan, snapshot, workers if share else Workers(), replicate, progress, memory)
 
     try:
-        part = workers.jointly(own)
+        measured = workers.jointly(own)
         if share:
-            part = _Part(part.data, workers.collect(part.results), workers.gather(part.quantities)[0])
-        rows, traces = workers.jointly(lambda: _written(plan, snapshot, part, replicate))
+            measured = Share(measured.data, workers.collect(measured.results), workers.gather(measured.once)[0])
+        rows, traces = workers.jointly(lambda: _written(plan, snapshot, measured, replicate))
     except MeasurementError as failure:
         if on_error == "raise":
             raise
         rows, traces = workers.gather(_error_rows(plan, snapshot, replicate, str(failure)))[0], []
-    return Measured(rows, traces, time.perf_counter() - started)
+    return Outcome(rows, traces, time.perf_counter() - started)
 
 
 @dataclass(frozen=True)
-class _Part:
+class Share:
     """What one process measured, or all of them together."""
 
     data: str
     """Digest of the examples."""
     results: Sequence[Any]
-    """One for each component: ``Estimated``, or a list of effects."""
-    quantities: list[TaskQuantity]
+    """One for each component."""
+    once: Any
+    """What is of no component; of the first process alone."""
 
 
-def _measured(
-    plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, progress: Progress, warm: Warm | None
-) -> _Part:
-    """Returns one process's share."""
+def _share(plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, progress: Progress, memory: Any) -> Share:
+    """Returns what this process measures."""
+    kind = measurement_of(plan)
+    memory = kind.memory() if memory is None else memory
     components = workers.share(plan.components_of(snapshot.loss.module))
     data = data_digest(snapshot.data, plan.examples)
-    units = len(plan.jobs(components, data=data, replicate=replicate))
-    if isinstance(plan, LLCPlan):
-        units *= plan.settings.burn_in + plan.settings.draws
-    with progress.task(f"{plan.kind} at step {snapshot.step}", units) as advance:
-        if isinstance(plan, LLCPlan):
-            return _Part(data, estimate(plan, snapshot, components, replicate=replicate, advance=advance), [])
-        found = effects(plan, snapshot, components, advance=advance, warm=warm)
-        return _Part(data, found, quantities(plan, snapshot) if workers.is_zero else [])
+    cost = plan.cost(plan.jobs(components, data=data, replicate=replicate))
+    with progress.task(f"{plan.kind} at step {snapshot.step}", cost) as advance:
+        results = kind.measure(plan, snapshot, components, replicate=replicate, advance=advance, memory=memory)
+        return Share(data, results, kind.once(plan, snapshot) if workers.is_zero else None)
 
 
-def _written(plan: Plan, snapshot: Snapshot, part: _Part, replicate: int) -> tuple[list[Row], list[Trace]]:
-    if isinstance(plan, LLCPlan):
-        rows = list(llc_rows(plan, snapshot, part.results, data=part.data, replicate=replicate))
-        return rows, list(traces_of(plan, part.results, data=part.data, replicate=replicate))
-    found = [effect for each in part.results for effect in each]
-    rows = list(ablation_rows(plan, snapshot, found, data=part.data))
-    return [*rows, *quantity_rows(plan, snapshot, part.quantities, data=part.data)], []
+def _written(plan: Plan, snapshot: Snapshot, share: Share, replicate: int) -> tuple[list[Row], list[Trace]]:
+    kind, data = measurement_of(plan), share.data
+    rows = kind.rows(plan, snapshot, share.results, share.once, data=data, replicate=replicate)
+    return list(rows), list(kind.traces(plan, share.results, data=data, replicate=replicate))
 
 
 def _error_rows(plan: Plan, snapshot: Snapshot, replicate: int, message: str) -> list[Row]:

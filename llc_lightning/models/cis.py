@@ -30,13 +30,13 @@ class CISModel(L.LightningModule):
     ``loss_power`` of 4 the xor net computes in superposition, with 2 it largely does not, everything else being equal.
 
     Args:
-        task: The task's name: ``xor``, ``uprod``, ``circ``, ``abs`` or ``relu``.
-        size: The task's number of circuits (uprod: of inputs).
-        active: How many circuits are active in an example on average.
+        task: The task's name, the same as in the data: ``xor``, ``uprod``, ``circ``, ``abs`` or ``relu``.
+        size: The task's number of circuits (uprod: of inputs), the same as in the data.
+        active: How many circuits are active in an example on average, the same as in the data.
         width: The number of hidden neurons.
         embedding: Into how many dimensions a fixed random map embeds the inputs, which are then in superposition
             themselves; None gives the net the inputs as they are. The baselines are granted these in either case.
-        loss_power: The exponent of the loss.
+        loss_power: The exponent of the loss; with 4 the xor net computes in superposition, with 2 it largely does not.
         learning_rate: Of AdamW at the start; it falls to 0 along a half cosine.
         weight_decay: Of AdamW.
         total_steps: The length of the cosine in optimizer steps; by default the trainer's ``max_steps``.

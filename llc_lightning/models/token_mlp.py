@@ -25,7 +25,7 @@ class TokenMLP(HookedRootModule):
     The weights are drawn as torch draws them, but from a generator of the net's own, in the order of its parameters.
 
     Args:
-        d_vocab: Tokens that there are.
+        d_vocab: Tokens that there are; at least as many as the data have.
         n_ctx: Positions.
         d_embed: Width of an embedding.
         width: Hidden neurons.

@@ -19,8 +19,8 @@ class TransformerModel(SequenceModel):
     """Trains a :class:`Transformer` to predict: tokens, by cross-entropy in nats, or numbers, by squared error.
 
     Args:
-        d_vocab: Tokens that there are.
-        n_ctx: Positions at most.
+        d_vocab: Tokens that there are; at least as many as the data have.
+        n_ctx: Positions at most; at least as many as the data have.
         n_layers: Blocks.
         n_heads: Heads of each block.
         d_model: Width of the residual stream.

@@ -8,10 +8,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from llc_lightning.llc.checks import RHAT
+from llc_lightning.llc.calibrate.checks import RHAT
+from llc_lightning.llc.calibrate.search import Calibration
+from llc_lightning.llc.calibrate.sweep import Sweep
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.search import Calibration
-from llc_lightning.llc.sweep import Sweep
 from llc_lightning.report import palette
 
 # The type stubs of matplotlib leave keyword arguments unknown, which strict typing refuses at every call.

@@ -9,6 +9,7 @@ from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.selectivity import CLEAR, SELECTIVE, Group, groups
 from llc_lightning.report.cells import NONE, Table, number
 from llc_lightning.report.findings import Findings
+from llc_lightning.runtime.kinds import plural
 
 
 def verdict_table(runs: Sequence[Findings]) -> Table | None:
@@ -66,7 +67,7 @@ def agreement_table(found: Findings) -> Table | None:
     left = f"; {one.left_out} that are not ok are left out" if one.left_out else ""
     return Table(
         "agreement",
-        f"Rank correlations over {one.kind}s at the matched resolution",
+        f"Rank correlations over {plural(one.kind)} at the matched resolution",
         ("ranks of", "rho", f"{100 * found.level:g} % interval", "p", "n", "reliability of the effect"),
         tuple(rows),
         f"Step {one.step}, n_beta {one.rung.n_beta:g}, gamma {one.rung.gamma:g}: the rung whose median n_beta x effect "
@@ -114,7 +115,7 @@ def task_table(found: Findings) -> Table | None:
     step = every[-1].step
     first, second = (task.removeprefix("task:") for task in found.task_pair)
     rows = [
-        (one.point, f"{one.units} {one.kind}s", str(one.clear), str(one.first), str(one.second), _share(one))
+        (one.point, f"{one.units} {plural(one.kind)}", str(one.clear), str(one.first), str(one.second), _share(one))
         for one in every
         if one.step == step
     ]

@@ -12,6 +12,7 @@ from llc_lightning.report.panels.methods import agreement_of_methods, component_
 from llc_lightning.report.panels.stages import sampled, staged
 from llc_lightning.report.panels.tasks import selective_share, task_accuracy, unit_selectivity
 from llc_lightning.report.panels.training import training
+from llc_lightning.runtime.kinds import at_level
 
 
 def sections(
@@ -25,7 +26,7 @@ def sections(
         control: The same two of a run to compare with.
     """
     other = control[0] if control else None
-    units = found.units or ""
+    kinds = (found.units or "", *at_level("layers"))
     every: dict[str, list[Panel | Matrix | None]] = {
         "Complexity against need": [headline(found), matched(found), agreement(found)],
         "Training": [
@@ -33,10 +34,10 @@ def sections(
             accuracy(found, control=other),
             staged(logged.metrics, stages(logged.metrics), sampled(found.rows)),
         ],
-        "Learning coefficients": [*full_llc(found), restricted_llc(found, units), restricted_llc(found, "layer")],
+        "Learning coefficients": [*full_llc(found), *(restricted_llc(found, kind) for kind in kinds)],
         "Ablation effects": [
-            *(effects(found, units), effects(found, "layer"), roles(found)),
-            *(component_by_method(found), agreement_of_methods(found)),
+            *(effects(found, kind) for kind in kinds),
+            *(roles(found), component_by_method(found), agreement_of_methods(found)),
         ],
         "Tasks": [task_accuracy(found), selective_share(found), unit_selectivity(found)],
         "Circuits": [circuits(found, control=other), sharing(found)],

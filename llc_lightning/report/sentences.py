@@ -10,6 +10,7 @@ from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.timing import Timing
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panels.llc import full_llc
+from llc_lightning.runtime.kinds import plural
 
 
 def headlines(found: Findings, *, time: Timing | None = None) -> list[str]:
@@ -60,15 +61,16 @@ def agreement_sentence(one: Agreement, *, level: float) -> str:
     """Says how the ranks agree at the matched resolution, beside the replicates and the weight norm."""
     name = next(iter(one.methods), "")
     if not name:
-        return f"At step {one.step} there is no ablation effect to compare the wrLLC of the {one.kind}s with."
+        return f"At step {one.step} there is no ablation effect to compare the wrLLC of the {plural(one.kind)} with."
     where = (
         f"At step {one.step} and the matched resolution (n_beta {one.rung.n_beta:g}, median n_beta x effect "
         f"{one.rung.resolution:.1f})"
     )
     if one.methods[name].n < 3:
-        return f"{where} too few {one.kind}s have an ok wrLLC ({one.units}) for a rank correlation with their effects."
+        few = f"too few {plural(one.kind)} have an ok wrLLC ({one.units})"
+        return f"{where} {few} for a rank correlation with their effects."
     said = (
-        f"{where} wrLLC and {name}-ablation effect of {one.units} {one.kind}s have the rank "
+        f"{where} wrLLC and {name}-ablation effect of {one.units} {plural(one.kind)} have the rank "
         f"correlation {_with_interval(one.methods[name], level)}."
     )
     beside: list[str] = []

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.cis import superposition_over_training
 from llc_lightning.analysis.health import health
 from llc_lightning.analysis.trajectories import trajectories
+from llc_lightning.report.charts import method_tag, rung_tag
 from llc_lightning.results.schema import COLUMNS, Row
+from llc_lightning.runtime.kinds import at_level, level_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +28,6 @@ MOST = 32
 
 _SUFFIX = ".report"
 _FLAGGED = "flagged/"
-
-Layout = dict[str, dict[str, list[Any]]]
 
 
 def scalars(rows: Iterable[Row]) -> dict[str, float]:
@@ -51,50 +51,18 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
     frame = table.first_replicate(pd.DataFrame([vars(row) for row in rows], columns=list(COLUMNS)))
     curves = trajectories(frame)
     found: dict[str, float] = {**_full(curves, frame)}
-    for kind in table.natural(table.distinct(curves, "kind") - {"", "all"}):
-        suffix = "layers" if kind == "layer" else "units"
+    for kind in table.natural(table.distinct(curves, "kind") - {"", *at_level("model")}):
+        suffix = "layers" if level_of(kind) == "layers" else "units"
         llc = table.select(curves, quantity="llc", kind=kind)
         llc = llc.loc[np.asarray(llc["component"] == llc["params_moved"], dtype=bool)]
         for n_beta in sorted(set(table.numbers(llc, "n_beta").tolist())):
             found |= _largest(table.select(llc, n_beta=n_beta), f"llc_{suffix}/{rung_tag(n_beta)}")
         effects = table.select(curves, quantity="ablation_effect", kind=kind)
         for method in sorted(table.distinct(effects, "method")):
-            group = "ablation_layers" if kind == "layer" else "ablation"
+            group = "ablation_layers" if suffix == "layers" else "ablation"
             found |= _largest(table.select(effects, method=method), f"{group}/{method_tag(method)}")
     found |= _whole(curves, frame)
     return {tag: value for tag, value in found.items() if math.isfinite(value)}
-
-
-def layout(*, n_beta: Sequence[float] = (), methods: Sequence[str] = ()) -> Layout:
-    """Returns the prepared dashboard for ``SummaryWriter.add_custom_scalars``.
-
-    Args:
-        n_beta: The ladder of the units' wrLLC; a chart for each.
-        methods: The ablation methods; a chart for each.
-    """
-    rungs = {f"wrLLC at n_beta {rung:g}": ["Multiline", [f"^llc_units/{rung_tag(rung)}/"]] for rung in n_beta}
-    effects = {f"effect of {name} ablation": ["Multiline", [f"^ablation/{method_tag(name)}/"]] for name in methods}
-    return {
-        "LLC against ablation": {
-            "full LLC with its interval": ["Margin", ["llc/full", "llc/full_lo", "llc/full_hi"]],
-            "full LLC, raw and with Delta": ["Multiline", ["^llc/(n_beta_[^/]*/)?full(_plus_delta)?$"]],
-            **(rungs or {"wrLLC": ["Multiline", ["^llc_units/"]]}),
-            **(effects or {"ablation effects": ["Multiline", ["^ablation/"]]}),
-        },
-        "Layers": {
-            "wrLLC of layers": ["Multiline", ["^llc_layers/"]],
-            "ablation effects of layers": ["Multiline", ["^ablation_layers/"]],
-        },
-        "Training": {
-            "loss": ["Multiline", ["^train/loss$", "^val/loss$", "^analysis/loss$"]],
-            "circuits": ["Multiline", ["^cis/circuits_solved$", "^cis/circuits_per_unit$"]],
-            "accuracy": ["Multiline", ["^(cis|train|val)/(.*_)?accuracy(_.*)?$"]],
-        },
-        "Health": {
-            "R-hat of the full LLC": ["Multiline", ["^llc/rhat$"]],
-            "rows that are not ok": ["Multiline", ["^health/.*/(flagged|failed)$"]],
-        },
-    }
 
 
 def figures(found: "Findings", logged: "Logged") -> "dict[str, Figure]":
@@ -137,26 +105,6 @@ def address_tag(address: str) -> str:
         'net.hook_hidden.3-5'
     """
     return re.sub(r"[^-/\w.]", "_", address.replace("[", ".").replace("]", "").replace(",", "-"))
-
-
-def method_tag(method: str) -> str:
-    """Returns a method with its options in the characters that TensorBoard keeps in tags.
-
-    Example:
-        >>> method_tag("noise(scale=0.5,draws=8)")
-        'noise_scale_0.5_draws_8'
-    """
-    return re.sub(r"[^-\w.]+", "_", method).strip("_")
-
-
-def rung_tag(n_beta: float) -> str:
-    """Returns an n_beta in the characters that TensorBoard keeps in tags.
-
-    Example:
-        >>> rung_tag(10000.0)
-        'n_beta_10000'
-    """
-    return f"n_beta_{n_beta:.12g}".replace("+", "")
 
 
 def _full(curves: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:

@@ -16,9 +16,12 @@ from llc_lightning.runtime.errors import SettingError, unknown
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
-KEY = ("run", "step", "quantity", "component", "method", "loss", "params_moved", "settings")
+SCHEMA_VERSION = 2
+KEY = ("run", "step", "quantity", "component", "method", "loss", "params_moved", "revision", "settings")
 """Two rows that agree on these columns are the same measurement."""
+
+ADDED: Mapping[str, int] = {"revision": 2}
+"""The schema version that brought a column; rows of older versions have its default."""
 
 NAN = float("nan")
 
@@ -77,6 +80,8 @@ class Row:
     """Examples that the value was measured on."""
     details: str = "{}"
     """Further facts as a JSON object; see ``encode_details``."""
+    revision: int = 1
+    """Of what made the row: raised whenever its values, errors or statuses change."""
     schema_version: int = SCHEMA_VERSION
     """Version of this layout."""
 
@@ -150,6 +155,22 @@ def arrow_schema() -> "pa.Schema":
     types: dict[object, pa.DataType] = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     columns = [pa.field(field.name, types[field.type], nullable=False) for field in fields(Row)]
     return pa.schema(columns, metadata={"llc_lightning_schema": str(SCHEMA_VERSION)})
+
+
+def completed(table: "pa.Table", version: int) -> "pa.Table":
+    """Returns a table of an older schema version with the columns that came later, at their defaults.
+
+    Args:
+        table: The table.
+        version: Its schema version.
+    """
+    import pyarrow as pa
+
+    for name, since in ADDED.items():
+        if name not in table.column_names and 1 <= version < since:
+            default: Any = pa.array([getattr(Row, name)] * len(table))
+            table = table.append_column(name, default)
+    return table
 
 
 def to_table(rows: Iterable[Row]) -> "pa.Table":

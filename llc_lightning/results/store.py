@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llc_lightning.results.files import checked_name, listed, publish, verify
-from llc_lightning.results.schema import COLUMNS, KEY, SCHEMA_VERSION, Row, arrow_schema, to_table
+from llc_lightning.results.schema import COLUMNS, KEY, SCHEMA_VERSION, Row, arrow_schema, completed, to_table
 from llc_lightning.runtime.errors import StoreError, one_line
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def _read(path: Path, digests: list[str]) -> "pa.Table":
             f"{path} has schema version {version}, and this llc_lightning reads versions up to {SCHEMA_VERSION}; "
             "update llc_lightning."
         )
+    table = completed(table, version)
     missing = [name for name in COLUMNS if name not in table.column_names]
     if version < 1 or missing:
         raise StoreError(f"{path} is no table of measurements (missing: {', '.join(missing) or 'version'}); {_REMEDY}.")

@@ -1,6 +1,6 @@
 """Checks of numbers that a user gives."""
 
-from math import inf
+from math import inf, isfinite
 
 from llc_lightning.runtime.errors import SettingError
 
@@ -35,3 +35,17 @@ def above_0(**numbers: float) -> None:
     for name, number in numbers.items():
         if not 0 < number < inf:
             raise SettingError(f"{name} is {number}; give a number above 0.")
+
+
+def check_positive(name: str, value: object, *, zero: bool = False) -> None:
+    """Raises a SettingError unless a number is finite and positive (or zero, where that is allowed)."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+        raise SettingError(f"{name} is {value!r}; give a finite number.")
+    if value < 0 or (value == 0 and not zero):
+        raise SettingError(f"{name} is {value!r}; it must be {'at least 0' if zero else 'positive'}.")
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Raises a SettingError unless a number is an integer of at least ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SettingError(f"{name} is {value!r}; give an integer of at least {least}.")

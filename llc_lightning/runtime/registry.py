@@ -42,6 +42,8 @@ class Registry(Generic[T, F]):
     Args:
         kind: What an entry is, as error messages say it: "ablation method", "sampler".
         facts: A frozen dataclass whose fields are the facts that every entry must tell.
+        room: The package whose files enter themselves here, for entries that are also read by whoever may not import
+            their room; it is imported at the first look, as :func:`register_all` does. '' where importing is enough.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -55,10 +57,18 @@ class Registry(Generic[T, F]):
         True
     """
 
-    def __init__(self, kind: str, facts: type[F]) -> None:
+    def __init__(self, kind: str, facts: type[F], *, room: str = "") -> None:
         self.kind = kind
         self._facts = facts
-        self._entries: dict[str, Entry[T, F]] = {}
+        self._room = room
+        self._known: dict[str, Entry[T, F]] = {}
+
+    @property
+    def _entries(self) -> dict[str, Entry[T, F]]:
+        room, self._room = self._room, ""
+        if room:
+            register_all(room)
+        return self._known
 
     def register(
         self,

@@ -6,6 +6,7 @@ flagged one is kept but is drawn hollow and enters no aggregate.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from llc_lightning.runtime.errors import SettingError, unknown
 
@@ -21,11 +22,23 @@ class Reason:
     """Whether the value is NaN (failed) or kept (flagged)."""
     sentence: str
     """What it means and what to change."""
+    given_by: tuple[Literal["llc", "ablation", "measure"], ...] = ("llc",)
+    """The rooms that judge it: each reason of ``llc`` has a diagnostic of its name."""
 
 
-REASONS: tuple[Reason, ...] = (
-    Reason("nan-loss", True, "the loss at the measured weights is not finite; look at the training run and the data."),
-    Reason("no-examples", True, "no example counts for this loss; measure on data that has some."),
+REASONS: list[Reason] = [
+    Reason(
+        "nan-loss",
+        True,
+        "the loss at the measured weights is not finite; look at the training run and the data.",
+        given_by=("llc", "ablation", "measure"),
+    ),
+    Reason(
+        "no-examples",
+        True,
+        "no example counts for this loss; measure on data that has some.",
+        given_by=("ablation",),
+    ),
     Reason(
         "frozen",
         True,
@@ -33,7 +46,12 @@ REASONS: tuple[Reason, ...] = (
         "depends on.",
     ),
     Reason("all-diverged", True, "every chain diverged; lower the step size or raise gamma."),
-    Reason("error", True, "the measurement raised an exception, kept in details; mend it and measure again."),
+    Reason(
+        "error",
+        True,
+        "the measurement raised an exception, kept in details; mend it and measure again.",
+        given_by=("measure",),
+    ),
     Reason(
         "diverged",
         False,
@@ -99,13 +117,28 @@ REASONS: tuple[Reason, ...] = (
         False,
         "the loss is within three standard errors of that with random inputs, so that a hypothesis has nothing to "
         "explain; scrub parts that matter, or take more examples.",
+        given_by=("ablation",),
     ),
-    Reason("one-example", False, "one example gives no standard error; measure on more."),
+    Reason("one-example", False, "one example gives no standard error; measure on more.", given_by=("ablation",)),
     Reason("single-chain", False, "one chain gives no standard error and no R-hat; use at least 2 chains."),
-)
+]
 """All reasons in the fixed order of a status."""
 
 _BY_NAME = {reason.name: reason for reason in REASONS}
+
+
+def add_reason(reason: Reason, *, before: str) -> None:
+    """Enters a reason from outside of the package, before another one in the order of a status.
+
+    Raises:
+        SettingError: If the name is taken, or the other reason is unknown.
+    """
+    if reason.name in _BY_NAME:
+        raise SettingError(f"the status reason {reason.name!r} is there already; choose another name.")
+    if before not in _BY_NAME:
+        raise SettingError(unknown("status reason", before, _BY_NAME))
+    REASONS.insert(REASONS.index(_BY_NAME[before]), reason)
+    _BY_NAME[reason.name] = reason
 
 
 def join(reasons: Iterable[str]) -> str:

@@ -99,12 +99,13 @@ class Sampler(ABC):
         """Ends what adapts; called once, after burn-in, so that the kept draws are those of one fixed chain."""
         return
 
-    def heating(self, noise: Stack) -> Stack | None:
+    @abstractmethod
+    def batch_noise(self, noise: Stack) -> Stack | None:
         """Returns what noise in the gradient adds to a move, as a multiple of the noise that belongs there.
 
-        None where the sampler takes noise off by itself, or has none.
+        None where the sampler takes noise off by itself, or has none: every sampler must say so, since without it no
+        estimate is ever flagged for the noise of its minibatches.
         """
-        return None
 
     @property
     def metric(self) -> Stack | None:
@@ -123,6 +124,8 @@ class SamplerFacts:
 
     full_batch: bool
     """It refuses minibatches."""
+    needs_centre_gradient: bool
+    """It takes the gradient at the centre, of all examples and of each minibatch."""
     preconditioned: bool
     """It takes a constant diagonal."""
     adapts: bool
@@ -131,6 +134,8 @@ class SamplerFacts:
     """It is unstable where step size times curvature exceeds 4."""
     bias_known: bool
     """What the step size adds on a quadratic is :func:`.correction.predicted_step_bias`."""
+    noise_known: bool
+    """What the noise of minibatches adds to its moves is :meth:`Sampler.batch_noise`, and not None."""
     fraction: float
     """What a calibration first takes of the inverse largest curvature."""
 

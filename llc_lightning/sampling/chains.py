@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -12,7 +12,7 @@ from torch import Tensor
 from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.types import Batch
 from llc_lightning.sampling.base import Sampler
-from llc_lightning.sampling.recorder import Recorder, Records
+from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.streams import BatchStream, NoiseStream
@@ -26,7 +26,8 @@ class Chains:
     moves them; ``baseline`` is the subtracted part, the same for all lanes. ``end`` is the last position, padding
     included. ``first_order`` is ``(w - w*) . (grad L_b(w*) - grad L(w*))`` at every step where it was asked for, with
     ``L_b`` the loss on the minibatch. ``box_hits`` is the share of weights that the box held back, ``acceptance`` that
-    of accepted proposals, NaN where the sampler makes none.
+    of accepted proposals, NaN where the sampler makes none. ``observed`` is what observables saw, by their names, as
+    [lane, chain, draw, ...] at the draws that each looked at.
     """
 
     excess: Float[Tensor, "lane chain step"]
@@ -35,7 +36,7 @@ class Chains:
     first_order: Float[Tensor, "lane chain step"] | None = None
     box_hits: Float[Tensor, "lane chain"] | None = None
     acceptance: Float[Tensor, "lane chain"] | None = None
-    records: Records | None = None
+    observed: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def lane(self, number: int) -> Chains:
         """Returns the record of one lane, with a lane axis of 1."""
@@ -47,7 +48,7 @@ class Chains:
             first_order=None if self.first_order is None else self.first_order[only],
             box_hits=None if self.box_hits is None else self.box_hits[only],
             acceptance=None if self.acceptance is None else self.acceptance[only],
-            records=None if self.records is None else self.records.lane(number),
+            observed={name: seen[only] for name, seen in self.observed.items()},
         )
 
 
@@ -124,7 +125,7 @@ def run_chains(
         first_order=None if linear is None else _by_lane(linear, lanes),
         box_hits=None if box is None else (hits.T[:lanes] / (steps * stacked.layout.dimension)).cpu(),
         acceptance=None if sampler.acceptance is None else sampler.acceptance.T[:lanes].contiguous().cpu(),
-        records=None if recorder is None else recorder.records(),
+        observed={} if recorder is None else recorder.observed(),
     )
 
 

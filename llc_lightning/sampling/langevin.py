@@ -1,11 +1,11 @@
-"""The Langevin move that several samplers share."""
+"""The Langevin move, and what the samplers that make it have in common."""
 
 from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.base import Posterior, per_lane
+from llc_lightning.sampling.base import Evaluate, Evaluated, Noise, Posterior, Sampler, per_lane
 from llc_lightning.sampling.stacked import Stack
 
 
@@ -37,6 +37,21 @@ class LangevinMove:
             w.addcmul_(gradient[name], self._drift[name])
             w.addcmul_(xi[name], self._spread[name])
 
-    def heating(self, noise: Stack) -> Stack:
+    def batch_noise(self, noise: Stack) -> Stack:
         """Returns what noise in the gradient adds to a move, as a multiple of ``sqrt(eps M)``."""
         return {name: self._drift[name] / self._spread[name] * value for name, value in noise.items()}
+
+
+class LangevinSampler(Sampler):
+    """Makes one :class:`LangevinMove` a step, along the gradient that it looks at."""
+
+    def __init__(self, posterior: Posterior, step_size: Float[Tensor, "lane"], preconditioner: Stack | None) -> None:
+        self._move = LangevinMove(posterior, step_size, preconditioner)
+
+    def step(self, position: Stack, here: Evaluated, evaluate: Evaluate, noise: Noise) -> None:
+        """Moves ``position`` in place by one step."""
+        self._move(position, here.gradient, noise.normal())
+
+    def batch_noise(self, noise: Stack) -> Stack:
+        """Returns what noise in the gradient adds to a move, as a multiple of the noise that belongs there."""
+        return self._move.batch_noise(noise)

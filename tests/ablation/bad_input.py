@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llc_lightning import ablation_effects
+from llc_lightning.ablation.methods.noise import Noise
+from llc_lightning.ablation.methods.zero import Zero
 from llc_lightning.ablation.metrics import Own
-from llc_lightning.ablation.noise import Noise
-from llc_lightning.ablation.patching import patching
-from llc_lightning.ablation.path_patching import path_patching
-from llc_lightning.ablation.scrubbing import Node, scrubbing
-from llc_lightning.ablation.tracing import tracing
-from llc_lightning.ablation.zero import Zero
+from llc_lightning.ablation.procedures.patching import patching
+from llc_lightning.ablation.procedures.path_patching import path_patching
+from llc_lightning.ablation.procedures.scrubbing import Node, scrubbing
+from llc_lightning.ablation.procedures.tracing import tracing
 from llc_lightning.components.loss import loss_fn, snapshot_params
 
 N = 90

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llc_lightning.ablation.base import Activations, Shared
-from llc_lightning.ablation.blocks import Blocks
+from llc_lightning.ablation.engine.base import Activations, Shared
+from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.components.component import Component
 from llc_lightning.components.hooks import INPUT, WeightAxes
 from llc_lightning.runtime.types import Batch

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llc_lightning.ablation.base import resolve_methods
-from llc_lightning.ablation.sweep import sweep
-from llc_lightning.ablation.weight_edit import weight_edit
+from llc_lightning.ablation.engine.base import resolve_methods
+from llc_lightning.ablation.engine.sweep import sweep
+from llc_lightning.ablation.procedures.weight_edit import weight_edit
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.sequences.base import NO_TARGET

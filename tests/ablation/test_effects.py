@@ -5,7 +5,7 @@ import torch
 
 from llc_lightning import ablation_effects
 from llc_lightning.ablation.effects import COLUMNS
-from llc_lightning.ablation.noise import Noise
+from llc_lightning.ablation.methods.noise import Noise
 from llc_lightning.runtime.errors import AddressError, SettingError
 from tests.ablation.nets import Circuits, Tokens, circuits_data, tokens_data
 

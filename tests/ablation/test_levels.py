@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
-from llc_lightning.ablation.base import METHODS, Method, method_of
-from llc_lightning.ablation.effect import Effect
-from llc_lightning.ablation.fitted import Fitted
-from llc_lightning.ablation.split import split_examples
-from llc_lightning.ablation.sweep import sweep
-from llc_lightning.ablation.weight_edit import weight_edit
+from llc_lightning.ablation.engine.base import METHODS, Method, method_of
+from llc_lightning.ablation.engine.effect import Effect
+from llc_lightning.ablation.engine.fitted import Fitted
+from llc_lightning.ablation.engine.split import split_examples
+from llc_lightning.ablation.engine.sweep import sweep
+from llc_lightning.ablation.procedures.weight_edit import weight_edit
 from llc_lightning.components.component import Component
-from llc_lightning.components.direction import direction
 from llc_lightning.components.hooks import WeightAxes
+from llc_lightning.components.kinds.direction import direction
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData

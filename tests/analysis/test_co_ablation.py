@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from llc_lightning.ablation.sweep import sweep
+from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.analysis.co_ablation import interactions, unmatched
 from llc_lightning.analysis.method_agreement import adjusted_p, method_agreement
 from llc_lightning.cli.ablate import interaction_table

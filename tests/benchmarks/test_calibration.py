@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import calibration
-from llc_lightning.llc.calibration import calibrate
+from llc_lightning.llc.calibrate.calibration import calibrate
 from tests.known_answers.losses import quadratic
 
 

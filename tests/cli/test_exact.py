@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llc_lightning.cli.analyze import main
-from llc_lightning.llc.exact import KNOWN, reduced_rank_value
+from llc_lightning.exact import KNOWN, reduced_rank_value
 
 REDUCED_RANK = ("reduced-rank", "--inputs", "3", "--hidden", "2", "--outputs", "3", "--rank")
 # Every known answer with parameters, and its learning coefficient.

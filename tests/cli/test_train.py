@@ -338,18 +338,3 @@ def test_every_configuration_makes_a_model_that_fits_its_data(
         model.fit_to(data)
     else:
         assert model.task == data.task
-
-
-def test_every_configuration_has_a_smoke_variant() -> None:
-    below = ROOT / "configs"
-    assert {path.name for path in below.glob("*.yaml")} == {path.name for path in below.glob("smoke/*.yaml")}
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_key_of_every_configuration_has_a_comment(path: Path) -> None:
-    lines = path.read_text().splitlines()
-    # Groups below one heading explain themselves.
-    groups = {"trainer:", "model:", "data:", "init_args:"}
-    keys = [(number, line.strip()) for number, line in enumerate(lines) if re.match(r"\s*\w+:", line)]
-    bare = [key for number, key in keys if key not in groups and not lines[number - 1].strip().startswith("#")]
-    assert not [key for key in bare if not re.match(r"class_path: llc_lightning\.(LogSpaced|AtEnd)", key)]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import llc_lightning.ablation
-from llc_lightning.ablation.base import METHODS, Activations, Method, MethodFacts, Shared, entry_of, method_of
-from llc_lightning.ablation.blocks import Blocks
-from llc_lightning.ablation.fitted import Fitted
+from llc_lightning.ablation.engine.base import METHODS, Activations, Method, MethodFacts, Shared, entry_of, method_of
+from llc_lightning.ablation.engine.blocks import Blocks
+from llc_lightning.ablation.engine.fitted import Fitted
 from llc_lightning.runtime.errors import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -52,8 +52,8 @@ def test_every_method_is_shared_or_fitted() -> None:
 
 
 def test_has_a_file_and_a_test_file_of_its_name(any_method: Method) -> None:
-    assert type(any_method).__module__ == f"llc_lightning.ablation.{any_method.name}"
-    assert (ROOT / "tests" / "ablation" / f"test_{any_method.name}.py").is_file()
+    assert type(any_method).__module__ == f"llc_lightning.ablation.methods.{any_method.name}"
+    assert (ROOT / "tests" / "ablation" / "methods" / f"test_{any_method.name}.py").is_file()
     assert getattr(llc_lightning.ablation, type(any_method).__name__) is type(any_method)
 
 

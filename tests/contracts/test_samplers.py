@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from llc_lightning.exact import quadratic_value
 from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.llc.exact import quadratic_value
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Params

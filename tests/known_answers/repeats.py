@@ -4,14 +4,13 @@ They take much less time than as many estimates under other seeds, and a set has
 ``test_coverage`` says.
 """
 
-import dataclasses
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from llc_lightning.llc.draws import error_of
 from llc_lightning.llc.record import LLCRecord
+from tests.llc.changed import changed
 
 REPEATS, CHAINS = 5, 64
 
@@ -20,7 +19,7 @@ def repeats_of(record: LLCRecord, chains: int = CHAINS) -> list[LLCRecord]:
     """Returns the records of the sets of that many chains, with their values, errors and numbers of chains."""
     scaled = record.n_beta * record.excess[:, record.settings.burn_in :].double().numpy()
     return [
-        dataclasses.replace(record, value=float(draws.mean()), stderr=error_of(draws), healthy_chains=chains)
+        changed(record, value=float(draws.mean()), stderr=error_of(draws), healthy_chains=chains)
         for draws in np.split(scaled, len(scaled) // chains)
     ]
 

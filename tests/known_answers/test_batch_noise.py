@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from llc_lightning.exact.quadratic import quadratic_lm_value, quadratic_sgld_value
 from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.llc.exact.quadratic import quadratic_lm_value, quadratic_sgld_value
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.types import Params
 from tests.known_answers.losses import CURVATURE, Known, noisy_quadratic

@@ -16,8 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.llc.exact import (
+from llc_lightning.exact import (
     normal_crossing_value,
     quadratic_lm_value,
     quadratic_sgld_value,
@@ -25,6 +24,7 @@ from llc_lightning.llc.exact import (
     reduced_rank_value,
     unit_value,
 )
+from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
 from tests.known_answers.losses import (
     CURVATURE,

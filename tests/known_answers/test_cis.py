@@ -8,7 +8,7 @@ from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData
 from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-from llc_lightning.llc.parts import Part, Resolution
+from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.models.cis import CISModel
 from llc_lightning.runtime.seeding import generator
@@ -51,7 +51,7 @@ def test_a_neuron_that_never_fires_has_no_complexity_and_trained_ones_have(
 ) -> None:
     model = with_a_dead_neuron(trained)
     params = snapshot_params(model)
-    parts = [Part(part.moved(params)) for part in find_components(model, "neurons")]
+    parts = [Restriction(part.moved(params)) for part in find_components(model, "neurons")]
     settings = ChainSettings(chains=4, draws=100, burn_in=50, batch_size=128, curvature_examples=512)
     records = [record for (record,) in estimate_parts(
         loss_fn(model), params, data, parts, [Resolution(300.0, 10.0)], settings

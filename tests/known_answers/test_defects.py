@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
-from llc_lightning.llc.diagnostics import chain_statistics
+from llc_lightning.exact import quadratic_value
+from llc_lightning.llc.draws import error_of
 from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.llc.exact import quadratic_value
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.status import is_failed
 from llc_lightning.runtime.types import Params
@@ -65,8 +65,7 @@ def test_3_chains_that_all_died_have_no_value() -> None:
 def test_4_the_error_is_that_of_independent_chains() -> None:
     """The spread was divided by n instead of n - 1, and shared minibatches hid their own noise."""
     draws = torch.randn(4, 50, dtype=torch.float64) + torch.tensor([[0.0], [3.0], [6.0], [9.0]])
-    statistics = chain_statistics(draws, torch.zeros(4, dtype=torch.bool), moved=True)
-    assert statistics.stderr == pytest.approx(draws.mean(1).std(correction=1).item() / 2)
+    assert error_of(draws.numpy()) == pytest.approx(draws.mean(1).std(correction=1).item() / 2)
     x = torch.randn(256, 5, generator=torch.Generator().manual_seed(0))
 
     def noisy(params: Params, batch: Tensor) -> Tensor:

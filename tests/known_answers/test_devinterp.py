@@ -12,7 +12,7 @@ from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.sampling.base import Posterior
 from llc_lightning.sampling.chains import run_chains
-from llc_lightning.sampling.sgld import SGLD
+from llc_lightning.sampling.samplers.sgld import SGLD
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import StackedLoss
 

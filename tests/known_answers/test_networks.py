@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.llc.exact import (
+from llc_lightning.exact import (
     deep_linear_coefficient,
     displaced_slope,
     displaced_value,
@@ -15,6 +14,7 @@ from llc_lightning.llc.exact import (
     reduced_rank_value,
     superposition_coefficient,
 )
+from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.runtime.types import Params
 from tests.known_answers.losses import ONE_EXAMPLE, deep_linear, population_hessian, superposition
 

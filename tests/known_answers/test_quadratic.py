@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from llc_lightning.exact import displaced_value, quadratic_sgld_value, quadratic_value
 from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.llc.exact import displaced_value, quadratic_sgld_value, quadratic_value
 from llc_lightning.llc.record import LLCRecord
 from tests.known_answers.losses import CURVATURE, Known, noisy_quadratic, quadratic, rotated_quadratic
 from tests.known_answers.repeats import CHAINS, REPEATS, repeats_of

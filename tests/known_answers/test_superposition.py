@@ -10,7 +10,7 @@ import torch
 
 from llc_lightning.analysis.cis import Verdict, effect_matrix, superposition_verdict
 from llc_lightning.data.cis import CISData
-from llc_lightning.measure.plans import AblationPlan
+from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.run import measure
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.models.cis import CISModel

@@ -1,6 +1,5 @@
 """Records as trees: for ArviZ, and for devinterp's own post-processing."""
 
-import dataclasses
 import json
 import math
 
@@ -12,6 +11,7 @@ from devinterp.slt.llc import compute_llc
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
 from tests.known_answers.losses import noisy_quadratic
+from tests.llc.changed import changed
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_devinterp_opens_it_with_the_same_values(record: LLCRecord) -> None:
 
 
 def test_a_chain_that_died_is_nan_and_no_partial_chain(record: LLCRecord) -> None:
-    dead = dataclasses.replace(record, per_chain=(math.nan, *record.per_chain[1:]))
+    dead = changed(record, per_chain=(math.nan, *record.per_chain[1:]))
     tree = dead.to_datatree()["posterior"].to_dataset()
     assert bool(np.isnan(tree["llc"][0]).all())
     assert bool(np.isfinite(tree["llc"][1:]).all())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from llc_lightning.llc.draws import error_of, mixing_of
 from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.llc.estimators import ESTIMATORS, Estimate, Sampled, slope, stein_gap
+from llc_lightning.llc.estimators import ESTIMATORS, Estimate, KeptDraws, slope, stein_gap
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.types import Params
 
@@ -26,15 +26,15 @@ def gaussian(*, heat: float = 1.0, n_beta: float = N_BETA) -> np.ndarray:
     return noise * np.sqrt(heat / (n_beta * CURVATURE + GAMMA))
 
 
-def sampled(w: np.ndarray, **more: object) -> Sampled:
+def sampled(w: np.ndarray, **more: object) -> KeptDraws:
     share = SCALED / PRECISION
     virial = (share * w * (PRECISION * w)).sum(-1)
-    return Sampled(
+    return KeptDraws(
         (SCALED * w**2).sum(-1) / 2, N_BETA, **{"minibatch": False, "virial": virial, "trace": share.sum(), **more}
     )
 
 
-def value(name: str, draws: Sampled) -> Estimate:
+def value(name: str, draws: KeptDraws) -> Estimate:
     found = ESTIMATORS.get(name).item(draws)
     assert found is not None
     return found
@@ -57,9 +57,9 @@ def test_the_variance_without_the_noise_of_minibatches() -> None:
     draws = np.random.default_rng(1)
     loss = 2.0 * draws.standard_normal((64, 400))
     pair = tuple(loss + math.sqrt(40) * draws.standard_normal(loss.shape) for _ in range(2))
-    found = value("variance", Sampled(pair[0], N_BETA, minibatch=True, pair=pair))
+    found = value("variance", KeptDraws(pair[0], N_BETA, minibatch=True, pair=pair))
     assert_near(found, 4.0)
-    assert ESTIMATORS.get("variance").item(Sampled(pair[0], N_BETA, minibatch=True)) is None
+    assert ESTIMATORS.get("variance").item(KeptDraws(pair[0], N_BETA, minibatch=True)) is None
 
 
 @pytest.mark.parametrize("minibatch", [False, True])
@@ -74,7 +74,9 @@ def test_the_variance_of_few_correlated_draws_has_no_bias_and_its_intervals_cove
     found = []
     for part in np.split(np.arange(repeats * chains), repeats):
         pair = (loss[part] + noise[0, part], loss[part] + noise[1, part])
-        found.append(value("variance", Sampled(loss[part], 1.0, minibatch=minibatch, pair=pair if minibatch else None)))
+        found.append(
+            value("variance", KeptDraws(loss[part], 1.0, minibatch=minibatch, pair=pair if minibatch else None))
+        )
     values = np.array([one.value for one in found])
     reach = np.array([one.stderr for one in found]) * stats.t.ppf(0.95, chains - 1)
     assert abs(values.mean() - dimension / 2) <= 3 * values.std() / math.sqrt(repeats)
@@ -107,7 +109,7 @@ def test_stein_needs_a_curvature() -> None:
 def test_the_first_order_term_takes_away_noise_and_nothing_else() -> None:
     noise = 30 * np.random.default_rng(2).standard_normal((CHAINS, DRAWS))
     clean = sampled(gaussian())
-    noisy = Sampled(clean.scaled + noise, N_BETA, minibatch=True, first_order=noise)
+    noisy = KeptDraws(clean.scaled + noise, N_BETA, minibatch=True, first_order=noise)
     assert value("first_order", noisy).value == pytest.approx(value("mean", clean).value)
     assert value("first_order", noisy).stderr < 0.2 * value("mean", noisy).stderr
     assert ESTIMATORS.get("first_order").item(clean) is None

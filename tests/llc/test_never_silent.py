@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from llc_lightning.components.loss import loss_fn
+from llc_lightning.exact import quadratic_value
 from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-from llc_lightning.llc.exact import quadratic_value
-from llc_lightning.llc.parts import Part, Resolution
+from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.runtime.errors import SettingError
@@ -78,7 +78,7 @@ def test_a_loss_that_lies_not_too_high_and_one_with_a_kink_in_its_slope_are_ok()
 def test_what_moves_decides_what_is_the_full_model() -> None:
     loss, params = quadratic([1.0] * 4), {"w": torch.zeros(4)}
     at, settings = [Resolution(1000.0, 0.01)], ChainSettings(draws=200, burn_in=100)
-    parts = [Part(None), Part({"w": torch.ones(4, dtype=torch.bool)})]
+    parts = [Restriction(None), Restriction({"w": torch.ones(4, dtype=torch.bool)})]
     records = estimate_parts(loss, params, torch.zeros(1), parts, at, settings)
     assert [one.status for (one,) in records] == ["ok", "ok"]
 

@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.diagnostics import minimum_reasons
 from llc_lightning.llc.estimator import estimate_llc
 
 
@@ -29,9 +28,3 @@ def test_a_saddle_among_many_steep_directions_is_not_a_minimum() -> None:
     record = estimate_llc(saddle, {"w": torch.zeros(41)}, torch.zeros(1), n_beta=20.0, gamma=0.1, draws=500)
     assert record.value > 10
     assert record.status == "not-a-minimum"
-
-
-def test_only_values_clearly_below_0_count() -> None:
-    assert minimum_reasons(value=-2.9, correction=0.0, stderr=1.0) == []
-    assert minimum_reasons(value=-3.1, correction=0.0, stderr=1.0) == ["not-a-minimum"]
-    assert minimum_reasons(value=-3.1, correction=0.0) == []

@@ -9,7 +9,7 @@ from torch import Tensor
 from llc_lightning.components.loss import loss_fn, snapshot_params, task_loss
 from llc_lightning.data.cis import CISData
 from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-from llc_lightning.llc.parts import Part, Resolution
+from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.llc.tasks import tasks_of_module
 from llc_lightning.models.cis import CISModel
@@ -71,14 +71,14 @@ def test_the_tasks_of_a_module_and_a_task_sampled_by_itself() -> None:
     tasks = tasks_of_module(whole, params, examples)
     settings = ChainSettings(chains=4, draws=40, burn_in=10, batch_size=32, step_size=1e-4)
     at = [Resolution(50.0, 100.0)]
-    ((record,),) = estimate_parts(whole, params, examples, [Part(None)], at, settings, tasks=tasks)
+    ((record,),) = estimate_parts(whole, params, examples, [Restriction(None)], at, settings, tasks=tasks)
     assert set(record.tasks) == set(module.task_names)
     assert all(math.isfinite(found.value) for found in record.tasks.values())
-    ((plain,),) = estimate_parts(whole, params, examples, [Part(None)], at, settings)
+    ((plain,),) = estimate_parts(whole, params, examples, [Restriction(None)], at, settings)
     assert plain.value == record.value
     name = module.task_names[2]
     own, some = task_loss(whole, params, examples, name)
-    ((alone,),) = estimate_parts(own, params, some, [Part(None)], at, settings)
+    ((alone,),) = estimate_parts(own, params, some, [Restriction(None)], at, settings)
     assert alone.n_examples == len(some[0]) < len(examples[0])
     assert alone.loss == pytest.approx(own(params, some).mean().item())
     with pytest.raises(SettingError, match="unknown task 'circuit:99'"):

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.measure.plans import AblationPlan, LLCPlan
-from llc_lightning.measure.run import Measured, measure
+from llc_lightning.measure.ablation.plan import AblationPlan
+from llc_lightning.measure.llc.plan import LLCPlan
+from llc_lightning.measure.run import Outcome, measure
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.workers import Workers
 from tests.components.nets import Declared, regression
@@ -70,7 +71,7 @@ def snapshot(net: torch.nn.Module | None = None, *, step: int = 30, n: int = 64,
 
 
 @functools.cache
-def alone(plan: LLCPlan | AblationPlan) -> Measured:
+def alone(plan: LLCPlan | AblationPlan) -> Outcome:
     """Returns what one process measures at the snapshot; do not change it."""
     return measure(plan, snapshot())
 

@@ -15,9 +15,12 @@ WHOLE, UNIT = Component("all", "all"), Component("h[1]", "neuron", "h", (1,))
 @pytest.mark.parametrize(
     ("job", "key"),
     [
-        (Job("llc", WHOLE, "s", resolution=Resolution(10.0, 5.0)), ("r", 7, "llc", "", "", "train", "all", "s")),
-        (Job("llc", UNIT, "s", resolution=Resolution(10.0, 5.0)), ("r", 7, "llc", "h[1]", "", "train", "h[1]", "s")),
-        (Job("ablation_effect", UNIT, "s", "zero"), ("r", 7, "ablation_effect", "h[1]", "zero", "train", "", "s")),
+        (Job("llc", WHOLE, "s", resolution=Resolution(10.0, 5.0)), ("r", 7, "llc", "", "", "train", "all", 1, "s")),
+        (Job("llc", UNIT, "s", resolution=Resolution(10.0, 5.0)), ("r", 7, "llc", "h[1]", "", "train", "h[1]", 1, "s")),
+        (
+            Job("ablation_effect", UNIT, "s", "zero", revision=2),
+            ("r", 7, "ablation_effect", "h[1]", "zero", "train", "", 2, "s"),
+        ),
     ],
 )
 def test_the_key_is_that_of_the_row(job: Job, key: tuple[str | int, ...]) -> None:

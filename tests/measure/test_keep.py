@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.run import Measured
+from llc_lightning.measure.run import Outcome
 from llc_lightning.results.run import Run
 from llc_lightning.results.traces import read_trace
 from llc_lightning.runtime.errors import SettingError
@@ -29,7 +29,7 @@ def test_rows_traces_and_timing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("measured", "traces"), [(alone(LLC), False), (alone(ABLATION), True)])
-def test_traces_may_be_left_out_or_not_be_there(tmp_path: Path, measured: Measured, traces: bool) -> None:
+def test_traces_may_be_left_out_or_not_be_there(tmp_path: Path, measured: Outcome, traces: bool) -> None:
     assert len(keep(tmp_path, "part", measured, step=30, traces=traces)) == 1
     assert Run.open(tmp_path).traces == {}
 
@@ -43,4 +43,4 @@ def test_keeping_again_changes_nothing(tmp_path: Path) -> None:
 def test_the_same_twice_is_refused(tmp_path: Path) -> None:
     rows = alone(ABLATION).rows
     with pytest.raises(SettingError, match="two rows have the same key"):
-        keep(tmp_path, "part", Measured([*rows, rows[0]]), step=30)
+        keep(tmp_path, "part", Outcome([*rows, rows[0]]), step=30)

@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from llc_lightning.callbacks.ablation import AblationCallback
 from llc_lightning.callbacks.llc import LLCCallback
 from llc_lightning.callbacks.snapshots import SnapshotCallback
+from llc_lightning.measure.ablation.plan import AblationPlan
+from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.measure.offline import measure_snapshots
-from llc_lightning.measure.plans import AblationPlan, LLCPlan, Plan
+from llc_lightning.measure.plans import Plan
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import KEY
 from llc_lightning.results.snapshots import save_snapshot

@@ -8,7 +8,8 @@ from torch import nn
 
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.measure.plans import AblationPlan, LLCPlan
+from llc_lightning.measure.ablation.plan import AblationPlan
+from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.runtime.errors import AddressError, SettingError
 from tests.components.nets import MLP
 from tests.measure.small import ABLATED, ABLATION, LLC, MOVED, Net

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning.measure.plans import Plan
-from llc_lightning.measure.run import Measured, measure
+from llc_lightning.measure.run import Outcome, measure
 from llc_lightning.results.schema import COLUMNS, Row, decode_details
 from llc_lightning.results.traces import Trace
 from llc_lightning.runtime.errors import MeasurementError
@@ -33,7 +33,7 @@ def bits(traces: list[Trace]) -> list[tuple[Any, ...]]:
     return [(t.component, t.n_beta, t.replicate, t.settings, t.excess.tolist(), t.loss.tolist()) for t in traces]
 
 
-def same(one: Measured, other: Measured) -> bool:
+def same(one: Outcome, other: Outcome) -> bool:
     return plain(one.rows) == plain(other.rows) and bits(one.traces) == bits(other.traces)
 
 
@@ -89,12 +89,12 @@ def test_what_an_ablation_plan_measures() -> None:
 @pytest.mark.parametrize(("n", "share"), [(2, True), (13, True), (2, False)])
 def test_any_number_of_processes_gives_the_same(plan: Plan, n: int, share: bool) -> None:
     for outcome in Stage(n).play(lambda workers: measure(plan, snapshot(), workers=workers, share=share)):
-        assert isinstance(outcome, Measured), outcome
+        assert isinstance(outcome, Outcome), outcome
         assert same(outcome, alone(plan))
 
 
 def test_processes_share_the_components(monkeypatch: pytest.MonkeyPatch) -> None:
-    from llc_lightning.measure import run as module
+    from llc_lightning.measure.llc import measurement as module
 
     seen: list[list[str]] = []
     estimate = module.estimate
@@ -166,7 +166,7 @@ def test_a_failure_is_one_error(plan: Plan) -> None:
 @PLANS
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_failure_on_one_process_is_the_same_error_on_all(plan: Plan, rank: int) -> None:
-    def act(workers: Workers) -> Measured:
+    def act(workers: Workers) -> Outcome:
         return measure(plan, snapshot(Broken() if workers.rank == rank else Net()), workers=workers)
 
     outcomes = Stage(2).play(act)
@@ -177,7 +177,7 @@ def test_a_failure_on_one_process_is_the_same_error_on_all(plan: Plan, rank: int
 
 @PLANS
 def test_a_skipped_failure_is_a_row_for_everything_that_was_asked_for(plan: Plan) -> None:
-    def act(workers: Workers) -> Measured:
+    def act(workers: Workers) -> Outcome:
         net = Broken() if workers.rank == 1 else Net()
         return measure(plan, snapshot(net), workers=workers, on_error="skip")
 

@@ -9,9 +9,10 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
+from llc_lightning.report.charts import layout, method_charts, rung_charts, rung_tag
 from llc_lightning.report.events import Logged
 from llc_lightning.report.findings import Findings
-from llc_lightning.report.tensorboard import MOST, address_tag, layout, rung_tag, scalars, write_figures
+from llc_lightning.report.tensorboard import MOST, address_tag, scalars, write_figures
 from llc_lightning.results.schema import Row
 from tests.analysis.synthetic import METHODS, RUNGS, SyntheticRun
 
@@ -114,7 +115,7 @@ def test_rungs_become_tags() -> None:
 
 def test_every_chart_of_the_layout_shows_something(late: dict[str, float], early: dict[str, float]) -> None:
     tags = [*late, *early, "train/loss"]
-    for charts in layout(n_beta=RUNGS, methods=list(METHODS)).values():
+    for charts in layout([rung_charts(RUNGS), method_charts(list(METHODS))]).values():
         for name, (kind, patterns) in charts.items():
             if kind == "Margin":
                 assert set(patterns) <= set(tags), name
@@ -124,7 +125,7 @@ def test_every_chart_of_the_layout_shows_something(late: dict[str, float], early
 
 def test_tensorboard_keeps_layout_tags_and_figures(tmp_path: Path, late: dict[str, float], found: Findings) -> None:
     with SummaryWriter(str(tmp_path)) as writer:
-        writer.add_custom_scalars(layout(n_beta=RUNGS, methods=list(METHODS)))
+        writer.add_custom_scalars(layout([rung_charts(RUNGS), method_charts(list(METHODS))]))
         for tag, value in late.items():
             writer.add_scalar(tag, value, 3000)
     assert write_figures(tmp_path, found, EMPTY) == 15

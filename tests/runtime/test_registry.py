@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.registry import Registry, register_all
+from llc_lightning.runtime.registry import NoFacts, Registry, register_all
 
 
 @dataclass(frozen=True)
@@ -107,4 +107,19 @@ def test_a_room_is_imported_file_by_file(tmp_path: Path, monkeypatch: pytest.Mon
     register_all("some_room")
     assert {"some_room.a", "some_room.b"} <= set(sys.modules)
     for name in ("some_room", "some_room.a", "some_room.b"):
+        del sys.modules[name]
+
+
+def test_a_registry_of_a_room_imports_it_at_the_first_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = tmp_path / "late_room"
+    room.mkdir()
+    (room / "__init__.py").write_text("")
+    (room / "one.py").write_text("import sys\n\nsys.modules['late_things'].register('one', summary='first')(1)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    things: Registry[int, NoFacts] = Registry("thing", NoFacts, room="late_room")
+    monkeypatch.setitem(sys.modules, "late_things", things)  # pyright: ignore[reportArgumentType]
+    assert "late_room" not in sys.modules
+    assert things.names() == ("one",)
+    assert things.get("one").item == 1
+    for name in ("late_room", "late_room.one"):
         del sys.modules[name]

@@ -22,7 +22,7 @@ def test_join_sorts_and_drops_repeats() -> None:
 
 def test_split_is_the_inverse_of_join() -> None:
     everything = status.join(reason.name for reason in status.REASONS)
-    assert status.split(everything) == status.REASONS
+    assert list(status.split(everything)) == status.REASONS
     assert status.split("ok") == ()
 
 
@@ -53,3 +53,16 @@ def test_wrong_order_is_refused() -> None:
     assert str(caught.value) == (
         "the status 'single-chain+diverged' is not in the fixed order; write 'diverged+single-chain'."
     )
+
+
+def test_a_reason_from_outside_has_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "REASONS", [*status.REASONS])
+    monkeypatch.setattr(status, "_BY_NAME", {reason.name: reason for reason in status.REASONS})
+    cold = status.Reason("cold", False, "the chains are cold; warm them.")
+    status.add_reason(cold, before="drifting")
+    assert status.join(["drifting", "cold", "diverged"]) == "diverged+cold+drifting"
+    assert status.explain("cold") == ("cold: the chains are cold; warm them.",)
+    with pytest.raises(SettingError, match="'cold' is there already"):
+        status.add_reason(cold, before="drifting")
+    with pytest.raises(SettingError, match="did you mean 'drifting'"):
+        status.add_reason(status.Reason("warm", False, ""), before="driftng")

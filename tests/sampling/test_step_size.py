@@ -5,7 +5,7 @@ from torch import Tensor
 
 from llc_lightning.runtime.types import Params
 from llc_lightning.sampling.base import Posterior
-from llc_lightning.sampling.sgld import SGLD
+from llc_lightning.sampling.samplers.sgld import SGLD
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import StackedLoss
 from llc_lightning.sampling.step_size import automatic_step_size

@@ -26,8 +26,11 @@ class GreaterThan(SequenceTask):
     trivial: ClassVar[str] = "frequency"
 
     years: int = 100
+    """Years of a century."""
     centuries: int = 10
+    """Centuries that there are."""
     nouns: int = 8
+    """Nouns that there are."""
 
     def __post_init__(self) -> None:
         at_least(2, years=self.years)

@@ -29,8 +29,9 @@ class Induction(SequenceTask):
     positions: int = 32
     """The length of a sequence."""
     shortest: int = 4
+    """Shortest period of a block."""
     longest: int = 16
-    """The block's period is uniform from ``shortest`` to ``longest``."""
+    """Longest period of a block; it is uniform from ``shortest`` to ``longest``."""
     begins: bool = False
     """Whether every sequence begins with the token 0, which then comes nowhere else."""
 

@@ -31,8 +31,11 @@ class IndirectObject(SequenceTask):
     """
 
     names: int = 12
+    """Different names."""
     fillers: int = 12
+    """Different filler words."""
     positions: int = 12
+    """The length of a sequence."""
 
     def __post_init__(self) -> None:
         at_least(2, names=self.names)

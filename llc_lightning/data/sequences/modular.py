@@ -24,6 +24,7 @@ class ModularAddition(SequenceTask):
     """
 
     modulus: int = 53
+    """What numbers are added modulo."""
     train_share: float = 0.5
     """The share of pairs that is trained on; the others are validated on."""
 

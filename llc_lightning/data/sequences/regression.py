@@ -33,7 +33,9 @@ class LinearRegression(SequenceTask):
     dimensions: int = 2
     """The width of x."""
     pairs: int = 8
+    """Pairs of x and y in a sequence."""
     noise_variance: float = 0.125
+    """Variance of the noise in y, which is the penalty of the best ridge regression."""
 
     def __post_init__(self) -> None:
         at_least(1, dimensions=self.dimensions, pairs=self.pairs)

@@ -17,6 +17,7 @@ from llc_lightning.report.panels.curves import (
     over,
     short_names,
 )
+from llc_lightning.runtime.kinds import plural
 
 _CLEAR = 5.0
 
@@ -46,7 +47,7 @@ def effects(found: Findings, kind: str) -> Panel | None:
     ends = f"; median at the end {', '.join(told)}" if told else ""
     return Panel(
         name=f"effects-of-{kind}s",
-        title=f"Ablation effects of {len(units)} {kind}s over training{ends}",
+        title=f"Ablation effects of {len(units)} {plural(kind)} over training{ends}",
         x=axis,
         y=Axis(EFFECT_LABEL),
         series=tuple(series),

@@ -17,6 +17,7 @@ from llc_lightning.report.panels.curves import (
     median_at_the_end,
     over,
 )
+from llc_lightning.runtime.kinds import plural
 
 _NEAR_SATURATION = 0.6
 
@@ -83,7 +84,7 @@ def restricted_llc(found: Findings, kind: str) -> Panel | None:
     near = half is not None and len(good) and table.numbers(good, "value").max() > _NEAR_SATURATION * half
     return Panel(
         name=f"llc-of-{kind}s",
-        title=f"wrLLC of {len(units)} {kind}s over training{_ends(llc, ladder) if len(units) > FEW else ''}",
+        title=f"wrLLC of {len(units)} {plural(kind)} over training{_ends(llc, ladder) if len(units) > FEW else ''}",
         x=axis,
         y=Axis(f"wrLLC of one {kind}, gamma {gamma:g}"),
         series=tuple(series),

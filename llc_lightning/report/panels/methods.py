@@ -9,6 +9,7 @@ from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Matrix
 from llc_lightning.report.panels.curves import short_names
 from llc_lightning.results.quantities import QUANTITIES
+from llc_lightning.runtime.kinds import plural
 
 _MOST = 64
 
@@ -25,7 +26,7 @@ def component_by_method(found: Findings) -> Matrix | None:
     left = f" The {_MOST} largest of {len(one.components)}." if len(one.components) > _MOST else ""
     return Matrix(
         name="component-by-method",
-        title=f"Effects of ablating {one.kind}s by method at step {one.step}",
+        title=f"Effects of ablating {plural(one.kind)} by method at step {one.step}",
         x_label="method",
         y_label=one.kind,
         rows=tuple(short_names(one.components)[at] for at in map(int, kept)),
@@ -45,7 +46,7 @@ def agreement_of_methods(found: Findings) -> Matrix | None:
     values = np.array([[_rho(one, a, b) for b in names] for a in names])
     return Matrix(
         name="agreement-of-methods",
-        title=f"Do the methods order {one.kind}s alike? Rank correlations at step {one.step}",
+        title=f"Do the methods order {plural(one.kind)} alike? Rank correlations at step {one.step}",
         x_label="method",
         y_label="method",
         rows=tuple(names),
@@ -75,4 +76,4 @@ def _listed(one: MethodAgreement) -> str:
     short = dict(zip(one.components, short_names(one.components), strict=True))
     names = table.natural({each.component for each in one.disagreements})
     shown = ", ".join(short[name] for name in names[:8])
-    return f"Methods disagree about {len(names)} of {len(one.components)} {one.kind}s: {shown}."
+    return f"Methods disagree about {len(names)} of {len(one.components)} {plural(one.kind)}: {shown}."

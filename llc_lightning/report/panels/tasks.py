@@ -10,6 +10,7 @@ from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
 from llc_lightning.report.panels.curves import EFFECT_LABEL, plain_over
+from llc_lightning.runtime.kinds import at_level
 
 _COLORS = (palette.CIRCUITS, palette.SHARING, *palette.OTHERS)
 
@@ -69,7 +70,7 @@ def selective_share(found: Findings) -> Panel | None:
 
 def unit_selectivity(found: Findings) -> Panel | None:
     """Returns the selectivity of every unit against its effects at the last step."""
-    units = table.select(found.selectivity, kind=table.UNITS)
+    units = table.select(found.selectivity, kind=at_level("units"))
     units = units.loc[np.isfinite(table.numbers(units, "value")) & np.greater(table.numbers(units, "effect"), 0)]
     if not len(units) or found.task_pair is None:
         return None

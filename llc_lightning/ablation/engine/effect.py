@@ -1,0 +1,94 @@
+"""What a sweep hands back, and how values per example become it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.ablation.engine.moments import Counted, Moments
+from llc_lightning.runtime.status import OK
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One measured value of a sweep: the effect of an ablation on one loss, or the unablated loss."""
+
+    quantity: str
+    """``ablation_effect``, or ``loss`` for the unablated loss."""
+    component: str = ""
+    """The component's address; '' for the unablated loss, like ``kind`` and ``method``."""
+    kind: str = ""
+    method: str = ""
+    draws: int = 0
+    vmapped: bool = True
+    """Whether ablations shared a forward pass; False for a module that vmap refuses."""
+    loss: str = "train"
+    """``train``, the name of a task, or ``metric:NAME``."""
+    value: float = math.nan
+    """Mean over the examples that count, in nats per example or whatever the unit of the loss is; NaN where failed."""
+    stderr: float = math.nan
+    """SD / sqrt(n) of what is averaged: for an effect the paired difference, itself averaged over draws."""
+    n: int = 0
+    """Examples that count."""
+    status: str = "ok"
+    per_example: Float[Tensor, "example"] | None = field(default=None, compare=False, repr=False)
+    """What is averaged, example by example, NaN where it does not count; kept where asked for, not on tasks."""
+    details: Mapping[str, float | str] = field(default_factory=dict[str, "float | str"])
+    """What else is known: of a fitted method how far its constant lies from the mean."""
+    constants: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
+    """The constants of a fitted method, one tensor for each hook point."""
+
+
+class Summary:
+    """Collects values per example of several series (components), block by block, on ``train`` and on the tasks."""
+
+    def __init__(self, names: Sequence[str], *, n: int, keep: bool, metrics: int = 0) -> None:
+        self._names = names
+        self._n = n
+        groups = 1 + (len(names) > 1 + metrics) + (metrics > 0)
+        self._moments = tuple(Moments() for _ in range(groups))
+        self._metrics = metrics
+        self._kept: list[Tensor] | None = [] if keep else None
+
+    def add(self, values: Sequence[Float[Tensor, "series _ _"]], counted: Sequence[Counted]) -> None:
+        """Adds a block: packed values on ``train``, on the tasks and of the metrics, and which of them count."""
+        for moments, value, count in zip(self._moments, values, counted, strict=True):
+            moments.add(value, count.mask)
+        if self._kept is not None:
+            some = [(values[0], counted[0]), *([(values[-1], counted[-1])] if self._metrics else [])]
+            self._kept.append(torch.cat([value.masked_fill(~count.mask, torch.nan) for value, count in some], dim=-1))
+
+    def effects(self, makes: Sequence[Callable[..., Effect]]) -> Iterator[list[Effect]]:
+        """Yields for every series one effect per loss, made by its one of ``makes`` from what was measured."""
+        results = [moments.results() for moments in self._moments]
+        numbers: list[Any] = [torch.cat([result[i] for result in results], dim=-1) for i in range(3)]
+        counts, means, errors = (one.tolist() for one in numbers)
+        kept = None if self._kept is None else torch.cat(self._kept, dim=1)[:, : self._n].cpu()
+        # On train and of metrics alone, which are the last.
+        at = {0: 0} | {len(self._names) - self._metrics + j: 1 + j for j in range(self._metrics)}
+        for i, make in enumerate(makes):
+            yield [
+                make(
+                    loss=name,
+                    per_example=None if kept is None or j not in at else kept[i, :, at[j]],
+                    **_judged(means[i][j], errors[i][j], int(counts[0][j])),
+                )
+                for j, name in enumerate(self._names)
+            ]
+
+
+def _judged(value: float, stderr: float, n: int) -> dict[str, Any]:
+    """Returns what to say of a mean and its error."""
+    if math.isfinite(value) and n > 1:
+        return {"value": value, "stderr": stderr, "n": n, "status": OK}
+    if n == 0:
+        return {"value": math.nan, "stderr": math.nan, "n": n, "status": "no-examples"}
+    if not math.isfinite(value):
+        return {"value": math.nan, "stderr": math.nan, "n": n, "status": "nan-loss"}
+    return {"value": value, "stderr": math.nan, "n": n, "status": "one-example"}

@@ -1,0 +1,212 @@
+"""The examples of a sweep in blocks, with all that is known about them without ablating anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from llc_lightning.ablation.engine.base import Activations, Method, entry_of
+from llc_lightning.ablation.engine.blocks import Blocks
+from llc_lightning.ablation.engine.effect import Effect, Summary
+from llc_lightning.ablation.engine.entries import HasCounterfactual, labels_of
+from llc_lightning.ablation.engine.lanes import ForwardPass, losses_of
+from llc_lightning.ablation.engine.moments import Counted
+from llc_lightning.ablation.metrics import Metric
+from llc_lightning.components.alone import check_equal
+from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.batches import check_partners, n_examples, take, to_device
+from llc_lightning.runtime.errors import DataError, LLCLightningError
+from llc_lightning.runtime.types import Batch, Params
+
+_TOLD = 1024
+"""Up to so many examples are run at once so that an error speaks of them."""
+_FEW = 3
+"""So many examples are run alone as well."""
+_KEPT = 1 << 24
+"""Numbers of activations that are kept from the unablated pass; more are computed again, point by point."""
+
+
+class Examples:
+    """Examples, their unablated losses, and the activations and labels that methods ask for.
+
+    The unablated losses come from a pass of their own, so that they do not depend on what is ablated beside them.
+
+    Args:
+        loss: The module's loss.
+        params: The weights.
+        blocks: The examples.
+        names: The losses: ``train``, the tasks, then the metrics.
+        metrics: What is measured besides the losses.
+        points: The hook points that will be asked for.
+        partners: The counterfactual partners, if they are given.
+        keep: Whether to keep the losses of every example.
+    """
+
+    def __init__(
+        self,
+        loss: ModuleLoss,
+        params: Params,
+        blocks: Blocks,
+        names: Sequence[str],
+        *,
+        metrics: Sequence[Metric] = (),
+        points: Sequence[str] = (),
+        partners: Batch | None = None,
+        keep: bool = False,
+    ) -> None:
+        self.loss, self.params, self.blocks = loss, params, blocks
+        self.counted: list[tuple[Counted, ...]] = []
+        """For every block which rows count for the loss, for each task and for the metrics, where there are any."""
+        self.clean: list[tuple[Tensor, ...]] = []
+        """For every block the unablated outputs that the metrics look at."""
+        self.names, self.metrics = tuple(names), tuple(metrics)
+        self.with_tasks = len(names) > 1 + len(metrics)
+        self._partners = partners
+        self._batches = [blocks.batch(block) for block in range(len(blocks))]
+        self._first: dict[str, Tensor] = {}
+        self._kept: dict[str, list[Tensor]] = {}
+        self._latest: tuple[str, Tensor] | None = None
+        self._labels: dict[str, Tensor] = {}
+        self._broken: list[Tensor] = []
+        try:
+            self.unablated = self._pass(points, keep=keep)
+            """The unablated losses."""
+        except LLCLightningError:
+            # The user's own examples, without those that fill the block, say it in the user's numbers.
+            if blocks.n != blocks.size and blocks.n <= _TOLD:
+                self._observed(take(blocks.data, torch.arange(blocks.n)), list(dict.fromkeys(points)))
+            raise
+
+    def _observed(self, batch: Batch, points: Sequence[str]) -> tuple[ForwardPass, tuple[Tensor, ...]]:
+        """Returns a forward pass without ablation, and its losses with the metrics, all of shapes that can be used."""
+        found = losses_of(self.loss, self.params, batch, self.with_tasks, self.metrics, points)
+        for point in points:
+            _checked(found.caught[point], point, n_examples(batch))
+        for metric, outputs in zip(self.metrics, found.outputs, strict=True):
+            metric.check(outputs, batch)
+        if not self.metrics:
+            return found, found.losses
+        told = [metric(one, one, batch) for metric, one in zip(self.metrics, found.outputs, strict=True)]
+        return found, (*found.losses, torch.stack(told, dim=-1))
+
+    def _check_few(self, points: Sequence[str], together: Float[Tensor, "row"]) -> None:
+        """Checks some examples alone, in a batch so small that no other axis has their number by chance.
+
+        Their activations must have an axis of examples. Their losses must be those that they had in their block, which
+        is filled up and used again: no other examples, no chance, and no write to the batch may decide them.
+        """
+        few = take(self.batch(0), slice(0, min(self.blocks.n, _FEW)))
+        losses, caught = self.loss.watched(self.params, few, points)
+        for point, values in caught.items():
+            _checked(values, point, n_examples(few))
+        check_equal(together[: len(losses)], losses, self.params)
+
+    def _pass(self, points: Sequence[str], *, keep: bool) -> list[Effect]:
+        summary = Summary(self.names, n=self.blocks.n, keep=keep, metrics=len(self.metrics))
+        kept = list(dict.fromkeys(points))
+        for block in range(len(self.blocks)):
+            batch = self.batch(block)
+            found, losses = self._observed(batch, kept)
+            self._keep(block, found.caught, kept)
+            if block == 0:
+                self._check_few(kept, losses[0][:, 0])
+                kept = [] if self._numbers(kept) > _KEPT else kept
+            self.clean.append(found.outputs)
+            real = self.blocks.real(block).to(losses[0].device)[:, None]
+            self._broken.append(self._not_finite(losses[: 1 + self.with_tasks], found.counted))
+            masks = [real] if found.counted is None else [real, real & found.counted]
+            masks += [real.expand(-1, len(self.metrics))] if self.metrics else []
+            self.counted.append(tuple(Counted.of(mask) for mask in masks))
+            packed = [count.pack(values[None]) for count, values in zip(self.counted[-1], losses, strict=True)]
+            summary.add(packed, self.counted[-1])
+        if not kept:
+            self._kept = {}
+        return next(summary.effects([partial(Effect, "loss")]))
+
+    def _not_finite(self, losses: Sequence[Tensor], counted: Tensor | None) -> Bool[Tensor, "row"]:
+        """Says which examples have a loss that is no number, on a task where they count for it."""
+        wrong = ~losses[0][:, 0].isfinite()
+        if counted is None:
+            return wrong
+        return wrong | (counted & ~losses[1].isfinite()).any(-1)
+
+    @property
+    def broken(self) -> Bool[Tensor, "example"]:
+        """Which examples have an unablated loss that is no number."""
+        return torch.cat(self._broken)[: self.blocks.n].cpu()
+
+    def _numbers(self, points: Sequence[str]) -> int:
+        return self.blocks.n * sum(self._first[point].numel() for point in points)
+
+    def _keep(self, block: int, caught: Mapping[str, Tensor], points: Sequence[str]) -> None:
+        for point in points:
+            values = caught[point].detach()
+            if block == 0:
+                self._first[point] = values[0]
+            self._kept.setdefault(point, []).append(values[: self.blocks.n - block * self.blocks.size])
+
+    def batch(self, block: int) -> Batch:
+        """Returns the examples of a block, the same object every time."""
+        return self._batches[block]
+
+    def activation(self, point: str) -> Tensor:
+        """Returns the activation of the first example."""
+        return self._first[point]
+
+    def activations(self, point: str) -> Tensor:
+        """Returns the activations of all examples."""
+        if point in self._kept:
+            return torch.cat(self._kept[point])
+        if self._latest is None or self._latest[0] != point:
+            found: list[Tensor] = []
+            for block in range(len(self.blocks)):
+                values = self.loss.activations(self.params, self.batch(block), [point])[point]
+                found.append(values[: self.blocks.n - block * self.blocks.size])
+            self._latest = (point, torch.cat(found))
+        return self._latest[1]
+
+    def labels(self, names: Sequence[str]) -> dict[str, Int[Tensor, "example"]]:
+        """Returns labels by name."""
+        missing = [name for name in names if name not in self._labels]
+        self._labels |= labels_of(self.loss, self.params, self.blocks.data, missing)
+        return {name: self._labels[name] for name in names}
+
+    def partner(self, point: str) -> Tensor | None:
+        """Returns the activations on the counterfactual partners; None where nobody tells these.
+
+        Raises:
+            DataError: If there is not one partner of its form for each example.
+        """
+        partners = self._partners
+        if partners is None and isinstance(self.loss.module, HasCounterfactual):
+            partners = self.loss.asked("counterfactual", self.params, self.blocks.data)
+        if partners is None:
+            return None
+        check_partners(partners, self.blocks.data, what="counterfactual partners")
+        self._partners = to_device(partners, self.activation(point).device)
+        blocks = Blocks.of(self._partners, self.blocks.size)
+        found = [
+            self.loss.activations(self.params, blocks.batch(block), [point])[point] for block in range(len(blocks))
+        ]
+        return torch.cat(found)[: self.blocks.n]
+
+    def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Activations:
+        """Returns what methods may look at, of the activations no more than they need."""
+        facts = [entry_of(method).facts for method in methods]
+        whole = any(one.needs_reference for one in facts)
+        activation = self.activations(point) if whole else self.activation(point)[None]
+        labels = self.labels([name for method in methods for name in method.label_names])
+        partner = self.partner(point) if any(one.needs_partner for one in facts) else None
+        return Activations(activation, unit_axis, labels, partner)
+
+
+def _checked(values: Tensor, point: str, rows: int) -> None:
+    if values.ndim < 2 or len(values) != rows or not values.is_floating_point():
+        raise DataError(
+            f"the activation at {point!r} has shape {tuple(values.shape)} and type {values.dtype} on a batch of "
+            f"{rows}; an ablation needs floating point numbers of shape [example, ..., unit]."
+        )

@@ -1,0 +1,192 @@
+"""Many ablations in one forward pass: a lane is one of them, and replaces at one hook point or at several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_leaves, tree_map
+
+from llc_lightning.ablation.engine.place import Replacement, ReplacementAt
+from llc_lightning.ablation.metrics import Metric, outputs_of
+from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.components.skeleton import Skeleton
+from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.graph_split import SplitGraph
+from llc_lightning.runtime.types import Batch, Params
+
+Losses: TypeAlias = tuple[Tensor, ...]
+"""The loss [.., row, 1] and, where asked for, the losses by task [.., row, task] and the metrics [.., row, metric]."""
+
+_Fixed: TypeAlias = tuple[Params, Batch, tuple[Tensor, ...]]
+
+_WORTH_TRACING = 32
+"""Calls of a loss, in one sweep or several, from which on tracing pays."""
+
+_GRAPHS: WeakKeyDictionary[Skeleton, dict[Any, SplitGraph]] = WeakKeyDictionary()
+"""What was traced of a loss, so that sweeping it again costs no tracing."""
+
+_CALLS: WeakKeyDictionary[Skeleton, dict[Any, int]] = WeakKeyDictionary()
+"""How often a loss was called so far."""
+
+
+class Lanes:
+    """Runs lanes at some hook points in one forward pass under ``torch.vmap``.
+
+    What lies before the first hook point does not depend on the lane and is computed once per pass; once the forward
+    pass is traced into a graph, once per batch. A module that vmap refuses (control flow that depends on activations)
+    runs lane by lane on the same values: ``vmapped`` is then False.
+
+    Args:
+        loss: The module's loss.
+        params: The weights.
+        points: The hook points with the axes of their units.
+        with_tasks: Whether to measure on every task as well.
+        metrics: What else to measure.
+    """
+
+    def __init__(
+        self,
+        loss: ModuleLoss,
+        params: Params,
+        points: Sequence[tuple[str, int]],
+        *,
+        with_tasks: bool,
+        metrics: Sequence[Metric] = (),
+    ) -> None:
+        self.loss = loss
+        self.params = params
+        self.points = tuple(points)
+        self.vmapped = True
+        self._with_tasks = with_tasks
+        self._metrics = tuple(metrics)
+        self._graphs: dict[Any, SplitGraph | None] = {}
+        self._prepared: tuple[object, object, tuple[Tensor, ...]] | None = None
+
+    def __call__(
+        self, batch: Batch, replacements: Sequence[Replacement], *, clean: tuple[Tensor, ...] = (), calls: int = 1
+    ) -> Losses:
+        """Returns the losses with the replacements of every lane.
+
+        Args:
+            batch: The examples of all lanes.
+            replacements: What to replace at each of the points, with a leading axis of lanes.
+            clean: The unablated outputs that the metrics compare with.
+            calls: How many calls on the same shapes are to come, so that preparing for them can pay.
+        """
+        # A graph holds for one layout in memory.
+        varying = tuple({name: values.contiguous() for name, values in what.items()} for what in replacements)
+        fixed = (self.params, batch, clean)
+        if not self.vmapped:
+            return self._one_by_one(fixed, varying)
+        # Values may be one for all examples, and then do not tell how many these are.
+        shapes = (n_examples(batch), *(what["value"].shape for what in replacements))
+        if shapes not in self._graphs:
+            self._graphs[shapes] = self._traced(calls, fixed, varying)
+        graph = self._graphs[shapes]
+        if graph is None:
+            return self._plain(fixed, varying)
+        # The examples are the same object from pass to pass, and another one for the next block.
+        if self._prepared is None or self._prepared[0] is not batch or self._prepared[1] is not graph:
+            with torch.no_grad():
+                self._prepared = (batch, graph, graph.prepare(fixed))
+        return graph(self._prepared[2], [tensor for what in varying for tensor in what.values()])
+
+    def _traced(self, calls: int, fixed: _Fixed, varying: tuple[Replacement, ...]) -> SplitGraph | None:
+        graphs = _GRAPHS.setdefault(self.loss.skeleton, {})
+        like = (fixed, varying)
+        key = (self.points, self._with_tasks, self._metrics, str(tree_map(_shape, like)))
+        if self.loss.edits:
+            return None
+        counts = _CALLS.setdefault(self.loss.skeleton, {})
+        counts[key] = counts.get(key, 0) + calls
+        if key in graphs or counts[key] < _WORTH_TRACING:
+            return graphs.get(key)
+        try:
+            with torch.no_grad():
+                graphs[key] = SplitGraph(self._batched, fixed, varying)
+        except Exception:  # tracing is for speed alone, and fails in many ways
+            return None
+        return graphs[key]
+
+    def _plain(self, fixed: _Fixed, varying: tuple[Replacement, ...]) -> Losses:
+        try:
+            return self._batched(fixed, varying)
+        except (RuntimeError, ValueError, TypeError):
+            # What is wrong with the module itself is raised again here, without vmap around it.
+            losses = self._one_by_one(fixed, varying)
+            self.vmapped = False
+        return losses
+
+    def _batched(self, fixed: _Fixed, varying: tuple[Replacement, ...]) -> Losses:
+        with sdpa_kernel(SDPBackend.MATH):  # vmap runs the fused kernels lane by lane, and warns
+            return torch.vmap(self._one, in_dims=(None, 0))(fixed, varying)
+
+    def _one_by_one(self, fixed: _Fixed, varying: tuple[Replacement, ...]) -> Losses:
+        count = len(tree_leaves(varying)[0])
+        alone = [tuple({name: what[name][i] for name in what} for what in varying) for i in range(count)]
+        lanes = [self._one(fixed, lane) for lane in alone]
+        return tuple(torch.stack(losses) for losses in zip(*lanes, strict=True))
+
+    def _one(self, fixed: _Fixed, varying: tuple[Replacement, ...]) -> Losses:
+        params, batch, clean = fixed
+        edits = [ReplacementAt(point, axis, what) for (point, axis), what in zip(self.points, varying, strict=True)]
+        found = losses_of(self.loss.with_edits(edits), params, batch, self._with_tasks, self._metrics)
+        losses = found.losses
+        if not self._metrics:
+            return losses
+        pairs = zip(self._metrics, found.outputs, clean, strict=True)
+        return (*losses, torch.stack([metric(after, before, batch) for metric, after, before in pairs], dim=-1))
+
+
+class ForwardPass:
+    """What one forward pass tells: losses, which of those by task count, the metrics' outputs, and activations."""
+
+    def __init__(
+        self, losses: Losses, counted: Tensor | None, outputs: tuple[Tensor, ...], caught: dict[str, Tensor]
+    ) -> None:
+        self.losses = losses
+        self.counted = counted
+        self.outputs = outputs
+        self.caught = caught
+
+
+def losses_of(
+    loss: ModuleLoss,
+    params: Params,
+    batch: Batch,
+    with_tasks: bool,
+    metrics: Sequence[Metric] = (),
+    points: Sequence[str] = (),
+) -> ForwardPass:
+    """Returns the loss and the losses by task on a batch, and what was asked for of the activations.
+
+    Raises:
+        DataError: If the module's losses by task have another shape than its task names and its loss ask for.
+    """
+    watched = [*points, *(metric.output for metric in metrics if metric.output)]
+    if watched:
+        total, caught = loss.watched(params, batch, list(dict.fromkeys(watched)))
+    else:
+        total, caught = loss(params, batch), {}
+    outputs = outputs_of(loss, params, batch, metrics, caught)
+    total = total[:, None]
+    if not with_tasks:
+        return ForwardPass((total,), None, outputs, caught)
+    by_task, counted = loss.per_task(params, batch)
+    expected = (total.shape[0], len(loss.task_names))
+    if tuple(by_task.shape) != expected or tuple(counted.shape) != expected:
+        raise DataError(
+            f"per_task_loss returned losses of shape {tuple(by_task.shape)} and counted of shape {tuple(counted.shape)}"
+            f"; both must be [example, task], here {expected}."
+        )
+    return ForwardPass((total, by_task), counted, outputs, caught)
+
+
+def _shape(value: object) -> object:
+    return (tuple(value.shape), value.dtype, str(value.device)) if isinstance(value, Tensor) else value

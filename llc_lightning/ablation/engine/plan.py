@@ -1,0 +1,59 @@
+"""Which ablations share a forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Run:
+    """Lanes of one pass that share a kind of value and a draw and follow each other: a range of components."""
+
+    kind: int
+    draw: int
+    lanes: slice
+    components: slice
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The lanes of one forward pass: their components (-1 for none), and what they are."""
+
+    components: Int[Tensor, "lane"]
+    runs: tuple[Run, ...]
+
+
+def plan(n_components: int, draws: Sequence[int], most: int) -> tuple[Pass, ...]:
+    """Returns passes of equal size, ``most`` lanes at most: nothing replaced, then every component for every draw.
+
+    Args:
+        n_components: The number of components.
+        draws: The number of draws of every kind of value.
+        most: Lanes per pass.
+
+    Example:
+        >>> [one.components.tolist() for one in plan(2, [1, 2], 4)]
+        [[-1, 0, 1, 0], [1, 0, 1, -1]]
+    """
+    kinds = [(kind, draw) for kind, count in enumerate(draws) for draw in range(count)]
+    total = 1 + n_components * len(kinds)
+    count = -(-total // most)
+    size = -(-total // count)
+    lane = torch.arange(count * size)
+    numbers = torch.where((lane > 0) & (lane < total), (lane - 1) % n_components, -1)
+    passes: list[Pass] = []
+    for start in range(0, count * size, size):
+        runs: list[Run] = []
+        at, stop = max(start, 1), min(start + size, total)
+        while at < stop:
+            place, first = divmod(at - 1, n_components)
+            length = min(n_components - first, stop - at)
+            runs.append(Run(*kinds[place], slice(at - start, at - start + length), slice(first, first + length)))
+            at += length
+        passes.append(Pass(numbers[start : start + size], tuple(runs)))
+    return tuple(passes)

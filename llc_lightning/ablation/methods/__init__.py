@@ -1,0 +1,1 @@
+"""Ways to ablate: one file each, which is registered by being here."""

@@ -1,0 +1,121 @@
+"""Resample ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from llc_lightning.ablation.engine.base import METHODS, Activations, Shared
+from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.runtime.seeding import generator
+
+_POSITIONS = ("joint", "own", "pooled")
+
+
+@METHODS.register(
+    "resample", summary="replaces the activation by that of another example",
+    source="Chan et al. 2022, causal scrubbing; Li and Janson 2024, arXiv:2409.09951",
+    also=("shuffle", "permute"), constant=False, needs_reference=True, needs_partner=False, whole=False, draws=4,
+)  # fmt: skip
+@dataclass(frozen=True)
+class Resample(Shared):
+    """Replaces the activation by that of a donor: another example, drawn at random, the same for all units.
+
+    It keeps the activation's marginal distribution and removes what it says about the input. The donors of a draw are a
+    permutation without fixed points (:func:`donors`), the same at every hook point and step.
+    """
+
+    draws: int = 4
+    positions: str = "joint"
+    """``joint``: one donor for all positions (pixels); ``own``: a donor for each position, which gives its activation
+    at the same position; ``pooled``: a donor and a position of it for each position."""
+    label: str = ""
+    """The label to condition on: donors then have the example's own label, so that what the activation says about the
+    label stays. It is named as in ``mean``; '' conditions on nothing. An example alone with its label is its own
+    donor."""
+
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        super().__post_init__()
+        if self.positions not in _POSITIONS:
+            raise SettingError(f"positions is {self.positions!r}; use one of: {', '.join(_POSITIONS)}.")
+        if self.label and self.positions == "pooled":
+            raise SettingError("positions is 'pooled' and label is given; condition with 'joint' or 'own' positions.")
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The label that it conditions on."""
+        return (self.label,) if self.label else ()
+
+    def values(
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+    ) -> Iterator[Float[Tensor, "draw row *unit"]]:
+        """Yields the donors' activations."""
+        reference, n = seen.activation, len(seen.activation)
+        labels = seen.labels[self.label].cpu() if self.label else None
+        self._check_donors(torch.zeros(n, dtype=torch.int64) if labels is None else labels, seen)
+        if self.positions == "joint" or not seen.positions:
+            by_draw = torch.stack([donors(n, seed=seed, draw=draw, labels=labels) for draw in range(self.draws)])
+            for rows in blocks:
+                chosen = by_draw[:, rows].to(reference.device)
+                yield reference.index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
+            return
+        # Positions in front, and everything that a position holds behind.
+        moved = reference.movedim(seen.positions, tuple(range(1, 1 + len(seen.positions))))
+        sizes = moved.shape[1 : 1 + len(seen.positions)]
+        flat = moved.flatten(1, len(seen.positions))
+        at = [self._at(n, sizes.numel(), seed=seed, draw=draw, labels=labels) for draw in range(self.draws)]
+        entries = flat.flatten(0, 1)
+        for rows in blocks:
+            chosen = torch.stack([one[rows] for one in at]).to(reference.device)
+            shape = (*chosen.shape[:2], *sizes, *entries.shape[1:])
+            found = entries.index_select(0, chosen.flatten()).reshape(shape)
+            yield found.movedim(tuple(range(2, 2 + len(sizes))), tuple(1 + axis for axis in seen.positions))
+
+    def _check_donors(self, labels: Int[Tensor, "example"], seen: Activations) -> None:
+        """Checks that some example has another to take an activation from.
+
+        Raises:
+            DataError: If each would be its own donor, so that nothing changes.
+        """
+        alone = len(cast("Tensor", labels.unique())) == len(labels)  # pyright: ignore[reportUnknownMemberType]
+        if alone and not (self.positions == "pooled" and seen.positions):
+            told = f" with the same label {self.label!r}" if self.label else ""
+            raise DataError(
+                f"{self.name!r} takes the activation of another example{told}, and none has one; give more."
+            )
+
+    def _at(
+        self, n: int, positions: int, *, seed: int, draw: int, labels: Tensor | None
+    ) -> Int[Tensor, "example position"]:
+        """Returns for every example and position which entry of [example, position], flattened, takes its place."""
+        stream = generator(seed, "donors", self.positions, draw)
+        if self.positions == "pooled":
+            return torch.randint(n * positions, (n, positions), generator=stream)
+        own = [_cycle(torch.randperm(n, generator=stream), labels) for _ in range(positions)]
+        return torch.stack(own, dim=1) * positions + torch.arange(positions)
+
+
+def donors(n: int, *, seed: int, draw: int, labels: Int[Tensor, "example"] | None = None) -> Int[Tensor, "example"]:
+    """Returns for each of ``n`` examples the index of its donor: a uniformly random cyclic permutation.
+
+    With labels there is a cycle for each of them. A cyclic permutation of two or more has no fixed point; a single
+    example can only be its own donor.
+    """
+    return _cycle(torch.randperm(n, generator=generator(seed, "donors", draw)), labels)
+
+
+def _cycle(order: Int[Tensor, "example"], labels: Int[Tensor, "example"] | None) -> Int[Tensor, "example"]:
+    donor = torch.empty_like(order)
+    groups = [order]
+    if labels is not None:
+        known = cast("Tensor", labels.unique())  # pyright: ignore[reportUnknownMemberType]
+        groups = [order[labels[order] == label] for label in known]
+    for group in groups:
+        donor[group] = group.roll(1)
+    return donor

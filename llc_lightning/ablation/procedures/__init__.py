@@ -1,0 +1,1 @@
+"""What else is asked by exchanging activations: patching, paths, tracing, scrubbing, and constants as weights."""

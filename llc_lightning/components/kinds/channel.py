@@ -1,0 +1,14 @@
+"""Channels of images."""
+
+from llc_lightning.components.listing import units
+from llc_lightning.runtime.kinds import KINDS
+
+KINDS.register(
+    "channel",
+    summary="a hidden channel of a convolution, at all of its places",
+    plural="channels",
+    level="units",
+    written=("channels", "net.hook_conv[7]"),
+    order=2,
+    word="channels",
+)(units)

@@ -1,0 +1,1 @@
+"""Chooses how to run chains, and says whether the choice can be trusted."""

@@ -1,0 +1,23 @@
+"""Weights that are not near a minimum."""
+
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
+from llc_lightning.llc.evidence import Evidence
+
+CORRECTION_SHARE = 0.2
+BELOW_ERRORS = 3.0
+
+
+@DIAGNOSTICS.register(
+    "not-a-minimum",
+    summary=f"Delta exceeds {CORRECTION_SHARE} of the estimate, the curvature is indefinite, or the estimate is more "
+    f"than {BELOW_ERRORS:.0f} standard errors below 0",
+)
+def not_a_minimum(evidence: Evidence) -> bool:
+    """Says whether the loss falls away from w*.
+
+    Delta is NaN where the curvature is indefinite. Where the estimate is below 0 the chains found a lower loss than
+    that of w*, as from a saddle, where the gradient is 0 and with it Delta.
+    """
+    own = evidence.value
+    falls = own.value < -BELOW_ERRORS * own.stderr
+    return falls or not evidence.bias.correction <= CORRECTION_SHARE * abs(own.value)

@@ -1,0 +1,19 @@
+"""A loss too large for its changes to be seen."""
+
+import torch
+
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
+from llc_lightning.llc.evidence import Evidence
+
+ROUNDED_SHARE = 0.25
+
+
+@DIAGNOSTICS.register(
+    "rounding",
+    summary=f"numbers of the size of the losses at w* are farther apart than {ROUNDED_SHARE} of the excess loss",
+)
+def rounding(evidence: Evidence) -> bool:
+    """Says whether rounding hides how the loss changes, where it changes at all: its curvature is above 0."""
+    losses = evidence.losses
+    ulp = torch.finfo(losses.dtype).eps * losses.double().abs().mean().item()
+    return evidence.geometry.curvature > 0 and ulp > ROUNDED_SHARE * abs(evidence.excess_loss)

@@ -1,0 +1,293 @@
+"""The lanes that run as one batch, from their curvature to their records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.llc.assess import Assessor
+from llc_lightning.llc.batch_noise import NoiseBias, NoisePrediction
+from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
+from llc_lightning.llc.facts import Bias
+from llc_lightning.llc.local import (
+    Local,
+    local_curvature,
+    some_examples,
+    spectrum_of_gradient,
+    stack_lanes,
+    which_examples,
+)
+from llc_lightning.llc.parts import Resolution
+from llc_lightning.llc.record import LLCRecord
+from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.tasks import Tasks
+from llc_lightning.llc.virial import virial_weights
+from llc_lightning.runtime.batches import take
+from llc_lightning.runtime.types import Batch, LossFn
+from llc_lightning.sampling.base import SAMPLERS, Posterior
+from llc_lightning.sampling.centre import Centre
+from llc_lightning.sampling.chains import Chains, run_chains
+from llc_lightning.sampling.curvature import Spectrum
+from llc_lightning.sampling.observables.base import Observable, recorded_every, spared_every
+from llc_lightning.sampling.observables.batch_noise import BatchNoise
+from llc_lightning.sampling.observables.distance import SquaredDistance
+from llc_lightning.sampling.observables.example_losses import ExampleLosses
+from llc_lightning.sampling.observables.gradient_check import GradientCheck
+from llc_lightning.sampling.observables.loss_pair import LossPair
+from llc_lightning.sampling.observables.virial import Virial
+from llc_lightning.sampling.recorder import Recorder
+from llc_lightning.sampling.slices import Moved
+from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
+from llc_lightning.sampling.step_loss import StepLoss
+from llc_lightning.sampling.step_size import automatic_step_size, curvature_at_the_end
+from llc_lightning.sampling.streams import BatchStream
+
+_NOISE = 0.1
+"""Share of the largest eigenvalue up to which a negative one may be the noise of few examples."""
+_FLAT = 1e-3
+"""Share of the largest eigenvalue up to which a negative one may be rounding."""
+_ENDS = 8
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What chains did, with which step size, and what the noise of minibatches adds to their values.
+
+    ``step_times_curvature`` is that of where they end, NaN where it does not matter; like the step size it has the
+    padding.
+    """
+
+    chains: Chains
+    step_size: Float[Tensor, "width"]
+    step_times_curvature: Float[Tensor, "width"]
+    noise_bias: NoiseBias
+
+
+class LaneBatch:
+    """Lanes of one layout at a centre; asked for the records at one resolution after the other.
+
+    Args:
+        loss_fn: The loss per example.
+        data: The examples.
+        lanes: What each lane moves.
+        whole: Whether a lane is the full model, for which the trivial predictor's loss bounds what local can mean.
+        centre: What is known at w*.
+        settings: How to run the chains.
+        seed: Keys all random streams.
+        replicate: Number of the set of streams.
+        trivial_loss: Loss of the trivial predictor, or None.
+        tasks: Losses to record beside the one that is sampled.
+        observe: What to record for the caller, beside what the diagnostics need.
+        graphs: Shared by the batches of one loss.
+    """
+
+    def __init__(
+        self,
+        loss_fn: LossFn,
+        data: Batch,
+        lanes: Sequence[Moved],
+        whole: Sequence[bool],
+        centre: Centre,
+        settings: ChainSettings,
+        *,
+        seed: int,
+        replicate: int,
+        trivial_loss: float | None,
+        tasks: Tasks | None = None,
+        observe: Sequence[Observable] = (),
+        graphs: Graphs | None = None,
+    ) -> None:
+        self._data = data
+        self._lanes = lanes
+        self._whole = whole
+        self._centre = centre
+        self._settings = settings
+        self._seed = seed
+        self._replicate = replicate
+        self._trivial_loss = trivial_loss
+        self._stacked = StackedLoss(loss_fn, centre.params, lanes, graphs=graphs)
+        self._observe = observe
+        self._every = recorded_every(settings.draws)
+        self._tasks = tasks
+        self._task_losses = (
+            None if tasks is None else tasks.observable(centre.params, data, list(lanes), every=self._every)
+        )
+
+    def records(self, at: Resolution) -> list[LLCRecord]:
+        """Returns one record per lane."""
+        if not bool(self._centre.losses.isfinite().all()):
+            return [self._assessor(lane).failed(at) for lane in range(len(self._lanes))]
+        run = self._run(at)
+        correction = self._correction(at)
+        bias = self._bias(at, run.step_size)
+        distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
+        return [
+            self._assessor(lane).record(
+                at,
+                run.chains.lane(lane),
+                bias=Bias(
+                    correction=correction[lane].item(),
+                    predicted_bias=bias[lane].item(),
+                    noise_bias=_told(run.noise_bias.value[lane]),
+                    noise_bias_stderr=_told(run.noise_bias.stderr[lane]),
+                ),
+                curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
+                expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
+                step_size=run.step_size[lane].item(),
+                step_times_curvature=run.step_times_curvature[lane].item(),
+                vmapped=self._stacked.vmapped,
+            )
+            for lane in range(len(self._lanes))
+        ]
+
+    def _assessor(self, lane: int) -> Assessor:
+        return Assessor(
+            self._centre,
+            self._lanes[lane],
+            self._settings,
+            seed=self._seed,
+            replicate=self._replicate,
+            whole=self._whole[lane],
+            trivial_loss=self._trivial_loss,
+            tasks=self._tasks.names if self._tasks else (),
+            observe=tuple(observable.name for observable in self._observe),
+        )
+
+    def _correction(self, at: Resolution) -> Float[Tensor, "lane"]:
+        """Returns Delta; where the Hessian is slightly indefinite, as by the noise of few examples, taken on more."""
+        spectrum, around = self._local.from_gradient, self._local.from_probe
+        correction = displaced_minimum_correction(spectrum, n_beta=at.n_beta, gamma=at.gamma)[0]
+        # Where there is no gradient, as at a symmetric saddle, only another vector can see that the loss falls.
+        falls = around.smallest[0] + at.gamma / at.n_beta < -_FLAT * around.largest[0].abs()
+        correction = correction.masked_fill((spectrum.norm2[0] == 0) & falls, math.nan)
+        doubtful = correction.isnan() & (spectrum.smallest[0] > -_NOISE * spectrum.largest[0])
+        if self._settings.curvature_examples != "auto" or not doubtful.any():
+            return correction
+        thorough = displaced_minimum_correction(self._from_gradient, n_beta=at.n_beta, gamma=at.gamma)[0]
+        return thorough.where(doubtful, correction)
+
+    @cached_property
+    def _from_gradient(self) -> Spectrum:
+        size = self._settings.curvature_size(len(self._centre.losses), thorough=True)
+        batch = some_examples(self._data, size, self._seed)
+        return spectrum_of_gradient(self._stacked, self._lanes, self._centre.gradient, batch)
+
+    @cached_property
+    def _local(self) -> Local:
+        gradient = self._centre.gradient
+        return local_curvature(self._stacked, self._lanes, gradient, self._data, self._settings, seed=self._seed)
+
+    def _run(self, at: Resolution) -> _Run:
+        """Runs the chains."""
+        settings, stacked, losses = self._settings, self._stacked, self._centre.losses
+        posterior = self._posterior(at)
+        preconditioner = self._local.preconditioner(at)
+        sampler = SAMPLERS.get(settings.sampler)
+        numbers = range(self._replicate * settings.chains, (self._replicate + 1) * settings.chains)
+        if settings.step_size == "auto":
+            step_size = automatic_step_size(
+                stacked, sampler.item, posterior, preconditioner, self._data, losses, self._local.batch,
+                fraction=settings.step_fraction, seed=self._seed, chains=numbers, batch_size=settings.batch_size,
+                spectrum=self._local.from_probe if preconditioner is None else None,
+            )  # fmt: skip
+        else:
+            step_size = torch.full_like(posterior.n_beta, settings.step_size)
+        mover, second = sampler.item(posterior, step_size, preconditioner), self._second(numbers)
+        recorder = Recorder([*self._diagnosed(at), *self._observe], posterior, lanes=stacked.lanes, second=second)
+        linear = settings.estimator == "first_order" or sampler.facts.needs_centre_gradient
+        chains = run_chains(
+            stacked, mover, self._data, losses,
+            seed=self._seed, chains=numbers, steps=settings.steps, burn_in=settings.burn_in,
+            batch_size=settings.batch_size, box=settings.box, recorder=recorder,
+            first_order=posterior.gradient if linear else None,
+        )  # fmt: skip
+        step_times_curvature = torch.full_like(step_size, math.nan)
+        # An automatic step is far below the limit by itself.
+        if settings.step_size != "auto" and sampler.facts.limited:
+            step_times_curvature = step_size * curvature_at_the_end(
+                stacked, posterior, preconditioner, _highest_ends(chains), self._local.batch, seed=self._seed
+            ).to(step_size.dtype)
+        noise_bias = NoiseBias(*(torch.zeros(stacked.lanes) for _ in range(2)))
+        if second is not None:
+            prediction = NoisePrediction(
+                stacked, mover, posterior, preconditioner, self._local.batch, lambda: second(0)
+            )
+            means = chains.excess[..., settings.burn_in :].double().mean(2)
+            noise_bias = prediction.bias(chains, at.n_beta * means.nanmedian(1).values)  # dead chains do not count
+        return _Run(chains, step_size, step_times_curvature, noise_bias)
+
+    def _posterior(self, at: Resolution) -> Posterior:
+        centre, width = self._stacked.start(1), self._stacked.width
+        like = next(iter(centre.values()))
+        n_beta = torch.full((width,), at.n_beta, dtype=like.dtype, device=like.device)
+        gradient = stack_lanes([lane.read(self._centre.gradient) for lane in self._lanes], width)
+        return Posterior(centre, n_beta, torch.full_like(n_beta, at.gamma), gradient)
+
+    def _diagnosed(self, at: Resolution) -> list[Observable]:
+        """Returns what is recorded for the estimators and the diagnostics."""
+        stacked, settings, every = self._stacked, self._settings, self._every
+        spared = spared_every(settings.draws)
+
+        def weights(position: Stack) -> Stack:
+            return virial_weights(stacked, position, self._local.batch, at, seed=self._seed)
+
+        found: list[Observable] = [GradientCheck(spared), SquaredDistance(every), Virial(every, weights)]
+        if settings.batch_size is not None:
+            found += [BatchNoise(spared), LossPair(every)]  # in this order: the pair takes over the noise's loss
+        if self._task_losses is not None:
+            found.append(self._task_losses)
+        if settings.watched_examples:
+            losses = self._centre.losses
+            some = which_examples(len(losses), settings.watched_examples, self._seed)
+            found.append(ExampleLosses(every, stacked, take(self._data, some), losses[some]))
+        return found
+
+    def _second(self, numbers: Sequence[int]) -> Callable[[int], StepLoss] | None:
+        """Returns the loss on minibatches that no chain is moved by, for the look at a draw; None with the full batch.
+
+        Draws that the diagnostics do not look at have a stream of their own, so that whatever a caller observes, the
+        diagnostics see the same minibatches.
+        """
+        losses, size = self._centre.losses, self._settings.batch_size
+        if size is None:
+            return None
+        diagnosed, others = (
+            BatchStream(self._seed, numbers, len(losses), size, kind=kind) for kind in ("check-batch", "look-batch")
+        )
+
+        def second(draw: int) -> StepLoss:
+            stream = others if draw % self._every else diagnosed
+            return StepLoss(self._stacked, self._data, losses, stream.draw().to(losses.device))
+
+        return second
+
+    def _bias(self, at: Resolution, step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
+        """Returns the predicted bias of the step size, NaN where there is no formula."""
+        if not SAMPLERS.get(self._settings.sampler).facts.bias_known or self._settings.preconditioner != "none":
+            return torch.full_like(step_size, math.nan)
+        return predicted_step_bias(
+            self._local.from_probe,
+            n_beta=at.n_beta,
+            gamma=at.gamma,
+            step_size=step_size,
+            dimension=self._stacked.layout.dimension,
+        )
+
+
+def _told(number: Tensor) -> float:
+    """Returns the leading digits: the last bits of a sum can depend on the lanes beside it, a result must not."""
+    return float(f"{number.item():.4g}")
+
+
+def _highest_ends(chains: Chains) -> Stack:
+    """Returns where the chains of highest loss end, up to 8 of each lane: where an unstable step shows."""
+    highest = chains.excess[..., -1].argsort(1, descending=True)[:, :_ENDS].T
+    lane = torch.arange(next(iter(chains.end.values())).shape[1])
+    chain = highest[:, lane.clamp(max=highest.shape[1] - 1)]
+    return {name: value[chain.to(value.device), lane.to(value.device)] for name, value in chains.end.items()}

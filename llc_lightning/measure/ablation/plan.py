@@ -1,0 +1,120 @@
+"""What an ablation measurement measures: components, methods, metrics, and on which examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import nn
+
+from llc_lightning.ablation.engine.base import entry_of, resolve_methods
+from llc_lightning.ablation.metrics import resolve_metrics
+from llc_lightning.components.component import Component
+from llc_lightning.components.listing import find_components
+from llc_lightning.measure.jobs import Job
+from llc_lightning.measure.naming import revision_of, settings_name
+from llc_lightning.measure.plans import TRAIN, check_each_once
+from llc_lightning.runtime.checks import check_count
+from llc_lightning.runtime.errors import SettingError
+
+BASELINE: Mapping[str, object] = {"metrics": (), "resamples": 0, "warm_start": False, "seed": None}
+"""The options that name settings, each with the default that it had when it was added: names leave it out there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationPlan:
+    """Ablation effects of every component by every method.
+
+    Raises:
+        SettingError: If there is no component or method, one comes twice, or one is unknown.
+    """
+
+    kind: ClassVar[str] = "ablation"
+    repeatable: ClassVar[bool] = False
+    components: tuple[str, ...]
+    """What ``find_components`` understands."""
+    methods: tuple[str, ...]
+    """Names of registered ablation methods, with options as in ``noise(scale=0.5)``."""
+    metrics: tuple[str, ...] = ()
+    """What else to measure besides the loss, such as ``kl``; on the loss ``metric:NAME``."""
+    resamples: int = 0
+    """Resamples of the intervals and p-values in the details; 0 for none."""
+    warm_start: bool = False
+    """Whether fitted methods also start from the constants of the snapshot before. Rows then depend on it, and say
+    so."""
+    examples: int | None = None
+    """How many examples to measure on, from the first on; None for all."""
+    tasks: bool = True
+    """Whether to measure the effect on every task, and the module's own quantities, where it has any."""
+    seed: int | None = None
+    """Keys donors, noise and resamples; None for the seed of the run."""
+
+    def __post_init__(self) -> None:
+        check_each_once("components", self.components)
+        check_each_once("methods", self.methods)
+        resolve_methods(self.methods)
+        resolve_metrics(self.metrics)
+        check_count("resamples", self.resamples, 0)
+        if self.examples is not None:
+            check_count("examples", self.examples, 1)
+
+    def fitted(self, n_examples: int) -> AblationPlan:
+        """Returns the plan for so many examples: all of them where there are fewer than it asks for."""
+        return self if self.examples is None else replace(self, examples=min(self.examples, n_examples))
+
+    def components_of(self, module: nn.Module) -> list[Component]:
+        """Returns what is ablated in a module.
+
+        Raises:
+            AddressError: If an address names nothing.
+            SettingError: If a component has no activation.
+        """
+        found = find_components(module, self.components)
+        without = [component.address for component in found if not component.point]
+        if without:
+            raise SettingError(
+                f"{without[0]!r} has no activation, so it cannot be ablated; address a hook point or units of one, "
+                "such as 'layers' or 'neurons'."
+            )
+        return found
+
+    @property
+    def revision(self) -> int:
+        """The revision of all its methods together."""
+        return revision_of(*(entry_of(method).revision for method in resolve_methods(self.methods)))
+
+    def settings_with(self, data: str, *, revision: int = 1) -> str:
+        """Returns what names the settings in rows.
+
+        Components and other methods do not enter, since they change no value: measuring more leaves rows as they are.
+
+        Args:
+            data: The digest of the examples.
+            revision: Of the method of a row; 1 where there is none.
+        """
+        options = {name: getattr(self, name) for name in BASELINE}
+        return settings_name({"measure": self.kind, "data": data}, options, baseline=BASELINE, revision=revision)
+
+    def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
+        """Returns one job for each component and method; a replicate is the same again."""
+        methods = [(method.name, entry_of(method).revision) for method in resolve_methods(self.methods)]
+        return [
+            Job(
+                "ablation_effect",
+                component,
+                self.settings_with(data, revision=revision),
+                method=name,
+                revision=revision,
+            )
+            for component in components
+            for name, revision in methods
+        ]
+
+    def cost(self, jobs: Sequence[Job]) -> int:
+        """Returns the number of jobs."""
+        return len(jobs)
+
+    def owns(self, quantity: str, loss: str) -> bool:
+        """Says whether a row is an effect on the training loss: tasks and metrics come beside."""
+        return quantity == "ablation_effect" and loss == TRAIN

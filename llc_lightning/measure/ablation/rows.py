@@ -1,0 +1,148 @@
+"""From ablation effects, and what only the module can measure, to rows of the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from llc_lightning.ablation.engine.base import entry_of, resolve_methods
+from llc_lightning.ablation.engine.effect import Effect
+from llc_lightning.ablation.engine.sweep import sweep
+from llc_lightning.ablation.engine.warm import warm_start
+from llc_lightning.ablation.significance import with_statistics
+from llc_lightning.components.component import Component
+from llc_lightning.components.loss import TaskQuantity
+from llc_lightning.measure.ablation.plan import AblationPlan
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.results.schema import Row, encode_details
+from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.progress import Advance
+from llc_lightning.runtime.types import Batch
+
+Warm: TypeAlias = dict[str, tuple[Tensor, ...]]
+"""Constants of fitted methods, by component, method and loss."""
+
+
+def effects(
+    plan: AblationPlan, snapshot: Snapshot, components: list[Component], *, advance: Advance, warm: Warm | None = None
+) -> list[list[Effect]]:
+    """Returns the effects of some components at a snapshot, a list for each; the first begins with the plain losses.
+
+    Args:
+        plan: What to measure.
+        snapshot: Where.
+        components: Of what.
+        advance: Told how far it is.
+        warm: Constants of the snapshot before, replaced by those of this one.
+
+    Raises:
+        SettingError: If the plan asks for more examples than there are.
+    """
+    if not components:
+        return []
+    tasks = plan.tasks and bool(snapshot.loss.task_names)
+    seed = snapshot.seed if plan.seed is None else plan.seed
+    found = sweep(
+        snapshot.loss,
+        snapshot.params,
+        _examples(plan, snapshot),
+        components,
+        plan.methods,
+        seed=seed,
+        tasks=tasks,
+        metrics=plan.metrics,
+        per_example=plan.resamples > 0,
+        warm=warm if plan.warm_start else None,
+    )
+    if plan.resamples:
+        found = with_statistics(found, resamples=plan.resamples, seed=seed)
+    if warm is not None and plan.warm_start:
+        warm.update(warm_start(found))
+    advance(len(components) * len(plan.methods))
+    by_address: dict[str, list[Effect]] = {component.address: [] for component in components}
+    for effect in found:
+        by_address[effect.component or components[0].address].append(effect)
+    return list(by_address.values())
+
+
+def quantities(plan: AblationPlan, snapshot: Snapshot) -> list[TaskQuantity]:
+    """Returns the module's own quantities on the examples of a plan; none where the plan wants no tasks."""
+    return snapshot.loss.task_quantities(snapshot.params, _examples(plan, snapshot)) if plan.tasks else []
+
+
+def ablation_rows(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect], *, data: str) -> Iterator[Row]:
+    """Yields the rows of effects and plain losses, each loss once though every process measures them.
+
+    Args:
+        plan: What was measured.
+        snapshot: Where.
+        found: The effects, in the order of the components.
+        data: The digest of the examples.
+    """
+    plain_settings = plan.settings_with(data)
+    revisions = {method.name: entry_of(method).revision for method in resolve_methods(plan.methods)}
+    losses: set[str] = set()
+    for effect in found:
+        plain = effect.quantity == "loss"
+        if plain and effect.loss in losses:
+            continue
+        losses.add(effect.loss)
+        details: dict[str, Any] = {}
+        if not plain:
+            details = {"draws": effect.draws, "vmapped": effect.vmapped, **effect.details}
+            details.pop("p_adjusted", None)  # over the components of one process; the analysis adjusts over all of them
+        revision = 1 if plain else revisions[effect.method]
+        settings = plain_settings if revision == 1 else plan.settings_with(data, revision=revision)
+        yield Row(
+            **snapshot.columns(settings=settings, revision=revision),
+            quantity=effect.quantity,
+            component=effect.component,
+            kind=effect.kind,
+            method=effect.method,
+            loss=effect.loss,
+            value=effect.value,
+            stderr=effect.stderr,
+            status=effect.status,
+            draws=effect.draws,
+            n_examples=effect.n,
+            details=encode_details(details),
+        )
+
+
+def quantity_rows(plan: AblationPlan, snapshot: Snapshot, found: Sequence[TaskQuantity], *, data: str) -> Iterator[Row]:
+    """Yields the rows of the module's own quantities.
+
+    Args:
+        plan: What was measured.
+        snapshot: Where.
+        found: The quantities.
+        data: The digest of the examples.
+    """
+    place = snapshot.columns(settings=plan.settings_with(data))
+    for each in found:
+        finite = math.isfinite(each.value)
+        yield Row(
+            **place,
+            quantity=each.quantity,
+            component=each.component,
+            kind=each.kind,
+            method=each.method,
+            loss=each.loss,
+            value=each.value if finite else math.nan,
+            stderr=each.stderr if finite else math.nan,
+            status="ok" if finite else "nan-loss",
+            n_examples=each.n,
+        )
+
+
+def _examples(plan: AblationPlan, snapshot: Snapshot) -> Batch:
+    n = n_examples(snapshot.data)
+    if plan.examples is not None and plan.examples > n:
+        raise SettingError(
+            f"examples is {plan.examples}, but there are {n} to measure on; give at most that, or null for all."
+        )
+    return take(snapshot.data, slice(0, plan.examples))

@@ -1,0 +1,3 @@
+"""The local learning coefficient, as a kind of measurement."""
+
+from llc_lightning.measure.llc.measurement import LLCMeasurement as LLCMeasurement

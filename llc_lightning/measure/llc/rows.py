@@ -1,0 +1,222 @@
+"""From records of LLC estimates to rows of the table, and to traces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llc_lightning.components.component import Component
+from llc_lightning.components.loss import task_loss
+from llc_lightning.llc.estimator import estimate_parts
+from llc_lightning.llc.parts import Restriction
+from llc_lightning.llc.record import LLCRecord
+from llc_lightning.llc.slopes import slopes
+from llc_lightning.llc.tasks import tasks_of_module
+from llc_lightning.measure.llc.plan import LLCPlan
+from llc_lightning.measure.plans import TRAIN
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.results.schema import Row, encode_details
+from llc_lightning.results.traces import Trace
+from llc_lightning.runtime.progress import Advance
+from llc_lightning.runtime.status import is_failed, join, split
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """The estimates of one component, one for each job of it; on the CPU, for processes to exchange them."""
+
+    component: Component
+    records: tuple[LLCRecord, ...]
+
+
+def estimate(
+    plan: LLCPlan, snapshot: Snapshot, components: list[Component], *, replicate: int, advance: Advance
+) -> list[Estimated]:
+    """Returns the estimates of some components at a snapshot."""
+    if not components:
+        return []
+    parts = [Restriction(component.moved(snapshot.params)) for component in components]
+    by_loss = [_of_loss(plan, snapshot, parts, loss, replicate, advance) for loss in plan.losses]
+    return [
+        Estimated(component, tuple(record.on_cpu() for columns in by_loss for record in columns[number]))
+        for number, component in enumerate(components)
+    ]
+
+
+def _of_loss(
+    plan: LLCPlan, snapshot: Snapshot, parts: list[Restriction], loss: str, replicate: int, advance: Advance
+) -> list[list[LLCRecord]]:
+    """Returns the records of all parts under one loss, a list of rungs for each."""
+    whole, params, data = snapshot.loss, snapshot.params, snapshot.data
+    of_all = loss == TRAIN
+    sampled, examples = (whole, data) if of_all else task_loss(whole, params, data, loss)
+    return estimate_parts(
+        sampled,
+        params,
+        examples,
+        parts,
+        plan.resolutions,
+        plan.settings,
+        seed=snapshot.seed,
+        replicate=replicate,
+        trivial_loss=snapshot.trivial_loss if of_all else None,
+        tasks=tasks_of_module(whole, params, data) if of_all and plan.tasks and whole.task_names else None,
+        done=lambda n: advance(n),
+    )
+
+
+def llc_rows(
+    plan: LLCPlan, snapshot: Snapshot, estimated: Sequence[Estimated], *, data: str, replicate: int
+) -> Iterator[Row]:
+    """Yields the rows of all estimates: the loss once, norms per component, the LLC and its correction per rung.
+
+    Args:
+        plan: What was measured.
+        snapshot: Where.
+        estimated: The estimates, in the order of the components.
+        data: The digest of the examples.
+        replicate: Number of the set of random streams.
+    """
+    first = plan.losses[0]
+    settings = plan.settings_at(None, data=data, replicate=replicate, loss=first)
+    of_no_rung = snapshot.columns(settings=settings, loss=first, revision=plan.revision)
+    yield _loss(of_no_rung, estimated[0].records[0])
+    for each in estimated:
+        jobs = plan.jobs([each.component], data=data, replicate=replicate)
+        component: dict[str, Any] = {name: jobs[0].columns[name] for name in ("component", "kind", "params_moved")}
+        yield from _norms({**of_no_rung, **component}, each.records[0])
+        for job, record in zip(jobs, each.records, strict=True):
+            yield from _llc(snapshot.columns(**job.columns), record)
+            yield from _recorded({**snapshot.columns(**job.columns), "quantity": "llc_recorded"}, record)
+        rungs = len(plan.n_beta)
+        for at, loss in enumerate(plan.losses):
+            here = {**snapshot.columns(**jobs[at * rungs].columns), "quantity": "llc_slope"}
+            yield from _slopes(plan, here, each.records[at * rungs : (at + 1) * rungs], loss, data)
+
+
+def traces_of(plan: LLCPlan, estimated: Sequence[Estimated], *, data: str, replicate: int) -> Iterator[Trace]:
+    """Yields the kept draws behind every estimate that has any."""
+    for each in estimated:
+        jobs = plan.jobs([each.component], data=data, replicate=replicate)
+        for job, record in zip(jobs, each.records, strict=True):
+            excess = record.excess[:, plan.settings.burn_in :]
+            if excess.numel():
+                loss = excess + record.baseline[:, plan.settings.burn_in :]
+                address = str(job.columns["component"])
+                yield Trace(address, record.n_beta, record.gamma, excess, loss, replicate, job.settings, record.status)
+
+
+def _loss(place: dict[str, Any], record: LLCRecord) -> Row:
+    finite = math.isfinite(record.loss)
+    return Row(
+        **place,
+        quantity="loss",
+        value=record.loss if finite else math.nan,
+        stderr=record.loss_stderr if finite else math.nan,
+        status="ok" if finite else "nan-loss",
+        n_examples=record.n_examples,
+        details=encode_details({"replicate": record.replicate}),
+    )
+
+
+def _norms(place: dict[str, Any], record: LLCRecord) -> Iterator[Row]:
+    """Yields the norms of the component's weights and gradient, exact for these weights and data: without error."""
+    for quantity, value in (("weight_norm", record.weight_norm), ("grad_norm", record.gradient_norm)):
+        finite = math.isfinite(value)
+        yield Row(
+            **place,
+            quantity=quantity,
+            value=value if finite else math.nan,
+            stderr=0.0 if finite else math.nan,
+            status="ok" if finite else "nan-loss",
+            n_examples=record.n_examples,
+            details=encode_details({"dimension": record.dimension, "replicate": record.replicate}),
+        )
+
+
+def _llc(place: dict[str, Any], record: LLCRecord) -> Iterator[Row]:
+    yield Row(
+        **place,
+        value=record.value,
+        stderr=record.stderr,
+        status=record.status,
+        chains=record.healthy_chains,
+        draws=record.settings.draws,
+        rhat=record.rhat,
+        ess=record.ess,
+        step_size=record.step_size,
+        n_examples=record.n_examples,
+        details=_details(record),
+    )
+    # Where the curvature is indefinite there is no minimum to correct to, and no Delta: the estimate says so.
+    if math.isfinite(record.correction):
+        reasons = {reason.name for reason in split(record.status)}
+        beside: dict[str, Any] = {**place, "quantity": "llc_correction"}
+        yield Row(
+            **beside,
+            value=record.correction,
+            stderr=0.0,
+            status=join(reasons & {"not-a-minimum"}),
+            n_examples=record.n_examples,
+            details=encode_details({"replicate": record.replicate}),
+        )
+
+
+def _slopes(plan: LLCPlan, place: dict[str, Any], records: Sequence[LLCRecord], loss: str, data: str) -> Iterator[Row]:
+    """Yields the rows of the slopes between neighbouring rungs; n_beta is that of the upper one."""
+    for lower, upper, found in slopes(records):
+        pair = (lower.n_beta, upper.n_beta)
+        settings = plan.settings_at(pair, data=data, replicate=upper.replicate, loss=loss)
+        reasons = {reason.name for record in (lower, upper) for reason in split(record.status)}
+        where: dict[str, Any] = {**place, "settings": settings, "n_beta": upper.n_beta}
+        yield Row(
+            **where,
+            value=found.value,
+            stderr=found.stderr,
+            status=join(reasons - {"not-a-minimum"}),  # it needs no baseline at w*
+            chains=min(lower.healthy_chains, upper.healthy_chains),
+            draws=upper.settings.draws,
+            n_examples=upper.n_examples,
+            details=encode_details({"replicate": upper.replicate, "n_betas": pair}),
+        )
+
+
+def _recorded(place: dict[str, Any], record: LLCRecord) -> Iterator[Row]:
+    """Yields the rows of tasks that were recorded along the chains; a task without examples has none."""
+    for name, found in record.tasks.items():
+        if math.isfinite(found.value) and not is_failed(record.status):
+            where: dict[str, Any] = {**place, "loss": name}
+            yield Row(
+                **where,
+                value=found.value,
+                stderr=found.stderr,
+                status=record.status,
+                chains=record.healthy_chains,
+                draws=record.settings.draws,
+                step_size=record.step_size,
+                n_examples=record.n_examples,
+                details=encode_details({"replicate": record.replicate, "sampled": TRAIN}),
+            )
+
+
+def _details(record: LLCRecord) -> str:
+    """Returns the record as JSON, but for what has columns or rows of its own, and the draws."""
+    columns = {
+        "value",
+        "stderr",
+        "status",
+        "n_beta",
+        "gamma",
+        "step_size",
+        "rhat",
+        "ess",
+        "n_examples",
+        "seed",
+        "tasks",
+    }
+    facts = {name: value for name, value in record.facts().items() if name not in columns}
+    settings = {name: value for name, value in facts.pop("settings").items() if name not in ("chains", "draws")}
+    loss = {"baseline_loss": facts.pop("loss"), "baseline_stderr": facts.pop("loss_stderr")}
+    return encode_details(facts | settings | loss)

@@ -1,0 +1,35 @@
+"""The table of quantities."""
+
+from dataclasses import dataclass
+
+from llc_lightning.runtime.registry import NoFacts, Registry
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One kind of measured value."""
+
+    name: str
+    unit: str
+    """The unit of its values; '1' for pure numbers."""
+    definition: str
+    """What the values are, in one sentence."""
+
+
+QUANTITIES: Registry[Quantity, NoFacts] = Registry("quantity", NoFacts)
+
+
+def register_quantity(name: str, *, unit: str, definition: str, source: str = "") -> Quantity:
+    """Enters a quantity, so that rows of it can be made.
+
+    Args:
+        name: The word in the column ``quantity``.
+        unit: The unit of its values; '1' for pure numbers.
+        definition: What the values are, in one sentence.
+        source: Authors, year and arXiv id of the paper that defines it.
+
+    Raises:
+        SettingError: If the name is empty or taken.
+    """
+    enter = QUANTITIES.register(name, summary=definition, source=source)
+    return enter(Quantity(name, unit, definition))

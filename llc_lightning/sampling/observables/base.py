@@ -1,0 +1,120 @@
+"""The contract of an observable, and the table of those that a name finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast, runtime_checkable
+
+from torch import Tensor
+
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.registry import NoFacts, Registry
+from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.stacked import Stack
+
+_LOOKS, _RAREST = 25, 10
+_CLOSE = 4
+
+
+@runtime_checkable
+class Observable(Protocol):
+    """Something that is seen of the chains at some of the kept draws.
+
+    It moves no chain: it changes nothing that it is given, and draws no minibatch but the look's own.
+    """
+
+    @property
+    def name(self) -> str:
+        """What its values are found by."""
+        ...
+
+    @property
+    def every(self) -> int:
+        """How many draws apart it looks, from the first kept draw on."""
+        ...
+
+    def settle(self, position: Stack) -> None:
+        """Chooses what must not follow the draws, once, where all chains are when burn-in ends."""
+        ...
+
+    def look(self, look: Look) -> Tensor:
+        """Returns what is seen, [chain, lane, ...], of one shape at all draws."""
+        ...
+
+
+class Stateless:
+    """What an observable inherits that has nothing to choose."""
+
+    def settle(self, position: Stack) -> None:
+        """Chooses nothing."""
+
+
+OBSERVABLES: Registry[Callable[[int], Observable], NoFacts] = Registry("observable", NoFacts)
+"""Observables that need nothing but a look, by name: each is made for a number of kept draws."""
+
+
+def recorded_every(draws: int) -> int:
+    """Returns how many draws apart chains are looked at closely: at least 25 times, then at every tenth draw.
+
+    A look costs about as much as a step.
+    """
+    return min(max(1, draws // _LOOKS), _RAREST)
+
+
+def spared_every(draws: int) -> int:
+    """Returns how many draws apart lie 4 of those looks, or up to twice as many: for what costs several steps."""
+    every = recorded_every(draws)
+    return every * max(1, -(-draws // every) // _CLOSE)
+
+
+def apart(seen: Tensor) -> tuple[Tensor, ...]:
+    """Returns what an observable put side by side along its last axis, each as if it had been recorded alone."""
+    # A sum can depend on how its numbers lie in memory.
+    return tuple(part.contiguous() for part in seen.unbind(-1))
+
+
+def asked_for(observe: object, draws: int) -> list[Observable]:
+    """Returns the observables that are asked for, each as itself or by its registered name.
+
+    Args:
+        observe: What users give.
+        draws: Kept draws.
+
+    Raises:
+        SettingError: If something is no observable, there is none of a name, or two have the same.
+    """
+    if isinstance(observe, str) or not isinstance(observe, Sequence):
+        raise SettingError(f"observe is {observe!r}; give a list of observables, or of names of registered ones.")
+    found = [
+        OBSERVABLES.get(one).item(draws) if isinstance(one, str) else _checked(one)
+        for one in cast("Sequence[object]", observe)
+    ]
+    by_name(found)
+    return found
+
+
+def by_name(found: Sequence[Observable]) -> dict[str, Observable]:
+    """Returns observables by their names; one that is there twice once.
+
+    Raises:
+        SettingError: If two different ones have the same name.
+    """
+    named: dict[str, Observable] = {}
+    for one in found:
+        other = named.setdefault(one.name, one)
+        if other is not one and other != one:
+            raise SettingError(f"two observables have the name {one.name!r}; give one of them another name.")
+    return named
+
+
+def _checked(one: object) -> Observable:
+    if isinstance(one, type) or not isinstance(one, Observable) or not isinstance(cast("object", one.name), str):
+        raise SettingError(
+            f"observe has {one!r}, which is no observable; give an object with name, every, settle(position) and "
+            f"look(look), or one of the names {', '.join(OBSERVABLES)}."
+        )
+    if type(one.every) is not int or one.every < 1:
+        raise SettingError(
+            f"the observable {one.name!r} looks every {one.every!r} draws; give an integer of at least 1."
+        )
+    return one

@@ -1,0 +1,30 @@
+"""How far the chains are from the centre."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless, recorded_every
+from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.products import inner
+
+
+@dataclass(frozen=True)
+class SquaredDistance(Stateless):
+    """The squared Euclidean distance of the moved weights from the centre, [chain, lane]."""
+
+    every: int
+    name: str = "squared_distance"
+
+    def look(self, look: Look) -> Float[Tensor, "chain lane"]:
+        """Returns the squared distance."""
+        return inner(look.away, look.away)
+
+
+@OBSERVABLES.register("squared_distance", summary="squared distance of the moved weights from the centre")
+def squared_distance(draws: int) -> SquaredDistance:
+    """Returns it for so many kept draws."""
+    return SquaredDistance(recorded_every(draws))

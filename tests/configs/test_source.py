@@ -1,0 +1,58 @@
+"""The files of ``configs/`` are those that ``make configs`` writes, and every key of every file has its comment."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from configs.source.__main__ import FOLDER, files, text_of
+from configs.source.experiments import EXPERIMENTS, Experiment
+from configs.source.families import CIS, Because
+
+ROOT = FOLDER.parent
+CONFIGS = sorted(FOLDER.rglob("*.yaml"))
+# Groups below one heading explain themselves.
+GROUPS = {"class_path:", "init_args:"}
+
+
+@pytest.fixture(scope="module")
+def written() -> dict[Path, str]:
+    return files()
+
+
+def test_the_files_are_those_of_the_table(written: dict[Path, str]) -> None:
+    assert written.keys() == {path for path in CONFIGS if path.parent.name != "overlays"}
+    assert len(written) == 2 * len(EXPERIMENTS)
+
+
+def test_the_files_are_up_to_date(written: dict[Path, str]) -> None:
+    stale = [str(path.relative_to(ROOT)) for path, text in written.items() if path.read_text(encoding="utf-8") != text]
+    assert not stale, "run `make configs`"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_key_of_every_configuration_has_a_comment(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    keys = [(number, line.strip()) for number, line in enumerate(lines) if re.match(r"\s*\w+:", line)]
+    assert keys
+    bare = [key for number, key in keys if not re.match(r"\s*# \S", lines[number - 1])]
+    groups = GROUPS | ({"trainer:", "init_args:"} if path.parent.name == "overlays" else set())
+    assert not [key for key in bare if f"{key.split(':')[0]}:" not in groups]
+
+
+def test_an_entry_is_all_that_an_experiment_needs() -> None:
+    entry = Experiment(CIS, "Ours.", both={"model.width": Because(7, "it is odd")}, smoke={"llc.draws": 3})
+    full, smoke = (text_of("ours", entry, smoke=small) for small in (False, True))
+    assert full.startswith("# Ours. `python train.py fit -c configs/ours.yaml --print_config`")
+    assert "    # The number of hidden neurons. Here: it is odd.\n    width: 7\n" in smoke
+    told = yaml.safe_load(smoke)
+    assert told["experiment"] == "smoke_ours"
+    assert told["llc"]["draws"] == 3
+    assert yaml.safe_load(full)["llc"]["draws"] == 100
+
+
+@pytest.mark.parametrize("key", ["net.width", "model.widht"])
+def test_a_key_that_does_not_exist_is_refused(key: str) -> None:
+    with pytest.raises((KeyError, ValueError), match=key):
+        text_of("ours", Experiment(CIS, "Ours.", both={key: 7}), smoke=True)
