@@ -99,7 +99,7 @@ def reduced_rank_value(inputs: int, hidden: int, outputs: int, *, n_beta: float,
     for i in range(rank):
         for j in range(i + 1, rank):
             log_pfaffian[i, j], energy[i, j] = _pair(eigenvalue, i, j)
-        if rank % 2:
+        if rank % 2:  # a Pfaffian has an even size: the eigenvalue that is left over pairs with none
             log_pfaffian[i, rank], energy[i, rank] = _single(eigenvalue, i)
     return _logarithmic_derivative(log_pfaffian, energy)
 
@@ -158,5 +158,6 @@ def _logarithmic_derivative(logs: Float[Tensor, "size size"], energy: Float[Tens
     scale = logs[torch.arange(size), torch.arange(size).flip(0)]
     scale = torch.maximum(scale, scale.flip(0)) / 2
     upper = (logs - scale[:, None] - scale).exp()
+    # d log Pf(P) = 1/2 tr(P^-1 dP), and dP has the mean energies as factors.
     first, second = upper - upper.T, energy * upper - (energy * upper).T
     return (torch.inverse(first) @ second).trace().item() / 2
