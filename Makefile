@@ -15,7 +15,7 @@ LOOK ?= out/look
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format configs docs bench zoo peers look clean
+.PHONY: help setup demo test check lint format configs docs bench zoo peers look clean
 
 help: ## what there is to make (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,12 +41,14 @@ demo: $(READY) ## the main job: train a net and its control, measure, write the 
 test: $(READY) ## the whole test suite on two processes (ARGS="-k sgld" for a part)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist worksteal --clean-tree $(ARGS)
 
-check: $(READY) ## format, lint, types, spelling and the layers; what CI checks first
+check: lint ## format, lint, types, spelling and the layers
+	$(PYTHON) -m pytest -q tests/contracts/test_layers.py
+
+lint: $(READY) ## what is checked without running it: format, lint, types and spelling
 	$(PYTHON) -m ruff format --check $(SOURCES)
 	$(PYTHON) -m ruff check $(SOURCES)
-	$(PYTHON) -m pyright --venvpath $(dir $(abspath $(VENV)))
 	$(PYTHON) -m codespell_lib
-	$(PYTHON) -m pytest -q tests/contracts/test_layers.py
+	$(PYTHON) -m pyright --venvpath $(dir $(abspath $(VENV)))
 
 format: $(READY) ## rewrite the code as `make check` wants it
 	$(PYTHON) -m ruff check --fix $(SOURCES)

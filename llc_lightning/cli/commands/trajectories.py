@@ -24,7 +24,7 @@ def add_options(one: Options) -> None:
     )
     one.add_argument("--methods", nargs="+", metavar="NAME", help="ablation methods, such as zero")
     one.add_argument(
-        "--losses", nargs="+", default=["train"], metavar="GLOB", help="losses, such as 'circuit:*' (default: train)"
+        "--losses", nargs="+", metavar="GLOB", help="losses, such as 'circuit:*' (default: train)"
     )
     level(one)
     one.add_argument("--out", type=table_file, metavar="FILE", help="write all rows to a .csv, .parquet or .json file")
