@@ -14,7 +14,7 @@ from benchmarks.goals import Goal, judged
 from benchmarks.llc_steps import chain_steps
 from benchmarks.parts import heads_and_mlps, layers, neurons
 from benchmarks.timing import cpu_seconds
-from llc_lightning.llc.estimator import estimate_parts, tiles
+from llc_lightning.llc.estimator import estimate_parts, lane_batches
 from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.runtime.allocator import keep_freed_memory
@@ -64,7 +64,7 @@ def _print(case: Case, what: str, parts_of: Callable[[Params], list[Restriction]
 def _step(case: Case, masks: Sequence[Mapping[str, Tensor]], steps: int) -> tuple[float, float]:
     """Returns the seconds of a step of all components, and its share of as many full models."""
     layouts = [moved_entries(case.ours()[1], mask).layout for mask in masks]
-    together = [[masks[i] for i in chosen] for chosen in tiles(layouts)]
+    together = [[masks[i] for i in chosen] for chosen in lane_batches(layouts)]
     things = {str(number): chain_steps(case, _CHAINS, steps, some) for number, some in enumerate(together)}
     seconds = cpu_seconds({**things, "full": chain_steps(case, _CHAINS, steps)}, rounds=5)
     parts = [sum(seconds[name][turn] for name in things) for turn in range(5)]

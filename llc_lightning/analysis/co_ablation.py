@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import table
+from llc_lightning.analysis.revisions import of_newest
 
 _Number: TypeAlias = tuple[float, float]
 """A value and its standard error."""
@@ -38,6 +39,7 @@ class Interaction:
         return self.together - sum(self.alone)
 
 
+@of_newest
 def interactions(rows: pd.DataFrame, *, step: int | None = None, loss: str = "train") -> list[Interaction]:
     """Returns the interactions of all pairs whose members were measured on the same examples, the largest first.
 
@@ -55,6 +57,7 @@ def interactions(rows: pd.DataFrame, *, step: int | None = None, loss: str = "tr
     return sorted(found.values(), key=lambda one: -abs(one.surplus))
 
 
+@of_newest
 def unmatched(rows: pd.DataFrame, *, step: int | None = None, loss: str = "train") -> list[str]:
     """Returns the pairs that have no interaction by any method: their members are not measured on the same examples.
 

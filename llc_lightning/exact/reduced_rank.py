@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid
 from llc_lightning.exact.coefficient import LearningCoefficient
 from llc_lightning.exact.deep_linear import check_widths
 from llc_lightning.exact.resolution import unit_localised
-from llc_lightning.runtime.checks import check_count
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import SettingError
 
 _LARGEST_RANK = 6
@@ -84,7 +84,7 @@ def reduced_rank_value(inputs: int, hidden: int, outputs: int, *, n_beta: float,
     """
     scale = unit_localised(n_beta, gamma)
     for name, width in (("inputs", inputs), ("hidden", hidden), ("outputs", outputs)):
-        check_count(name, width, 1)
+        at_least(1, **{name: width})
     rank = min(inputs, hidden, outputs)
     if rank > _LARGEST_RANK:
         raise SettingError(
@@ -99,7 +99,7 @@ def reduced_rank_value(inputs: int, hidden: int, outputs: int, *, n_beta: float,
     for i in range(rank):
         for j in range(i + 1, rank):
             log_pfaffian[i, j], energy[i, j] = _pair(eigenvalue, i, j)
-        if rank % 2:
+        if rank % 2:  # a Pfaffian has an even size: the eigenvalue that is left over pairs with none
             log_pfaffian[i, rank], energy[i, rank] = _single(eigenvalue, i)
     return _logarithmic_derivative(log_pfaffian, energy)
 
@@ -158,5 +158,6 @@ def _logarithmic_derivative(logs: Float[Tensor, "size size"], energy: Float[Tens
     scale = logs[torch.arange(size), torch.arange(size).flip(0)]
     scale = torch.maximum(scale, scale.flip(0)) / 2
     upper = (logs - scale[:, None] - scale).exp()
+    # d log Pf(P) = 1/2 tr(P^-1 dP), and dP has the mean energies as factors.
     first, second = upper - upper.T, energy * upper - (energy * upper).T
     return (torch.inverse(first) @ second).trace().item() / 2

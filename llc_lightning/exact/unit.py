@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid, softplus
 from llc_lightning.exact.coefficient import LearningCoefficient
 from llc_lightning.exact.reduced_rank import reduced_rank_coefficient
 from llc_lightning.exact.resolution import unit_localised
-from llc_lightning.runtime.checks import check_count, check_positive
+from llc_lightning.runtime.checks import at_least, not_negative
 from llc_lightning.runtime.errors import SettingError
 
 _SPACING, _SMALLEST, _BEYOND = 0.1, -40.0, 12.0
@@ -74,9 +74,9 @@ def unit_value(inputs: int, outputs: int, *, strength: float, n_beta: float, gam
             f"strength is {strength} and gamma {gamma}; the value is known where their product is at most "
             f"{_STRONGEST:g}."
         )
-    # The transposed unit has the same value.
+    # The transposed unit has the same value, and here the integral over angles is in the larger space.
     outputs, inputs = sorted((inputs, outputs))
-    s = strength * gamma
+    s = strength * gamma  # lengths in units of 1 / sqrt(gamma) from here on
     root = math.sqrt(s)
     u = _grid(_SMALLEST, root + _BEYOND)[:, None]
     r = softplus(u)
@@ -86,6 +86,7 @@ def unit_value(inputs: int, outputs: int, *, strength: float, n_beta: float, gam
     q = root * (scale * root * r * cosine + 1) / precision
     misfit = scale / 2 * ((r * q - s * cosine).square() + (s * sine).square())
     pull = ((q - root).square() + (r - root).square()) / 2 + r * root * less_than_one
+    # As logarithms, since powers of the widths would overflow; logsigmoid(u) is that of dr / du.
     log_weight = logsigmoid(u) + (inputs - 1) * r.log() + log_angles - outputs / 2 * precision.log() - misfit - pull
     energy = outputs / 2 * scale * r.square() / precision + misfit
     return (torch.softmax(log_weight.flatten(), 0) @ energy.flatten()).item()
@@ -93,9 +94,10 @@ def unit_value(inputs: int, outputs: int, *, strength: float, n_beta: float, gam
 
 def _angles(dimension: int) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the sine of angles in that many dimensions, 1 less the cosine, and the logarithms of their weights."""
-    if dimension == 1:
+    if dimension == 1:  # a number has two angles, 0 and pi
         return torch.zeros(2).double(), torch.tensor([0.0, 2.0]).double(), torch.zeros(2).double()
     v = _grid(_SMALLEST, -_SMALLEST)
+    # Near 0 and pi, where most of the weight can be, pi - t and 1 - cos t would lose their digits.
     sine = (math.pi * torch.sigmoid(-v.abs())).sin()
     less_than_one = 2 * (math.pi / 2 * torch.sigmoid(v)).sin().square()
     return sine, less_than_one, (dimension - 2) * sine.log() + logsigmoid(v) + logsigmoid(-v)
@@ -106,6 +108,5 @@ def _grid(first: float, last: float) -> Tensor:
 
 
 def _check(inputs: int, outputs: int, strength: float) -> None:
-    check_count("inputs", inputs, 1)
-    check_count("outputs", outputs, 1)
-    check_positive("strength", strength, zero=True)
+    at_least(1, inputs=inputs, outputs=outputs)
+    not_negative(strength=strength)

@@ -188,7 +188,7 @@ def estimate_parts(
         centre = centre or centre_of(loss_fn, params, data, names)
         records: list[list[LLCRecord]] = [[] for _ in parts]
         graphs: Graphs = {}
-        for chosen in tiles([lane.layout for lane in lanes]):
+        for chosen in lane_batches([lane.layout for lane in lanes]):
             whole = [lanes[i].layout.dimension == full for i in chosen]
             lane_batch = LaneBatch(
                 loss_fn, data, [lanes[i] for i in chosen], whole, centre, settings,
@@ -217,12 +217,12 @@ def moved_by_default(loss_fn: LossFn, params: Params) -> dict[str, Tensor] | Non
     return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in params.items() if name in names}
 
 
-def tiles(layouts: Sequence[Layout]) -> Iterator[list[int]]:
+def lane_batches(layouts: Sequence[Layout]) -> Iterator[list[int]]:
     """Yields the indices of lanes that run together: those that share a sliced layout; whole tensors run alone."""
     groups: dict[object, list[int]] = {}
     for i, layout in enumerate(layouts):
         groups.setdefault(layout if layout.sliced else i, []).append(i)
     for group in groups.values():
-        width = layouts[group[0]].lanes_per_tile
+        width = layouts[group[0]].lanes_per_batch
         for start in range(0, len(group), width):
             yield group[start : start + width]

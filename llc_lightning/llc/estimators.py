@@ -113,6 +113,7 @@ def variance(kept: KeptDraws) -> Estimate | None:
         return None
     first, second = pair
     products = (first - first.mean()) * (second - second.mean())
+    # The mean of all draws follows them: what chain means vary by over the number of chains, it hides of the variance.
     means = np.stack([first.mean(1), second.mean(1)])
     taken_up = float(np.cov(means)[0, 1]) / len(first) if len(first) > 1 else 0.0
     value = float(products.mean()) + taken_up
@@ -131,6 +132,7 @@ def functional_variance(kept: KeptDraws) -> Estimate | None:
     if watched is None or watched.shape[1] < 2:
         return None
     per_chain = watched.var(axis=1, ddof=1).mean(-1) * kept.n_beta / 2
+    # Within a chain an example varies less than over all of them, by what the chain means differ.
     means = watched.mean(1)
     between = float(means.var(axis=0, ddof=1).mean()) * kept.n_beta / 2 if len(means) > 1 else 0.0
     spread = float(per_chain.std(ddof=1)) / math.sqrt(len(per_chain)) if len(per_chain) > 1 else math.nan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float
@@ -186,41 +186,48 @@ class LaneBatch:
     def _run(self, at: Resolution) -> _Run:
         """Runs the chains."""
         settings, stacked, losses = self._settings, self._stacked, self._centre.losses
-        posterior = self._posterior(at)
-        preconditioner = self._local.preconditioner(at)
-        sampler = SAMPLERS.get(settings.sampler)
-        numbers = range(self._replicate * settings.chains, (self._replicate + 1) * settings.chains)
-        if settings.step_size == "auto":
-            step_size = automatic_step_size(
-                stacked, sampler.item, posterior, preconditioner, self._data, losses, self._local.batch,
-                fraction=settings.step_fraction, seed=self._seed, chains=numbers, batch_size=settings.batch_size,
-                spectrum=self._local.from_probe if preconditioner is None else None,
-            )  # fmt: skip
-        else:
-            step_size = torch.full_like(posterior.n_beta, settings.step_size)
-        mover, second = sampler.item(posterior, step_size, preconditioner), self._second(numbers)
+        posterior, preconditioner = self._posterior(at), self._local.preconditioner(at)
+        facts, second = SAMPLERS.get(settings.sampler).facts, self._second()
+        step_size = self._step_size(posterior, preconditioner)
+        sampler = SAMPLERS.get(settings.sampler).item(posterior, step_size, preconditioner)
         recorder = Recorder([*self._diagnosed(at), *self._observe], posterior, lanes=stacked.lanes, second=second)
-        linear = settings.estimator == "first_order" or sampler.facts.needs_centre_gradient
+        linear = settings.estimator == "first_order" or facts.needs_centre_gradient
         chains = run_chains(
-            stacked, mover, self._data, losses,
-            seed=self._seed, chains=numbers, steps=settings.steps, burn_in=settings.burn_in,
+            stacked, sampler, self._data, losses,
+            seed=self._seed, chains=self._numbers, steps=settings.steps, burn_in=settings.burn_in,
             batch_size=settings.batch_size, box=settings.box, recorder=recorder,
             first_order=posterior.gradient if linear else None,
         )  # fmt: skip
         step_times_curvature = torch.full_like(step_size, math.nan)
         # An automatic step is far below the limit by itself.
-        if settings.step_size != "auto" and sampler.facts.limited:
+        if settings.step_size != "auto" and facts.limited:
             step_times_curvature = step_size * curvature_at_the_end(
                 stacked, posterior, preconditioner, _highest_ends(chains), self._local.batch, seed=self._seed
             ).to(step_size.dtype)
         noise_bias = NoiseBias(*(torch.zeros(stacked.lanes) for _ in range(2)))
-        if second is not None:
-            prediction = NoisePrediction(
-                stacked, mover, posterior, preconditioner, self._local.batch, lambda: second(0)
-            )
+        if second is not None:  # two more of the diagnostics' minibatches, as at the first draw
+            further = partial(second, 0)
+            prediction = NoisePrediction(stacked, sampler, posterior, preconditioner, self._local.batch, further)
             means = chains.excess[..., settings.burn_in :].double().mean(2)
             noise_bias = prediction.bias(chains, at.n_beta * means.nanmedian(1).values)  # dead chains do not count
         return _Run(chains, step_size, step_times_curvature, noise_bias)
+
+    @property
+    def _numbers(self) -> range:
+        """The numbers of the chains."""
+        chains = self._settings.chains
+        return range(self._replicate * chains, (self._replicate + 1) * chains)
+
+    def _step_size(self, posterior: Posterior, preconditioner: Stack | None) -> Float[Tensor, "width"]:
+        settings = self._settings
+        if settings.step_size != "auto":
+            return torch.full_like(posterior.n_beta, settings.step_size)
+        return automatic_step_size(
+            self._stacked, SAMPLERS.get(settings.sampler).item, posterior, preconditioner, self._data,
+            self._centre.losses, self._local.batch,
+            fraction=settings.step_fraction, seed=self._seed, chains=self._numbers, batch_size=settings.batch_size,
+            spectrum=self._local.from_probe if preconditioner is None else None,
+        )  # fmt: skip
 
     def _posterior(self, at: Resolution) -> Posterior:
         centre, width = self._stacked.start(1), self._stacked.width
@@ -248,7 +255,7 @@ class LaneBatch:
             found.append(ExampleLosses(every, stacked, take(self._data, some), losses[some]))
         return found
 
-    def _second(self, numbers: Sequence[int]) -> Callable[[int], StepLoss] | None:
+    def _second(self) -> Callable[[int], StepLoss] | None:
         """Returns the loss on minibatches that no chain is moved by, for the look at a draw; None with the full batch.
 
         Draws that the diagnostics do not look at have a stream of their own, so that whatever a caller observes, the
@@ -258,7 +265,8 @@ class LaneBatch:
         if size is None:
             return None
         diagnosed, others = (
-            BatchStream(self._seed, numbers, len(losses), size, kind=kind) for kind in ("check-batch", "look-batch")
+            BatchStream(self._seed, self._numbers, len(losses), size, kind=kind)
+            for kind in ("check-batch", "look-batch")
         )
 
         def second(draw: int) -> StepLoss:

@@ -61,12 +61,12 @@ class Normalize(nn.Module):
 
     Args:
         d_model: The width of the stream.
-        kind: ``layer`` or ``rms``.
+        norm: ``layer`` or ``rms``.
     """
 
-    def __init__(self, d_model: int, kind: str) -> None:
+    def __init__(self, d_model: int, norm: str) -> None:
         super().__init__()
-        self.centred = kind == "layer"
+        self.centred = norm == "layer"
         self.w = nn.Parameter(torch.ones(d_model))
         self.b = nn.Parameter(torch.zeros(d_model)) if self.centred else None
         self.hook_scale = HookPoint()

@@ -106,6 +106,7 @@ def run_chains(
         if batches is not None:
             loss = StepLoss(stacked, data, baseline, batches.draw().to(baseline.device))
             base[step] = loss.baseline.mean(1)
+        # Before the move: these examples know nothing of the position yet, so that the excess has no bias.
         here = sampler.look(position, loss)
         excess[step] = here.excess
         if recorder is not None and step >= burn_in:

@@ -59,13 +59,15 @@ class Recorder:
             sampler: What gave the gradient.
 
         Raises:
-            SettingError: If an observable returns no tensor with chains and lanes in front.
+            SettingError: If an observable returns no tensor with chains and lanes in front, or moves the chains.
         """
         look = Look(draw, position, here, loss, sampler, self._posterior, self._second)
         for name, observable in self._observables.items():
             if draw % observable.every == 0:
-                before = self._seen[name]
+                before, changes = self._seen[name], _changes(position, here)
                 seen = observable.look(look)
+                if _changes(position, here) != changes:
+                    raise SettingError(f"the observable {name!r} changed what it looked at; let it change a copy.")
                 _check(name, seen, tuple(here.excess.shape), before[0] if before else None)
                 before.append(seen)
 
@@ -75,6 +77,11 @@ class Recorder:
             name: torch.stack(seen).transpose(0, 2)[: self._lanes].contiguous().cpu()
             for name, seen in self._seen.items()
         }
+
+
+def _changes(position: Stack, here: Evaluated) -> list[int]:
+    """Returns how often the tensors that the next step starts from were changed in place."""
+    return [tensor._version for tensor in (*position.values(), here.excess, *here.gradient.values())]
 
 
 def _check(name: str, seen: object, lanes: tuple[int, ...], first: Tensor | None) -> None:

@@ -59,7 +59,7 @@ class Layout:
         return any(form.form != "whole" for form in self.forms)
 
     @property
-    def lanes_per_tile(self) -> int:
+    def lanes_per_batch(self) -> int:
         """How many sliced lanes are stacked, exactly: over more or fewer, kernels may have other last bits."""
         return next((width for most, width in _WIDTHS if self.dimension <= most), 1) if self.sliced else 1
 

@@ -51,7 +51,7 @@ _REFUSED = (RuntimeError, ValueError, TypeError)
 
 _BLOCK = 512
 _SLICED_BLOCK = 256
-"""Hessian products take a batch in blocks: the activations of a tile of sliced lanes then stay in a CPU's cache."""
+"""Hessian products take a batch in blocks: the activations of a batch of sliced lanes then stay in a CPU's cache."""
 _KEPT = 2
 """Gradients that are kept with their graphs: chains times blocks."""
 
@@ -73,7 +73,8 @@ class StackedLoss:
         self.layout = lanes[0].layout
         self.lanes = len(lanes)
         self.vmapped = True
-        padding = -len(lanes) % self.layout.lanes_per_tile if self.layout.sliced else 0
+        # Full to the same width always, so that a lane has the bits that it has alone.
+        padding = -len(lanes) % self.layout.lanes_per_batch if self.layout.sliced else 0
         self._width = len(lanes) + padding
         padded = [*lanes, *[lanes[-1]] * padding]
         self._index = stack_index(padded)
@@ -81,6 +82,7 @@ class StackedLoss:
         self._loss = loss
         self._params = params
         self._lane_values = [lane.read(params) for lane in padded]
+        # Arguments of every call and not constants of its graph, which other lanes of the same loss then use as well.
         self._fixed = _leaves((self._index, params))
         self._graphs: Graphs = {} if graphs is None else graphs
 
@@ -143,6 +145,7 @@ class StackedLoss:
             share = (block.stop - block.start) / n_examples(batch)
             return _Slopes(self._mean_losses, chain_of(position, chain), take(batch, block), share)
 
+        # A kept graph holds the activations of its chain and block.
         few = chains * len(blocks) <= _KEPT
         kept = [[slopes(chain, block) for block in blocks] for chain in range(chains)] if few else []
 
@@ -205,6 +208,7 @@ class StackedLoss:
 
     def _call(self, name: str, function: Function, values: Any, batch: Any, *, per_chain: bool) -> Sequence[Tensor]:
         """Returns the function of (values, index, batch, frozen), over chains and lanes; prepared once per shape."""
+        # Tracing costs much more than a call: once for all lanes of a loss that look alike to a graph.
         leaves = [*_leaves(values), *_leaves(batch)]
         shapes = [(leaf.shape, leaf.dtype) for leaf in leaves]
         key = (name, per_chain, self.layout, self._width, self._one_unit, *shapes)
@@ -231,6 +235,7 @@ class StackedLoss:
             mapped = torch.vmap(torch.vmap(function, (0, 0, None, None)), (0, None, chain_axis, None))
         else:
             mapped = _without_lane_axis(torch.vmap(function, (0, None, chain_axis, None)))
+        # A traced graph takes tensors in a row: what they were nested in is put back around them inside of it.
         form = pytree.tree_structure((values, batch, self._index, self._params))
 
         def in_a_row(over: Function) -> Function:

@@ -19,6 +19,7 @@ EXPLOSION = 1000.0
 
 _PRODUCTS = 8
 _RANKING_PRODUCTS = 2
+"""Enough to tell which chain ends where the loss is steepest; its curvature is then measured with more."""
 _WORST_SHARE = 1.5
 _STABLE = 4.0
 _PILOT_STEPS = 30
@@ -147,7 +148,7 @@ def automatic_step_size(
         metric = metric if found is None else _mean(found)
         there = curvature_at_the_end(stacked, posterior, metric, pilot.end, batch, seed=seed)
         failed = exploded(pilot, posterior.n_beta[: stacked.lanes], stacked.layout.dimension).any(1).to(step.device)
-        failed |= ~(step * there <= _STABLE)[: stacked.lanes]
+        failed |= ~(step * there <= _STABLE)[: stacked.lanes]  # a curvature that is NaN fails too
         if not failed.any():
             return torch.minimum(step, (fraction / torch.maximum(curvature, there / _WORST_SHARE)).to(step.dtype))
         step[: stacked.lanes][failed] /= 2

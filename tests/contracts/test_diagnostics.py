@@ -9,12 +9,13 @@ import torch
 
 from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, reasons_against
 from llc_lightning.llc.draws import Mixing, error_of, mcse_of
+from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.estimators import Estimate, KeptDraws
 from llc_lightning.llc.evidence import Evidence
 from llc_lightning.llc.facts import Bias, Geometry, Motion, Run
 from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.runtime import status
 from tests.llc.changed import changed
 
 NOISE = np.random.default_rng(0).standard_normal((8, 100))
@@ -172,7 +173,7 @@ CASES: dict[str, list[tuple[dict[str, object], dict[str, object]]]] = {
 
 
 def test_each_reason_of_an_estimate_has_one_diagnostic_and_is_provoked() -> None:
-    reasons = {reason.name for reason in REASONS if "llc" in reason.given_by}
+    reasons = {reason.name for reason in status.REASONS if "llc" in reason.given_by}
     assert reasons == set(DIAGNOSTICS) == set(CASES)
 
 
@@ -202,3 +203,21 @@ def test_without_chains_only_the_loss_is_judged() -> None:
         at=CALM.at, run=CALM.run, geometry=CALM.geometry, losses=torch.tensor([NAN]), whole=True, trivial_loss=1.0
     )
     assert reasons_against(start) == ["nan-loss"]
+
+
+def test_a_diagnostic_from_outside_speaks_in_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "REASONS", [*status.REASONS])
+    monkeypatch.setattr(status, "_BY_NAME", {**status._BY_NAME})
+    monkeypatch.setattr(DIAGNOSTICS, "_known", {**DIAGNOSTICS._entries})
+    status.add_reason(status.Reason("cold", False, "the chains are cold; warm them."), before="drifting")
+
+    @DIAGNOSTICS.register("cold", summary="the temperature is below 1")
+    def cold(evidence: Evidence) -> bool:
+        return evidence.motion.temperature < 1
+
+    assert reasons_against(changed(CALM, temperature=0.5)) == ["cold"]
+    slow = {"step_size": 1e-4, "burn_in": 0, "chains": 2, "draws": 60}
+    record = estimate_llc(lambda p, b: 5 * p["w"].square() + 0 * b, {"w": torch.zeros(1)}, torch.zeros(1), n_beta=10.0,
+                          gamma=1.0, **slow)  # fmt: skip
+    assert record.temperature < 1
+    assert "cold" in record.status.split("+")

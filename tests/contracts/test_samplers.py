@@ -1,7 +1,9 @@
 """What every registered sampler must do: each term of its step alone, its targets, and its order in the step size."""
 
 import math
-from itertools import islice
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -12,112 +14,58 @@ from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Params
-from llc_lightning.sampling.base import SAMPLERS, Evaluated, Posterior
-from llc_lightning.sampling.stacked import Stack
-from tests.sampling.reference import REFERENCE, Target
+from llc_lightning.sampling.base import SAMPLERS, Posterior, Sampler, SamplerFacts
+from llc_lightning.sampling.langevin import LangevinSampler
+from tests.sampling.trajectories import N_BETA, STEPS, Target, assert_equal, trajectories
 
-pytestmark = pytest.mark.parametrize("name", SAMPLERS.names())
-N_BETA, STEP_SIZE, STEPS = 7.0, 0.01, 5
+every_sampler = pytest.mark.parametrize("name", SAMPLERS.names())
 ONE_EXAMPLE = torch.zeros(1)
 
 
 @pytest.fixture(autouse=True)
-def _one_thread(name: str) -> None:
+def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-class Full:
-    """A loss of every weight by itself, as a sampler sees it with the full batch."""
-
-    minibatch = False
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-
-    def __call__(self, position: Stack) -> Evaluated:
-        w = position["w"]
-        of_each = [[sum(self._target.loss(x) for x in lane) for lane in chain] for chain in w.tolist()]
-        gradient = [[[self._target.gradient(x) for x in lane] for lane in chain] for chain in w.tolist()]
-        return Evaluated(torch.tensor(of_each, dtype=w.dtype), {"w": torch.tensor(gradient, dtype=w.dtype)})
-
-    def gradient_at_centre(self) -> Stack:
-        raise AssertionError("the full batch needs no control variate")
-
-
-class Fixed:
-    """Noise that is known beforehand: ``scale (1 + t)`` at its t-th draw."""
-
-    def __init__(self, scale: float, uniform: float) -> None:
-        self._scale, self._uniform, self._drawn = scale, uniform, 0
-
-    def normal(self) -> Stack:
-        self._drawn += 1
-        return {"w": torch.full((2, 1, 1), self._scale * self._drawn, dtype=torch.float64)}
-
-    def uniform(self) -> Tensor:
-        return torch.full((2, 1), self._uniform, dtype=torch.float64)
-
-
-def trajectories(
-    name: str, target: Target, *, scale: float, start: float = 0.5, diagonal: float | None = None, uniform: float = 0.5
-) -> tuple[list[float], list[float]]:
-    """Returns the sampler's first positions and those of the literal reference."""
-    centre = {"w": torch.zeros(1, 2, 1, dtype=torch.float64)}
-    n_beta, gamma, step = (torch.full((2,), x, dtype=torch.float64) for x in (target.n_beta, target.gamma, STEP_SIZE))
-    preconditioner = None if diagonal is None else {"w": torch.full_like(centre["w"], diagonal)}
-    sampler = SAMPLERS.get(name).item(Posterior(centre, n_beta, gamma, centre), step, preconditioner)
-    position = {"w": torch.full((2, 2, 1), start, dtype=torch.float64)}
-    noise, loss = Fixed(scale, uniform), Full(target)
-    found = []
-    for _ in range(STEPS):
-        sampler.step(position, sampler.look(position, loss), loss, noise)
-        assert bool((position["w"] == position["w"][0, 0, 0]).all())
-        found.append(position["w"][0, 0, 0].item())
-    eps = STEP_SIZE * (diagonal or 1.0)
-    steps = REFERENCE[name](target, start, eps, lambda t: scale * (1 + t), uniform)
-    return found, list(islice(steps, STEPS))
 
 
 def free(x: float) -> float:
     return 0.0
 
 
-def assert_equal(name: str, target: Target, **options: float) -> None:
-    found, expected = trajectories(name, target, **options)
-    assert found == pytest.approx(expected, rel=1e-9)
-
-
+@every_sampler
 def test_without_any_force_or_noise_nothing_moves(name: str) -> None:
     found, _ = trajectories(name, Target(free, free, N_BETA, 0.0), scale=0.0)
     assert found == [0.5] * STEPS
 
 
+@every_sampler
 def test_drift_alone(name: str) -> None:
     assert_equal(name, Target(lambda x: 2 * x, lambda x: 2.0, N_BETA, 0.0), scale=0.0)
 
 
+@every_sampler
 def test_noise_alone(name: str) -> None:
     assert_equal(name, Target(free, free, N_BETA, 0.0), scale=0.3)
 
 
+@every_sampler
 def test_localisation_alone(name: str) -> None:
     assert_equal(name, Target(free, free, N_BETA, 3.0), scale=0.0)
 
 
+@every_sampler
 def test_all_terms_on_a_curved_loss(name: str) -> None:
     target = Target(lambda x: math.exp(x) - x, lambda x: math.exp(x) - 1, N_BETA, 3.0)
     assert_equal(name, target, scale=0.3)
     assert_equal(name, target, scale=-1.0, uniform=0.999)
 
 
-def test_a_preconditioner_scales_the_step_size_or_is_refused(name: str) -> None:
+@every_sampler
+def test_a_preconditioner_of_one_changes_nothing_or_is_refused(name: str) -> None:
     target = Target(lambda x: x * x, lambda x: 2 * x, N_BETA, 3.0)
     if SAMPLERS.get(name).facts.preconditioned:
         found, _ = trajectories(name, target, scale=0.3, diagonal=1.0)
         assert found == trajectories(name, target, scale=0.3)[0]
-    if SAMPLERS.get(name).facts.preconditioned and name != "sgnht":  # whose masses change its own unit of time
-        assert_equal(name, target, scale=0.3, diagonal=4.0)
-    elif name != "sgnht":
+    else:
         with pytest.raises(SettingError, match="finds a diagonal of its own; use none"):
             estimate(name, 0.05, preconditioner="hutchinson")
 
@@ -139,6 +87,7 @@ def estimate(name: str, step_size: float, **settings: object) -> LLCRecord:
     )  # fmt: skip
 
 
+@every_sampler
 @pytest.mark.parametrize("chains", [1, 3, 8])
 def test_a_seed_fixes_every_draw_for_any_number_of_chains(name: str, chains: int) -> None:
     first, again, other = (estimate(name, 0.05, seed=seed, draws=20, chains=chains) for seed in (1, 1, 2))
@@ -148,6 +97,7 @@ def test_a_seed_fixes_every_draw_for_any_number_of_chains(name: str, chains: int
     assert torch.equal(more.excess[:chains], first.excess)
 
 
+@every_sampler
 def test_the_bias_is_at_most_of_first_order_in_the_step_size(name: str) -> None:
     exact = quadratic_value([1.0] * 4, n_beta=10.0, gamma=1.0)
     coarse, fine = (estimate(name, step) for step in (0.04, 0.02))
@@ -157,6 +107,7 @@ def test_the_bias_is_at_most_of_first_order_in_the_step_size(name: str) -> None:
     assert abs(fine.value - exact) <= 0.6 * gone + 3 * math.hypot(fine.stderr, coarse.stderr)
 
 
+@every_sampler
 def test_a_skewed_target(name: str) -> None:
     """A Gumbel-like loss, ``e^w - w - 1``: one weight, and a posterior with a long tail to the left."""
 
@@ -180,6 +131,7 @@ def test_a_skewed_target(name: str) -> None:
     assert error < 0.06 * exact
 
 
+@every_sampler
 def test_the_automatic_step_size_is_calm(name: str) -> None:
     record = estimate_llc(
         quadratic, {"w": torch.zeros(4)}, ONE_EXAMPLE, n_beta=10.0, gamma=1.0, sampler=name, chains=8, draws=1000
@@ -189,6 +141,7 @@ def test_the_automatic_step_size_is_calm(name: str) -> None:
     assert abs(record.value - quadratic_value([1.0] * 4, n_beta=10.0, gamma=1.0)) < 0.15 * record.value
 
 
+@every_sampler
 def test_frozen_weights_never_move(name: str) -> None:
     start = torch.arange(6.0).view(2, 3)
     mask = torch.tensor([[True, False, False], [False, True, False]])
@@ -214,6 +167,7 @@ def test_frozen_weights_never_move(name: str) -> None:
     assert torch.equal(params["w"], torch.arange(6.0).view(2, 3))
 
 
+@every_sampler
 def test_minibatches_are_taken_or_refused(name: str) -> None:
     spread = torch.tensor([[1.0], [-1.0]]).repeat(8, 4)
 
@@ -231,3 +185,56 @@ def test_minibatches_are_taken_or_refused(name: str) -> None:
             run()
     else:
         assert math.isfinite(run().value)
+
+
+@every_sampler
+def test_every_fact_is_told_and_of_its_type(name: str) -> None:
+    facts, types = SAMPLERS.get(name).facts, get_type_hints(SamplerFacts)
+    for fact in fields(SamplerFacts):
+        assert type(getattr(facts, fact.name)) is types[fact.name], fact.name
+
+
+@every_sampler
+def test_what_it_says_of_itself_is_what_it_does(name: str) -> None:
+    entry = SAMPLERS.get(name)
+    centre = {"w": torch.zeros(1, 1, 2)}
+    ones = torch.ones(1)
+    sampler = entry.item(Posterior(centre, ones, ones, centre), ones, None)
+    sampler.settle()
+    assert (sampler.batch_noise({"w": torch.ones(3, 1, 2)}) is not None) == entry.facts.noise_known
+    assert (sampler.metric is not None) == entry.facts.adapts
+    without = Posterior(centre, ones, ones)
+    if entry.facts.needs_centre_gradient:
+        with pytest.raises(SettingError, match="needs the gradient at the centre"):
+            entry.item(without, ones, None)
+    else:
+        entry.item(without, ones, None)
+
+
+@every_sampler
+def test_it_has_a_test_file_of_its_name(name: str) -> None:
+    assert (Path(__file__).parents[1] / "sampling" / "samplers" / f"test_{name}.py").is_file()
+
+
+FACTS: dict[str, Any] = dict.fromkeys((fact.name for fact in fields(SamplerFacts)), False) | {"fraction": 0.2}
+
+
+@pytest.mark.parametrize("missing", FACTS)
+def test_a_sampler_that_keeps_a_fact_to_itself_is_refused(missing: str) -> None:
+    told = {fact: value for fact, value in FACTS.items() if fact != missing}
+    with pytest.raises(
+        SettingError, match=rf"^the sampler 'shy' does not say {missing}; register it with all of: .*\.$"
+    ):
+        SAMPLERS.register("shy", summary="tells not all", **told)
+    assert "shy" not in SAMPLERS
+
+
+def test_a_sampler_that_does_not_say_what_noise_does_to_it_cannot_be_made() -> None:
+    class Silent(Sampler):
+        __init__ = LangevinSampler.__init__
+        step = LangevinSampler.step
+
+    ones = torch.ones(1)
+    made: Any = Silent
+    with pytest.raises(TypeError, match="batch_noise"):
+        made(Posterior({"w": torch.zeros(1, 1, 2)}, ones, ones), ones, None)

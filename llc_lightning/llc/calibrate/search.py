@@ -109,6 +109,8 @@ class Search:
 
     def _better(self, choice: Choice, record: LLCRecord) -> Choice | None:
         """Returns what the status of a trial asks for, or None where no choice helps."""
+        # In the order in which the reasons make each other: what died tells nothing of where it went, and what left the
+        # neighbourhood nothing of the minimum; only chains that are sound otherwise are worth their length.
         wrong = {reason.name for reason in split(record.status)}
         finer = choice.finer() if choice.settings.step_fraction > _SMALLEST_FRACTION else None
         if wrong & {"all-diverged", "diverged"}:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.registry import NoFacts, Registry
+from llc_lightning.runtime.registry import Registry
 from llc_lightning.sampling.observables.look import Look
 from llc_lightning.sampling.stacked import Stack
 
@@ -49,8 +50,16 @@ class Stateless:
         """Chooses nothing."""
 
 
-OBSERVABLES: Registry[Callable[[int], Observable], NoFacts] = Registry("observable", NoFacts)
-"""Observables that need nothing but a look, by name: each is made for a number of kept draws."""
+@dataclass(frozen=True)
+class ObservableFacts:
+    """What is told of an observable that a name finds."""
+
+    costly: bool
+    """A look costs several steps, so that it looks 4 to 8 times only."""
+
+
+OBSERVABLES: Registry[Callable[[int], Observable], ObservableFacts] = Registry("observable", ObservableFacts)
+"""Observables that need nothing but a look, by name; each is made with how many draws apart it looks."""
 
 
 def recorded_every(draws: int) -> int:
@@ -85,10 +94,7 @@ def asked_for(observe: object, draws: int) -> list[Observable]:
     """
     if isinstance(observe, str) or not isinstance(observe, Sequence):
         raise SettingError(f"observe is {observe!r}; give a list of observables, or of names of registered ones.")
-    found = [
-        OBSERVABLES.get(one).item(draws) if isinstance(one, str) else _checked(one)
-        for one in cast("Sequence[object]", observe)
-    ]
+    found = [_named(one, draws) if isinstance(one, str) else _checked(one) for one in cast("Sequence[object]", observe)]
     by_name(found)
     return found
 
@@ -105,6 +111,11 @@ def by_name(found: Sequence[Observable]) -> dict[str, Observable]:
         if other is not one and other != one:
             raise SettingError(f"two observables have the name {one.name!r}; give one of them another name.")
     return named
+
+
+def _named(name: str, draws: int) -> Observable:
+    entry = OBSERVABLES.get(name)
+    return entry.item(spared_every(draws) if entry.facts.costly else recorded_every(draws))
 
 
 def _checked(one: object) -> Observable:

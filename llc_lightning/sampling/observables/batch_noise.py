@@ -10,12 +10,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.sampling.base import Sampler
-from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless, spared_every
+from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless
 from llc_lightning.sampling.observables.look import Look
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack
 
 
+@OBSERVABLES.register(
+    "batch_noise",
+    summary="variance that the noise of minibatches adds to a move, over that which belongs there",
+    costly=True,
+)
 @dataclass(frozen=True)
 class BatchNoise(Stateless):
     """The variance that the noise of minibatches adds to a move over that which belongs there, summed over weights.
@@ -35,11 +40,3 @@ class BatchNoise(Stateless):
 def noise_between(sampler: Sampler, one: Stack, other: Stack) -> Stack | None:
     """Returns what the noise of a minibatch's gradient does to a move, from the gradients on two of them."""
     return sampler.batch_noise({name: (value - other[name]) / math.sqrt(2) for name, value in one.items()})
-
-
-@OBSERVABLES.register(
-    "batch_noise", summary="variance that the noise of minibatches adds to a move, over that which belongs there"
-)
-def batch_noise(draws: int) -> BatchNoise:
-    """Returns it for so many kept draws."""
-    return BatchNoise(spared_every(draws))

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless, recorded_every
+from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless
 from llc_lightning.sampling.observables.look import Look
 from llc_lightning.sampling.products import inner
 
 
+@OBSERVABLES.register("squared_distance", summary="squared distance of the moved weights from the centre", costly=False)
 @dataclass(frozen=True)
 class SquaredDistance(Stateless):
     """The squared Euclidean distance of the moved weights from the centre, [chain, lane]."""
@@ -22,9 +23,3 @@ class SquaredDistance(Stateless):
     def look(self, look: Look) -> Float[Tensor, "chain lane"]:
         """Returns the squared distance."""
         return inner(look.away, look.away)
-
-
-@OBSERVABLES.register("squared_distance", summary="squared distance of the moved weights from the centre")
-def squared_distance(draws: int) -> SquaredDistance:
-    """Returns it for so many kept draws."""
-    return SquaredDistance(recorded_every(draws))

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless, spared_every
+from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless
 from llc_lightning.sampling.observables.look import Look
 from llc_lightning.sampling.products import inner
 
@@ -16,6 +16,11 @@ _REACH = 0.3
 """Share of the way from the centre by which chains are moved back and forth, to compare the loss with its gradient."""
 
 
+@OBSERVABLES.register(
+    "gradient_check",
+    summary="by how much the loss rises around the chains, and what its gradient says of it",
+    costly=True,
+)
 @dataclass(frozen=True)
 class GradientCheck(Stateless):
     """By how much the loss rises around the chains, away from the centre, and the integral of its gradient over there.
@@ -36,11 +41,3 @@ class GradientCheck(Stateless):
         slopes = (inner(away, at.gradient) for at in (below, here, above))
         sloped = sum(weight * slope for weight, slope in zip((1, 4, 1), slopes, strict=True))
         return torch.stack([above.excess - below.excess, torch.as_tensor(sloped) * _REACH / 3], -1)
-
-
-@OBSERVABLES.register(
-    "gradient_check", summary="by how much the loss rises around the chains, and what its gradient says of it"
-)
-def gradient_check(draws: int) -> GradientCheck:
-    """Returns it for so many kept draws."""
-    return GradientCheck(spared_every(draws))

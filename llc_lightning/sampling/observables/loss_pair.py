@@ -8,10 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless, recorded_every
+from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless
 from llc_lightning.sampling.observables.look import Look
 
 
+@OBSERVABLES.register(
+    "loss_pair", summary="excess losses on two minibatches that know nothing of each other", costly=False
+)
 @dataclass(frozen=True)
 class LossPair(Stateless):
     """The excess losses on two minibatches that depend neither on the position nor on each other."""
@@ -22,9 +25,3 @@ class LossPair(Stateless):
     def look(self, look: Look) -> Float[Tensor, "chain lane 2"]:
         """Returns that on the examples of the step, and that on the second minibatch."""
         return torch.stack([look.here.excess, look.other_excess], -1)
-
-
-@OBSERVABLES.register("loss_pair", summary="excess losses on two minibatches that know nothing of each other")
-def loss_pair(draws: int) -> LossPair:
-    """Returns it for so many kept draws."""
-    return LossPair(recorded_every(draws))

@@ -1,0 +1,26 @@
+"""A revision rises with whatever makes an estimate."""
+
+from dataclasses import replace
+
+import pytest
+
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
+from llc_lightning.llc.estimators import ESTIMATORS
+from llc_lightning.llc.revision import llc_revision
+from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.runtime.registry import Registry
+from llc_lightning.sampling.base import SAMPLERS
+
+
+def revise(monkeypatch: pytest.MonkeyPatch, table: Registry, name: str, revision: int) -> None:
+    monkeypatch.setitem(table._entries, name, replace(table.get(name), revision=revision))
+
+
+def test_a_revision_counts_every_change_of_what_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm, sgld = ChainSettings(sampler="lm"), ChainSettings(sampler="sgld")
+    before = llc_revision(lm), llc_revision(sgld)
+    revise(monkeypatch, SAMPLERS, "sgld", SAMPLERS.get("sgld").revision + 2)
+    assert (llc_revision(lm), llc_revision(sgld)) == (before[0], before[1] + 2)
+    revise(monkeypatch, ESTIMATORS, "stein", ESTIMATORS.get("stein").revision + 1)
+    revise(monkeypatch, DIAGNOSTICS, "drifting", DIAGNOSTICS.get("drifting").revision + 1)
+    assert (llc_revision(lm), llc_revision(sgld)) == (before[0] + 2, before[1] + 4)

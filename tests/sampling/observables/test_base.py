@@ -1,0 +1,80 @@
+"""Which observables there are, and how often they look."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.sampling.observables.base import (
+    OBSERVABLES,
+    Observable,
+    Stateless,
+    apart,
+    asked_for,
+    recorded_every,
+    spared_every,
+)
+from llc_lightning.sampling.observables.distance import SquaredDistance
+from llc_lightning.sampling.observables.look import Look
+
+
+@dataclass(frozen=True)
+class Excess(Stateless):
+    """A user's own."""
+
+    name: str = "mine"
+    every: int = 1
+
+    def look(self, look: Look) -> Tensor:
+        return look.here.excess
+
+
+class Bare:
+    """Has no look."""
+
+    name, every = "bare", 1
+
+
+@pytest.mark.parametrize(("draws", "every", "spared"), [(1, 1, 1), (60, 2, 14), (250, 10, 60), (2000, 10, 500)])
+def test_there_are_25_looks_and_then_every_tenth_draw(draws: int, every: int, spared: int) -> None:
+    assert recorded_every(draws) == every
+    assert spared_every(draws) == spared
+
+
+@pytest.mark.parametrize("name", OBSERVABLES.names())
+def test_a_registered_one_is_called_what_it_is_registered_as(name: str) -> None:
+    (made,) = asked_for([name], 250)
+    assert isinstance(made, Observable)
+    assert (made.name, made.every) == (name, 60 if OBSERVABLES.get(name).facts.costly else 10)
+
+
+def test_they_are_asked_for_by_name_or_as_themselves() -> None:
+    mine = Excess()
+    assert asked_for(["squared_distance", mine], 250) == [SquaredDistance(10), mine]
+
+
+@pytest.mark.parametrize(
+    ("observe", "said"),
+    [
+        ("squared_distance", r"^observe is 'squared_distance'; give a list of observables, or of names of .*\.$"),
+        (Excess(), r"^observe is Excess\(.*\); give a list of observables, or of names of registered ones\.$"),
+        (["squared_distanse"], r"unknown observable 'squared_distanse'; .*squared_distance"),
+        ([3.0], r"^observe has 3\.0, which is no observable; give an object with name, every, settle\(position\) and "),
+        ([Bare()], r"which is no observable; give an object with name, every, .* or one of the names .*gradient_check"),
+        ([Excess], r"which is no observable"),
+        ([Excess(every=0)], r"^the observable 'mine' looks every 0 draws; give an integer of at least 1\.$"),
+        ([Excess(), Excess(every=2)], r"^two observables have the name 'mine'; give one of them another name\.$"),
+    ],
+)
+def test_what_is_none_is_refused_with_a_sentence(observe: object, said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        asked_for(observe, 250)
+
+
+def test_parts_lie_as_if_they_were_alone() -> None:
+    first, second = apart(torch.arange(6.0).view(3, 2))
+    assert (first.tolist(), second.tolist()) == ([0.0, 2.0, 4.0], [1.0, 3.0, 5.0])
+    assert first.is_contiguous()
+    assert second.is_contiguous()
