@@ -23,9 +23,7 @@ def add_options(one: Options) -> None:
         "--component", default="*", metavar="GLOB", help="addresses, such as 'net.hook_hidden[7]' or 'net.*'"
     )
     one.add_argument("--methods", nargs="+", metavar="NAME", help="ablation methods, such as zero")
-    one.add_argument(
-        "--losses", nargs="+", metavar="GLOB", help="losses, such as 'circuit:*' (default: train)"
-    )
+    one.add_argument("--losses", nargs="+", metavar="GLOB", help="losses, such as 'circuit:*' (default: train)")
     level(one)
     one.add_argument("--out", type=table_file, metavar="FILE", help="write all rows to a .csv, .parquet or .json file")
     common(one)
