@@ -74,8 +74,8 @@ class Resample(Shared):
         for rows in blocks:
             chosen = torch.stack([one[rows] for one in at]).to(reference.device)
             shape = (*chosen.shape[:2], *sizes, *entries.shape[1:])
-            found = entries.index_select(0, chosen.flatten()).reshape(shape)
-            yield found.movedim(tuple(range(2, 2 + len(sizes))), tuple(1 + axis for axis in seen.positions))
+            taken = entries.index_select(0, chosen.flatten()).reshape(shape)
+            yield taken.movedim(tuple(range(2, 2 + len(sizes))), tuple(1 + axis for axis in seen.positions))
 
     def _check_donors(self, labels: Int[Tensor, "example"], seen: Activations) -> None:
         """Checks that some example has another to take an activation from.

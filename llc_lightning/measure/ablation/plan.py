@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from llc_lightning.ablation.engine.base import entry_of, resolve_methods
+from llc_lightning.ablation.engine.base import check_components, entry_of, resolve_methods
 from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
@@ -16,7 +16,6 @@ from llc_lightning.measure.jobs import Job
 from llc_lightning.measure.naming import revision_of, settings_name
 from llc_lightning.measure.plans import TRAIN, check_each_once
 from llc_lightning.runtime.checks import at_least, unless_none
-from llc_lightning.runtime.errors import SettingError
 
 BASELINE: Mapping[str, object] = {"metrics": (), "resamples": 0, "warm_start": False, "seed": None}
 """The options that name settings, each with the default that it had when it was added: names leave it out there."""
@@ -66,17 +65,12 @@ class AblationPlan:
         """Returns what is ablated in a module.
 
         Raises:
-            AddressError: If an address names nothing.
-            SettingError: If a component has no activation.
+            AddressError: If an address names nothing, or a component lacks the side that a method ablates.
+            SettingError: If a method that mixes units is asked to ablate some of them.
         """
-        found = find_components(module, self.components)
-        without = [component.address for component in found if not component.point]
-        if without:
-            raise SettingError(
-                f"{without[0]!r} has no activation, so it cannot be ablated; address a hook point or units of one, "
-                "such as 'layers' or 'neurons'."
-            )
-        return found
+        components = find_components(module, self.components)
+        check_components(components, resolve_methods(self.methods))
+        return components
 
     @property
     def revision(self) -> int:
