@@ -23,7 +23,7 @@ from llc_lightning.report.charts import Charts
 from llc_lightning.results.run import run_name
 from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
-from llc_lightning.runtime.checks import check_count
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
 from llc_lightning.runtime.quarantine import quarantine
 from llc_lightning.runtime.registry import Registry
@@ -81,7 +81,7 @@ class MeasurementCallback(CadencedCallback):
         replicates: int = 1,
     ) -> None:
         super().__init__(when, name=name, at=at)
-        check_count("replicates", replicates, 1)
+        at_least(1, replicates=replicates)
         if on_error not in ("raise", "skip"):
             raise SettingError(f"{type(self).__name__} got on_error={on_error!r}; use 'raise' or 'skip'.")
         self.plan = plan

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from llc_lightning.runtime.checks import check_positive
+from llc_lightning.runtime.checks import not_negative, positive
 from llc_lightning.runtime.errors import SettingError
 
 _LARGEST = 3e38
@@ -26,8 +26,8 @@ class Resolution:
         Raises:
             SettingError: If n_beta is not positive or gamma is negative.
         """
-        check_positive("n_beta", self.n_beta)
-        check_positive("gamma", self.gamma, zero=True)
+        positive(n_beta=self.n_beta)
+        not_negative(gamma=self.gamma)
         for name, value in (("n_beta", self.n_beta), ("gamma", self.gamma)):
             if value > _LARGEST:
                 raise SettingError(f"{name} is {value!r}; give at most {_LARGEST:g}, what single precision can hold.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from llc_lightning.runtime.checks import check_count, check_positive
+from llc_lightning.runtime.checks import at_least, positive, unless_none
 from llc_lightning.runtime.errors import SettingError, unknown
 from llc_lightning.sampling.base import SAMPLERS
 
@@ -64,22 +64,21 @@ class ChainSettings:
             raise SettingError(unknown("estimator", self.estimator, CHOICES))
         _check_not_word("step_size", self.step_size)
         if self.step_size != "auto":
-            check_positive("step_size", self.step_size)
-        check_positive("step_fraction", self.step_fraction)
-        for name, least in (("chains", 1), ("draws", 1), ("burn_in", 0), ("watched_examples", 0)):
-            check_count(name, getattr(self, name), least)
+            positive(step_size=self.step_size)
+        positive(step_fraction=self.step_fraction)
+        at_least(1, chains=self.chains, draws=self.draws)
+        at_least(0, burn_in=self.burn_in, watched_examples=self.watched_examples)
         _check_not_word("curvature_examples", self.curvature_examples)
         if self.curvature_examples != "auto":
-            check_count("curvature_examples", self.curvature_examples, 1)
-        if self.batch_size is not None:
-            check_count("batch_size", self.batch_size, 1)
+            at_least(1, curvature_examples=self.curvature_examples)
+        at_least(1, **unless_none(batch_size=self.batch_size))
         if sampler.facts.full_batch and self.batch_size is not None:
             raise SettingError(
                 f"batch_size is {self.batch_size}, but {self.sampler} compares losses of the full batch; use null "
                 "(None in Python)."
             )
         if self.box is not None:
-            check_positive("box", self.box)
+            positive(box=self.box)
             if sampler.facts.full_batch:
                 raise SettingError(f"{self.sampler} is exact without a box, and not with one; leave box out.")
 

@@ -6,7 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import DataError
 from llc_lightning.runtime.types import Batch
 
 _ALLOWED = "a tensor, a tuple of tensors or a dict of tensors"
@@ -98,8 +99,7 @@ def chunks(n: int, size: int) -> Iterator[slice]:
         >>> list(chunks(5, 2))
         [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
-    if size < 1:
-        raise SettingError(f"the chunk size is {size}; it must be at least 1.")
+    at_least(1, **{"the chunk size": size})
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 

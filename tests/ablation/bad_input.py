@@ -171,7 +171,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "metrics: a shift back": (
         lambda: effects(metrics="accuracy(shift=-1)"),
-        "SettingError: shift is -1; give at least 0.",
+        "SettingError: shift is -1; give an integer of at least 0.",
     ),
     "metrics: targets that are none": (
         lambda: effects((X, Y, WRONG - 1), metrics="accuracy(target=2)"),
@@ -183,7 +183,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "resamples: negative": (
         lambda: effects(resamples=-3),
-        "SettingError: resamples is -3; give at least 0.",
+        "SettingError: resamples is -3; give an integer of at least 0.",
     ),
     "methods: an option twice": (
         lambda: effects(methods="noise(scale=1,scale=2)"),
@@ -195,15 +195,15 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "resamples: few": (
         lambda: effects(resamples=5),
-        "SettingError: resamples is 5; give at least 99.",
+        "SettingError: resamples is 5; give an integer of at least 99.",
     ),
     "resamples: a word": (
         lambda: effects(resamples="many"),
-        "SettingError: resamples is 'many'; give a whole number, at least 0.",
+        "SettingError: resamples is 'many'; give an integer of at least 0.",
     ),
     "chunk: 0": (
         lambda: effects(chunk=0),
-        "SettingError: chunk is 0; give at least 1.",
+        "SettingError: chunk is 0; give an integer of at least 1.",
     ),
     "data: none": (
         lambda: effects(None),

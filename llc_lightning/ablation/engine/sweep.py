@@ -24,7 +24,7 @@ from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import check_partners, n_examples, to_device
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.checks import at_least, unless_none
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.types import Batch, Params
 
@@ -88,7 +88,7 @@ def sweep(
         DataError: If the data, or the shapes of the module's losses and activations, cannot be used.
     """
     chosen, measured = resolve_methods(methods), resolve_metrics(metrics)
-    at_least(1, chunk=chunk)
+    at_least(1, **unless_none(chunk=chunk))
     if tasks and not loss.task_names:
         raise SettingError(
             "the module has no tasks; give it task_names and per_task_loss, or measure with tasks=False."

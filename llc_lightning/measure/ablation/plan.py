@@ -15,7 +15,7 @@ from llc_lightning.components.listing import find_components
 from llc_lightning.measure.jobs import Job
 from llc_lightning.measure.naming import revision_of, settings_name
 from llc_lightning.measure.plans import TRAIN, check_each_once
-from llc_lightning.runtime.checks import check_count
+from llc_lightning.runtime.checks import at_least, unless_none
 from llc_lightning.runtime.errors import SettingError
 
 BASELINE: Mapping[str, object] = {"metrics": (), "resamples": 0, "warm_start": False, "seed": None}
@@ -55,9 +55,8 @@ class AblationPlan:
         check_each_once("methods", self.methods)
         resolve_methods(self.methods)
         resolve_metrics(self.metrics)
-        check_count("resamples", self.resamples, 0)
-        if self.examples is not None:
-            check_count("examples", self.examples, 1)
+        at_least(0, resamples=self.resamples)
+        at_least(1, **unless_none(examples=self.examples))
 
     def fitted(self, n_examples: int) -> AblationPlan:
         """Returns the plan for so many examples: all of them where there are fewer than it asks for."""

@@ -345,7 +345,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("settings", "sentence"),
         [
-            ({"chunk": 0}, "chunk is 0; give at least 1."),
+            ({"chunk": 0}, "chunk is 0; give an integer of at least 1."),
             ({"block": 100}, "the block size is 100; give a power of two, such as 64 or 256."),
         ],
     )
