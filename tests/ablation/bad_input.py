@@ -95,7 +95,8 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "methods: an empty list": (
         lambda: effects(methods=[]),
-        "SettingError: no ablation method is given; use one or more of: counterfactual, low_rank, mean, noise,",
+        "SettingError: no ablation method is given; use one or more of: counterfactual, low_rank, mean, noise, "
+        "optimal,",
     ),
     "methods: a class": (
         lambda: effects(methods=Zero),
@@ -147,7 +148,8 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "methods: Zero": (
         lambda: effects(methods="Zero"),
-        "SettingError: unknown ablation method 'Zero'; did you mean 'zero'? Use one of: counterfactual, low_rank,",
+        "SettingError: unknown ablation method 'Zero'; did you mean 'zero'? Use one of: counterfactual, low_rank, "
+        "mean,",
     ),
     "metrics: none": (
         lambda: effects(metrics=None),
