@@ -19,9 +19,9 @@ check_shapes = jaxtyping.jaxtyped
 check_types = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))
 calls_so_far: Counter[Callable[..., Any]] = Counter()
 forms_so_far: defaultdict[Callable[..., Any], set[Hashable]] = defaultdict(set)
+"""Of the arguments of right calls."""
 looking: list[Callable[..., Any]] = []
 """Whose arguments are looked at: a tensor of a class of ours answers by functions of ours, which would look again."""
-"""Of the arguments of right calls."""
 
 
 def check(function: Any = None, *, typechecker: Any) -> Any:
