@@ -1,7 +1,5 @@
 """Whether the loss of an example depends on the weights and that example alone."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

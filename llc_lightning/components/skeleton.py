@@ -1,7 +1,5 @@
 """Copies of a module to measure on: whatever happens to them, the live module never notices."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from types import MethodType

@@ -1,7 +1,5 @@
 """The learning coefficient of a loss at its minimum, with its multiplicity."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 

@@ -1,7 +1,5 @@
 """Normal crossings, the local form of every analytic loss after a resolution of its singularities."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from fractions import Fraction

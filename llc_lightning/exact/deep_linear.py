@@ -1,7 +1,5 @@
 """Deep linear networks: products of weight matrices, trained to a map of known rank."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from fractions import Fraction

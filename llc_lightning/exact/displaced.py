@@ -1,7 +1,5 @@
 """Quadratic losses measured beside their minimum: how each estimator answers, and the correction Delta."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from jaxtyping import Float

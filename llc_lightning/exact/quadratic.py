@@ -1,7 +1,5 @@
 """Quadratic losses measured at their minimum: exactly, as samplers see them, and through their fluctuations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TypeAlias, cast

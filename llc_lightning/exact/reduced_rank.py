@@ -1,7 +1,5 @@
 """Reduced-rank regression: a linear network of two layers, Aoyagi's and Watanabe's singular model."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from fractions import Fraction

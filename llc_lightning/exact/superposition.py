@@ -1,7 +1,5 @@
 """The toy model of superposition, at the regular polygons that it learns."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from typing import Literal
 

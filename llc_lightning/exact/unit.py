@@ -1,7 +1,5 @@
 """One hidden unit of a linear network alone: the weight-refined value of a unit, used or dead."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 

@@ -1,7 +1,5 @@
 """From the chains of one lane to its record: evidence, estimates, the reasons against them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

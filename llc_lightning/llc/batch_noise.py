@@ -1,7 +1,5 @@
 """What the noise of minibatches adds to an estimate, because it makes the chains hotter."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Estimates of the local learning coefficient: one, or all components of a model at several resolutions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, overload
 

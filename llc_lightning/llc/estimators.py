@@ -1,7 +1,5 @@
 """Several estimators of the local learning coefficient from the same chains."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """All that is known of one lane at a resolution: what an estimate is made of, and what speaks against it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

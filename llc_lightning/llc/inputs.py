@@ -1,7 +1,5 @@
 """What callers may get wrong, said in one sentence before anything is computed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 

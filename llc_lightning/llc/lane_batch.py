@@ -1,7 +1,5 @@
 """The lanes that run as one batch, from their curvature to their records."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What is known of the loss around w* before any chain runs: its curvature along the moved weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What is estimated, and at which resolution."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

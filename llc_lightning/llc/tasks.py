@@ -1,7 +1,5 @@
 """The losses of several tasks along chains that sample the loss of all of them together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast

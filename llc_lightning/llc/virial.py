@@ -1,7 +1,5 @@
 """The weights of the virial, by which chains are checked against what must hold in equilibrium."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Jobs: every value that a plan asks for, with the columns that its row will have."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

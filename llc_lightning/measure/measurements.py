@@ -4,8 +4,6 @@ A kind is a room of its own beside this file: ``plan.py`` says what is measured,
 becomes rows, ``measurement.py`` registers the two. Its callback, which stands above, is registered under the same name.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

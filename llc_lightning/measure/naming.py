@@ -1,7 +1,5 @@
 """One rule for the names of settings, in the column ``settings``: measuring more must leave old names as they are."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from llc_lightning.results.schema import settings_hash

@@ -1,7 +1,5 @@
 """Measures the snapshots of a run through the same function as the callbacks: the same rows, to the byte."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Gives a module the weights of a snapshot."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn

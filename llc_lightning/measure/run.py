@@ -1,7 +1,5 @@
 """The one function that measures: a plan at a snapshot, shared by all processes."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence

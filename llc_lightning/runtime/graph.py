@@ -1,7 +1,5 @@
 """A function of tensors traced once into a graph of tensor operations, each done once."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable
 from typing import Any, cast

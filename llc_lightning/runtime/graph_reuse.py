@@ -1,7 +1,5 @@
 """A traced graph whose elementwise operations write over arguments that nothing needs any more."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

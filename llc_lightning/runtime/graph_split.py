@@ -1,7 +1,5 @@
 """A traced graph in two: what depends on the first arguments alone, and what is computed anew for the others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

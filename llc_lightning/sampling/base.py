@@ -1,7 +1,5 @@
 """The contract of a sampler, and the table of samplers."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable

@@ -1,7 +1,5 @@
 """The centre of a posterior: the weights w*, their loss example by example, and the gradient of the mean loss."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 from dataclasses import dataclass

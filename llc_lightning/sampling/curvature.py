@@ -3,8 +3,6 @@
 Everything works on stacks [chain, lane, *slice] and gives one result per chain and lane.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

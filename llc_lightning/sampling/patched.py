@@ -6,8 +6,6 @@ row replaces one output, a column adds ``x[j] (v - W[:, j])``. Both are exact. A
 the full tensor.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

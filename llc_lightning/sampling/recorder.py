@@ -1,7 +1,5 @@
 """What is recorded of chains beside their losses, at some of the kept draws."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

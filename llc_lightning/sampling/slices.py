@@ -1,7 +1,5 @@
 """Which entries of the parameters a chain moves, and how they are put back among the frozen ones."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ chains. Chains differ in their minibatches and noise, which all lanes share: a b
 depends on frozen weights alone is computed once for all lanes of a chain.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress

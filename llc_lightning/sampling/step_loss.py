@@ -1,7 +1,5 @@
 """The loss on the examples of one step of all chains."""
 
-from __future__ import annotations
-
 from jaxtyping import Float, Int
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The automatic step size: a fraction of the inverse of the largest curvature that the chains will meet."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

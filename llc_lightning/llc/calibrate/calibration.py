@@ -1,7 +1,5 @@
 """Chooses how to run chains at a checkpoint that nothing is known of, and says whether the choice can be trusted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The LLC over step sizes and inverse temperatures around a choice, to look at."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What a diagnostic is, and the table of all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeAlias
 

@@ -1,7 +1,5 @@
 """Registers ablation effects among the kinds of measurement."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from llc_lightning.ablation.engine.effect import Effect

@@ -1,7 +1,5 @@
 """From ablation effects, and what only the module can measure, to rows of the table."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias

@@ -1,7 +1,5 @@
 """Registers the LLC among the kinds of measurement."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From records of LLC estimates to rows of the table, and to traces."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

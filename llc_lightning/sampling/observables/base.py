@@ -1,7 +1,5 @@
 """The contract of an observable, and the table of those that a name finds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable

@@ -1,7 +1,5 @@
 """What the noise of minibatches does to the moves of chains."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How far the chains are from the centre."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from jaxtyping import Float

@@ -1,7 +1,5 @@
 """The losses of some examples, one by one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from jaxtyping import Float

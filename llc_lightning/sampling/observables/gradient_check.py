@@ -1,7 +1,5 @@
 """Whether the loss rises around the chains as its gradient says."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """One look at the chains, at a draw that is kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The loss at one position on two minibatches."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

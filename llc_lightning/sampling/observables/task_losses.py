@@ -1,7 +1,5 @@
 """The losses of several tasks along chains that sample another loss."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from jaxtyping import Float, Shaped

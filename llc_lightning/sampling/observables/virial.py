@@ -1,7 +1,5 @@
 """The virial: by what the chains are checked against what must hold in equilibrium, whatever the loss."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
