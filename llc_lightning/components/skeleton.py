@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from llc_lightning.runtime.batches import Batch, Params
 from llc_lightning.runtime.errors import SettingError, unknown
-from llc_lightning.runtime.types import Batch, Params
 
 _HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks")
 _BACKWARD_TABLES = ("_backward_hooks", "_backward_pre_hooks")

@@ -5,9 +5,8 @@ from abc import ABC, abstractmethod
 import lightning as L
 
 from llc_lightning.data.order import EpochLoader, EpochOrder, OrderKind, Source
-from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.batches import Batch, n_examples, take
 from llc_lightning.runtime.errors import DataError, SettingError
-from llc_lightning.runtime.types import Batch
 
 
 class AnalysedData(L.LightningDataModule, ABC):

@@ -13,10 +13,10 @@ from llc_lightning.data.image_sets import ImagePair, ImageSet
 from llc_lightning.data.image_sources import HUB, load_images
 from llc_lightning.data.layouts import Layout, make_layout
 from llc_lightning.data.order import EpochLoader, OrderKind, Source
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import DataError
 from llc_lightning.runtime.seeding import generator
-from llc_lightning.runtime.types import Batch
 from llc_lightning.runtime.workers import Workers
 
 NO_LABEL = -1

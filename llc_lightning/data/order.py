@@ -13,10 +13,9 @@ from jaxtyping import Int64
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
-from llc_lightning.runtime.batches import chunks, n_examples, take
+from llc_lightning.runtime.batches import Batch, chunks, n_examples, take
 from llc_lightning.runtime.errors import DataError, SettingError
 from llc_lightning.runtime.seeding import generator
-from llc_lightning.runtime.types import Batch
 
 OrderKind: TypeAlias = Literal["shuffled", "fresh", "fixed"]
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.llc.diagnostics.batch_noise import NOISE_SHARE
-from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.base import Posterior, Sampler
 from llc_lightning.sampling.chains import Chains
 from llc_lightning.sampling.observables.batch_noise import noise_between

@@ -7,8 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
-from llc_lightning.llc.parts import Resolution, Restriction
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.llc.tasks import Tasks
 from llc_lightning.runtime.checks import check_count, check_positive
 from llc_lightning.runtime.errors import SettingError

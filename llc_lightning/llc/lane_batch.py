@@ -21,13 +21,11 @@ from llc_lightning.llc.local import (
     stack_lanes,
     which_examples,
 )
-from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.llc.tasks import Tasks
 from llc_lightning.llc.virial import virial_weights
-from llc_lightning.runtime.batches import take
-from llc_lightning.runtime.types import Batch, LossFn
+from llc_lightning.runtime.batches import Batch, LossFn, take
 from llc_lightning.sampling.base import SAMPLERS, Posterior
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains

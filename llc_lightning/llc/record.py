@@ -14,7 +14,7 @@ from llc_lightning.llc.datatree import to_datatree, to_devinterp
 from llc_lightning.llc.draws import Draws, Mixing
 from llc_lightning.llc.estimators import Estimate
 from llc_lightning.llc.facts import Bias, ChainLosses, Geometry, Motion, Run
-from llc_lightning.llc.parts import Resolution
+from llc_lightning.llc.settings import Resolution
 from llc_lightning.runtime.errors import SettingError, unknown
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.parts import Resolution
-from llc_lightning.runtime.types import Batch
+from llc_lightning.llc.settings import Resolution
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.curvature import probe
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 

@@ -6,11 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from llc_lightning.components.component import Component
-from llc_lightning.llc.parts import Resolution
+from llc_lightning.llc.settings import Resolution
 from llc_lightning.results.schema import KEY
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.kinds import level_of
-from llc_lightning.runtime.types import Batch
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import nn
 
 from llc_lightning.components.loss import ModuleLoss, loss_fn
-from llc_lightning.runtime.batches import n_examples, to_device
-from llc_lightning.runtime.types import Batch, Params
+from llc_lightning.runtime.batches import Batch, Params, n_examples, to_device
 
 
 @runtime_checkable

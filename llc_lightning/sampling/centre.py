@@ -10,10 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.components.alone import check_alone
-from llc_lightning.runtime.batches import chunks, n_examples, take
+from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
 from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch, LossFn, Params
 
 _BLOCK = 4096
 _FEWEST_BLOCKS = 8

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.batches import n_examples
-from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.sampling.base import Sampler
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.stacked import Stack, StackedLoss

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.seeding import generator
-from llc_lightning.runtime.types import Batch
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 _BREAKDOWN = 1e-6

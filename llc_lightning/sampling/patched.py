@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from llc_lightning.runtime.types import Params
+from llc_lightning.runtime.batches import Params
 from llc_lightning.sampling.slices import SliceForm
 
 _METADATA = {getattr(torch.Tensor, name).__get__ for name in ("dtype", "shape", "device", "ndim")}

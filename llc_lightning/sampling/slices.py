@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Params
 
 _WIDTHS = ((1024, 16), (4096, 4))
 """Up to how many moved entries how many lanes are stacked; where a lane is larger, it is work enough by itself."""

@@ -3,8 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.runtime.batches import take
-from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.batches import Batch, take
 from llc_lightning.sampling.base import Evaluated
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 

@@ -9,9 +9,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.batches import Batch, Params, n_examples
 from llc_lightning.runtime.errors import DataError, SettingError, unknown
-from llc_lightning.runtime.types import Batch, Params
 
 
 @runtime_checkable

@@ -15,10 +15,9 @@ from llc_lightning.ablation.engine.place import Replacement, ReplacementAt
 from llc_lightning.ablation.metrics import Metric, outputs_of
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.components.skeleton import Skeleton
-from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.batches import Batch, Params, n_examples
 from llc_lightning.runtime.errors import DataError
 from llc_lightning.runtime.graph_split import SplitGraph
-from llc_lightning.runtime.types import Batch, Params
 
 Losses: TypeAlias = tuple[Tensor, ...]
 """The loss [.., row, 1] and, where asked for, the losses by task [.., row, task] and the metrics [.., row, metric]."""

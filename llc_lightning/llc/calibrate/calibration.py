@@ -9,11 +9,11 @@ from llc_lightning.llc.calibrate.choices import Choice, first_batch, first_choic
 from llc_lightning.llc.calibrate.search import Calibration, Free, Search
 from llc_lightning.llc.estimator import estimate_parts
 from llc_lightning.llc.inputs import check_inputs
-from llc_lightning.llc.parts import Restriction
 from llc_lightning.llc.record import LLCRecord
+from llc_lightning.llc.settings import Restriction
+from llc_lightning.runtime.batches import Batch, LossFn, Params
 from llc_lightning.runtime.checks import check_count, check_positive
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch, LossFn, Params
 
 
 def calibrate(

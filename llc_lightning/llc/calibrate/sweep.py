@@ -10,11 +10,10 @@ from torch import Tensor
 from llc_lightning.llc.calibrate.search import Calibration
 from llc_lightning.llc.estimator import estimate_parts
 from llc_lightning.llc.local import some_examples
-from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
+from llc_lightning.runtime.batches import Batch, LossFn, Params
 from llc_lightning.runtime.status import is_ok
-from llc_lightning.runtime.types import Batch, LossFn, Params
 
 STEP_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 N_BETA_FACTORS = (0.03, 0.1, 0.3, 1.0, 3.0)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.observables.base import Look
 from llc_lightning.sampling.products import products, total
 from llc_lightning.sampling.stacked import Stack
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from llc_lightning.runtime.types import Params
+from llc_lightning.runtime.batches import Params
 from llc_lightning.sampling.base import SAMPLERS, Posterior
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.observables.base import Look
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import StackedLoss
 from llc_lightning.sampling.step_loss import StepLoss
