@@ -8,11 +8,10 @@ from jaxtyping import Float32, Int64, UInt8
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from llc_lightning.data.analysed import AnalysedData
 from llc_lightning.data.image_sets import ImagePair, ImageSet
 from llc_lightning.data.image_sources import HUB, load_images
 from llc_lightning.data.layouts import Layout, make_layout
-from llc_lightning.data.order import EpochLoader, OrderKind, Source
+from llc_lightning.data.order import AnalysedData, EpochLoader, OrderKind, Source
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import DataError

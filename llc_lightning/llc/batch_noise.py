@@ -9,12 +9,11 @@ from torch import Tensor
 
 from llc_lightning.llc.diagnostics.batch_noise import NOISE_SHARE
 from llc_lightning.runtime.batches import Batch
-from llc_lightning.sampling.base import Posterior, Sampler
+from llc_lightning.sampling.base import Posterior, Sampler, StepLoss
 from llc_lightning.sampling.chains import Chains
 from llc_lightning.sampling.observables.batch_noise import noise_between
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
-from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.step_size import stiffness
 
 _ENDS, _PRODUCTS = 8, 4

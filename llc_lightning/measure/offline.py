@@ -12,9 +12,8 @@ from llc_lightning.components.skeleton import independent_copy
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.measurements import Plan, measurement_of
-from llc_lightning.measure.restore import restore
 from llc_lightning.measure.run import measure
-from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.measure.snapshot import Snapshot, restore
 from llc_lightning.results.run import Run, run_name
 from llc_lightning.results.schema import KEY
 from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch

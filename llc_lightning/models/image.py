@@ -11,10 +11,8 @@ from torch import Tensor
 
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.layouts import make_layout
-from llc_lightning.models.image_cnn import ImageCNN
-from llc_lightning.models.image_mlp import ImageMLP
-from llc_lightning.models.logs import logs_now
-from llc_lightning.models.optimizer import OptimizerSettings, adamw
+from llc_lightning.models.image_nets import ImageCNN, ImageMLP
+from llc_lightning.models.optimizer import OptimizerSettings, adamw, logs_now
 from llc_lightning.models.task_metrics import TaskMetrics
 from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import DataError, SettingError, unknown

@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from llc_lightning.runtime.graph import changes_or_draws, traced
-from llc_lightning.runtime.graph_reuse import reusing
+from llc_lightning.runtime.graph import changes_or_draws, reusing, traced
 
 
 class SplitGraph:

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.sampling.base import Evaluated, Posterior, Sampler
+from llc_lightning.sampling.base import Evaluated, Posterior, Sampler, StepLoss
 from llc_lightning.sampling.observables.base import Look, Observable, by_name
 from llc_lightning.sampling.stacked import Stack
-from llc_lightning.sampling.step_loss import StepLoss
 
 
 class Recorder:

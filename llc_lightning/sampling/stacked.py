@@ -20,8 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
-from llc_lightning.runtime.graph import first_result, traced
-from llc_lightning.runtime.graph_reuse import reusing
+from llc_lightning.runtime.graph import first_result, reusing, traced
 from llc_lightning.sampling.patched import PatchedParameters
 from llc_lightning.sampling.slices import Moved, of_one_unit, stack_index
 

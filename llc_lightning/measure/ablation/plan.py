@@ -12,9 +12,8 @@ from llc_lightning.ablation.engine.base import entry_of, resolve_methods
 from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
-from llc_lightning.measure.jobs import Job
+from llc_lightning.measure.jobs import Job, revision_of, settings_name
 from llc_lightning.measure.measurements import TRAIN, check_each_once
-from llc_lightning.measure.naming import revision_of, settings_name
 from llc_lightning.runtime.checks import check_count
 from llc_lightning.runtime.errors import SettingError
 

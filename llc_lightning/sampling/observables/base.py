@@ -10,9 +10,8 @@ from torch import Tensor
 
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.registry import Registry
-from llc_lightning.sampling.base import Evaluated, Posterior, Sampler
+from llc_lightning.sampling.base import Evaluated, Posterior, Sampler, StepLoss
 from llc_lightning.sampling.stacked import Stack
-from llc_lightning.sampling.step_loss import StepLoss
 
 
 @dataclass(frozen=True, eq=False)
