@@ -178,8 +178,7 @@ class MNISTFashionData(AnalysedData):
             _ = self.images
             return
         workers = Workers.of(self.trainer)
-        chosen = workers.on_zero(lambda: self.images.origin)
-        origin: Any = workers.gather(chosen)[0]
+        origin: Any = workers.gather(workers.on_zero(lambda: self.images.origin))[0]
         self.source = origin
         workers.jointly(lambda: self.images.origin)
 

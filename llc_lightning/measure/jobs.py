@@ -1,4 +1,4 @@
-"""Jobs: every value that a plan asks for, with the columns that its row will have, and the one rule for their settings."""
+"""Jobs: every value that a plan asks for, with the columns that its row will have; and how settings are named."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

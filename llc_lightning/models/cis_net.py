@@ -1,4 +1,4 @@
-"""The net that computes in superposition: one hidden layer of ReLUs, fewer than its circuits need; and its losses' powers."""
+"""The net that computes in superposition: one hidden layer of ReLUs, fewer than its circuits need; and powers of errors."""
 
 import torch
 from jaxtyping import Float, Num

@@ -1,4 +1,4 @@
-"""AdamW with a learning rate that falls along a cosine, after a warm-up where that is asked for; and when models log."""
+"""AdamW with a learning rate that falls along a cosine, after a warm-up if asked for; and when models log."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

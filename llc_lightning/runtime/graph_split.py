@@ -32,8 +32,7 @@ class SplitGraph:
                 tree_unflatten(leaves[: len(head)], fixed_spec), tree_unflatten(leaves[len(head) :], varying_spec)
             )
 
-        module = traced(flat, *head, *tail)
-        self._first, self._second = _split(module, len(head))
+        self._first, self._second = _split(traced(flat, *head, *tail), len(head))
         self._reusing = reusing(self._second)
 
     def prepare(self, fixed: Any) -> tuple[Tensor, ...]:

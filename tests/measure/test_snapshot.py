@@ -5,18 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from llc_lightning.components.loss import snapshot_params
-from llc_lightning.measure.snapshot import restore
-from llc_lightning.runtime.errors import SnapshotError
+from llc_lightning.measure.snapshot import Snapshot, restore
+from llc_lightning.runtime.errors import DataError, SettingError, SnapshotError
 from tests.components.nets import MLP, Tied, Wrapped, regression
-
-
-import pytest
-import torch
-from torch import Tensor, nn
-
-from llc_lightning.measure.snapshot import Snapshot
-from llc_lightning.runtime.errors import DataError, SettingError
-from tests.components.nets import MLP, Tied, regression
 from tests.measure.small import Net, snapshot
 
 

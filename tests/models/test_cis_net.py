@@ -1,11 +1,5 @@
 """The CIS net: what it computes, its hook points and components, and that torch can do everything with it."""
 
-import pytest
-import torch
-
-from llc_lightning.models.cis_net import power_of
-
-
 import copy
 import pickle
 
@@ -14,7 +8,7 @@ import torch
 from torch.func import functional_call, grad, vmap
 
 from llc_lightning.components.listing import find_components
-from llc_lightning.models.cis_net import CISNet
+from llc_lightning.models.cis_net import CISNet, power_of
 
 
 @pytest.fixture

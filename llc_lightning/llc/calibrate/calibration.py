@@ -100,5 +100,4 @@ def calibrate(
         )[0][0]
 
     free = Free(n_beta is None, gamma is None, chosen)
-    search = Search(estimate, first, free, tolerance, budget, done)
-    return search.run()
+    return Search(estimate, first, free, tolerance, budget, done).run()

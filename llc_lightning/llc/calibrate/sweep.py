@@ -78,8 +78,7 @@ def sweep(
             done(how.chains * how.steps, note)
         return record
 
-    chosen = calibration.record.step_size
-    steps = [_at_step(settings, chosen, factor) for factor in STEP_FACTORS]
+    steps = [_at_step(settings, calibration.record.step_size, factor) for factor in STEP_FACTORS]
     some = some_examples(data, _EXAMPLES, seed)
     adjusted = [
         replace(how, sampler="mala", batch_size=None, burn_in=10, draws=40, preconditioner="none", estimator="mean")
