@@ -5,7 +5,7 @@ PYTHON3 ?= python3
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
-CODE := llc_lightning tests benchmarks configs/source conftest.py train.py analyze.py
+CODE := llc_lightning tests benchmarks configs/source docs/tables.py conftest.py train.py analyze.py
 SOURCES := $(wildcard $(CODE))
 RUN ?= $$(ls -d checkpoints/cis/version_* | sort -V | tail -n 1)
 CONTROL ?= $$(ls -d checkpoints/cis_mse/version_* | sort -V | tail -n 1)
@@ -15,7 +15,7 @@ LOOK ?= out/look
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format configs bench zoo peers look clean
+.PHONY: help setup demo test check lint format configs docs bench zoo peers look clean
 
 help: ## what there is to make (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,12 +41,14 @@ demo: $(READY) ## the main job: train a net and its control, measure, write the 
 test: $(READY) ## the whole test suite on two processes (ARGS="-k sgld" for a part)
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist worksteal --clean-tree $(ARGS)
 
-check: $(READY) ## format, lint, types, spelling and the layers; what CI checks first
+check: lint ## format, lint, types, spelling and the layers
+	$(PYTHON) -m pytest -q tests/contracts/test_layers.py
+
+lint: $(READY) ## what is checked without running it: format, lint, types and spelling
 	$(PYTHON) -m ruff format --check $(SOURCES)
 	$(PYTHON) -m ruff check $(SOURCES)
-	$(PYTHON) -m pyright --venvpath $(dir $(abspath $(VENV)))
 	$(PYTHON) -m codespell_lib
-	$(PYTHON) -m pytest -q tests/contracts/test_layers.py
+	$(PYTHON) -m pyright --venvpath $(dir $(abspath $(VENV)))
 
 format: $(READY) ## rewrite the code as `make check` wants it
 	$(PYTHON) -m ruff check --fix $(SOURCES)
@@ -54,6 +56,9 @@ format: $(READY) ## rewrite the code as `make check` wants it
 
 configs: $(READY) ## write configs/ from configs/source/: an experiment is an entry in experiments.py
 	$(PYTHON) -m configs.source
+
+docs: $(READY) ## write the tables of docs/ that are registries
+	$(PYTHON) -m docs.tables
 
 bench: $(READY) ## ratios of CPU time against plain training and devinterp
 	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks $(ARGS)

@@ -5,7 +5,7 @@
     python -m benchmarks.zoo --seeds 0 --out t.md   one seed; the table into a file as well
 
 Prints a table in Markdown, one line for each expectation, and ends with 1 where one is missed; that of everything on
-three seeds also goes into README.md, where nothing was left out. The seconds are CPU time
+three seeds also goes into docs/zoo.md, where nothing was left out. The seconds are CPU time
 of the whole command on one thread, imports, validation and the last ablations included. What needs real data takes it
 from the folder that LLC_LIGHTNING_DATA names, and is left out without it.
 
@@ -38,7 +38,7 @@ from llc_lightning.results.run import RUNS, Run
 from llc_lightning.runtime.errors import LLCLightningError, one_line, unknown
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "zoo.md"
 DONE = "zoo.json"
 """Written into the folder of a run when its training has finished."""
 SEEDS = [0, 1, 2]
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     if given.out:
         given.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     if not given.trainings and given.seeds == SEEDS and not any(map(missing_data, ZOO)):
-        README.write_text(between_marks(README.read_text(encoding="utf-8"), "\n".join(lines)), encoding="utf-8")
+        PAGE.write_text(between_marks(PAGE.read_text(encoding="utf-8"), "\n".join(lines)), encoding="utf-8")
     return 0 if all_kept else 1
 
 
@@ -92,7 +92,7 @@ def between_marks(text: str, table: str) -> str:
     before, start, rest = text.partition(_MARKS[0])
     end, after = rest.partition(_MARKS[1])[1:]
     if not (start and end):
-        raise ValueError(f"{README.name} lacks the marks {' and '.join(mark.strip() for mark in _MARKS)}")
+        raise ValueError(f"{PAGE.name} lacks the marks {' and '.join(mark.strip() for mark in _MARKS)}")
     return f"{before}{start}\n{table}\n\n{end}{after}"
 
 

@@ -1,16 +1,29 @@
 """What happens to the loss when a part of a network is taken away: methods, the batched sweep, a table."""
 
 from llc_lightning.ablation.effects import ablation_effects
-from llc_lightning.ablation.engine.base import METHODS, Activations, Method, Shared, method_of, resolve_methods
+from llc_lightning.ablation.engine.base import (
+    METHODS,
+    Activations,
+    Method,
+    Shared,
+    WeightMethod,
+    method_of,
+    resolve_methods,
+)
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.fitted import Fitted
 from llc_lightning.ablation.engine.sweep import sweep
+from llc_lightning.ablation.engine.weights import Weight
 from llc_lightning.ablation.methods.counterfactual import Counterfactual
+from llc_lightning.ablation.methods.low_rank import LowRank
 from llc_lightning.ablation.methods.mean import Mean
 from llc_lightning.ablation.methods.noise import Noise
 from llc_lightning.ablation.methods.optimal import Optimal
 from llc_lightning.ablation.methods.project import Project
+from llc_lightning.ablation.methods.quantise import Quantise
 from llc_lightning.ablation.methods.resample import Resample
+from llc_lightning.ablation.methods.weight_noise import WeightNoise
+from llc_lightning.ablation.methods.weight_zero import WeightZero
 from llc_lightning.ablation.methods.zero import Zero
 from llc_lightning.ablation.metrics import KL, METRICS, Accuracy, LogitDifference, Metric, Own
 from llc_lightning.ablation.procedures.patching import patching
@@ -32,6 +45,7 @@ __all__ = [
     "Effect",
     "Fitted",
     "LogitDifference",
+    "LowRank",
     "Mean",
     "Method",
     "Metric",
@@ -40,9 +54,14 @@ __all__ = [
     "Optimal",
     "Own",
     "Project",
+    "Quantise",
     "Resample",
     "Scrubbed",
     "Shared",
+    "Weight",
+    "WeightMethod",
+    "WeightNoise",
+    "WeightZero",
     "Zero",
     "ablation_effects",
     "method_of",

@@ -105,7 +105,7 @@ def ablation_effects(
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if not resamples:
         return table
-    told = [effect.details for effect in effects if effect.quantity == "ablation_effect"]
+    details = [effect.details for effect in effects if effect.quantity == "ablation_effect"]
     for name in ("low", "high", "p", "p_adjusted"):
-        table[name] = [one.get(name) for one in told]
+        table[name] = [one.get(name) for one in details]
     return table

@@ -1,7 +1,5 @@
 """What an ablation may change besides the loss: metrics per example, from the outputs with and without it."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -201,13 +199,13 @@ class Own(Metric):
         """Returns what the function returns."""
         if self.function is None:
             raise SettingError("the metric 'own' has no function; make it in Python, as Own(function=..., title=...).")
-        found = self.function(outputs, clean, batch)
-        if found.shape != outputs.shape[:1]:
+        values = self.function(outputs, clean, batch)
+        if values.shape != outputs.shape[:1]:
             raise DataError(
-                f"the metric {self.title!r} returned shape {tuple(found.shape)} for {len(outputs)} examples; it must "
+                f"the metric {self.title!r} returned shape {tuple(values.shape)} for {len(outputs)} examples; it must "
                 "return one number for each."
             )
-        return found
+        return values
 
 
 def resolve_metrics(metrics: object) -> tuple[Metric, ...]:
@@ -228,7 +226,7 @@ def outputs_of(
         SettingError: If a metric names no output and the module has no ``logits(batch)``.
         DataError: If the outputs do not begin with the axis of the examples.
     """
-    found: list[Tensor] = []
+    each: list[Tensor] = []
     for metric in metrics:
         if not metric.output and not isinstance(loss.module, HasLogits):
             raise SettingError(
@@ -241,8 +239,8 @@ def outputs_of(
                 f"the outputs for the metric {metric.name!r} have shape {tuple(outputs.shape)}; they must be "
                 "[example, ..., class]."
             )
-        found.append(outputs)
-    return tuple(found)
+        each.append(outputs)
+    return tuple(each)
 
 
 def _over_positions(values: Float[Tensor, "example *position"], *, last: bool = False) -> Float[Tensor, "example"]:

@@ -39,16 +39,16 @@ def with_statistics(effects: Sequence[Effect], *, resamples: int, seed: int, lev
         SettingError: If there are fewer than 99 resamples.
     """
     at_least(FEWEST, resamples=resamples)
-    found = [_one(effect, resamples, seed, level) for effect in effects]
+    tested = [_one(effect, resamples, seed, level) for effect in effects]
     groups: dict[tuple[str, str], list[int]] = {}
-    for place, effect in enumerate(found):
+    for place, effect in enumerate(tested):
         if "p" in effect.details:
             groups.setdefault((effect.method, effect.loss), []).append(place)
     for places in groups.values():
-        adjusted = adjust([float(found[place].details["p"]) for place in places])
+        adjusted = adjust([float(tested[place].details["p"]) for place in places])
         for place, p in zip(places, adjusted, strict=True):
-            found[place] = replace(found[place], details={**found[place].details, "p_adjusted": p})
-    return found
+            tested[place] = replace(tested[place], details={**tested[place].details, "p_adjusted": p})
+    return tested
 
 
 def adjust(p: Sequence[float]) -> list[float]:
@@ -100,10 +100,10 @@ def bootstrap_interval(
         return float(values.mean()) - half, float(values.mean()) + half
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         (values,), np.mean, n_resamples=resamples, confidence_level=level, batch=256, rng=seed
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)
 
 
 def _one(effect: Effect, resamples: int, seed: int, level: float) -> Effect:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.correlation import PERMUTATIONS, Correlation, partial_spearman, spearman
+from llc_lightning.analysis.revisions import of_newest
 
 TARGET = 10.0
 """n_beta x effect at which the rank correlation is quoted: it peaks between 5 and 25. Below, the prior hides the unit;
@@ -53,6 +54,7 @@ class Agreement:
     """wrLLC against the effect with the weight norm held fixed, by method."""
 
 
+@of_newest
 def rungs(rows: pd.DataFrame, *, step: int, kind: str | None = None, method: str = "zero") -> list[Rung]:
     """Returns the measured resolutions of a step that have a positive median of n_beta x effect over ok units."""
     llc = table.select(table.restricted_llc(rows, kind=kind), step=step)
@@ -67,6 +69,7 @@ def rungs(rows: pd.DataFrame, *, step: int, kind: str | None = None, method: str
     return found
 
 
+@of_newest
 def agreement(
     rows: pd.DataFrame,
     *,
@@ -135,6 +138,7 @@ def agreement(
     )
 
 
+@of_newest
 def agreements(rows: pd.DataFrame, *, kind: str | None = None, level: float = table.LEVEL) -> list[Agreement]:
     """Returns the agreement at every step that has one, each at its own matched rung, without p-values."""
     rows = table.select(rows, quantity=_USED, loss="train")

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.measured import Measured
+from llc_lightning.analysis.revisions import of_newest
 
 LOSS_FACTOR = 0.8
 """A net that computes in superposition has a loss below this share of the best baseline's."""
@@ -134,6 +135,7 @@ def participation_ratio(effects: Float[np.ndarray, "row column"]) -> Float[np.nd
     return np.divide(positive.sum(axis=1) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
 
 
+@of_newest
 def effect_matrix(
     rows: pd.DataFrame, *, step: int | None = None, method: str | None = None, kind: str | None = None
 ) -> EffectMatrix | None:
@@ -165,6 +167,7 @@ def effect_matrix(
     return EffectMatrix(step, method, tuple(units), tuple(circuits), effects) if units else None
 
 
+@of_newest
 def superposition_verdict(rows: pd.DataFrame, *, step: int | None = None) -> Verdict | None:
     """Returns the verdict at a step, or None for a table without the rows that it needs.
 
@@ -176,6 +179,7 @@ def superposition_verdict(rows: pd.DataFrame, *, step: int | None = None) -> Ver
     return next((verdict for one in options if (verdict := _verdict_at(rows, one)) is not None), None)
 
 
+@of_newest
 def superposition_over_training(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns circuits solved, mean accuracy, loss ratio and participation ratios at each step, with their errors.
 

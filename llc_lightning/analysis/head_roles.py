@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import table
+from llc_lightning.analysis.revisions import of_newest
 
 CLEAR = 0.4
 """A head attends as a role says when its score is above this."""
@@ -52,6 +53,7 @@ class HeadRoles:
         return table.texts(heads, "component")[int(np.nanargmax(values))] if np.isfinite(values).any() else ""
 
 
+@of_newest
 def head_roles(rows: pd.DataFrame, *, step: int | None = None, method: str | None = None) -> HeadRoles | None:
     """Returns the heads' scores and effects at a step, or None for a table without both of them.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import table
+from llc_lightning.analysis.revisions import of_newest
 from llc_lightning.runtime import status as statuses
 from llc_lightning.runtime.kinds import level_of, plural
 
@@ -82,6 +83,7 @@ class Health:
         return said
 
 
+@of_newest
 def health(rows: pd.DataFrame) -> Health:
     """Returns how many rows are ok, flagged and failed, by quantity and kind, and by reason."""
     failures = [status for status in table.distinct(rows, "status") if statuses.is_failed(status)]

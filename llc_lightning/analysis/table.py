@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy import stats
 
+from llc_lightning.analysis.revisions import of_newest
 from llc_lightning.results.schema import decode_details
 from llc_lightning.runtime import status as statuses
 from llc_lightning.runtime.errors import SettingError
@@ -75,6 +76,7 @@ def steps(rows: pd.DataFrame) -> list[int]:
     return sorted(int(step) for step in rows["step"].unique().tolist())
 
 
+@of_newest
 def unit_kind(rows: pd.DataFrame) -> str | None:
     """Returns the kind of the smallest components: the first of the units, else the most frequent kind."""
     counts = select(rows, quantity=("llc", "ablation_effect"))["kind"].value_counts()
@@ -82,6 +84,7 @@ def unit_kind(rows: pd.DataFrame) -> str | None:
     return next((kind for kind in at_level("units") if kind in found), found[0] if found else None)
 
 
+@of_newest
 def components(rows: pd.DataFrame, kind: str | None) -> list[str]:
     """Returns the addresses of one kind in the table, in natural order."""
     return natural(distinct(select(rows, kind=kind or ""), "component") - {""})
@@ -97,6 +100,7 @@ def natural(names: Iterable[str]) -> list[str]:
     return sorted(names, key=_parts)
 
 
+@of_newest
 def restricted_llc(rows: pd.DataFrame, *, kind: str | None = None) -> pd.DataFrame:
     """Returns the weight-restricted LLC (wrLLC) rows of one kind of component, without replicates."""
     found = select(rows, quantity="llc", kind=kind or unit_kind(rows) or "", loss="train")
@@ -104,6 +108,7 @@ def restricted_llc(rows: pd.DataFrame, *, kind: str | None = None) -> pd.DataFra
     return first_replicate(found.loc[moved_itself])
 
 
+@of_newest
 def full_llc(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the LLC rows of the whole model, without replicates."""
     return first_replicate(select(rows, quantity="llc", component="", params_moved="all", loss="train", method=""))

@@ -1,6 +1,6 @@
 """Every quantity over training as one tidy table with error bands."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -29,8 +29,9 @@ COLUMNS = (
     "high",
     "status",
     "n_examples",
+    "revision",
 )
-_CURVE = ["quantity", "component", "kind", "method", "loss", "params_moved", "n_beta", "gamma", "step"]
+_CURVE = ["quantity", "component", "kind", "method", "loss", "params_moved", "n_beta", "gamma", "revision", "step"]
 
 
 def trajectories(
@@ -39,21 +40,23 @@ def trajectories(
     quantities: Sequence[str] | None = None,
     component: str = "*",
     methods: Sequence[str] | None = None,
-    losses: Sequence[str] = ("train",),
+    losses: Sequence[str] | None = None,
     level: float = table.LEVEL,
 ) -> pd.DataFrame:
     """Returns the values of chosen quantities over the steps, each with the interval ``low`` to ``high``.
 
-    Replicates are left out. Errors along a trajectory are correlated, since every step uses the same random streams: a
-    difference of two steps is known better than the two intervals suggest. ``quantity`` ``llc_plus_delta`` is added
-    wherever an LLC has its correction for not being at a minimum.
+    Rows of all revisions of a measurement are there, told apart by the column ``revision``; figures and tables show the
+    newest (:func:`~llc_lightning.analysis.revisions.newest`). Replicates are left out. Errors along a trajectory are
+    correlated, since every step uses the same random streams: a difference of two steps is known better than the two
+    intervals suggest. ``quantity`` ``llc_plus_delta`` is added wherever an LLC has its correction for not being at a
+    minimum.
 
     Args:
         rows: The measurement table.
         quantities: Names or globs to keep; None keeps all.
         component: Glob over addresses; ``*`` keeps all, an empty string only the full model.
         methods: Ablation methods to keep; None keeps all.
-        losses: Losses to keep: ``train``, ``circuit:07``, or globs such as ``circuit:*``.
+        losses: Losses to keep: ``train``, ``circuit:07``, or globs such as ``circuit:*``; None keeps the training loss.
         level: Probability of the intervals.
 
     Returns:
@@ -63,7 +66,8 @@ def trajectories(
         SettingError: If a quantity, component, method or loss is not in the table; the message names the nearest.
     """
     several = pd.concat([rows, plus_delta(rows)], ignore_index=True) if len(rows) else rows
-    keep = _matching(several, "loss", losses) & _matching(several, "component", [component])
+    kept_losses = {"train"} & table.distinct(several, "loss") if losses is None else losses
+    keep = _matching(several, "loss", kept_losses) & _matching(several, "component", [component])
     if quantities is not None:
         keep &= _matching(several, "quantity", quantities)
     if methods is not None:
@@ -83,7 +87,7 @@ def plus_delta(rows: pd.DataFrame) -> pd.DataFrame:
     """
     correction = table.select(rows, quantity="llc_correction")
     raw = table.first_replicate(table.select(rows, quantity="llc"))
-    on = ["step", "component", "params_moved", "loss", "method", "n_beta", "gamma"]
+    on = ["step", "component", "params_moved", "loss", "method", "n_beta", "gamma", "revision"]
     if not len(raw) or not len(correction):
         return rows.iloc[:0]
     pairs = table.matched(raw, table.first_replicate(correction), on, ("raw", "delta"))
@@ -105,7 +109,7 @@ def _natural(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return column.map(place)
 
 
-def _matching(rows: pd.DataFrame, column: str, patterns: Sequence[str]) -> Bool[np.ndarray, "row"]:
+def _matching(rows: pd.DataFrame, column: str, patterns: Collection[str]) -> Bool[np.ndarray, "row"]:
     present = table.distinct(rows, column)
     chosen: set[str] = set()
     for pattern in patterns:

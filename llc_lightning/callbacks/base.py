@@ -15,14 +15,14 @@ from llc_lightning.callbacks.folder import open_folder, run_seed, writes
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.components.loss import loss_fn
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.measurements import Plan, measurement_of
+from llc_lightning.measure.measurements import MEASUREMENTS, Plan, measurement_of
 from llc_lightning.measure.run import Outcome, measure
 from llc_lightning.measure.snapshot import Snapshot
-from llc_lightning.report.charts import Charts
+from llc_lightning.report.charts import Charts, quantity_charts
 from llc_lightning.results.run import run_name
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
-from llc_lightning.runtime.checks import check_count
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
 from llc_lightning.runtime.quarantine import quarantine
 from llc_lightning.runtime.registry import Registry
@@ -79,7 +79,7 @@ class MeasurementCallback(CadencedCallback):
         replicates: int = 1,
     ) -> None:
         super().__init__(when, name=name, at=at)
-        check_count("replicates", replicates, 1)
+        at_least(1, replicates=replicates)
         if on_error not in ("raise", "skip"):
             raise SettingError(f"{type(self).__name__} got on_error={on_error!r}; use 'raise' or 'skip'.")
         self.plan = plan
@@ -102,8 +102,10 @@ class MeasurementCallback(CadencedCallback):
         return cls(None, name=name)  # pyright: ignore[reportCallIssue] - with a plan of its own defaults
 
     def charts(self) -> Charts:
-        """Returns the charts of the dashboard for what it measures."""
-        return {}
+        """Returns the charts of the dashboard for what it measures: one for each quantity that no figure is about."""
+        from llc_lightning.report.sections import other_quantities
+
+        return quantity_charts(other_quantities(MEASUREMENTS.get(self.plan.kind).facts.quantities))
 
     @property
     def seed(self) -> int:

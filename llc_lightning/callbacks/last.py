@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from llc_lightning.callbacks.cadenced import CadencedCallback, callbacks_of
 from llc_lightning.callbacks.folder import run_folder, writes
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.checks import at_least
 
 LAST = "last.ckpt"
 
@@ -28,8 +28,7 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, every_n_steps: int = 1000) -> None:
-        if every_n_steps < 1:
-            raise SettingError(f"every_n_steps is {every_n_steps}; it must be at least 1.")
+        at_least(1, every_n_steps=every_n_steps)
         self.every_n_steps = every_n_steps
         self._folder = Path()
         self._saved_at = -1

@@ -13,6 +13,7 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.co_ablation import interactions, unmatched
 from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
+from llc_lightning.analysis.revisions import newest, older, told
 from llc_lightning.cli.files import make_folder
 from llc_lightning.cli.offline import model_and_examples
 from llc_lightning.components.kinds.joined import PAIRS
@@ -20,9 +21,10 @@ from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.offline import measure_snapshots
 from llc_lightning.report.cells import Table, number
+from llc_lightning.report.events import Logged
 from llc_lightning.report.figures import draw, save
 from llc_lightning.report.findings import Findings, find
-from llc_lightning.report.panels.methods import agreement_of_methods, component_by_method
+from llc_lightning.report.sections import PANELS, View
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import settings_hash
 from llc_lightning.runtime.batches import n_examples
@@ -35,10 +37,6 @@ _RESAMPLES = 999
 _SHOWN = 12
 _MOST = 20
 _COLUMNS = ("step", "component", "kind", "method", "loss", "value", "stderr", "n_examples", "status")
-_FIGURES = {
-    "component-by-method": (component_by_method, "two methods on the same examples"),
-    "agreement-of-methods": (agreement_of_methods, "two methods with effects of three components or more"),
-}
 _VERDICTS = (
     "±: one standard error, of all three effects. additive: within 2 standard errors of the members' sum. More than "
     "the sum: redundant where the pair is more than each alone, else amplifying. Less than the sum: cancelling where "
@@ -93,8 +91,10 @@ def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
     measured = Run.open(options.out or options.run)
     fitted = plan.fitted(n_examples(data))
     jobs = fitted.jobs(fitted.components_of(model), data=data_digest(data, fitted.examples))
-    rows = _rows_of(measured.measurements(), jobs, steps)
+    every = _rows_of(measured.measurements(), jobs, steps)
+    rows, left_out = newest(every), older(every)
     drawn, notes = _drawn(find(rows, run=measured.name), options.figures) if options.figures else ([], [])
+    notes += [told(left_out)] if left_out else []
     effects = _largest_first(table.select(rows, method={job.method for job in jobs}))
     agreement = method_agreement(rows)
     tables = [effect_table(effects), *([] if agreement is None else [correlation_table(agreement)])]
@@ -170,11 +170,15 @@ def interaction_table(rows: pd.DataFrame) -> Table | None:
 
 def _drawn(found: Findings, folder: Path) -> tuple[list[Path], list[str]]:
     """Draws the figures that can be drawn; returns their files, and a sentence about every other one."""
-    panels = {name: draws(found) for name, (draws, _) in _FIGURES.items()}
-    written = [save(draw(panel), folder / f"{name}.png") for name, panel in panels.items() if panel]
-    return written, [
-        f"{name}.png is not drawn: it takes {_FIGURES[name][1]}." for name, panel in panels.items() if not panel
-    ]
+    view, written, notes = View(found, Logged({}, 0.0)), list[Path](), list[str]()
+    for name, entry in PANELS.items():
+        if entry.facts.needs:
+            (panel,) = entry.item(view)
+            if panel:
+                written.append(save(draw(panel), folder / f"{name}.png"))
+            else:
+                notes.append(f"{name}.png is not drawn: it takes {entry.facts.needs}.")
+    return written, notes
 
 
 def _plain(value: object) -> object:

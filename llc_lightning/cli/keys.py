@@ -24,10 +24,11 @@ def add_keys(parser: Parser) -> None:
     made = {key: measuring(name, key) for name, entry in entries for key in entry.facts.keys}
     for key, make in {"snapshots": snapshots, **made}.items():
         # As add_lightning_class_args does it, without what no file can say, and without the name, which is the key.
-        untyped.add_class_arguments(
-            class_from_function(make), key, skip={"data", "name"}, fail_untyped=False, sub_configs=True
-        )
+        untyped.add_class_arguments(class_of(make), key, skip={"data", "name"}, fail_untyped=False, sub_configs=True)
         parser.callback_keys.append(key)
+
+
+class_of = cache(class_from_function)  # reads the source of every call that leads to it
 
 
 def snapshots(when: Cadence | None = None) -> SnapshotCallback:

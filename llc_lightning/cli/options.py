@@ -65,6 +65,17 @@ class Options(argparse.ArgumentParser):
         return f"unknown option {name!r}; {question}`{self.prog} --help` lists all options."
 
 
+def run_folder(one: Options, such_as: str = "checkpoints/cis/version_0") -> None:
+    """Adds the run to read."""
+    one.add_argument("run", metavar="RUN", type=Path, help=f"folder of a run, such as {such_as}")
+
+
+def level(one: Options) -> None:
+    """Adds the probability of intervals."""
+    text = "probability of the intervals (default: 0.95)"
+    one.add_argument("--level", type=probability, default=0.95, metavar="P", help=text)
+
+
 def common(one: Options, **kwargs: Any) -> None:
     """Adds the options of every command; ``kwargs`` go to each of them."""
     one.add_argument("--json", action="store_true", help="print JSON and nothing else", **kwargs)

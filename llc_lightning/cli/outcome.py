@@ -8,6 +8,7 @@ import lightning as L
 
 from llc_lightning.callbacks.base import MeasurementCallback
 from llc_lightning.callbacks.cadenced import callbacks_of
+from llc_lightning.cli.ending import analyze, following
 from llc_lightning.results.run import Run
 from llc_lightning.results.store import part_name
 from llc_lightning.results.timings import write_timing
@@ -46,7 +47,7 @@ def outcome(folder: Path, trainer: L.Trainer) -> str:
     if seconds > 0:
         write_timing(folder, part_name(trainer.global_step, "fit"), seconds=seconds)
         lines.append(f"time: {seconds:.0f} s, of which measuring {measuring:.0f} s ({measuring / seconds:.0%})")
-    return "\n".join([*lines, f"next: python analyze.py report {folder}"])
+    return "\n".join([*lines, following(analyze("report", folder))])
 
 
 def trust(statuses: "pd.Series[str]") -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from llc_lightning.components.hooks import submodules
 from llc_lightning.runtime.batches import Batch, Params
 from llc_lightning.runtime.errors import SettingError, unknown
 
@@ -79,12 +80,21 @@ class _Runner(nn.Module):
 
 
 def _aliases(module: nn.Module) -> dict[str, tuple[str, ...]]:
-    """Returns for every name of a parameter or buffer all names of that tensor."""
+    """Returns for every name of a parameter or buffer where that tensor is, a module under two paths once.
+
+    To put a tensor into one module twice would leave the first one in it when the module is given its own back.
+    """
+    places = {
+        f"{path}.{name}" if path else name
+        for path, part in submodules(module).items()
+        for own in (part.named_parameters, part.named_buffers)
+        for name, _ in own(recurse=False, remove_duplicate=False)
+    }
     groups: dict[int, list[str]] = {}
     for listing in (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)):
         for name, tensor in listing:
             groups.setdefault(id(tensor), []).append(name)
-    return {name: tuple(group) for group in groups.values() for name in group}
+    return {name: tuple(one for one in group if one in places) for group in groups.values() for name in group}
 
 
 def _copy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:

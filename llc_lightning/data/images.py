@@ -13,7 +13,7 @@ from llc_lightning.data.image_sources import HUB, load_images
 from llc_lightning.data.layouts import Layout, make_layout
 from llc_lightning.data.order import AnalysedData, EpochLoader, OrderKind, Source
 from llc_lightning.runtime.batches import Batch
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.checks import at_least, unless_none
 from llc_lightning.runtime.errors import DataError
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.workers import Workers
@@ -134,8 +134,8 @@ class MNISTFashionData(AnalysedData):
         seed: int = 0,
     ) -> None:
         super().__init__(seed=seed)
-        at_least(1, batch_size=batch_size, analysis_size=analysis_size, train_size=train_size)
-        at_least(0, validation_size=validation_size)
+        at_least(1, batch_size=batch_size, analysis_size=analysis_size, **unless_none(train_size=train_size))
+        at_least(0, **unless_none(validation_size=validation_size))
         # Lightning refuses to log settings that model and data share by name but not by value, such as their seeds.
         self.save_hyperparameters(logger=False)
         self.layout = make_layout(layout)

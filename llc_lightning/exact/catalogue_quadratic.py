@@ -17,7 +17,7 @@ from llc_lightning.exact.quadratic import (
     quadratic_value,
     quadratic_variance,
 )
-from llc_lightning.runtime.checks import check_count
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import SettingError
 
 
@@ -75,8 +75,7 @@ class _Chained(_Curved):
     draws: int = asked("draws averaged; 0 is long after the start (default: 0)", default=0)
 
     def _chain(self) -> dict[str, Any]:
-        check_count("burn_in", self.burn_in, 0)
-        check_count("draws", self.draws, 0)
+        at_least(0, burn_in=self.burn_in, draws=self.draws)
         return {
             "step_size": self.step_size,
             "gradient_noise": self.gradient_noise,

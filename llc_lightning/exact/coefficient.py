@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-from llc_lightning.runtime.checks import check_count
+from llc_lightning.runtime.checks import at_least
 
 
 @dataclass(frozen=True)
@@ -35,5 +35,5 @@ def regular_coefficient(dimension: int) -> LearningCoefficient:
         >>> regular_coefficient(3).value
         Fraction(3, 2)
     """
-    check_count("dimension", dimension, 1)
+    at_least(1, dimension=dimension)
     return LearningCoefficient(Fraction(dimension, 2), 1, dimension)

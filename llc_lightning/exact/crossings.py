@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from llc_lightning.exact.coefficient import LearningCoefficient
-from llc_lightning.runtime.checks import check_count, check_positive
+from llc_lightning.runtime.checks import at_least, positive
 from llc_lightning.runtime.errors import SettingError
 
 _LINE, _PER_DISTANCE, _DECAY = 2000, 8, 32.0
@@ -56,8 +56,7 @@ def normal_crossing_value(powers: Sequence[int], *, n_beta: float, gamma: float)
     """
     from scipy.special import loggamma
 
-    check_positive("n_beta", n_beta)
-    check_positive("gamma", gamma)
+    positive(n_beta=n_beta, gamma=gamma)
     _check(powers)
     log_scale = math.log(n_beta) + sum(powers) * math.log(2 / gamma)
     pole = 1 / (2 * max(powers))
@@ -80,4 +79,4 @@ def _check(powers: Sequence[int]) -> None:
     if not powers:
         raise SettingError("powers has no entry; give one for each weight.")
     for power in powers:
-        check_count("a power", power, 1)
+        at_least(1, **{"a power": power})

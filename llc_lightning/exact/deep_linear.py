@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import combinations, pairwise
 
 from llc_lightning.exact.coefficient import LearningCoefficient
-from llc_lightning.runtime.checks import check_count
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import SettingError
 
 
@@ -50,8 +50,8 @@ def check_widths(widths: Sequence[int], rank: int) -> None:
     if len(widths) < 2:
         raise SettingError(f"there are {len(widths)} widths; give at least 2, of the input and of the output.")
     for width in widths:
-        check_count("a width", width, 1)
-    check_count("rank", rank, 0)
+        at_least(1, **{"a width": width})
+    at_least(0, rank=rank)
     if rank > min(widths):
         raise SettingError(f"rank is {rank}; it can be at most the smallest width, {min(widths)}.")
 

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.checks import check_positive
+from llc_lightning.runtime.checks import not_negative, positive
 from llc_lightning.runtime.errors import SettingError
 
 
@@ -86,8 +86,8 @@ def _posterior(
     hessian: Float[Tensor, "weight weight"], minimum: Float[Tensor, "weight"], n_beta: float, gamma: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns ``S = n_beta H``, the covariance ``C = (S + gamma)^-1``, ``S C``, and the minimum less the mean."""
-    check_positive("n_beta", n_beta)
-    check_positive("gamma", gamma, zero=True)
+    positive(n_beta=n_beta)
+    not_negative(gamma=gamma)
     for name, given in (("hessian", hessian), ("minimum", minimum)):
         if not bool(given.isfinite().all()):
             raise SettingError(f"{name} has an entry that is not finite; give finite numbers.")

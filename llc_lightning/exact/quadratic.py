@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.exact.coefficient import LearningCoefficient
-from llc_lightning.runtime.checks import check_positive
+from llc_lightning.runtime.checks import not_negative, positive
 from llc_lightning.runtime.errors import SettingError
 
 Weights: TypeAlias = Float[Tensor, "weight"]
@@ -103,7 +103,7 @@ def quadratic_sgld_value(
     """
     scaled, a = _scaled(curvature, n_beta, gamma)
     eps = _steps(a, step_size, preconditioner, "SGLD")
-    check_positive("gradient_noise", gradient_noise, zero=True)
+    not_negative(gradient_noise=gradient_noise)
     variance = (1 + eps * gradient_noise / 4) / (a * (1 - eps * a / 4))
     if draws is not None:
         variance = variance * (1 - (1 - eps * a / 2) ** (2 * _times(draws))).mean(0)
@@ -143,7 +143,7 @@ def quadratic_lm_value(
     """
     scaled, a = _scaled(curvature, n_beta, gamma)
     eps = _steps(a, step_size, preconditioner, "the Leimkuhler-Matthews method")
-    check_positive("gradient_noise", gradient_noise, zero=True)
+    not_negative(gradient_noise=gradient_noise)
     thermal, noise = 1 / a, eps * gradient_noise / (4 * a * (1 - eps * a / 4))
     if draws is not None:
         times = _times(draws)
@@ -166,8 +166,8 @@ def _curvature(curvature: Sequence[float]) -> Weights:
 
 def _scaled(curvature: Sequence[float], n_beta: float, gamma: float) -> tuple[Weights, Weights]:
     """Returns ``n_beta h`` and ``n_beta h + gamma``."""
-    check_positive("n_beta", n_beta)
-    check_positive("gamma", gamma, zero=True)
+    positive(n_beta=n_beta)
+    not_negative(gamma=gamma)
     h = _curvature(curvature)
     scaled = n_beta * h
     if not bool((scaled + gamma > 0).all()):
@@ -180,7 +180,7 @@ def _scaled(curvature: Sequence[float], n_beta: float, gamma: float) -> tuple[We
 
 def _steps(precision: Weights, step_size: float, preconditioner: Sequence[float] | None, sampler: str) -> Weights:
     """Returns ``eps p_i``, of which every one must be stable."""
-    check_positive("step_size", step_size)
+    positive(step_size=step_size)
     scale = torch.ones_like(precision) if preconditioner is None else _preconditioner(preconditioner, len(precision))
     steps = step_size * scale
     if not bool((steps * precision < 4).all()):
@@ -193,7 +193,7 @@ def _preconditioner(entries: Sequence[float], count: int) -> Weights:
     if len(entries) != count:
         raise SettingError(f"preconditioner has {len(entries)} entries; give one for each of the {count} weights.")
     for one in entries:
-        check_positive("an entry of preconditioner", one)
+        positive(**{"an entry of preconditioner": one})
     return torch.tensor(entries, dtype=torch.float64)
 
 

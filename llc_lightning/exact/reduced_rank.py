@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 from llc_lightning.exact.coefficient import LearningCoefficient
 from llc_lightning.exact.deep_linear import check_widths
 from llc_lightning.exact.resolution import unit_localised
-from llc_lightning.runtime.checks import check_count
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import SettingError
 
 _LARGEST_RANK = 6
@@ -82,7 +82,7 @@ def reduced_rank_value(inputs: int, hidden: int, outputs: int, *, n_beta: float,
     """
     scale = unit_localised(n_beta, gamma)
     for name, width in (("inputs", inputs), ("hidden", hidden), ("outputs", outputs)):
-        check_count(name, width, 1)
+        at_least(1, **{name: width})
     rank = min(inputs, hidden, outputs)
     if rank > _LARGEST_RANK:
         raise SettingError(

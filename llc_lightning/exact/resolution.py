@@ -2,7 +2,7 @@
 
 import math
 
-from llc_lightning.runtime.checks import check_positive
+from llc_lightning.runtime.checks import positive
 from llc_lightning.runtime.errors import SettingError
 
 _LOWEST, _HIGHEST = 1e-12, 1e15
@@ -14,8 +14,7 @@ def unit_localised(n_beta: float, gamma: float) -> float:
     Raises:
         SettingError: If one is not positive, or the grids of this package do not resolve the two together.
     """
-    check_positive("n_beta", n_beta)
-    check_positive("gamma", gamma)
+    positive(n_beta=n_beta, gamma=gamma)
     log_scale = math.log(n_beta) - 2 * math.log(gamma)
     if not math.log(_LOWEST) <= log_scale <= math.log(_HIGHEST):
         raise SettingError(

@@ -4,7 +4,7 @@ from fractions import Fraction
 from typing import Literal
 
 from llc_lightning.exact.coefficient import LearningCoefficient
-from llc_lightning.runtime.checks import check_count
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import SettingError
 
 _FEWEST, _MOST = 5, 8
@@ -33,8 +33,8 @@ def superposition_coefficient(
         >>> superposition_coefficient(6, 5).value
         Fraction(7, 1)
     """
-    check_count("columns", columns, _FEWEST)
-    check_count("sides", sides, 1)
+    at_least(_FEWEST, columns=columns)
+    at_least(1, sides=sides)
     if not _FEWEST <= sides <= min(_MOST, columns):
         raise SettingError(
             f"sides is {sides}; with {columns} columns the coefficient is known from {_FEWEST} to "

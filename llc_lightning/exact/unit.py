@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid, softplus
 from llc_lightning.exact.coefficient import LearningCoefficient
 from llc_lightning.exact.reduced_rank import reduced_rank_coefficient
 from llc_lightning.exact.resolution import unit_localised
-from llc_lightning.runtime.checks import check_count, check_positive
+from llc_lightning.runtime.checks import at_least, not_negative
 from llc_lightning.runtime.errors import SettingError
 
 _SPACING, _SMALLEST, _BEYOND = 0.1, -40.0, 12.0
@@ -106,6 +106,5 @@ def _grid(first: float, last: float) -> Tensor:
 
 
 def _check(inputs: int, outputs: int, strength: float) -> None:
-    check_count("inputs", inputs, 1)
-    check_count("outputs", outputs, 1)
-    check_positive("strength", strength, zero=True)
+    at_least(1, inputs=inputs, outputs=outputs)
+    not_negative(strength=strength)

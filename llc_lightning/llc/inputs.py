@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
 from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.llc.tasks import Tasks
-from llc_lightning.runtime.checks import check_count, check_positive
+from llc_lightning.runtime.checks import at_least, not_negative, positive, unless_none
 from llc_lightning.runtime.errors import SettingError
 
 
@@ -27,7 +27,7 @@ def rungs(n_beta: object) -> list[float]:
         n_beta = cast("object", cast("Any", n_beta).tolist())
     ladder = list(cast("Sequence[float]", n_beta)) if is_ladder(n_beta) else [cast("float", n_beta)]
     for rung in ladder:
-        check_positive("n_beta", rung)
+        positive(n_beta=rung)
     for rung in ladder:
         if ladder.count(rung) > 1:
             raise SettingError(f"n_beta has {rung!r} twice; give each once.")
@@ -90,9 +90,8 @@ def check_inputs(
         _check_tied(loss_fn.module, cast("Mapping[str, Tensor]", params))
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise SettingError(f"seed is {seed!r}; give an integer.")
-    check_count("replicate", replicate, 0)
-    if trivial_loss is not None:
-        check_positive("trivial_loss", trivial_loss, zero=True)
+    at_least(0, replicate=replicate)
+    not_negative(**unless_none(trivial_loss=trivial_loss))
 
 
 def _check_tied(module: nn.Module, params: Mapping[str, Tensor]) -> None:

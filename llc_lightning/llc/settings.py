@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from llc_lightning.runtime.checks import check_count, check_positive
+from llc_lightning.runtime.checks import at_least, not_negative, positive, unless_none
 from llc_lightning.runtime.errors import SettingError, unknown
 from llc_lightning.sampling.base import SAMPLERS
 
@@ -28,8 +28,8 @@ class Resolution:
         Raises:
             SettingError: If n_beta is not positive or gamma is negative.
         """
-        check_positive("n_beta", self.n_beta)
-        check_positive("gamma", self.gamma, zero=True)
+        positive(n_beta=self.n_beta)
+        not_negative(gamma=self.gamma)
         for name, value in (("n_beta", self.n_beta), ("gamma", self.gamma)):
             if value > _LARGEST:
                 raise SettingError(f"{name} is {value!r}; give at most {_LARGEST:g}, what single precision can hold.")
@@ -101,22 +101,21 @@ class ChainSettings:
             raise SettingError(unknown("estimator", self.estimator, CHOICES))
         _check_not_word("step_size", self.step_size)
         if self.step_size != "auto":
-            check_positive("step_size", self.step_size)
-        check_positive("step_fraction", self.step_fraction)
-        for name, least in (("chains", 1), ("draws", 1), ("burn_in", 0), ("watched_examples", 0)):
-            check_count(name, getattr(self, name), least)
+            positive(step_size=self.step_size)
+        positive(step_fraction=self.step_fraction)
+        at_least(1, chains=self.chains, draws=self.draws)
+        at_least(0, burn_in=self.burn_in, watched_examples=self.watched_examples)
         _check_not_word("curvature_examples", self.curvature_examples)
         if self.curvature_examples != "auto":
-            check_count("curvature_examples", self.curvature_examples, 1)
-        if self.batch_size is not None:
-            check_count("batch_size", self.batch_size, 1)
+            at_least(1, curvature_examples=self.curvature_examples)
+        at_least(1, **unless_none(batch_size=self.batch_size))
         if sampler.facts.full_batch and self.batch_size is not None:
             raise SettingError(
                 f"batch_size is {self.batch_size}, but {self.sampler} compares losses of the full batch; use null "
                 "(None in Python)."
             )
         if self.box is not None:
-            check_positive("box", self.box)
+            positive(box=self.box)
             if sampler.facts.full_batch:
                 raise SettingError(f"{self.sampler} is exact without a box, and not with one; leave box out.")
 

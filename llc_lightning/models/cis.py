@@ -17,7 +17,7 @@ from llc_lightning.models.baselines import baseline_quantities, dedicated_net
 from llc_lightning.models.cis_net import CISNet, power_of
 from llc_lightning.models.cis_truth import neuron_roles
 from llc_lightning.models.optimizer import OptimizerSettings, adamw, logs_now
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.checks import at_least, unless_none
 from llc_lightning.runtime.errors import DataError, SettingError
 
 
@@ -59,7 +59,7 @@ class CISModel(L.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        at_least(1, width=width, embedding=embedding)
+        at_least(1, width=width, **unless_none(embedding=embedding))
         if not 1 <= loss_power < float("inf"):
             raise SettingError(f"loss_power is {loss_power}; give a number from 1 up, such as 2 or 4.")
         self.save_hyperparameters()

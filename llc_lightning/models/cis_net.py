@@ -1,4 +1,4 @@
-"""The net that computes in superposition: one hidden layer of ReLUs, fewer than its circuits need; and powers of errors."""
+"""The net that computes in superposition: one hidden layer of ReLUs, fewer than its circuits need."""
 
 import torch
 from jaxtyping import Float, Num

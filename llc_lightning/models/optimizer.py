@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
-from llc_lightning.runtime.checks import above_0, at_least
+from llc_lightning.runtime.checks import at_least, not_negative, positive, unless_none
 from llc_lightning.runtime.errors import SettingError, unknown
 
 SCHEDULES = ("cosine", "constant")
@@ -35,15 +35,14 @@ class OptimizerSettings:
     """The length of the cosine; None for that of the training."""
 
     def __post_init__(self) -> None:
-        above_0(learning_rate=self.learning_rate)
-        if not 0 <= self.weight_decay < inf:
-            raise SettingError(f"weight_decay is {self.weight_decay}; give 0 or a number above.")
+        positive(learning_rate=self.learning_rate)
+        not_negative(weight_decay=self.weight_decay)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise SettingError(f"betas is {self.betas}; give two numbers from 0 up to, but not including, 1.")
         if self.schedule not in SCHEDULES:
             raise SettingError(unknown("schedule", self.schedule, SCHEDULES))
         at_least(0, warmup_steps=self.warmup_steps)
-        at_least(1, total_steps=self.total_steps)
+        at_least(1, **unless_none(total_steps=self.total_steps))
 
     def factor(self, step: int, total: int) -> float:
         """Returns what the learning rate is multiplied by at a step of ``total``."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from llc_lightning.models.cis_net import CISNet, power_of
 from llc_lightning.models.cis_truth import DEAD
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import SettingError, unknown
 from llc_lightning.runtime.seeding import generator
 
@@ -257,8 +258,7 @@ def _check(
     for name in [*blocks, *([] if unrelated is None else [unrelated])]:
         if name not in BLOCKS:
             raise SettingError(unknown("block", name, BLOCKS))
-    for name, count, least in (("copies", copies, 1), ("dead", dead, 0), ("cancelling", cancelling, 0)):
-        if count < least:
-            raise SettingError(f"{name} is {count}; give at least {least}.")
+    at_least(1, copies=copies)
+    at_least(0, dead=dead, cancelling=cancelling)
     if not 0 < probability < 1:
         raise SettingError(f"probability is {probability}; give a number between 0 and 1.")

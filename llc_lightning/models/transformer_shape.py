@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.checks import at_least, unless_none
 from llc_lightning.runtime.errors import SettingError, unknown
 
 NORMS = ("layer", "rms", "none")
@@ -46,8 +46,8 @@ class TransformerShape:
     def __post_init__(self) -> None:
         at_least(
             1, d_vocab=self.d_vocab, n_ctx=self.n_ctx, n_layers=self.n_layers, n_heads=self.n_heads,
-            d_model=self.d_model, d_head=self.d_head, d_mlp=self.d_mlp, d_input=self.d_input,
-            d_vocab_out=self.d_vocab_out,
+            d_model=self.d_model,
+            **unless_none(d_head=self.d_head, d_mlp=self.d_mlp, d_input=self.d_input, d_vocab_out=self.d_vocab_out),
         )  # fmt: skip
         for name, value, allowed in (
             ("act", self.act, ACTIVATIONS),

@@ -53,6 +53,16 @@ def method_charts(methods: Sequence[str]) -> Charts:
     return {UNITS: {f"effect of {name} ablation": ["Multiline", found] for name, found in patterns.items()}}
 
 
+def quantity_charts(quantities: Iterable[str]) -> Charts:
+    """Returns a chart for each of some quantities, for a kind of measurement that has none of its own.
+
+    Example:
+        >>> quantity_charts(["attention_score"])
+        {'Other quantities': {'attention_score': ['Multiline', ['^attention_score/']]}}
+    """
+    return {"Other quantities": {name: ["Multiline", [f"^{re.escape(name)}/"]] for name in quantities}}
+
+
 def method_tag(method: str) -> str:
     """Returns a method with its options in the characters that TensorBoard keeps in tags.
 

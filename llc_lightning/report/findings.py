@@ -15,6 +15,7 @@ from llc_lightning.analysis.cis import (
 )
 from llc_lightning.analysis.curve import Curve, fit_curve
 from llc_lightning.analysis.health import Health, health
+from llc_lightning.analysis.revisions import Older, newest, older
 from llc_lightning.analysis.selectivity import selectivity, task_pair
 from llc_lightning.analysis.trajectories import trajectories
 
@@ -27,6 +28,9 @@ class Findings:
     level: float
     """Probability of the intervals."""
     rows: pd.DataFrame = field(repr=False)
+    """Of the newest revision of each measurement."""
+    older: tuple[Older, ...]
+    """What is left out, since there are newer rows of the same."""
     trajectories: pd.DataFrame = field(repr=False)
     """Of the training loss; see :func:`llc_lightning.analysis.trajectories.trajectories`."""
     units: str | None
@@ -60,10 +64,12 @@ def find(rows: pd.DataFrame, *, run: str, level: float = table.LEVEL) -> Finding
         run: Name of the run, for titles.
         level: Probability of the intervals.
     """
+    left_out, rows = older(rows), newest(rows)
     return Findings(
         run=run,
         level=level,
         rows=rows,
+        older=left_out,
         trajectories=trajectories(rows, level=level),
         units=table.unit_kind(rows),
         health=health(rows),

@@ -15,6 +15,7 @@ from llc_lightning.report.figures import draw, svg
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panel import Matrix, Panel
+from llc_lightning.report.panels import other
 from llc_lightning.report.sections import sections
 from llc_lightning.report.sentences import headlines
 from llc_lightning.report.source import Source
@@ -61,6 +62,7 @@ def page(source: Source, *, control: Source | None = None, static: bool = False)
     below: dict[str, list[Table | None]] = {
         "Complexity against need": [outcomes.agreement_table(found), outcomes.residual_table(found)],
         "Tasks": [outcomes.task_table(found)],
+        other.SECTION: [ledger.other_table(found)],
         "Circuits": [outcomes.verdict_table([found, *([control.found] if control else [])])],
     }
     parts = [

@@ -6,9 +6,13 @@ import numpy as np
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.timing import Timing
+from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report.cells import NONE, Table, number
 from llc_lightning.report.findings import Findings
-from llc_lightning.results.quantities import QUANTITIES
+from llc_lightning.report.panels.curves import median_at_the_end
+from llc_lightning.report.panels.other import groups
+from llc_lightning.report.sections import other_quantities
+from llc_lightning.results.quantities import QUANTITIES, unit_of
 
 
 def health_table(found: Findings) -> Table:
@@ -89,6 +93,22 @@ def settings_table(found: Findings) -> Table | None:
     )
     note = "R-hat and ESS over ok rows. An LLC means nothing without its n_beta and gamma."
     return Table("settings", "How the learning coefficients were sampled", columns, tuple(rows), note) if rows else None
+
+
+def other_table(found: Findings) -> Table | None:
+    """Returns where the quantities that no panel is about end: of several components the median."""
+    names = other_quantities(table.distinct(found.rows, "quantity"))
+    if not names:
+        return None
+    curves = trajectories(found.rows, quantities=names, losses=["*"], level=found.level)
+    rows = tuple(
+        (name, what, median_at_the_end(part, 4) or NONE, unit_of(name), str(table.steps(part)[-1]))
+        for name in names
+        for what, part in groups(table.select(curves, quantity=name))
+    )
+    columns = ("quantity", "of", "at the end", "unit", "last step")
+    note = "Of several components the median; trajectories has all values with their errors."
+    return Table("other", "Other quantities", columns, rows, note)
 
 
 def quantity_table(found: Findings) -> Table:

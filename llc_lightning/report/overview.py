@@ -6,12 +6,13 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.measured import Measured
 from llc_lightning.report.cells import NONE, Table
 
-_CURVE = ["quantity", "component", "kind", "method", "loss", "params_moved", "n_beta", "gamma"]
+_CURVE = ["quantity", "component", "kind", "method", "loss", "params_moved", "n_beta", "gamma", "revision"]
 MOST = 40
 
 
 def overview_table(curves: pd.DataFrame) -> Table:
     """Returns one line for each curve of :func:`llc_lightning.analysis.trajectories.trajectories`, up to ``MOST``."""
+    several = len(table.distinct(curves, "revision")) > 1
     rows: list[tuple[str, ...]] = []
     groups = curves.groupby(_CURVE, sort=False, dropna=False)
     for _, curve in list(groups)[:MOST]:
@@ -24,9 +25,11 @@ def overview_table(curves: pd.DataFrame) -> Table:
                 *rungs,
                 *(f"{_value(end)} @ {table.steps(end)[0]}" for end in (first, last)),
                 f"{len(good)} of {len(curve)}",
+                *(table.texts(first, "revision") if several else ()),
             )
         )
     columns = ("quantity", "component", "method", "loss", "n_beta", "gamma", "first @ step", "last @ step", "ok")
+    columns += ("revision",) if several else ()
     more = groups.ngroups - len(rows)
     note = (
         f"{more} more curves: narrow with --component or --quantities, or write all with --out FILE.csv" if more else ""

@@ -13,7 +13,7 @@ def record(source: Source) -> dict[str, Any]:
     """Returns everything that the summary of a run rests on; None stands for what is not known.
 
     Keys: ``run``, ``steps``, ``level`` (probability of the intervals), ``rows`` (ok, flagged, failed), ``sentences``,
-    ``verdict``, ``curve``, ``agreement``, ``health``, ``time``.
+    ``verdict``, ``curve``, ``agreement``, ``health``, ``older`` (revisions that are left out), ``time``.
     """
     found, curve, verdict = source.found, source.found.curve, source.found.verdict
     judged = verdict and {
@@ -41,6 +41,7 @@ def record(source: Source) -> dict[str, Any]:
             "counts": [asdict(count) for count in found.health.counts],
             "troubles": [asdict(trouble) for trouble in found.health.troubles],
         },
+        "older": [asdict(one) for one in found.older],
         "time": {**asdict(source.time), "seconds": source.time.seconds, "share": source.time.share},
     }
     return cast("dict[str, Any]", plain(values))

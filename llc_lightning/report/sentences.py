@@ -7,6 +7,7 @@ from llc_lightning.analysis.cis import LOSS_FACTOR, Verdict
 from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.analysis.curve import Curve, Residual
 from llc_lightning.analysis.measured import Measured
+from llc_lightning.analysis.revisions import told
 from llc_lightning.analysis.timing import Timing
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panels.llc import full_llc
@@ -14,7 +15,10 @@ from llc_lightning.runtime.kinds import plural
 
 
 def headlines(found: Findings, *, time: Timing | None = None) -> list[str]:
-    """Returns the sentences at the top of the page: verdict, curve, agreement, full LLC, oddest unit, health, time."""
+    """Returns the sentences at the top of the page.
+
+    These are: verdict, curve, agreement, full LLC, oddest unit, health, what is left out for its revision, time.
+    """
     said: list[str] = []
     if found.verdict:
         said.append(verdict_sentence(found.verdict))
@@ -25,7 +29,7 @@ def headlines(found: Findings, *, time: Timing | None = None) -> list[str]:
     said += full_llc_sentences(found)
     if found.curve:
         said += [residual_sentence(one) for one in found.curve.largest_residuals(1)]
-    said.append(" ".join(found.health.sentences()))
+    said += [" ".join(found.health.sentences()), *([told(found.older)] if found.older else [])]
     return [*said, time.sentence()] if time and time.costs else said
 
 

@@ -14,6 +14,7 @@ from llc_lightning.analysis.cis import superposition_over_training
 from llc_lightning.analysis.health import health
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report.charts import method_tag, rung_tag
+from llc_lightning.report.sections import other_quantities, sections
 from llc_lightning.results.schema import COLUMNS, Row
 from llc_lightning.runtime.kinds import at_level, level_of
 
@@ -46,6 +47,7 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
     ``analysis/loss``                                loss on the analysis set
     ``cis/circuits_solved``, ``cis/accuracy``, ...   of nets with circuits
     ``health/llc.neuron/flagged``                    rows that are not ok
+    ``attention_score/induction/blocks.0...``        any quantity that no panel is about, by method and loss
     ===============================================  ==================================================
     """
     frame = table.first_replicate(pd.DataFrame([vars(row) for row in rows], columns=list(COLUMNS)))
@@ -61,7 +63,7 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
         for method in sorted(table.distinct(effects, "method")):
             group = "ablation_layers" if suffix == "layers" else "ablation"
             found |= _largest(table.select(effects, method=method), f"{group}/{method_tag(method)}")
-    found |= _whole(curves, frame)
+    found |= _whole(curves, frame) | _others(frame)
     return {tag: value for tag, value in found.items() if math.isfinite(value)}
 
 
@@ -73,7 +75,6 @@ def figures(found: "Findings", logged: "Logged") -> "dict[str, Figure]":
         logged: Its curves as they were logged.
     """
     from llc_lightning.report.figures import draw
-    from llc_lightning.report.sections import sections
 
     panels = [panel for some in sections(found, logged).values() for panel in some]
     return {f"report/{panel.name}": draw(panel) for panel in panels}
@@ -138,6 +139,20 @@ def _whole(curves: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:
         if count.kind:
             group = f"health/{count.quantity}.{count.kind}"
             found |= {f"{group}/flagged": float(count.flagged), f"{group}/failed": float(count.failed)}
+    return found
+
+
+def _others(frame: pd.DataFrame) -> dict[str, float]:
+    """Returns the quantities that no panel is about: of the whole network and of the largest components."""
+    rows = table.select(frame, quantity=other_quantities(table.distinct(frame, "quantity")))
+    found: dict[str, float] = {}
+    for _, part in rows.groupby(["quantity", "method", "loss", "n_beta"], sort=False, dropna=False):
+        quantity, method, loss = (table.texts(part, name)[0] for name in ("quantity", "method", "loss"))
+        n_beta = float(table.numbers(part, "n_beta")[0])
+        words = (method, "" if loss == "train" else loss, rung_tag(n_beta) if math.isfinite(n_beta) else "")
+        group = "/".join([quantity, *(method_tag(word) for word in words if word)])
+        found |= _one(table.select(part, component=""), f"{group}/full")
+        found |= _largest(part.loc[np.asarray(part["component"] != "", dtype=bool)], group)
     return found
 
 

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import DataError
 
 Params: TypeAlias = dict[str, Tensor]
 """Tensors by name, as ``named_parameters()`` spells the names."""
@@ -119,8 +120,7 @@ def chunks(n: int, size: int) -> Iterator[slice]:
         >>> list(chunks(5, 2))
         [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
-    if size < 1:
-        raise SettingError(f"the chunk size is {size}; it must be at least 1.")
+    at_least(1, **{"the chunk size": size})
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 

@@ -1,51 +1,62 @@
 """Checks of numbers that a user gives."""
 
-from math import inf, isfinite
+import math
 
 from llc_lightning.runtime.errors import SettingError
 
 
-def at_least(least: int, **numbers: object) -> None:
-    """Checks that numbers are whole and not too small; None is left alone.
+def at_least(least: int, /, **numbers: object) -> None:
+    """Checks that numbers are whole and not too small.
 
     Raises:
         SettingError: If one of them is no whole number, or below ``least``.
 
     Example:
-        >>> at_least(1, width=3, depth=None)
+        >>> at_least(1, width=3, depth=1)
     """
     for name, number in numbers.items():
-        if number is None:
-            continue
-        if not isinstance(number, int) or isinstance(number, bool):
-            raise SettingError(f"{name} is {number!r}; give a whole number, at least {least}.")
-        if number < least:
-            raise SettingError(f"{name} is {number}; give at least {least}.")
+        if not isinstance(number, int) or isinstance(number, bool) or number < least:
+            raise SettingError(f"{name} is {number!r}; give an integer of at least {least}.")
 
 
-def above_0(**numbers: float) -> None:
-    """Checks that numbers are above 0 and finite.
+def positive(**numbers: object) -> None:
+    """Checks that numbers are finite and above 0.
 
     Raises:
         SettingError: If one of them is not.
 
     Example:
-        >>> above_0(learning_rate=1e-3)
+        >>> positive(learning_rate=1e-3)
     """
     for name, number in numbers.items():
-        if not 0 < number < inf:
-            raise SettingError(f"{name} is {number}; give a number above 0.")
+        if _finite(name, number) <= 0:
+            raise SettingError(f"{name} is {number!r}; it must be positive.")
 
 
-def check_positive(name: str, value: object, *, zero: bool = False) -> None:
-    """Raises a SettingError unless a number is finite and positive (or zero, where that is allowed)."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
-        raise SettingError(f"{name} is {value!r}; give a finite number.")
-    if value < 0 or (value == 0 and not zero):
-        raise SettingError(f"{name} is {value!r}; it must be {'at least 0' if zero else 'positive'}.")
+def not_negative(**numbers: object) -> None:
+    """Checks that numbers are finite and 0 or above.
+
+    Raises:
+        SettingError: If one of them is not.
+
+    Example:
+        >>> not_negative(gamma=0.0)
+    """
+    for name, number in numbers.items():
+        if _finite(name, number) < 0:
+            raise SettingError(f"{name} is {number!r}; it must be at least 0.")
 
 
-def check_count(name: str, value: object, least: int) -> None:
-    """Raises a SettingError unless a number is an integer of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SettingError(f"{name} is {value!r}; give an integer of at least {least}.")
+def unless_none(**numbers: object) -> dict[str, object]:
+    """Returns those that are not None, to check them.
+
+    Example:
+        >>> at_least(1, **unless_none(width=3, depth=None))
+    """
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _finite(name: str, number: object) -> int | float:
+    if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
+        raise SettingError(f"{name} is {number!r}; give a finite number.")
+    return number

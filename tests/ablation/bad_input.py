@@ -95,7 +95,8 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "methods: an empty list": (
         lambda: effects(methods=[]),
-        "SettingError: no ablation method is given; use one or more of: counterfactual, mean, noise, optimal,",
+        "SettingError: no ablation method is given; use one or more of: counterfactual, low_rank, mean, noise, "
+        "optimal,",
     ),
     "methods: a class": (
         lambda: effects(methods=Zero),
@@ -147,7 +148,8 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "methods: Zero": (
         lambda: effects(methods="Zero"),
-        "SettingError: unknown ablation method 'Zero'; did you mean 'zero'? Use one of: counterfactual, mean,",
+        "SettingError: unknown ablation method 'Zero'; did you mean 'zero'? Use one of: counterfactual, low_rank, "
+        "mean,",
     ),
     "metrics: none": (
         lambda: effects(metrics=None),
@@ -171,7 +173,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "metrics: a shift back": (
         lambda: effects(metrics="accuracy(shift=-1)"),
-        "SettingError: shift is -1; give at least 0.",
+        "SettingError: shift is -1; give an integer of at least 0.",
     ),
     "metrics: targets that are none": (
         lambda: effects((X, Y, WRONG - 1), metrics="accuracy(target=2)"),
@@ -183,7 +185,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "resamples: negative": (
         lambda: effects(resamples=-3),
-        "SettingError: resamples is -3; give at least 0.",
+        "SettingError: resamples is -3; give an integer of at least 0.",
     ),
     "methods: an option twice": (
         lambda: effects(methods="noise(scale=1,scale=2)"),
@@ -195,15 +197,15 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "resamples: few": (
         lambda: effects(resamples=5),
-        "SettingError: resamples is 5; give at least 99.",
+        "SettingError: resamples is 5; give an integer of at least 99.",
     ),
     "resamples: a word": (
         lambda: effects(resamples="many"),
-        "SettingError: resamples is 'many'; give a whole number, at least 0.",
+        "SettingError: resamples is 'many'; give an integer of at least 0.",
     ),
     "chunk: 0": (
         lambda: effects(chunk=0),
-        "SettingError: chunk is 0; give at least 1.",
+        "SettingError: chunk is 0; give an integer of at least 1.",
     ),
     "data: none": (
         lambda: effects(None),
@@ -287,7 +289,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "components: weights alone": (
         lambda: effects(components="one.weight"),
-        "AddressError: 'one.weight' has weights alone and cannot be ablated; choose layers, neurons or other",
+        "AddressError: 'one.weight' has no activation, so it cannot be ablated; address a hook point or units of one",
     ),
     "components: gives no tensor": (
         lambda: effects(components="several"),
@@ -339,7 +341,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "patching: weights alone": (
         lambda: run("patching", DATA, DATA, "one.weight"),
-        "AddressError: 'one.weight' has weights alone and cannot be ablated; choose layers, neurons or other",
+        "AddressError: 'one.weight' has no activation, so it cannot be ablated; address a hook point or units of one",
     ),
     "tracing: an even window": (
         lambda: run("tracing", DATA, DATA, "one", window=2),
@@ -371,7 +373,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "path: weights alone": (
         lambda: run("path", DATA, DATA, sender="one[0]", receivers="two.bias", frozen=[]),
-        "AddressError: 'two.bias' has weights alone and cannot be ablated; choose layers, neurons or other units.",
+        "AddressError: 'two.bias' has no activation, so it cannot be ablated; address a hook point or units of one",
     ),
     "scrubbing: no draw": (
         lambda: run("scrubbing", DATA, [], [], draws=0),

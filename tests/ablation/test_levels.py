@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
-from llc_lightning.ablation.engine.base import METHODS, Method, method_of
+from llc_lightning.ablation.engine.base import METHODS, Method, WeightMethod, method_of
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.fitted import Fitted
 from llc_lightning.ablation.engine.split import split_examples
@@ -110,8 +110,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def methods_of(*, whole: bool) -> list[Method]:
-    """Every registered method, fitted ones with few steps; those that mix units, or the others."""
-    names = [name for name, entry in METHODS.items() if entry.facts.whole == whole]
+    """Every method of activations, fitted ones with few steps; those that mix units, or the others."""
+    known = [(name, entry) for name, entry in METHODS.items() if not issubclass(entry.item, WeightMethod)]
+    names = [name for name, entry in known if entry.facts.whole == whole]
     return [method_of(f"{name}(steps=2)" if issubclass(METHODS.get(name).item, Fitted) else name) for name in names]
 
 

@@ -47,5 +47,5 @@ def test_lightning_adds_no_checkpoints_of_its_own(tmp_path: Path) -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(SettingError, match=r"every_n_steps is 0; it must be at least 1\."):
+    with pytest.raises(SettingError, match=r"every_n_steps is 0; give an integer of at least 1\."):
         LastCheckpoint(every_n_steps=0)

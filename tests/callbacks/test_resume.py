@@ -1,10 +1,7 @@
 """A continued training has the bits of an uninterrupted one; a damaged checkpoint is told."""
 
 import json
-import os
 import pickle
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from llc_lightning.callbacks.resume import ExactResume, read_checkpoint
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.errors import SnapshotError
 from tests.callbacks.plain import fit, trainer
+from tests.processes import run
 
 Outcome = tuple[Path, dict[str, list[str]]]
 WITH_CHECKPOINTS: dict[str, Any] = {"enable_checkpointing": True, "max_steps": 2}
@@ -27,10 +25,7 @@ WITH_CHECKPOINTS: dict[str, Any] = {"enable_checkpointing": True, "max_steps": 2
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     folder = tmp_path_factory.mktemp("resume")
     script = Path(__file__).with_name("resume_script.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder)], capture_output=True, text=True, env=environment, check=False
-    )
+    done = run(str(script), str(folder), folder=folder)
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout.splitlines()[-1])
 

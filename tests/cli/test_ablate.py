@@ -5,11 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from llc_lightning.cli.ablate import Ablated, effect_table, interaction_table
 from llc_lightning.cli.analyze import main as analyze
+from llc_lightning.cli.offline import model_and_examples, restored
 from llc_lightning.cli.train import main as train
+from llc_lightning.components.listing import find_components
 from llc_lightning.results.run import Run
+from llc_lightning.runtime.batches import take
+from tests.ablation.edited_copies import METHODS, edited_copies
 from tests.analysis.synthetic import frame
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -63,6 +68,30 @@ def test_methods_on_units_sets_and_metrics(capsys: pytest.CaptureFixture[str], r
     details = json.loads(effects.loc[unit, "details"])
     assert details["low"] <= effects.loc[unit, "value"] <= details["high"]
     assert 0 < details["p"] <= 1
+
+
+def test_weights_of_units_layers_and_the_whole_net(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
+) -> None:
+    out, figures, parts = tmp_path / "checkpoints" / "ablated" / "version_0", tmp_path / "figures", [*UNITS, "all"]
+    some = ["--components", *parts, "--examples", 64, "--out", out, "--figures", figures]
+    said = told(capsys, run, *some, "--methods", *METHODS)
+    assert "Rank correlations between methods" in said
+    assert {path.name for path in figures.iterdir()} == {"component-by-method.png", "agreement-of-methods.png"}
+    rows = Run.open(out).measurements()
+    effects = rows[(rows["quantity"] == "ablation_effect") & (rows["loss"] == "train")]
+    assert set(effects["status"]) == {"ok"}
+    snapshot, (module, _) = restored(run), model_and_examples(run)
+    module.load_state_dict(snapshot.params, strict=False)
+    batch = take(snapshot.data, slice(64))
+    for component in find_components(module, parts):
+        for method in METHODS:
+            copies = edited_copies(module, component, method, seed=snapshot.seed)
+            with torch.no_grad():
+                losses = [one.per_example_loss(batch) - module.per_example_loss(batch) for one in copies]
+            rise = torch.stack(losses).mean()
+            row = effects[(effects["component"] == component.address) & (effects["method"] == method)]
+            assert list(row["value"]) == pytest.approx([float(rise)], abs=1e-6), (component, method)
 
 
 def test_a_wrong_method_is_named(capsys: pytest.CaptureFixture[str], run: Path) -> None:

@@ -40,7 +40,8 @@ TINY = [
     ),
     *("--llc.preconditioner", "none", "--llc_units.when", "null", "--ablation.methods", "[zero]"),
     *("--snapshots.when.init_args.first", "3", "--llc.when.init_args.first", "3"),
-    *("--ablation.when.init_args.first", "3"),
+    *("--ablation.when.init_args.first", "3", "--ablation.examples", "512", "--data.init_args.analysis_size", "1024"),
+    *("--data.init_args.validation_size", "256"),
 ]
 
 
@@ -113,7 +114,7 @@ CADENCES = "a cadence (Every, LogSpaced, AtSteps, AtStart, AtEnd, AnyOf)"
         (["--seed_everything", "true"], r"seed_everything is True; give a whole number\."),
         (["--seed_everything", "-1"], r"seed_everything is -1; give a whole number from 0 to 4294967295\."),
         (["--seed_everything", "4294967296"], r"seed_everything is 4294967296; give a whole number from 0 to .*"),
-        (["--last.every_n_steps", "0"], r"every_n_steps is 0; it must be at least 1\."),
+        (["--last.every_n_steps", "0"], r"every_n_steps is 0; give an integer of at least 1\."),
     ],
 )
 def test_a_wrong_command_gets_one_sentence_and_exit_code_2(

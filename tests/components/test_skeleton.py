@@ -127,6 +127,13 @@ def test_a_shared_submodule_is_one_submodule() -> None:
     assert torch.equal(run(live, params, batch), other.per_example_loss(batch))
 
 
+def test_a_shared_submodule_has_its_own_weights_again_after_a_call() -> None:
+    skeleton = Skeleton(Shared())
+    before = state(skeleton.module)
+    skeleton.run("per_example_loss", {name: value * 2 for name, value in weights(Shared()).items()}, torch.randn(5, 4))
+    assert state(skeleton.module) == before
+
+
 def test_a_name_that_is_not_the_modules() -> None:
     with pytest.raises(SettingError) as raised:
         run(MLP(), {"frist.weight": torch.zeros(5, 4)}, regression())

@@ -22,3 +22,11 @@ def test_nor_does_a_wrong_shape() -> None:
 def test_nor_do_two_shapes_that_should_be_one() -> None:
     with pytest.raises(TypeCheckError, match="look"):
         differ(torch.ones(4, 5), torch.ones(4, 1))  # torch would repeat the one look
+
+
+def test_nor_does_one_that_comes_after_many_right_ones() -> None:
+    for _ in range(50):
+        per_lane(torch.ones(2), torch.ones(1, 2, 2))
+    for _ in range(2):
+        with pytest.raises(TypeCheckError, match="lane"):
+            per_lane(torch.ones(2, 2), torch.ones(1, 2, 2))

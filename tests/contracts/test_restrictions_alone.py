@@ -22,7 +22,7 @@ from llc_lightning.sampling.observables.distance import SquaredDistance
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.samplers.sgld import SGLD
 from llc_lightning.sampling.slices import moved_entries
-from llc_lightning.sampling.stacked import StackedLoss
+from llc_lightning.sampling.stacked import Graphs, StackedLoss
 
 SETTINGS = ChainSettings(chains=2, draws=6, burn_in=2, batch_size=64, curvature_examples=64)
 AT = (Resolution(300.0, 10.0),)
@@ -35,6 +35,8 @@ class Subject:
     loss: ModuleLoss
     params: Params
     data: Batch
+    graphs: Graphs = dataclasses.field(default_factory=dict)
+    """Shared, as by the tiles of one estimate."""
 
     @classmethod
     def of(cls, module: nn.Module, data: Batch) -> "Subject":
@@ -133,7 +135,8 @@ def test_two_threads(cis: Subject) -> None:
 def chains_of(
     subject: Subject, lanes: Sequence[Mapping[str, Tensor] | None], chains: Sequence[int], batch_size: int | None
 ) -> Chains:
-    stacked = StackedLoss(subject.loss, subject.params, [moved_entries(subject.params, lane) for lane in lanes])
+    moved = [moved_entries(subject.params, lane) for lane in lanes]
+    stacked = StackedLoss(subject.loss, subject.params, moved, graphs=subject.graphs)
     centre = centre_of(subject.loss, subject.params, subject.data, subject.params)
     n_beta = torch.full((stacked.width,), 1000.0)
     posterior = Posterior(stacked.start(1), n_beta, n_beta / 100)

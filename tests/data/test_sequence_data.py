@@ -53,7 +53,7 @@ def test_validation_and_analysis_differ_from_training_and_stay() -> None:
 
 @pytest.mark.parametrize("settings", [{"batch_size": 0}, {"batches_per_epoch": 0}, {"analysis_size": 0}])
 def test_refuses_counts_below_1(settings: dict[str, int]) -> None:
-    with pytest.raises(SettingError, match=f"{next(iter(settings))} is 0; give at least 1"):
+    with pytest.raises(SettingError, match=f"{next(iter(settings))} is 0; give an integer of at least 1"):
         SequenceData(TASK, **settings)
 
 

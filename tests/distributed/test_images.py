@@ -1,14 +1,12 @@
 """Two gloo processes train an image net: the same images on both, each example once, one table."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from llc_lightning.results.run import Run
+from tests.processes import run as run_script
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
@@ -24,10 +22,7 @@ ARGUMENTS = [
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a run of two processes, and what they said."""
     folder = tmp_path_factory.mktemp("command")
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *ARGUMENTS], capture_output=True, text=True, check=False, cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240,
-    )  # fmt: skip
+    done = run_script(str(ROOT / "train.py"), *ARGUMENTS, folder=folder, processes=2)
     assert done.returncode == 0, done.stderr
     return folder / "checkpoints" / "smoke_mnist_fashion" / "version_0", done.stdout
 

@@ -1,6 +1,5 @@
 """Two gloo processes share the measuring: the same rows, the same training, the same message when one of them fails."""
 
-import os
 import subprocess
 import sys
 import time
@@ -10,17 +9,17 @@ import pytest
 import yaml
 
 from llc_lightning.results.run import Run
+from tests.processes import run
 
 ROOT = Path(__file__).parents[2]
+TRAIN = str(ROOT / "train.py")
 VARIANTS = ["without", "shared", "not shared", "broken, without", "broken, skipped", "broken, raised"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def job(folder: Path, processes: int, *variants: str) -> None:
     """Trains variants, one after the other, in one or two processes."""
     script = str(Path(__file__).with_name("measuring_script.py"))
-    command = [sys.executable, script, str(folder), str(processes), *variants]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=240)
+    done = run(script, str(folder), str(processes), *variants, folder=folder, processes=processes)
     assert done.returncode == 0, done.stderr
 
 
@@ -104,7 +103,8 @@ ARGUMENTS = [
     *("--trainer.max_steps", "6", "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "5"),
     *("--data.init_args.batches_per_epoch", "10", "--llc.draws", "4", "--llc.burn_in", "2", "--llc.step_size", "1e-5"),
     *("--llc.preconditioner", "none", "--llc_units.when", "null", "--snapshots.when.init_args.first", "3"),
-    *("--llc.when.init_args.first", "3", "--ablation.when.init_args.first", "3"),
+    *("--llc.when.init_args.first", "3", "--ablation.when.init_args.first", "3", "--ablation.examples", "512"),
+    *("--data.init_args.analysis_size", "1024", "--data.init_args.validation_size", "256"),
 ]
 BROKEN = """
 import os, time
@@ -120,19 +120,12 @@ class Broken(CISModel):
 """
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command line as a user does."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *arguments],
-        capture_output=True, text=True, check=False, cwd=folder, env={**ENVIRONMENT, "PYTHONPATH": "."}, timeout=240,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="session")
 def command(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A run of the command line on two processes, as a user types it."""
     folder = tmp_path_factory.mktemp("command")
-    return folder, run(folder, *ARGUMENTS)
+    command = [sys.executable, TRAIN, *ARGUMENTS]
+    return folder, subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=240)
 
 
 def test_the_command_line_makes_one_run_of_two_processes(
@@ -152,7 +145,8 @@ def test_the_command_line_makes_one_run_of_two_processes(
 def test_a_run_of_two_processes_can_be_continued(command: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder = command[0]
     config = folder / "checkpoints" / "smoke_cis" / "version_0" / "config.yaml"
-    done = run(folder, "fit", "-c", str(config), "--trainer.max_steps", "8", "--ckpt_path", "last")
+    again = ("fit", "-c", str(config), "--trainer.max_steps", "8", "--ckpt_path", "last")
+    done = run(TRAIN, *again, folder=folder, processes=2)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (folder / "checkpoints" / "smoke_cis").iterdir()] == ["version_0"]
     assert 8 in Run.open(config.parent).snapshots
@@ -160,7 +154,8 @@ def test_a_run_of_two_processes_can_be_continued(command: tuple[Path, subprocess
 
 def test_both_processes_exit_soon_with_the_same_sentence_when_one_fails(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
-    done = run(tmp_path, *ARGUMENTS, "--model.class_path", "broken.Broken")
+    command = (TRAIN, *ARGUMENTS, "--model.class_path", "broken.Broken")
+    done = run(*command, folder=tmp_path, processes=2, environment={"PYTHONPATH": str(tmp_path)})
     ended = time.time()
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["error: ablation at step 0: rank 1: FloatingPointError: chain 3 diverged."] * 2

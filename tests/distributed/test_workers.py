@@ -1,12 +1,12 @@
 """Two real gloo processes share, gather and agree."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.processes import Script
 
 Outcomes = list[dict[str, Any]]
 
@@ -15,16 +15,9 @@ Outcomes = list[dict[str, Any]]
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     folder = tmp_path_factory.mktemp("workers")
     script = Path(__file__).with_name("workers_script.py")
-    processes = [
-        subprocess.Popen([sys.executable, str(script), str(rank), "2", str(folder)], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    try:
-        errors = [process.communicate(timeout=120)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], errors
+    scripts = [Script(str(script), str(rank), "2", str(folder), folder=folder) for rank in range(2)]
+    done = [script.finish() for script in scripts]
+    assert [process.returncode for process in done] == [0, 0], [process.stderr for process in done]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
 
 

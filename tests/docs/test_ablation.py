@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from llc_lightning.ablation import METHODS, METRICS
+from llc_lightning.ablation import METHODS, METRICS, WeightMethod
 from llc_lightning.models.hand_built import TASK, hand_built_induction
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.seeding import generator
@@ -14,13 +14,19 @@ from llc_lightning.runtime.seeding import generator
 PAGE = Path(__file__).parents[2] / "docs" / "ablation.md"
 
 
-def rows(registry: Registry[Any, Any], *, sources: bool) -> list[str]:
+def side(method: type[object]) -> str:
+    """What a method ablates."""
+    return "weights" if issubclass(method, WeightMethod) else "activations"
+
+
+def rows(registry: Registry[Any, Any], *, methods: bool) -> list[str]:
     """What a table of a registry must hold, a row for each entry."""
     told: list[str] = []
     for name, entry in sorted(registry.items()):
         options = [f"{one.name}={str(one.default) or '...'}" for one in fields(entry.item) if one.init]
-        cells = [f"`{name}`", entry.summary, ", ".join(f"`{one}`" for one in options if "function" not in one)]
-        told.append(f"| {' | '.join([*cells, *([entry.source] if sources else [])])} |")
+        cells = [entry.summary, ", ".join(f"`{one}`" for one in options if "function" not in one)]
+        cells = [side(entry.item), *cells, entry.source] if methods else cells
+        told.append(f"| {' | '.join([f'`{name}`', *cells])} |")
     return told
 
 
@@ -32,11 +38,11 @@ def table(name: str) -> list[str]:
 
 
 def test_the_table_of_methods_is_the_registry() -> None:
-    assert table("methods") == rows(METHODS, sources=True)
+    assert table("methods") == rows(METHODS, methods=True)
 
 
 def test_the_table_of_metrics_is_the_registry() -> None:
-    assert table("metrics") == rows(METRICS, sources=False)
+    assert table("metrics") == rows(METRICS, methods=False)
 
 
 def test_the_examples_run() -> None:

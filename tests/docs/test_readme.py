@@ -48,7 +48,7 @@ def test_every_path_that_is_named_exists(document: str) -> None:
     places = [*CODE.findall(FENCE.sub("", text)), *commands_of(document), *re.findall(r"\]\(([^)#]+)\)", text)]
     named = {path for place in places for path in PATH.findall(place) if not MADE.search(path) and "<" not in place}
     assert named, "the pattern for paths finds none"
-    homes = [ROOT, ROOT / "llc_lightning", ROOT / "configs"]
+    homes = [(ROOT / document).parent, ROOT, ROOT / "llc_lightning", ROOT / "configs"]
     assert not sorted(path for path in named if not any((home / path).exists() for home in homes))
 
 

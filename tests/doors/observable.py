@@ -17,6 +17,6 @@ class Reach(Stateless):
         return torch.stack([away.abs().flatten(2).amax(2) for away in look.away.values()]).amax(0)
 
 
-@OBSERVABLES.register("reach", summary="the largest distance of any weight from w*")
+@OBSERVABLES.register("reach", summary="the largest distance of any weight from w*", costly=False)
 def reach(draws: int) -> Reach:
     return Reach()

@@ -1,5 +1,6 @@
 """What a contributor adds is one file: here it is one of this folder, and found wherever users look for it."""
 
+import runpy
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from docs import tables
 from llc_lightning import ablation_effects, estimate_llc, find_components, loss_fn
 from llc_lightning.ablation.engine.base import METHODS
 from llc_lightning.callbacks.base import CALLBACKS
@@ -25,7 +27,9 @@ from llc_lightning.sampling.observables.base import OBSERVABLES
 from tests.measure.small import Net, Stage, snapshot
 
 TABLES: list[Any] = [CALLBACKS, DIAGNOSTICS, KINDS, MEASUREMENTS, METHODS, OBSERVABLES, QUANTITIES, SAMPLERS]
-SMOKE = Path(__file__).parents[2] / "configs" / "smoke" / "cis.yaml"
+HERE = {"spread", "tiny", "half", "sign_only", "reach", "weight_spread", "careful"}
+ROOT = Path(__file__).parents[2]
+SMOKE = ROOT / "configs" / "smoke" / "cis.yaml"
 SHORT = [
     *("--trainer.max_steps", "4", "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "2"),
     *("--data.init_args.batches_per_epoch", "4", "--data.init_args.analysis_size", "256"),
@@ -145,8 +149,8 @@ def test_a_kind_of_component_is_listed_measured_and_ablated() -> None:
 def test_an_ablation_of_weights_is_a_method_like_others() -> None:
     net = Net()
     loss, data = loss_fn(net), snapshot().data
-    table = ablation_effects(net, data, components="layers", methods=["sign_only"], seed=0)
-    effects = table[table["quantity"] == "ablation_effect"]
+    effects = ablation_effects(net, data, components="layers", methods=["sign_only"], seed=0)
+    effects = effects[effects["loss"] == "train"]
     params = dict(net.named_parameters())
     for component, effect in zip(effects["component"], effects["value"], strict=True):
         (layer,) = find_components(net, component)
@@ -162,5 +166,25 @@ def test_an_ablation_of_weights_is_a_method_like_others() -> None:
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.kind)
 def test_what_is_here_is_in_every_table(table: Any) -> None:
-    here = {"spread", "tiny", "half", "sign_only", "reach", "weight_spread", "careful"}
-    assert len(here & set(table.names())) == 1
+    assert len(HERE & set(table.names())) == 1
+
+
+@pytest.mark.parametrize(
+    ("contract", "name"),
+    [
+        ("test_samplers", "careful"),
+        ("test_ablation_methods", "sign_only"),
+        ("test_measurements", "spread"),
+        ("test_component_kinds", "half"),
+    ],
+)
+def test_contracts_ask_it_too(contract: str, name: str) -> None:
+    module = runpy.run_path(str(ROOT / "tests" / "contracts" / f"{contract}.py"))
+    asked = [mark.args for item in module.values() for mark in getattr(item, "pytestmark", [])]
+    asked += [getattr(item, "_fixture_function_marker", item) for item in module.values()]
+    assert name in repr(asked)
+
+
+def test_the_pages_name_it_too() -> None:
+    written = "".join(tables.written(page) for page in tables.TABLES)
+    assert {name for name in HERE if f"`{name}`" in written} >= {"tiny", "reach", "weight_spread", "careful"}

@@ -20,7 +20,8 @@ COMMAND = [
     *("--data.init_args.batches_per_epoch", "5", "--llc.draws", "20", "--llc.burn_in", "2", "--llc.step_size", "1e-5"),
     *("--llc.preconditioner", "none", "--llc.replicates", "2", "--llc_units.when", "null"),
     *("--snapshots.when.init_args.first", "3", "--llc.when.init_args.first", "3"),
-    *("--ablation.when.init_args.first", "3"),
+    *("--ablation.when.init_args.first", "3", "--ablation.examples", "512", "--data.init_args.analysis_size", "1024"),
+    *("--data.init_args.validation_size", "256"),
 ]
 
 

@@ -1,14 +1,12 @@
 """Training has the same bits with and without measuring, also when a measurement fails half-way."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from llc_lightning.results.run import Run
+from tests.processes import run
 
 Outcome = tuple[Path, dict[str, list[str]]]
 
@@ -17,10 +15,7 @@ Outcome = tuple[Path, dict[str, list[str]]]
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     folder = tmp_path_factory.mktemp("untouched")
     script = Path(__file__).with_name("untouched_script.py")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder)], capture_output=True, text=True, env=environment, check=False
-    )
+    done = run(str(script), str(folder), folder=folder)
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout.splitlines()[-1])
 

@@ -68,7 +68,7 @@ def test_components_that_have_but_one_side() -> None:
         "of the hook point with weight_axes()."
     )
     for part in ("all", "first.bias"):
-        with pytest.raises(SettingError) as raised:
+        with pytest.raises(AddressError) as raised:
             replace(ABLATION, components=("layers", part)).components_of(MLP())
         assert str(raised.value) == (
             f"{part!r} has no activation, so it cannot be ablated; address a hook point or units of one, such as "

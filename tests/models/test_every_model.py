@@ -18,6 +18,7 @@ from llc_lightning.data import drawn
 from llc_lightning.data.sequence_data import SequenceData
 from llc_lightning.models.hand_built import TASK, hand_built_induction
 from llc_lightning.models.planted import PlantedModel
+from tests.processes import FORKED
 
 ROOT = Path(__file__).parents[2]
 SMOKE = sorted((ROOT / "configs" / "smoke").glob("*.yaml"))
@@ -115,4 +116,4 @@ def share(rank: int, folder: str) -> None:
 
 
 def test_two_processes_share_every_model(tmp_path: Path) -> None:
-    torch.multiprocessing.start_processes(share, (str(tmp_path),), nprocs=2, start_method="spawn")
+    torch.multiprocessing.start_processes(share, (str(tmp_path),), nprocs=2, start_method=FORKED)

@@ -10,6 +10,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy
 
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
@@ -18,6 +19,7 @@ from llc_lightning.data.sequences.base import NO_TARGET
 from llc_lightning.data.sequences.induction import Induction
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
+from tests.processes import FORKED
 
 TASK = Induction(tokens=9, positions=8, shortest=2, longest=4)
 SMALL: dict[str, Any] = {"d_vocab": 9, "n_ctx": 8, "d_model": 8, "d_mlp": 6}
@@ -201,7 +203,13 @@ def test_a_checkpoint_gives_the_model_back(tmp_path: Path, batch: tuple[torch.Te
 
 
 def test_two_processes_train_the_net(tmp_path: Path) -> None:
-    fitted = trainer(max_steps=2, strategy="ddp_spawn", devices=2, default_root_dir=tmp_path, limit_val_batches=0)
+    fitted = trainer(
+        max_steps=2,
+        strategy=DDPStrategy(start_method=FORKED),
+        devices=2,
+        default_root_dir=tmp_path,
+        limit_val_batches=0,
+    )
     model = TransformerModel(**SMALL)
     before = snapshot_params(model)
     fitted.fit(model, small_data())

@@ -228,8 +228,8 @@ def test_refuses_longer_sequences() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"n_layers": 0}, "n_layers is 0; give at least 1"),
-        ({"d_mlp": 0}, "d_mlp is 0; give at least 1"),
+        ({"n_layers": 0}, "n_layers is 0; give an integer of at least 1"),
+        ({"d_mlp": 0}, "d_mlp is 0; give an integer of at least 1"),
         ({"n_heads": 3}, "d_model is 8, which 3 heads cannot share; give a multiple of n_heads, or d_head"),
         ({"norm": "lyer"}, "unknown norm 'lyer'; did you mean 'layer'"),
         ({"act": "tanh"}, "unknown act 'tanh'. Use one of: gelu, gelu_new, relu, silu"),

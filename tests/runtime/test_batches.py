@@ -74,4 +74,4 @@ def test_chunks_cover_everything_once_in_order() -> None:
 def test_chunk_size_must_be_positive() -> None:
     with pytest.raises(SettingError) as caught:
         chunks(7, 0)
-    assert str(caught.value) == "the chunk size is 0; it must be at least 1."
+    assert str(caught.value) == "the chunk size is 0; give an integer of at least 1."

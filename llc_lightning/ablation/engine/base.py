@@ -1,6 +1,4 @@
-"""What an ablation method is: a rule that makes replacement values out of a hook point's activations."""
-
-from __future__ import annotations
+"""What an ablation method is: a rule that makes values for a hook point's activations, or other weights."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,9 +7,11 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llc_lightning.ablation.engine.place import check_ablatable, check_some
 from llc_lightning.ablation.engine.spelling import resolved, spell, unspell
+from llc_lightning.ablation.engine.weights import Weight
 from llc_lightning.components.component import Component
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import AddressError, SettingError
 from llc_lightning.runtime.registry import Entry, Registry
 
 
@@ -36,10 +36,12 @@ class Activations:
 
 
 @dataclass(frozen=True)
-class Method(ABC):  # noqa: B024 - Shared and Fitted say what is abstract
+class Method(ABC):  # noqa: B024 - its kinds say what is abstract
     """A way to ablate: ``h <- where(mask, value, h)``, with the value from here and the mask from the component.
 
-    A method enters itself in :data:`METHODS`, with its :class:`MethodFacts`.
+    Its kinds are :class:`Shared` and :class:`~llc_lightning.ablation.engine.fitted.Fitted`, which make such values, and
+    :class:`WeightMethod`, which edits the component's weights instead. A method enters itself in :data:`METHODS`, with
+    its :class:`MethodFacts`.
 
     Its options are the fields of its class. In text, a method with other options than the defaults is written with
     them: ``mean``, ``mean(positions=pooled)``, ``noise(scale=0.5,draws=8)``; this is also its name in the results.
@@ -57,6 +59,21 @@ class Method(ABC):  # noqa: B024 - Shared and Fitted say what is abstract
     def label_names(self) -> tuple[str, ...]:
         """The labels that it needs."""
         return ()
+
+    def check(self, component: Component) -> None:
+        """Checks that it can ablate a component, here the activation of one.
+
+        Raises:
+            AddressError: If the component has no activation.
+            SettingError: If the method mixes units, and is to ablate some of them.
+        """
+        check_ablatable(component)
+        some = any(member.units is not None or member.basis is not None for member in component.members)
+        if some and entry_of(self).facts.whole:
+            raise SettingError(
+                f"the ablation method {self.name!r} mixes units, so it cannot ablate {component.address!r}; ablate "
+                "whole hook points with it, such as 'layers'."
+            )
 
     def __post_init__(self) -> None:
         """Checks the number of draws."""
@@ -80,6 +97,42 @@ class Shared(Method):
             seed: The run's seed; random numbers come from ``seeding.generator(seed, kind, draw)`` alone.
         """
         ...
+
+
+@dataclass(frozen=True)
+class WeightMethod(Method):
+    """A method that edits the weights of a component, whose activation then is what follows from them.
+
+    It needs weights, and no activation: it ablates a parameter, or the whole model, as well as a unit.
+    """
+
+    @abstractmethod
+    def edited(self, weights: Sequence[Weight], *, seed: int, draw: int) -> Sequence[Float[Tensor, "..."]]:
+        """Returns a component's edited weights, each of the shape and type of its ``values``.
+
+        Args:
+            weights: The component's weights; they must stay as they are.
+            seed: The run's seed; random numbers come from ``seeding.generator(seed, kind, draw)`` alone.
+            draw: Number of the draw.
+        """
+        ...
+
+    def check(self, component: Component) -> None:
+        """Checks that it can ablate a component.
+
+        Raises:
+            AddressError: If the component has no weights, or is at some positions or along directions alone.
+        """
+        if not component.weights:
+            raise AddressError(
+                f"{component.address!r} has no weights of its own, so {self.name!r} cannot edit them; address a Linear "
+                "or Conv, or declare the weights of the hook point with weight_axes()."
+            )
+        if any(member.positions is not None or member.basis is not None for member in component.members):
+            raise AddressError(
+                f"{component.address!r} is a part of an activation that no weights of its own make, so {self.name!r} "
+                "cannot edit them; leave out positions and directions."
+            )
 
 
 @dataclass(frozen=True)
@@ -136,27 +189,23 @@ def resolve_methods(methods: object) -> tuple[Method, ...]:
     Raises:
         SettingError: If a name or option is unknown, none is given, or two would share a name in the results.
     """
-    found = resolved(methods, METHODS, base=Method)
-    if not found:
+    chosen = resolved(methods, METHODS, base=Method)
+    if not chosen:
         raise SettingError(f"no ablation method is given; use one or more of: {', '.join(METHODS.names())}.")
-    return found
+    return chosen
 
 
-def check_levels(methods: Sequence[Method], components: Sequence[Component]) -> None:
-    """Checks that every method can ablate every component.
+def check_components(components: Sequence[Component], methods: Sequence[Method]) -> None:
+    """Checks that there are components, and that every method can ablate each.
 
     Raises:
+        AddressError: If there is no component, or one lacks the side that a method ablates.
         SettingError: If a method that mixes units is asked to ablate some of them.
     """
+    check_some(components)
     for method in methods:
-        if not entry_of(method).facts.whole:
-            continue
         for component in components:
-            if any(member.units is not None or member.basis is not None for member in component.members):
-                raise SettingError(
-                    f"the ablation method {method.name!r} mixes units, so it cannot ablate {component.address!r}; "
-                    "ablate whole hook points with it, such as 'layers'."
-                )
+            method.check(component)
 
 
 def checked_positions(positions: str) -> None:

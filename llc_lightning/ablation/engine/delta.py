@@ -1,7 +1,5 @@
 """An activation with a few units replaced, kept as the difference that this makes for as long as maps are linear."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -78,9 +76,9 @@ class Delta(Tensor):
         with torch._C.DisableTorchFunctionSubclass():  # pyright: ignore[reportPrivateUsage]
             rule, h = _RULES.get(func), args[0] if args else None
             if rule and not kwargs and isinstance(h, Delta) and h.few and not any(map(_is_delta, args[1:])):
-                found = rule(h, h.few, *args[1:])
-                if found is not None:
-                    return found
+                result = rule(h, h.few, *args[1:])
+                if result is not None:
+                    return result
             if func in _FORM and isinstance(h, Delta):
                 return func(h.base, *args[1:], **(kwargs or {}))
             return func(*tree_map(_whole, args), **tree_map(_whole, dict(kwargs or {})))

@@ -1,7 +1,5 @@
 """Single tensors of the examples, such as labels, by name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -57,11 +55,11 @@ def labels_of(loss: ModuleLoss, params: Params, data: Batch, names: Iterable[str
     if not wanted:
         return {}
     known: Mapping[str, Tensor] = loss.asked("labels", params, data) if isinstance(loss.module, HasLabels) else {}
-    found = {name: known[name] if name in known else entry(data, name) for name in wanted}
-    for name, labels in found.items():
+    labelled = {name: known[name] if name in known else entry(data, name) for name in wanted}
+    for name, labels in labelled.items():
         if tuple(labels.shape) != (n,) or labels.is_floating_point() or labels.is_complex():
             raise DataError(
                 f"the label {name!r} has shape {tuple(labels.shape)} and type {labels.dtype}; give whole numbers, one "
                 f"for each of the {n} examples."
             )
-    return found
+    return labelled

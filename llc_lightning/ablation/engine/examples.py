@@ -1,7 +1,5 @@
 """The examples of a sweep in blocks, with all that is known about them without ablating anything."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -82,15 +80,15 @@ class Examples:
 
     def _observed(self, batch: Batch, points: Sequence[str]) -> tuple[ForwardPass, tuple[Tensor, ...]]:
         """Returns a forward pass without ablation, and its losses with the metrics, all of shapes that can be used."""
-        found = losses_of(self.loss, self.params, batch, self.with_tasks, self.metrics, points)
+        forward = losses_of(self.loss, self.params, batch, self.with_tasks, self.metrics, points)
         for point in points:
-            _checked(found.caught[point], point, n_examples(batch))
-        for metric, outputs in zip(self.metrics, found.outputs, strict=True):
+            _checked(forward.caught[point], point, n_examples(batch))
+        for metric, outputs in zip(self.metrics, forward.outputs, strict=True):
             metric.check(outputs, batch)
         if not self.metrics:
-            return found, found.losses
-        told = [metric(one, one, batch) for metric, one in zip(self.metrics, found.outputs, strict=True)]
-        return found, (*found.losses, torch.stack(told, dim=-1))
+            return forward, forward.losses
+        measured = [metric(one, one, batch) for metric, one in zip(self.metrics, forward.outputs, strict=True)]
+        return forward, (*forward.losses, torch.stack(measured, dim=-1))
 
     def _check_few(self, points: Sequence[str], together: Float[Tensor, "row"]) -> None:
         """Checks some examples alone, in a batch so small that no other axis has their number by chance.
@@ -109,15 +107,15 @@ class Examples:
         kept = list(dict.fromkeys(points))
         for block in range(len(self.blocks)):
             batch = self.batch(block)
-            found, losses = self._observed(batch, kept)
-            self._keep(block, found.caught, kept)
+            forward, losses = self._observed(batch, kept)
+            self._keep(block, forward.caught, kept)
             if block == 0:
                 self._check_few(kept, losses[0][:, 0])
                 kept = [] if self._numbers(kept) > _KEPT else kept
-            self.clean.append(found.outputs)
+            self.clean.append(forward.outputs)
             real = self.blocks.real(block).to(losses[0].device)[:, None]
-            self._broken.append(self._not_finite(losses[: 1 + self.with_tasks], found.counted))
-            masks = [real] if found.counted is None else [real, real & found.counted]
+            self._broken.append(self._not_finite(losses[: 1 + self.with_tasks], forward.counted))
+            masks = [real] if forward.counted is None else [real, real & forward.counted]
             masks += [real.expand(-1, len(self.metrics))] if self.metrics else []
             self.counted.append(tuple(Counted.of(mask) for mask in masks))
             packed = [count.pack(values[None]) for count, values in zip(self.counted[-1], losses, strict=True)]
@@ -161,11 +159,11 @@ class Examples:
         if point in self._kept:
             return torch.cat(self._kept[point])
         if self._latest is None or self._latest[0] != point:
-            found: list[Tensor] = []
+            pieces: list[Tensor] = []
             for block in range(len(self.blocks)):
                 values = self.loss.activations(self.params, self.batch(block), [point])[point]
-                found.append(values[: self.blocks.n - block * self.blocks.size])
-            self._latest = (point, torch.cat(found))
+                pieces.append(values[: self.blocks.n - block * self.blocks.size])
+            self._latest = (point, torch.cat(pieces))
         return self._latest[1]
 
     def labels(self, names: Sequence[str]) -> dict[str, Int[Tensor, "example"]]:
@@ -188,10 +186,10 @@ class Examples:
         check_partners(partners, self.blocks.data, what="counterfactual partners")
         self._partners = to_device(partners, self.activation(point).device)
         blocks = Blocks.of(self._partners, self.blocks.size)
-        found = [
+        pieces = [
             self.loss.activations(self.params, blocks.batch(block), [point])[point] for block in range(len(blocks))
         ]
-        return torch.cat(found)[: self.blocks.n]
+        return torch.cat(pieces)[: self.blocks.n]
 
     def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Activations:
         """Returns what methods may look at, of the activations no more than they need."""

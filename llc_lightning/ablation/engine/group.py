@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llc_lightning.ablation.engine.base import Activations, Method
 from llc_lightning.ablation.engine.examples import Examples
-from llc_lightning.ablation.engine.lanes import Lanes, Losses
+from llc_lightning.ablation.engine.lanes import AtPoints, Lanes, Losses
 from llc_lightning.ablation.engine.place import Place, Replacement
 from llc_lightning.components.component import Component
 from llc_lightning.runtime.batches import Batch
@@ -80,5 +80,5 @@ class Group:
 
     def fitting(self, *, with_tasks: bool) -> Group:
         """Returns the same components, whose lanes compute no more than the losses that something is fitted to."""
-        points = [(place.point, place.unit_axis) for place in self.places]
-        return replace(self, lanes=Lanes(self.lanes.loss, self.lanes.params, points, with_tasks=with_tasks))
+        at = AtPoints(tuple((place.point, place.unit_axis) for place in self.places))
+        return replace(self, lanes=Lanes(self.lanes.loss, self.lanes.params, at, with_tasks=with_tasks))

@@ -1,9 +1,8 @@
-"""Many ablations in one forward pass: a lane is one of them, and replaces at one hook point or at several."""
+"""Many ablations in one forward pass: a lane is one of them."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
-from llc_lightning.ablation.engine.place import Replacement, ReplacementAt
+from llc_lightning.ablation.engine.place import ReplacementAt
 from llc_lightning.ablation.metrics import Metric, outputs_of
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.components.skeleton import Skeleton
@@ -21,6 +20,9 @@ from llc_lightning.runtime.graph_split import SplitGraph
 
 Losses: TypeAlias = tuple[Tensor, ...]
 """The loss [.., row, 1] and, where asked for, the losses by task [.., row, task] and the metrics [.., row, metric]."""
+
+Lane: TypeAlias = tuple[dict[str, Tensor], ...]
+"""The tensors that one ablation puts in, or those of several with a leading axis."""
 
 _Fixed: TypeAlias = tuple[Params, Batch, tuple[Tensor, ...]]
 
@@ -34,17 +36,47 @@ _CALLS: WeakKeyDictionary[Skeleton, dict[Any, int]] = WeakKeyDictionary()
 """How often a loss was called so far."""
 
 
-class Lanes:
-    """Runs lanes at some hook points in one forward pass under ``torch.vmap``.
+@runtime_checkable
+class Ablation(Protocol):
+    """What lanes change. It can be hashed: what was traced of one holds for an equal one."""
 
-    What lies before the first hook point does not depend on the lane and is computed once per pass; once the forward
+    def applied(self, loss: ModuleLoss, params: Params, lane: Lane) -> tuple[ModuleLoss, Params]:
+        """Returns the loss and the weights of one lane."""
+        ...
+
+
+@dataclass(frozen=True)
+class AtPoints:
+    """A lane holds a replacement for each of some hook points, given with the axes of their units."""
+
+    points: tuple[tuple[str, int], ...]
+
+    def applied(self, loss: ModuleLoss, params: Params, lane: Lane) -> tuple[ModuleLoss, Params]:
+        """Returns the loss with the replacements."""
+        changes = [ReplacementAt(point, axis, what) for (point, axis), what in zip(self.points, lane, strict=True)]
+        return loss.with_edits(changes), params
+
+
+@dataclass(frozen=True)
+class InWeights:
+    """A lane holds edited parameters by name."""
+
+    def applied(self, loss: ModuleLoss, params: Params, lane: Lane) -> tuple[ModuleLoss, Params]:
+        """Returns the weights with the edited ones among them."""
+        return loss, {**params, **lane[0]}
+
+
+class Lanes:
+    """Runs lanes in one forward pass under ``torch.vmap``.
+
+    What lies before the first change does not depend on the lane and is computed once per pass; once the forward
     pass is traced into a graph, once per batch. A module that vmap refuses (control flow that depends on activations)
     runs lane by lane on the same values: ``vmapped`` is then False.
 
     Args:
         loss: The module's loss.
         params: The weights.
-        points: The hook points with the axes of their units.
+        ablation: What lanes change.
         with_tasks: Whether to measure on every task as well.
         metrics: What else to measure.
     """
@@ -53,14 +85,14 @@ class Lanes:
         self,
         loss: ModuleLoss,
         params: Params,
-        points: Sequence[tuple[str, int]],
+        ablation: Ablation,
         *,
         with_tasks: bool,
         metrics: Sequence[Metric] = (),
     ) -> None:
         self.loss = loss
         self.params = params
-        self.points = tuple(points)
+        self.ablation = ablation
         self.vmapped = True
         self._with_tasks = with_tasks
         self._metrics = tuple(metrics)
@@ -68,23 +100,23 @@ class Lanes:
         self._prepared: tuple[object, object, tuple[Tensor, ...]] | None = None
 
     def __call__(
-        self, batch: Batch, replacements: Sequence[Replacement], *, clean: tuple[Tensor, ...] = (), calls: int = 1
+        self, batch: Batch, lanes: Sequence[Mapping[str, Tensor]], *, clean: tuple[Tensor, ...] = (), calls: int = 1
     ) -> Losses:
-        """Returns the losses with the replacements of every lane.
+        """Returns the losses of every lane.
 
         Args:
             batch: The examples of all lanes.
-            replacements: What to replace at each of the points, with a leading axis of lanes.
+            lanes: What the ablation asks of a lane, with a leading axis of lanes.
             clean: The unablated outputs that the metrics compare with.
             calls: How many calls on the same shapes are to come, so that preparing for them can pay.
         """
         # A graph holds for one layout in memory.
-        varying = tuple({name: values.contiguous() for name, values in what.items()} for what in replacements)
+        varying = tuple({name: values.contiguous() for name, values in what.items()} for what in lanes)
         fixed = (self.params, batch, clean)
         if not self.vmapped:
             return self._one_by_one(fixed, varying)
         # Values may be one for all examples, and then do not tell how many these are.
-        shapes = (n_examples(batch), *(what["value"].shape for what in replacements))
+        shapes = (n_examples(batch), *(values.shape for values in tree_leaves(varying)))
         if shapes not in self._graphs:
             self._graphs[shapes] = self._traced(calls, fixed, varying)
         graph = self._graphs[shapes]
@@ -96,12 +128,13 @@ class Lanes:
                 self._prepared = (batch, graph, graph.prepare(fixed))
         return graph(self._prepared[2], [tensor for what in varying for tensor in what.values()])
 
-    def _traced(self, calls: int, fixed: _Fixed, varying: tuple[Replacement, ...]) -> SplitGraph | None:
+    def _traced(self, calls: int, fixed: _Fixed, varying: Lane) -> SplitGraph | None:
         graphs = _GRAPHS.setdefault(self.loss.skeleton, {})
         like = (fixed, varying)
-        key = (self.points, self._with_tasks, self._metrics, str(tree_map(_shape, like)))
+        key = (self.ablation, self._with_tasks, self._metrics, str(tree_map(_shape, like)))
         if self.loss.edits:
             return None
+        # Callbacks sweep the same loss again and again: a graph that pays over all of their calls is worth tracing.
         counts = _CALLS.setdefault(self.loss.skeleton, {})
         counts[key] = counts.get(key, 0) + calls
         if key in graphs or counts[key] < _WORTH_TRACING:
@@ -113,7 +146,7 @@ class Lanes:
             return None
         return graphs[key]
 
-    def _plain(self, fixed: _Fixed, varying: tuple[Replacement, ...]) -> Losses:
+    def _plain(self, fixed: _Fixed, varying: Lane) -> Losses:
         try:
             return self._batched(fixed, varying)
         except (RuntimeError, ValueError, TypeError):
@@ -122,24 +155,24 @@ class Lanes:
             self.vmapped = False
         return losses
 
-    def _batched(self, fixed: _Fixed, varying: tuple[Replacement, ...]) -> Losses:
+    def _batched(self, fixed: _Fixed, varying: Lane) -> Losses:
         with sdpa_kernel(SDPBackend.MATH):  # vmap runs the fused kernels lane by lane, and warns
             return torch.vmap(self._one, in_dims=(None, 0))(fixed, varying)
 
-    def _one_by_one(self, fixed: _Fixed, varying: tuple[Replacement, ...]) -> Losses:
+    def _one_by_one(self, fixed: _Fixed, varying: Lane) -> Losses:
         count = len(tree_leaves(varying)[0])
         alone = [tuple({name: what[name][i] for name in what} for what in varying) for i in range(count)]
         lanes = [self._one(fixed, lane) for lane in alone]
         return tuple(torch.stack(losses) for losses in zip(*lanes, strict=True))
 
-    def _one(self, fixed: _Fixed, varying: tuple[Replacement, ...]) -> Losses:
+    def _one(self, fixed: _Fixed, varying: Lane) -> Losses:
         params, batch, clean = fixed
-        edits = [ReplacementAt(point, axis, what) for (point, axis), what in zip(self.points, varying, strict=True)]
-        found = losses_of(self.loss.with_edits(edits), params, batch, self._with_tasks, self._metrics)
-        losses = found.losses
+        loss, params = self.ablation.applied(self.loss, params, varying)
+        forward = losses_of(loss, params, batch, self._with_tasks, self._metrics)
+        losses = forward.losses
         if not self._metrics:
             return losses
-        pairs = zip(self._metrics, found.outputs, clean, strict=True)
+        pairs = zip(self._metrics, forward.outputs, clean, strict=True)
         return (*losses, torch.stack([metric(after, before, batch) for metric, after, before in pairs], dim=-1))
 
 

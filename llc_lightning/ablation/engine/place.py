@@ -106,6 +106,7 @@ class Place:
             count = len(range(*components.indices(len(self.where))))
             return values[None].expand(count, *values.shape)
         units = self.units[components]
+        # One gather for all components; its axis of units is then taken apart, and that of the components goes first.
         chosen = values.index_select(self.unit_axis, units.flatten())
         axis = values.ndim + self.unit_axis
         shape = (*chosen.shape[:axis], *units.shape, *chosen.shape[axis + 1 :])
@@ -144,16 +145,25 @@ def kind_of(component: Component, activation: Tensor, *, few: bool) -> Kind:
 
 
 def ablatable(components: Sequence[Component]) -> Sequence[Component]:
-    """Returns components, after checking that there are some and that each can be ablated.
+    """Returns components, after checking that there are some and that each has an activation.
 
     Raises:
         AddressError: If there is none, or one has no activation side.
     """
-    if not components:
-        raise AddressError("no component is given; give some, such as 'neurons', 'layers' or an address.")
+    check_some(components)
     for component in components:
         check_ablatable(component)
     return components
+
+
+def check_some(components: Sequence[Component]) -> None:
+    """Checks that there are components.
+
+    Raises:
+        AddressError: If there is none.
+    """
+    if not components:
+        raise AddressError("no component is given; give some, such as 'neurons', 'layers' or an address.")
 
 
 def check_ablatable(component: Component) -> None:
@@ -164,7 +174,8 @@ def check_ablatable(component: Component) -> None:
     """
     if not component.point:
         raise AddressError(
-            f"{component.address!r} has weights alone and cannot be ablated; choose layers, neurons or other units."
+            f"{component.address!r} has no activation, so it cannot be ablated; address a hook point or units of one, "
+            "such as 'layers' or 'neurons'."
         )
 
 

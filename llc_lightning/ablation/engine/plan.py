@@ -1,7 +1,5 @@
 """Which ablations share a forward pass."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,6 +38,8 @@ def plan(n_components: int, draws: Sequence[int], most: int) -> tuple[Pass, ...]
         >>> [one.components.tolist() for one in plan(2, [1, 2], 4)]
         [[-1, 0, 1, 0], [1, 0, 1, -1]]
     """
+    # All lanes are one row: the one that replaces nothing, then for each kind and draw every component in order. Passes
+    # cut it into equal pieces, filled up at the end, so that one traced graph serves them all.
     kinds = [(kind, draw) for kind, count in enumerate(draws) for draw in range(count)]
     total = 1 + n_components * len(kinds)
     count = -(-total // most)
@@ -51,9 +51,9 @@ def plan(n_components: int, draws: Sequence[int], most: int) -> tuple[Pass, ...]
         runs: list[Run] = []
         at, stop = max(start, 1), min(start + size, total)
         while at < stop:
-            place, first = divmod(at - 1, n_components)
+            number, first = divmod(at - 1, n_components)
             length = min(n_components - first, stop - at)
-            runs.append(Run(*kinds[place], slice(at - start, at - start + length), slice(first, first + length)))
+            runs.append(Run(*kinds[number], slice(at - start, at - start + length), slice(first, first + length)))
             at += length
         passes.append(Pass(numbers[start : start + size], tuple(runs)))
     return tuple(passes)

@@ -1,6 +1,7 @@
-"""Where the values come from that take the place of activations, and the losses with them."""
+"""Where the values come from that take the place of activations, and the losses with them.
 
-from __future__ import annotations
+Here alone the kinds of method are told apart.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from llc_lightning.ablation.engine.base import Method, Shared
+from llc_lightning.ablation.engine.base import Method, Shared, WeightMethod
 from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.fitted import Fitted, Fitting
 from llc_lightning.ablation.engine.group import Group
@@ -37,6 +38,12 @@ class Source:
     """Which examples count; None for all."""
     details: tuple[Mapping[str, float | str], ...] = ()
     """What is worth knowing about the constants of each component."""
+
+
+def by_side(methods: Sequence[Method]) -> tuple[list[Method], list[WeightMethod]]:
+    """Returns the methods that replace activations, and those that edit weights."""
+    editing = [method for method in methods if isinstance(method, WeightMethod)]
+    return [method for method in methods if method not in editing], editing
 
 
 def sources_of(group: Group, methods: Sequence[Method]) -> list[Source]:

@@ -1,7 +1,5 @@
 """How a registered thing with options is written: ``name`` or ``name(option=value,...)``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields
@@ -21,12 +19,12 @@ def spell(name: str, thing: Any) -> str:
 
     Options come in the order of their fields; those with objects that cannot be written are left out.
     """
-    told = [
+    options = [
         f"{one.name}={_text(value)}"
         for one in _options(thing)
         if (value := getattr(thing, one.name)) != one.default and isinstance(value, str | int | float)
     ]
-    return f"{name}({','.join(told)})" if told else name
+    return f"{name}({','.join(options)})" if options else name
 
 
 def unspell(text: str, registry: Registry[type[T], Any]) -> T:
@@ -76,12 +74,12 @@ def resolved(given: object, registry: Registry[type[T], Any], *, base: type[T]) 
     each: list[object] = [given]
     if isinstance(given, Iterable) and not isinstance(given, str):
         each = list(cast("Iterable[object]", given))
-    found = tuple(_resolved(one, registry, base) for one in each)
-    names: list[str] = [cast("Any", one).name for one in found]
+    things = tuple(_resolved(one, registry, base) for one in each)
+    names: list[str] = [cast("Any", one).name for one in things]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SettingError(f"the {registry.kind} {twice[0]!r} is given twice; give each once.")
-    return found
+    return things
 
 
 def _resolved(given: object, registry: Registry[type[T], Any], base: type[T]) -> T:
@@ -126,5 +124,5 @@ def _value(text: str, option: Field[Any], whole: str) -> Any:
             return _FLAGS[text.lower()]
         return int(text) if isinstance(like, int) else float(text) if isinstance(like, float) else text
     except (KeyError, ValueError):
-        told = "true or false" if isinstance(like, bool) else "a whole number" if isinstance(like, int) else "a number"
-        raise SettingError(f"{whole!r} gives {option.name} the value {text!r}; give {told}.") from None
+        kind = "true or false" if isinstance(like, bool) else "a whole number" if isinstance(like, int) else "a number"
+        raise SettingError(f"{whole!r} gives {option.name} the value {text!r}; give {kind}.") from None

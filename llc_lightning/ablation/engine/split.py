@@ -1,7 +1,5 @@
 """Three parts of the examples, so that what is fitted and chosen on some is measured on others."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -31,7 +29,7 @@ def split_examples(n: int, *, seed: int) -> Split:
     order = torch.randperm(n, generator=generator(seed, "held-out"))
     if n == 1:
         return Split(order, order, order)
-    held = order[n // 2 :]
-    size = min(_SELECT, max(1, len(held) // 2))
-    select, score = held[:size], held[size:] if len(held) > 1 else held
+    rest = order[n // 2 :]
+    size = min(_SELECT, max(1, len(rest) // 2))
+    select, score = rest[:size], rest[size:] if len(rest) > 1 else rest
     return Split(order[: n // 2].sort().values, select.sort().values, score.sort().values)

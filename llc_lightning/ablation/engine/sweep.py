@@ -1,30 +1,31 @@
 """The batched sweep: the effect of every component under every method, paired example by example."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from llc_lightning.ablation.engine.base import Method, check_levels, resolve_methods
+from llc_lightning.ablation.engine.base import Method, WeightMethod, check_components, resolve_methods
 from llc_lightning.ablation.engine.blocks import Blocks
+from llc_lightning.ablation.engine.editing import Editing
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.group import Group
-from llc_lightning.ablation.engine.lanes import Lanes
+from llc_lightning.ablation.engine.lanes import Ablation, AtPoints, InWeights, Lanes
 from llc_lightning.ablation.engine.pairing import Ablations, measure
-from llc_lightning.ablation.engine.place import Kind, Place, ablatable, kind_of
-from llc_lightning.ablation.engine.sources import Replacing, Source, sources_of
+from llc_lightning.ablation.engine.place import Kind, Place, kind_of
+from llc_lightning.ablation.engine.sources import Replacing, Source, by_side, sources_of
 from llc_lightning.ablation.engine.unread import check_read
+from llc_lightning.ablation.engine.weights import WeightReader
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, check_partners, n_examples, to_device
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.checks import at_least, unless_none
 from llc_lightning.runtime.errors import SettingError
 
 
@@ -46,7 +47,8 @@ def sweep(
 ) -> list[Effect]:
     """Returns the unablated losses, then the effect of every component under every method on every loss, in this order.
 
-    An effect is the mean over examples of ``mean over draws of L_i(ablated) - L_i``. Components of one hook point share
+    An effect is the mean over examples of ``mean over draws of L_i(ablated) - L_i``, with another activation in the
+    component's place, or with edited weights. Components of one hook point share
     the replacement values, and donors and noise are the same at every hook point, so that differences between
     components have small errors. In a difference the unablated loss comes from the same forward pass, with nothing
     replaced: an ablation that changes no activation has an effect of exactly 0.
@@ -65,7 +67,7 @@ def sweep(
         loss: The module's loss; edits that it holds are dropped.
         params: The weights to measure at.
         data: The examples.
-        components: Parts with an activation side, of any hook points.
+        components: Parts with the sides that the methods ablate: an activation, of any hook point, or weights.
         methods: Ablation methods, by name and options or as objects.
         seed: The run's seed; donors and noise are keyed by it and by the draw alone.
         tasks: Whether to measure on every task of the module as well.
@@ -82,17 +84,18 @@ def sweep(
     Raises:
         SettingError: If a method, metric, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked
         for.
-        AddressError: If there is no component, or one has no activation side, is not found in the activations, or
-            nothing reads it.
+        AddressError: If there is no component, or one lacks the side that a method ablates, is not found in the
+            activations, or nothing reads it.
         DataError: If the data, or the shapes of the module's losses and activations, cannot be used.
     """
     chosen, measured = resolve_methods(methods), resolve_metrics(metrics)
-    at_least(1, chunk=chunk)
+    replacing, editing = by_side(chosen)
+    at_least(1, **unless_none(chunk=chunk))
     if tasks and not loss.task_names:
         raise SettingError(
             "the module has no tasks; give it task_names and per_task_loss, or measure with tasks=False."
         )
-    check_levels(chosen, ablatable(components))
+    check_components(components, chosen)
     n_examples(data)
     if counterfactual is not None:
         check_partners(counterfactual, data, what="counterfactual partners")
@@ -105,89 +108,101 @@ def sweep(
             Blocks.of(to_device(data, _device(params)), block),
             names,
             metrics=measured,
-            points=[member.point for component in components for member in component.members],
+            points=[member.point for component in components for member in component.members] if replacing else [],
             partners=counterfactual,
             keep=per_example,
         )
-        measurement = _Measurement(examples, chosen, per_example, chunk, seed, dict(warm or {}))
-        found = measurement.replaced(components, few=True)
-        broken = [
-            component
-            for component in components
-            if any(effect.n and math.isnan(effect.value) for effect in measurement.listed(component, found))
-        ]
-        # A difference cannot heal what is not finite without it; a replaced activation can.
-        found |= measurement.replaced([one for one in broken if measurement.is_few(one)], few=False)
-    # The error of one example is NaN.
-    silent = [
-        component
-        for component in components
-        if all(effect.value == 0 and not effect.stderr > 0 for effect in measurement.listed(component, found))
-    ]
-    points = dict.fromkeys(member.point for component in silent for member in component.members)
-    check_read(plain, params, examples.batch(0), list(points))
-    return examples.unablated + [effect for component in components for effect in measurement.listed(component, found)]
+        measurement = _Measurement(examples, per_example, chunk, seed)
+        effects = measurement.edited(components, editing, WeightReader(loss.module, params))
+        if replacing:
+            effects |= measurement.replaced(components, replacing, dict(warm or {}))
+            check_read(plain, params, examples.batch(0), _silent(components, replacing, effects))
+    return examples.unablated + [effect for component in components for effect in _listed(component, chosen, effects)]
 
 
 Effects: TypeAlias = dict[tuple[str, str], list[Effect]]
 """The effects of an ablation on every loss, by the component's address and the method's name."""
 
 
+def _listed(component: Component, methods: Sequence[Method], effects: Effects) -> list[Effect]:
+    """Returns a component's effects, method by method."""
+    return [effect for method in methods for effect in effects[component.address, method.name]]
+
+
+def _silent(components: Sequence[Component], methods: Sequence[Method], effects: Effects) -> list[str]:
+    """Returns the hook points of the components that have no effect by any of the methods."""
+    silent = [
+        component
+        for component in components
+        # The error of one example is NaN.
+        if all(effect.value == 0 and not effect.stderr > 0 for effect in _listed(component, methods, effects))
+    ]
+    return list(dict.fromkeys(member.point for component in silent for member in component.members))
+
+
+@dataclass(frozen=True)
 class _Measurement:
-    """What is to be measured of any component."""
+    """What the ablations of a sweep have in common."""
 
-    def __init__(
+    examples: Examples
+    keep: bool
+    chunk: int | None
+    seed: int
+
+    def replaced(
+        self, components: Sequence[Component], methods: Sequence[Method], warm: Mapping[str, tuple[Tensor, ...]]
+    ) -> Effects:
+        """Returns the effects of replacing the activations of components."""
+        effects = self._replaced(components, methods, warm, few=True)
+        # A difference cannot heal what is not finite without it; a replaced activation can.
+        broken = [
+            component
+            for component in components
+            if any(kind[2] for kind in self._kinds(component, few=True))
+            and any(effect.n and math.isnan(effect.value) for effect in _listed(component, methods, effects))
+        ]
+        return effects | self._replaced(broken, methods, warm, few=False)
+
+    def edited(self, components: Sequence[Component], methods: Sequence[WeightMethod], reader: WeightReader) -> Effects:
+        """Returns the effects of editing the weights of components; those of the same parameters share passes."""
+        groups: dict[frozenset[str], list[Component]] = {}
+        for component in components if methods else ():
+            groups.setdefault(frozenset(one.parameter for one in component.weights), []).append(component)
+        effects: Effects = {}
+        for group in groups.values():
+            weights = [reader.weights(component) for component in group]
+            lanes = self._lanes(InWeights())
+            effects |= self._effects(Editing(lanes, methods, group, weights, self.examples, self.chunk, self.seed))
+        return effects
+
+    def _replaced(
         self,
-        examples: Examples,
+        components: Sequence[Component],
         methods: Sequence[Method],
-        keep: bool,
-        chunk: int | None,
-        seed: int,
         warm: Mapping[str, tuple[Tensor, ...]],
-    ) -> None:
-        self.examples, self.methods = examples, methods
-        self.keep, self.chunk, self.seed, self.warm = keep, chunk, seed, warm
-
-    def is_few(self, component: Component) -> bool:
-        """Says whether few units of a component are replaced one by one."""
-        return any(kind[2] for kind in self._kinds(component, few=True))
-
-    def listed(self, component: Component, effects: Effects) -> list[Effect]:
-        """Returns a component's effects, method by method."""
-        return [effect for method in self.methods for effect in effects[component.address, method.name]]
-
-    def replaced(self, components: Sequence[Component], *, few: bool) -> Effects:
-        """Returns the effects of replacing the activations of components.
-
-        Args:
-            components: The components.
-            few: Whether few units are replaced one by one.
-        """
+        *,
+        few: bool,
+    ) -> Effects:
+        """Returns the effects of replacing activations; those of the same kind share passes."""
         groups: dict[tuple[Kind, ...], list[Component]] = {}
         for component in components:
             groups.setdefault(self._kinds(component, few=few), []).append(component)
         effects: Effects = {}
-        for group in groups.values():
-            effects |= self._effects(self._replacing(group, few=few))
+        for together in groups.values():
+            members = list(zip(*(component.members for component in together), strict=True))
+            places = tuple(Place.of(some, self.examples.activation(some[0].point), few=few) for some in members)
+            lanes = self._lanes(AtPoints(tuple((place.point, place.unit_axis) for place in places)))
+            group = Group(lanes, together, places, self.examples, self.chunk, self.seed, warm)
+            effects |= self._effects(Replacing(group, sources_of(group, methods)))
         return effects
 
     def _kinds(self, component: Component, *, few: bool) -> tuple[Kind, ...]:
         members = component.members
         return tuple(kind_of(member, self.examples.activation(member.point), few=few) for member in members)
 
-    def _replacing(self, components: Sequence[Component], *, few: bool) -> Ablations:
-        examples = self.examples
-        members = list(zip(*(component.members for component in components), strict=True))
-        places = tuple(Place.of(some, examples.activation(some[0].point), few=few) for some in members)
-        lanes = Lanes(
-            examples.loss,
-            examples.params,
-            [(place.point, place.unit_axis) for place in places],
-            with_tasks=examples.with_tasks,
-            metrics=examples.metrics,
-        )
-        group = Group(lanes, components, places, examples, self.chunk, self.seed, self.warm)
-        return Replacing(group, sources_of(group, self.methods))
+    def _lanes(self, ablation: Ablation) -> Lanes:
+        given = self.examples
+        return Lanes(given.loss, given.params, ablation, with_tasks=given.with_tasks, metrics=given.metrics)
 
     def _effects(self, ablations: Ablations) -> Effects:
         """Returns the effects of some ablations; on each loss those of the source that is for it."""

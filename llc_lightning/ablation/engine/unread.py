@@ -1,7 +1,5 @@
 """Hook points whose activation nothing reads: replacing it would be an effect of 0 that says nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,10 +30,10 @@ def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[
         with torch.enable_grad():
             probe = torch.zeros((), requires_grad=True)
             total = loss.with_edits([_Shift(point, probe)])(params, batch).sum()
-            found: tuple[Tensor | None, ...] = (None,)
+            gradient: tuple[Tensor | None, ...] = (None,)
             if total.requires_grad:
-                found = torch.autograd.grad(total, probe, allow_unused=True)
-        if found[0] is not None:
+                gradient = torch.autograd.grad(total, probe, allow_unused=True)
+        if gradient[0] is not None:
             continue
         # A module may cut its graph off; then numbers must tell.
         with torch.no_grad():

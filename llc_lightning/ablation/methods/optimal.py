@@ -123,19 +123,19 @@ class _Search:
 
     def best(self) -> Values:
         """Returns for every component the best constant that was met, by the loss on the examples that select."""
-        found = _Best(self._judge)
+        best = _Best(self._judge)
         own = self.method.positions == "own" and any(seen.positions for seen in self.seen)
         for name, values in self._starts().items():
-            found.offer(name, values if own else self._pooled(values))
+            best.offer(name, values if own else self._pooled(values))
         if own:
             shared = _Best(self._judge)
             for name, values in self._starts().items():
                 shared.offer(name, self._pooled(values))
             self._descend(shared, pooled=True)
-            found.offer("pooled", shared.values)
-        self._start = list(found.names)
-        self._descend(found, pooled=not own)
-        return found.values
+            best.offer("pooled", shared.values)
+        self._start = list(best.names)
+        self._descend(best, pooled=not own)
+        return best.values
 
     def _starts(self) -> dict[str, Values]:
         """Returns the constants to begin from, by name."""
@@ -180,9 +180,9 @@ class _Search:
             _over(value, seen).expand_as(value) for value, (_, seen) in zip(values, self._places(), strict=True)
         )
 
-    def _descend(self, found: _Best, *, pooled: bool) -> None:
+    def _descend(self, best: _Best, *, pooled: bool) -> None:
         """Improves on the best constants by Adam, offering what it meets."""
-        method, base, scales = self.method, found.values, self.scales
+        method, base, scales = self.method, best.values, self.scales
         if pooled:
             scales = tuple(_over(scale, seen) for scale, (_, seen) in zip(scales, self._places(), strict=True))
         free = [torch.zeros_like(scale, requires_grad=True) for scale in scales]
@@ -203,7 +203,7 @@ class _Search:
             optimizer.step()  # pyright: ignore[reportUnknownMemberType]
             if (step + 1) % max(1, method.steps // _LOOKS) == 0 or step + 1 == method.steps:
                 with torch.no_grad():
-                    found.offer(f"step {step + 1}", values())
+                    best.offer(f"step {step + 1}", values())
 
     def details(self, values: Values) -> Iterator[dict[str, float | str]]:
         """Yields for every component where its search began and how far it ended from the mean."""

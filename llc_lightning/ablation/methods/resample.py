@@ -1,7 +1,5 @@
 """Resample ablation."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -74,8 +72,8 @@ class Resample(Shared):
         for rows in blocks:
             chosen = torch.stack([one[rows] for one in at]).to(reference.device)
             shape = (*chosen.shape[:2], *sizes, *entries.shape[1:])
-            found = entries.index_select(0, chosen.flatten()).reshape(shape)
-            yield found.movedim(tuple(range(2, 2 + len(sizes))), tuple(1 + axis for axis in seen.positions))
+            taken = entries.index_select(0, chosen.flatten()).reshape(shape)
+            yield taken.movedim(tuple(range(2, 2 + len(sizes))), tuple(1 + axis for axis in seen.positions))
 
     def _check_donors(self, labels: Int[Tensor, "example"], seen: Activations) -> None:
         """Checks that some example has another to take an activation from.

@@ -1,7 +1,5 @@
 """Activation patching: what one run's activation does in another run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

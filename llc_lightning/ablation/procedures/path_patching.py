@@ -1,7 +1,5 @@
 """Path patching: what one component tells another directly."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

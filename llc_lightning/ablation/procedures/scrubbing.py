@@ -171,7 +171,7 @@ class _Scrub:
         within = [edit for child in node.children for edit in self.edits(child, own, stream, held=held)]
         within += self.unimportant(len(own), stream)
         for point in node.inputs:
-            within += self.taken(Component(point, "layer", point), self.strangers(len(own), stream))
+            within += self.taken([Component(point, "layer", point)], self.strangers(len(own), stream))
         points = [member.point for member in _component(node).members]
         values = activations(self.loss.with_edits(within), self.params, take(self.data, own), points)
         return patch(_component(node), values)
@@ -182,13 +182,15 @@ class _Scrub:
 
     def unimportant(self, n: int, stream: torch.Generator) -> list[Change]:
         """Returns what puts the outputs of all unimportant components, on the same random examples, into a run."""
-        others = self.strangers(n, stream)
-        return [edit for component in self.strange for edit in self.taken(component, others)]
+        return self.taken(self.strange, self.strangers(n, stream))
 
-    def taken(self, component: Component, examples: Tensor) -> list[Change]:
-        """Returns what puts a component's output on other examples into a run."""
-        points = [member.point for member in component.members]
-        return patch(component, activations(self.loss, self.params, take(self.data, examples), points))
+    def taken(self, components: Sequence[Component], examples: Tensor) -> list[Change]:
+        """Returns what puts the outputs of components on other examples into a run."""
+        points = [member.point for component in components for member in component.members]
+        if not points:
+            return []
+        values = activations(self.loss, self.params, take(self.data, examples), points)
+        return [edit for component in components for edit in patch(component, values)]
 
     def _agreeing(self, feature: Tensor, references: Tensor, stream: torch.Generator) -> Int[Tensor, "reference"]:
         """Returns for every reference an example of the pool with the same feature, itself where there is none."""

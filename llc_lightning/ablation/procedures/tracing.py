@@ -1,7 +1,5 @@
 """Causal tracing: where restoring clean activations undoes a corruption."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -53,9 +51,9 @@ def tracing(
     with torch.no_grad():
         values = activations(loss, params, clean, [member.point for layer in traced for member in layer.members])
         base = loss(params, corrupted)
-        found: list[Tensor] = []
+        restored: list[Tensor] = []
         for place in range(len(traced)):
             near = traced[max(0, place - window // 2) : place + window // 2 + 1]
             edits = [edit for layer in near for edit in patch(layer, values)]
-            found.append(loss.with_edits(edits)(params, corrupted) - base)
-    return torch.stack(found)
+            restored.append(loss.with_edits(edits)(params, corrupted) - base)
+    return torch.stack(restored)

@@ -1,7 +1,5 @@
 """Constant ablations as edits of the weights: the ablated network is a point in weight space."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.data.sequences.base import Inputs, Outputs, Sequences, SequenceTask, Split
-from llc_lightning.runtime.checks import above_0, at_least
+from llc_lightning.runtime.checks import at_least, positive
 from llc_lightning.runtime.seeding import generator
 
 _BASELINE_EXAMPLES = 65_536
@@ -39,7 +39,7 @@ class LinearRegression(SequenceTask):
 
     def __post_init__(self) -> None:
         at_least(1, dimensions=self.dimensions, pairs=self.pairs)
-        above_0(noise_variance=self.noise_variance)
+        positive(noise_variance=self.noise_variance)
 
     @property
     def length(self) -> int:

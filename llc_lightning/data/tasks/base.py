@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
 
+from llc_lightning.runtime.checks import at_least
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.registry import NoFacts, Registry
 
@@ -49,8 +50,7 @@ class CISTask(ABC):
     smallest_size: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        if self.size < self.smallest_size:
-            raise SettingError(f"the task's size is {self.size}; it must be at least {self.smallest_size}.")
+        at_least(self.smallest_size, **{"the task's size": self.size})
         if not 0 < self.active <= self.n_circuits:
             raise SettingError(
                 f"active is {self.active}; the number of circuits that are active on average must be above 0 and at "

@@ -12,7 +12,7 @@ from llc_lightning.llc.inputs import check_inputs
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import Restriction
 from llc_lightning.runtime.batches import Batch, LossFn, Params
-from llc_lightning.runtime.checks import check_count, check_positive
+from llc_lightning.runtime.checks import at_least, not_negative, positive, unless_none
 from llc_lightning.runtime.errors import SettingError
 
 
@@ -64,19 +64,16 @@ def calibrate(
     Raises:
         SettingError: If a setting is out of range, or n_beta is missing for too few examples.
     """
-    check_positive("tolerance", tolerance)
-    check_count("budget", budget, 1)
-    check_count("chains", chains, 2)
+    positive(tolerance=tolerance)
+    at_least(1, budget=budget)
+    at_least(2, chains=chains)
     chosen = batch_size == "auto"
     if batch_size == "auto":
         batch_size = first_batch(sampler)
-    if batch_size is not None:
-        check_count("batch_size", batch_size, 1)
+    at_least(1, **unless_none(batch_size=batch_size))
     check_inputs(loss_fn, params, moved=moved, seed=seed, replicate=0, trivial_loss=trivial_loss)
-    if n_beta is not None:
-        check_positive("n_beta", n_beta)
-    if gamma is not None:
-        check_positive("gamma", gamma, zero=True)
+    positive(**unless_none(n_beta=n_beta))
+    not_negative(**unless_none(gamma=gamma))
     first = first_choice(
         loss_fn, params, data, n_beta=n_beta, gamma=gamma, sampler=sampler, preconditioner=preconditioner,
         chains=chains, batch_size=batch_size, moved=moved, budget=budget, seed=seed,

@@ -8,14 +8,13 @@ from typing import ClassVar
 
 from torch import nn
 
-from llc_lightning.ablation.engine.base import entry_of, resolve_methods
+from llc_lightning.ablation.engine.base import check_components, entry_of, resolve_methods
 from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.measure.jobs import Job, revision_of, settings_name
 from llc_lightning.measure.measurements import TRAIN, check_each_once
-from llc_lightning.runtime.checks import check_count
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.checks import at_least, unless_none
 
 BASELINE: Mapping[str, object] = {"metrics": (), "resamples": 0, "warm_start": False, "seed": None}
 """The options that name settings, each with the default that it had when it was added: names leave it out there."""
@@ -54,9 +53,8 @@ class AblationPlan:
         check_each_once("methods", self.methods)
         resolve_methods(self.methods)
         resolve_metrics(self.metrics)
-        check_count("resamples", self.resamples, 0)
-        if self.examples is not None:
-            check_count("examples", self.examples, 1)
+        at_least(0, resamples=self.resamples)
+        at_least(1, **unless_none(examples=self.examples))
 
     def fitted(self, n_examples: int) -> AblationPlan:
         """Returns the plan for so many examples: all of them where there are fewer than it asks for."""
@@ -66,17 +64,12 @@ class AblationPlan:
         """Returns what is ablated in a module.
 
         Raises:
-            AddressError: If an address names nothing.
-            SettingError: If a component has no activation.
+            AddressError: If an address names nothing, or a component lacks the side that a method ablates.
+            SettingError: If a method that mixes units is asked to ablate some of them.
         """
-        found = find_components(module, self.components)
-        without = [component.address for component in found if not component.point]
-        if without:
-            raise SettingError(
-                f"{without[0]!r} has no activation, so it cannot be ablated; address a hook point or units of one, "
-                "such as 'layers' or 'neurons'."
-            )
-        return found
+        components = find_components(module, self.components)
+        check_components(components, resolve_methods(self.methods))
+        return components
 
     @property
     def revision(self) -> int:

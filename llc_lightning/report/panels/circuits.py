@@ -8,6 +8,7 @@ from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Matrix, Panel, Rule, step_axis
 from llc_lightning.report.panels.curves import plain_over, short_names
+from llc_lightning.report.sections import PANELS, View
 
 _FALL = 0.01
 """An accuracy that ends this much below its peak has fallen."""
@@ -97,3 +98,21 @@ def _told(run: str, accuracy: pd.DataFrame) -> str:
     fell = values[top] - values[-1] > _FALL
     peak = f" after {values[top]:.3f} at step {table.texts(accuracy, 'step')[top]}" if fell else ""
     return f"{run} ends at {values[-1]:.3f}{peak}"
+
+
+@PANELS.register(
+    "accuracy", summary="accuracy over circuits", section="Training", place=21, quantities=("sign_accuracy", "accuracy")
+)
+def _accuracy(view: View) -> list[Panel | None]:
+    return [accuracy(view.found, control=view.control.found if view.control else None)]
+
+
+@PANELS.register(
+    "circuits",
+    summary="which circuits are solved, by which neurons",
+    section="Circuits",
+    place=60,
+    quantities=("circuits_solved",),
+)
+def _drawn(view: View) -> list[Panel | Matrix | None]:
+    return [circuits(view.found, control=view.control.found if view.control else None), sharing(view.found)]

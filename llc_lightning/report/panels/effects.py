@@ -17,6 +17,7 @@ from llc_lightning.report.panels.curves import (
     over,
     short_names,
 )
+from llc_lightning.report.sections import PANELS, View
 from llc_lightning.runtime.kinds import plural
 
 _CLEAR = 5.0
@@ -93,3 +94,14 @@ def _stands_out(effects: pd.DataFrame) -> bool:
     """Says whether the sum of the effects is clear of 0; a share of noise would say nothing."""
     error = float(np.sqrt((table.numbers(effects, "stderr") ** 2).sum()))
     return float(table.numbers(effects, "value").sum()) > _CLEAR * error
+
+
+@PANELS.register(
+    "effects",
+    summary="ablation effects over training",
+    section="Ablation effects",
+    place=40,
+    quantities=("ablation_effect",),
+)
+def _drawn(view: View) -> list[Panel | Matrix | None]:
+    return [*(effects(view.found, kind) for kind in view.kinds), roles(view.found)]

@@ -12,6 +12,7 @@ from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Note, Panel, Rule, Series, step_axis
 from llc_lightning.report.panels.curves import EFFECT_LABEL, HOLLOW, half_dimension
+from llc_lightning.report.sections import PANELS, View
 
 
 def headline(found: Findings, *, named: int = 3) -> Panel | None:
@@ -183,3 +184,14 @@ def _units(pairs: pd.DataFrame, *, name: str, color: str, level: float) -> Serie
             for unit, value, error, effect, effect_error in zip(table.texts(pairs, "component"), *columns, strict=True)
         ),
     )
+
+
+@PANELS.register(
+    "headline",
+    summary="weight space against activation space",
+    section="Complexity against need",
+    place=10,
+    quantities=("weight_norm", "grad_norm"),
+)
+def _drawn(view: View) -> list[Panel | None]:
+    return [headline(view.found), matched(view.found), agreement(view.found)]

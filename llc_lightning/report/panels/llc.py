@@ -17,6 +17,7 @@ from llc_lightning.report.panels.curves import (
     median_at_the_end,
     over,
 )
+from llc_lightning.report.sections import PANELS, View
 from llc_lightning.runtime.kinds import plural
 
 _NEAR_SATURATION = 0.6
@@ -128,3 +129,14 @@ def _story(raw: pd.DataFrame, corrected: pd.DataFrame, *, where: str) -> str:
     }
     moves = ", ".join(f"{name} {start:.0f} → {end:.0f}" for name, (start, end) in ends.items())
     return f"{told}. From step {first}: {moves}"
+
+
+@PANELS.register(
+    "llc",
+    summary="learning coefficients over training",
+    section="Learning coefficients",
+    place=30,
+    quantities=("llc", "llc_plus_delta", "llc_correction", "llc_recorded", "llc_slope"),
+)
+def _drawn(view: View) -> list[Panel | None]:
+    return [*full_llc(view.found), *(restricted_llc(view.found, kind) for kind in view.kinds)]

@@ -8,6 +8,7 @@ from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Matrix
 from llc_lightning.report.panels.curves import short_names
+from llc_lightning.report.sections import PANELS, View
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.kinds import plural
 
@@ -77,3 +78,27 @@ def _listed(one: MethodAgreement) -> str:
     names = table.natural({each.component for each in one.disagreements})
     shown = ", ".join(short[name] for name in names[:8])
     return f"Methods disagree about {len(names)} of {len(one.components)} {plural(one.kind)}: {shown}."
+
+
+@PANELS.register(
+    "component-by-method",
+    summary="the effects of every component under every method",
+    section="Ablation effects",
+    place=41,
+    quantities=("ablation_effect",),
+    needs="two methods on the same examples",
+)
+def _effects(view: View) -> list[Matrix | None]:
+    return [component_by_method(view.found)]
+
+
+@PANELS.register(
+    "agreement-of-methods",
+    summary="rank correlations between methods",
+    section="Ablation effects",
+    place=42,
+    quantities=("ablation_effect",),
+    needs="two methods with effects of three components or more",
+)
+def _correlations(view: View) -> list[Matrix | None]:
+    return [agreement_of_methods(view.found)]

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import table
-from llc_lightning.analysis.stages import Stage
+from llc_lightning.analysis.revisions import of_newest
+from llc_lightning.analysis.stages import Stage, stages
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Panel, Series, Span, step_axis
 from llc_lightning.report.panels.curves import LOSS_LABEL
+from llc_lightning.report.sections import PANELS, View
 
 _LOSSES = {"train/loss": ("training batches", palette.CONTROL), "val/loss": ("validation", palette.LOSS)}
 _SHADES = ("#eef1f5", "#dfe5ec")
@@ -18,6 +20,7 @@ _APART = 0.025
 """Of the span of all stages."""
 
 
+@of_newest
 def sampled(rows: pd.DataFrame) -> dict[int, bool]:
     """Returns the steps at which the learning coefficient of the whole model was sampled, and whether it was ok."""
     llc = table.select(rows, quantity="llc", component="", params_moved="all")
@@ -90,3 +93,9 @@ def _spans(stages: Sequence[Stage], axis: Axis, end: int) -> tuple[Span, ...]:
         Span(left, right, label, _SHADES[i % 2])
         for i, ((left, right), label) in enumerate(zip(pairwise(places), labels, strict=True))
     )
+
+
+@PANELS.register("stages", summary="the stages of a training", section="Training", place=22, quantities=())
+def _drawn(view: View) -> list[Panel | None]:
+    metrics = view.logged.metrics
+    return [staged(metrics, stages(metrics), sampled(view.found.rows))]

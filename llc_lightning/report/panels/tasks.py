@@ -10,6 +10,7 @@ from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
 from llc_lightning.report.panels.curves import EFFECT_LABEL, plain_over
+from llc_lightning.report.sections import PANELS, View
 from llc_lightning.runtime.kinds import at_level
 
 _COLORS = (palette.CIRCUITS, palette.SHARING, *palette.OTHERS)
@@ -135,3 +136,14 @@ def _largest(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _method(found: Findings) -> str:
     return table.texts(found.selectivity, "method")[0]
+
+
+@PANELS.register(
+    "tasks",
+    summary="two tasks in one net",
+    section="Tasks",
+    place=50,
+    quantities=("accuracy", "ablation_effect"),
+)
+def _drawn(view: View) -> list[Panel | None]:
+    return [task_accuracy(view.found), selective_share(view.found), unit_selectivity(view.found)]

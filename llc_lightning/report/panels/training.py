@@ -8,6 +8,7 @@ from llc_lightning.report import palette
 from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
 from llc_lightning.report.panels.curves import LOSS_LABEL, measured, over
+from llc_lightning.report.sections import PANELS, View
 
 _MOST_POINTS = 800
 
@@ -60,3 +61,11 @@ def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
     if len(curve) <= _MOST_POINTS:
         return curve
     return curve.iloc[np.unique(np.geomspace(1, len(curve), _MOST_POINTS).astype(int)) - 1]
+
+
+@PANELS.register(
+    "training", summary="how the loss fell", section="Training", place=20, quantities=("loss", "baseline_loss")
+)
+def _drawn(view: View) -> list[Panel | None]:
+    control = view.control
+    return [training(view.found, view.logged.loss, control=(control.found, control.logged.loss) if control else None)]

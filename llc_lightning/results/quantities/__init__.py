@@ -6,6 +6,7 @@ Being a file here is enough for quantities to be known wherever stored rows are 
 from llc_lightning.results.quantities.registry import QUANTITIES as QUANTITIES
 from llc_lightning.results.quantities.registry import Quantity as Quantity
 from llc_lightning.results.quantities.registry import register_quantity as register_quantity
+from llc_lightning.results.quantities.registry import unit_of as unit_of
 from llc_lightning.runtime.registry import register_all
 
 register_all("llc_lightning.results.quantities")

@@ -19,6 +19,17 @@ class Quantity:
 QUANTITIES: Registry[Quantity, NoFacts] = Registry("quantity", NoFacts)
 
 
+def unit_of(quantity: str) -> str:
+    """Returns the unit of a quantity; 'unit not registered' for one that nothing imported registers.
+
+    Example:
+        >>> from llc_lightning.results.quantities import unit_of
+        >>> unit_of("ablation_effect")
+        'nats per example'
+    """
+    return QUANTITIES.get(quantity).item.unit if quantity in QUANTITIES else "unit not registered"
+
+
 def register_quantity(name: str, *, unit: str, definition: str, source: str = "") -> Quantity:
     """Enters a quantity, so that rows of it can be made.
 

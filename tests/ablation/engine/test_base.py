@@ -11,7 +11,7 @@ from llc_lightning.ablation.methods.resample import Resample
 from llc_lightning.ablation.methods.zero import Zero
 from llc_lightning.runtime.errors import SettingError
 
-NAMES = "counterfactual, mean, noise, optimal, project, resample, zero."
+NAMES = f"{', '.join(METHODS.names())}."
 
 
 def test_a_name_stands_for_the_defaults() -> None:

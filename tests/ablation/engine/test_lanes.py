@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from llc_lightning.ablation.engine.lanes import Lanes
+from llc_lightning.ablation.engine.lanes import AtPoints, Lanes
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from tests.ablation.nets import Circuits, Smooth, circuits_data
 
@@ -16,7 +16,7 @@ def test_a_lane_has_the_same_bits_wherever_it_stands(threads: int) -> None:
     stream = torch.Generator().manual_seed(0)
     batch, values = torch.randn(64, 1, generator=stream), torch.randn(1099, 64, 1, generator=stream)
     masks = torch.ones(1099, 1, dtype=torch.bool)
-    lanes = Lanes(loss_fn(Smooth()), {}, [("units", -1)], with_tasks=False)
+    lanes = Lanes(loss_fn(Smooth()), {}, AtPoints((("units", -1),)), with_tasks=False)
     together = lanes(batch, [{"where": masks, "value": values}])[0]
     for size in (1, 2, 3, 611):
         for start in range(0, 1099 - size, 97):
@@ -26,7 +26,7 @@ def test_a_lane_has_the_same_bits_wherever_it_stands(threads: int) -> None:
 
 def test_losses_and_tasks_of_every_lane() -> None:
     module, batch = Circuits(), circuits_data(64)
-    lanes = Lanes(loss_fn(module), snapshot_params(module), [("hook_hidden", -1)], with_tasks=True)
+    lanes = Lanes(loss_fn(module), snapshot_params(module), AtPoints((("hook_hidden", -1),)), with_tasks=True)
     masks = torch.eye(5, dtype=torch.bool)
     total, by_task = lanes(batch, [{"where": masks, "value": torch.zeros(5, 64, 5)}])
     assert (total.shape, by_task.shape) == ((5, 64, 1), (5, 64, 3))
@@ -54,7 +54,7 @@ class Counting(nn.Module):
 
 def test_what_vmap_refuses_is_asked_once() -> None:
     Counting.calls = 0
-    lanes = Lanes(loss_fn(Counting()), {}, [("units", -1)], with_tasks=False)
+    lanes = Lanes(loss_fn(Counting()), {}, AtPoints((("units", -1),)), with_tasks=False)
     for _ in range(3):
         lane = {"where": torch.ones(4, 2, dtype=torch.bool), "value": torch.ones(4, 64, 2)}
         (losses,) = lanes(torch.randn(64, 2), [lane], calls=1000)

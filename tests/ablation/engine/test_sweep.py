@@ -258,7 +258,8 @@ class TestWhatIsShared:
         assert all(math.isnan(effect.value) and math.isnan(effect.stderr) for effect in zero.values())
         loss = loss_fn(module)
         keep = torch.tensor([False, False, True, False, False])
-        healed = lanes.Lanes(loss, snapshot_params(module), [("hook_hidden", -1)], with_tasks=False)(
+        at = lanes.AtPoints((("hook_hidden", -1),))
+        healed = lanes.Lanes(loss, snapshot_params(module), at, with_tasks=False)(
             data, [{"where": torch.stack([keep, ~keep]), "value": torch.zeros(2, 100, 5)}]
         )[0]
         assert healed[0].isfinite().all()
@@ -304,7 +305,9 @@ def test_only_what_follows_the_hook_point_is_computed_per_ablation(monkeypatch: 
     module, data = Circuits(), circuits_data(64)
     for traced in (False, True):
         monkeypatch.setattr(lanes, "_WORTH_TRACING", 1 if traced else 10**9)
-        run = lanes.Lanes(loss_fn(module), snapshot_params(module), [("hook_hidden", -1)], with_tasks=True)
+        run = lanes.Lanes(
+            loss_fn(module), snapshot_params(module), lanes.AtPoints((("hook_hidden", -1),)), with_tasks=True
+        )
         lane = {"where": torch.eye(5, dtype=torch.bool)[:, None], "value": torch.randn(5, 64, 5)}
         run(data, [lane])
         with Operations() as seen:
@@ -344,7 +347,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("settings", "sentence"),
         [
-            ({"chunk": 0}, "chunk is 0; give at least 1."),
+            ({"chunk": 0}, "chunk is 0; give an integer of at least 1."),
             ({"block": 100}, "the block size is 100; give a power of two, such as 64 or 256."),
         ],
     )
@@ -358,7 +361,7 @@ class TestBadInput:
             swept(Tokens(), tokens_data(9), heads(), tasks=True)
 
     def test_a_component_without_an_activation(self) -> None:
-        with pytest.raises(AddressError, match=r"^'W_in\.weight' has weights alone and cannot be ablated;"):
+        with pytest.raises(AddressError, match=r"^'W_in\.weight' has no activation, so it cannot be ablated;"):
             swept(Circuits(), circuits_data(9), ["neurons", "W_in.weight"])
 
     def test_a_unit_outside_the_activation(self) -> None:

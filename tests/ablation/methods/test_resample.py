@@ -8,6 +8,7 @@ import torch
 
 from llc_lightning.ablation.engine.base import Activations
 from llc_lightning.ablation.methods.resample import Resample, donors
+from llc_lightning.runtime.errors import DataError
 
 
 @pytest.mark.parametrize("n", [2, 3, 10, 1000])
@@ -20,6 +21,13 @@ def test_donors_are_a_permutation_without_fixed_points(n: int) -> None:
 
 def test_a_single_example_is_its_own_donor() -> None:
     assert donors(1, seed=0, draw=0).tolist() == [0]
+
+
+@pytest.mark.parametrize("options", [{}, {"positions": "own"}, {"label": "class"}])
+def test_a_single_example_has_nobody_to_take_from(options: dict[str, str]) -> None:
+    seen = Activations(torch.randn(1, 3, 2), labels={"class": torch.zeros(1, dtype=torch.int64)})
+    with pytest.raises(DataError, match=r"takes the activation of another example.*, and none has one; give more\."):
+        list(Resample(**options).values(seen, [torch.arange(1)], seed=0))
 
 
 def test_all_cyclic_permutations_are_equally_likely() -> None:

@@ -40,5 +40,5 @@ def test_the_best_loss_and_mass_are_those_of_the_truth() -> None:
 
 
 def test_refuses_settings() -> None:
-    with pytest.raises(SettingError, match="years is 1; give at least 2"):
+    with pytest.raises(SettingError, match="years is 1; give an integer of at least 2"):
         GreaterThan(years=1)

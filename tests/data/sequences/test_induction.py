@@ -50,7 +50,7 @@ def test_every_token_is_as_likely_as_any_other() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"tokens": 1}, "tokens is 1; give at least 2"),
+        ({"tokens": 1}, "tokens is 1; give an integer of at least 2"),
         ({"longest": 31}, "shortest is 4 and longest 31; give 1 <= shortest <= longest <= 30"),
         ({"tokens": 8}, "longest 16; give 1 <= shortest <= longest <= 8"),
         ({"tokens": 8, "begins": True}, "<= 7"),

@@ -38,7 +38,7 @@ def test_the_logit_difference_is_that_of_the_two_names() -> None:
 
 
 def test_refuses_settings() -> None:
-    with pytest.raises(SettingError, match="positions is 3; give at least 4"):
+    with pytest.raises(SettingError, match="positions is 3; give an integer of at least 4"):
         IndirectObject(positions=3)
-    with pytest.raises(SettingError, match="names is 1; give at least 2"):
+    with pytest.raises(SettingError, match="names is 1; give an integer of at least 2"):
         IndirectObject(names=1)

@@ -88,7 +88,7 @@ def test_refuses_unknown_names_and_numbers_out_of_range() -> None:
         make_task("xro", size=4)
     with pytest.raises(SettingError, match="size is 0"):
         make_task("xor", size=0)
-    with pytest.raises(SettingError, match="size is 1; it must be at least 2"):
+    with pytest.raises(SettingError, match="size is 1; give an integer of at least 2"):
         make_task("uprod", size=1)
     for active in (0.0, -1.0, 5.0, float("nan")):
         with pytest.raises(SettingError, match="must be above 0 and at most 4"):

@@ -6,8 +6,9 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from llc_lightning.cli.ending import following, quoted
 from llc_lightning.cli.files import make_folder, write_text
 from llc_lightning.cli.options import Options, common, number, step, whole
 from llc_lightning.runtime.errors import MeasurementError, SnapshotError
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 DOES = "Choose the settings of the LLC at a checkpoint, draw how it depends on them, and write the llc: block."
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to those of analyze.py, which are what argparse's ``add_subparsers`` gives."""
-    one: Options = commands.add_parser("calibrate", help=DOES, description=DOES)
-    one.set_defaults(command=calibrate)
+def add_options(one: Options) -> None:
+    """Adds the command's options."""
     one.add_argument(
         "checkpoint", metavar="CHECKPOINT", type=Path, help="a run folder (its last snapshot), or a file in snapshots/"
     )
@@ -41,21 +40,23 @@ def add_to(commands: Any) -> None:
     common(one)
 
 
-def calibrate(options: Namespace) -> None:
+def run(options: Namespace) -> None:
     """Calibrates a checkpoint."""
     from llc_lightning.cli.console import Bars
     from llc_lightning.cli.offline import restored
-    from llc_lightning.llc.calibrate.calibration import calibrate as choose
+    from llc_lightning.llc.calibrate.calibration import calibrate
     from llc_lightning.llc.calibrate.sweep import sweep, sweep_steps
     from llc_lightning.report.calibration import draw_calibration
     from llc_lightning.report.figures import save
 
-    run, at = _place(options)
-    snapshot = restored(run, at)
-    folder = make_folder(options.out or run / "calibration")  # before the work, which is lost if there is none
+    folder_of_run, at = _place(options)
+    snapshot = restored(folder_of_run, at)
+    folder = make_folder(
+        options.out or folder_of_run / "calibration"
+    )  # before the work, which is lost if there is none
     bars = Bars()
     with bars.task(f"calibrating at step {snapshot.step}", options.budget) as advance:
-        found = choose(
+        found = calibrate(
             snapshot.loss,
             snapshot.params,
             snapshot.data,
@@ -83,13 +84,14 @@ def calibrate(options: Namespace) -> None:
         sys.stdout.write(_as_json(found, [picture, block_file]))
         return
     sys.stdout.write(f"{_told(found)}\n{block}wrote {picture}, {block_file}\n")
-    if not found.accepted:
-        sys.stdout.write("next: raise --budget or give other settings, as said above; do not use the block as it is\n")
-        return
-    sys.stdout.write(
-        f"next: train with -c {block_file} behind the configuration, or measure every snapshot of a run: "
-        f"analyze.py measure RUN --config {block_file}\n"
+    block_path = quoted(block_file)
+    then = (
+        f"train with -c {block_path} behind the configuration, or measure every snapshot of a run: "
+        f"analyze.py measure RUN --config {block_path}"
+        if found.accepted
+        else "raise --budget or give other settings, as said above; do not use the block as it is"
     )
+    sys.stdout.write(f"{following(then)}\n")
 
 
 def llc_block(found: "Calibration", *, step: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
+from llc_lightning.cli.ending import analyze, following
 from llc_lightning.cli.files import write_text
 from llc_lightning.cli.options import Options, common, number, whole
 from llc_lightning.runtime.errors import SettingError
@@ -20,31 +21,12 @@ if TYPE_CHECKING:
     from llc_lightning.exact import KnownAnswer
 
 DOES = "List the known answers, or say what is known about one of them, with its source."
-_NEXT = "python analyze.py exact reduced-rank --help"
+_NEXT = analyze("exact", "reduced-rank", "--help")
 _READERS = {int: whole, float: number}
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to those of analyze.py, which are what argparse's ``add_subparsers`` gives."""
-    one: Options = commands.add_parser("exact", help=DOES, description=DOES, fill=_fill)
-    one.set_defaults(command=exact)
-
-
-def exact(options: Namespace) -> None:
-    """Lists the known answers, or says what is known about the named one."""
-    found = _about(options) if options.NAME else {"known": _listed()}
-    if options.json:
-        text = json.dumps(found, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    else:
-        text = _as_lines(found) if options.NAME else _as_table(found["known"])
-    if options.out is None:
-        sys.stdout.write(text)
-        return
-    write_text(options.out, text)
-    sys.stdout.write(json.dumps({"written": [str(options.out)]}) + "\n" if options.json else f"wrote {options.out}\n")
-
-
-def _fill(one: Options) -> None:
+def add_options(one: Options) -> None:
+    """Adds the command's options."""
     from llc_lightning.exact import KNOWN
 
     _add_output(one)
@@ -57,6 +39,20 @@ def _fill(one: Options) -> None:
             below.add_argument(f"--{name}", type=number, metavar="X", help=f"{text}, for the finite value")
         # Given before the name, they must not be taken back by a default behind it.
         _add_output(below, default=argparse.SUPPRESS)
+
+
+def run(options: Namespace) -> None:
+    """Lists the known answers, or says what is known about the named one."""
+    found = _about(options) if options.NAME else {"known": _listed()}
+    if options.json:
+        text = json.dumps(found, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    else:
+        text = _as_lines(found) if options.NAME else _as_table(found["known"])
+    if options.out is None:
+        sys.stdout.write(text)
+        return
+    write_text(options.out, text)
+    sys.stdout.write(json.dumps({"written": [str(options.out)]}) + "\n" if options.json else f"wrote {options.out}\n")
 
 
 def _add_output(one: Options, **kwargs: Any) -> None:
@@ -133,7 +129,7 @@ def _as_table(known: list[dict[str, Any]]) -> str:
 
     rows = tuple((one["name"], one["summary"], one["finite"] or NONE, one["source"]) for one in known)
     columns = ("name", "loss", "value at finite n_beta", "source")
-    return rendered([], [Table("known", "Known answers", columns, rows)]).lstrip("\n") + f"\nnext: {_NEXT}\n"
+    return rendered([], [Table("known", "Known answers", columns, rows)]).lstrip("\n") + f"\n{following(_NEXT)}\n"
 
 
 def _as_lines(found: dict[str, Any]) -> str:

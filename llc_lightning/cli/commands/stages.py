@@ -5,9 +5,10 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llc_lightning.cli.options import Options, common
+from llc_lightning.cli.ending import analyze, following
+from llc_lightning.cli.options import Options, common, run_folder
 from llc_lightning.runtime.errors import StoreError
 
 if TYPE_CHECKING:
@@ -17,18 +18,16 @@ DOES = "Find the stages of a training from its logged metrics, draw them, and sa
 PICTURE = "stages.png"
 
 
-def add_to(commands: Any) -> None:
-    """Adds the command to those of analyze.py, which are what argparse's ``add_subparsers`` gives."""
-    one: Options = commands.add_parser("stages", help=DOES, description=DOES)
-    one.set_defaults(command=stages)
-    one.add_argument("run", metavar="RUN", type=Path, help="folder of a run, such as checkpoints/induction/version_0")
+def add_options(one: Options) -> None:
+    """Adds the command's options."""
+    run_folder(one, "checkpoints/induction/version_0")
     one.add_argument("--out", type=Path, metavar="FILE", help=f"where to draw (default: RUN/{PICTURE})")
     common(one)
 
 
-def stages(options: Namespace) -> None:
+def run(options: Namespace) -> None:
     """Finds, draws and tells the stages of a run."""
-    from llc_lightning.analysis.stages import stages as find
+    from llc_lightning.analysis.stages import stages
     from llc_lightning.cli.console import rendered
     from llc_lightning.report.cells import Table
     from llc_lightning.report.events import read_events
@@ -36,19 +35,19 @@ def stages(options: Namespace) -> None:
     from llc_lightning.report.panels.stages import sampled, staged
     from llc_lightning.results.run import Run
 
-    run = Run.open(options.run)
-    metrics = read_events(run.folder).metrics
+    opened = Run.open(options.run)
+    metrics = read_events(opened.folder).metrics
     if not metrics:
-        raise StoreError(f"{run.folder} holds no logged metrics; train with a TensorBoard logger, as train.py does")
-    found = find(metrics)
-    marked, what = sampled(run.measurements()), "LLC samples"
+        raise StoreError(f"{opened.folder} holds no logged metrics; train with a TensorBoard logger, as train.py does")
+    found = stages(metrics)
+    marked, what = sampled(opened.measurements()), "LLC samples"
     if not marked:
         # Where the learning coefficient can still be sampled.
-        marked, what = dict.fromkeys(run.snapshots, True), "snapshots"
+        marked, what = dict.fromkeys(opened.snapshots, True), "snapshots"
     panel = staged(metrics, found, marked, what=what)
     written: list[Path] = []
     if panel is not None:
-        path: Path = options.out or run.folder / PICTURE
+        path: Path = options.out or opened.folder / PICTURE
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             written = [save(draw(panel, size=(9.0, 4.8)), path)]
@@ -66,13 +65,13 @@ def stages(options: Namespace) -> None:
     columns = ("stage", "metric", "passes", "between steps", f"{what} before", "after")
     alone = [one.name for one, (before, after) in zip(found, sides, strict=True) if not (before and after)]
     sentences = [
-        f"{run.name} shows {_counted(len(found))}",
+        f"{opened.name} shows {_counted(len(found))}",
         *([f"{what} fall on one side only of: {', '.join(alone)}"] if alone else []),
         *([f"{what} fall on both sides of every stage"] if found and not alone else []),
     ]
     sys.stdout.write(rendered(sentences, [Table("stages", "Stages", columns, cells)] if cells else []))
     sys.stdout.write("".join(f"wrote {one}\n" for one in written))
-    sys.stdout.write(f"next: python analyze.py report {options.run}\n")
+    sys.stdout.write(f"{following(analyze('report', options.run))}\n")
 
 
 def _counted(stages: int) -> str:

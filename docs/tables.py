@@ -1,0 +1,86 @@
+"""Writes the tables of these pages that are registries: `make docs`."""
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from llc_lightning.llc.estimators import ESTIMATORS
+from llc_lightning.results.quantities import QUANTITIES
+from llc_lightning.runtime.registry import register_all
+from llc_lightning.runtime.status import REASONS
+from llc_lightning.sampling.base import SAMPLERS
+from llc_lightning.sampling.observables.base import OBSERVABLES
+
+register_all("llc_lightning.sampling.samplers")
+register_all("llc_lightning.sampling.observables")
+
+FOLDER = Path(__file__).parent
+Rows = Iterable[tuple[str, ...]]
+
+
+def reasons() -> Rows:
+    """Yields what can be wrong with a value."""
+    yield "reason", "value", "what it means and what to change"
+    for reason in REASONS:
+        yield f"`{reason.name}`", "NaN" if reason.failed else "kept", reason.sentence
+
+
+def samplers() -> Rows:
+    """Yields the samplers."""
+    yield "sampler", "what it is", "examples", "preconditioner", "source"
+    for name, entry in sorted(SAMPLERS.items()):
+        examples = "all" if entry.facts.full_batch else "minibatches"
+        diagonal = "finds its own" if entry.facts.adapts else "may be given" if entry.facts.preconditioned else "none"
+        yield f"`{name}`", entry.summary, examples, diagonal, entry.source
+
+
+def estimators() -> Rows:
+    """Yields the estimators."""
+    yield "estimator", "what it is", "source"
+    for name, entry in sorted(ESTIMATORS.items()):
+        yield f"`{name}`", entry.summary, entry.source
+
+
+def observables() -> Rows:
+    """Yields what a name can observe."""
+    yield "observable", "what is seen"
+    for name, entry in sorted(OBSERVABLES.items()):
+        yield f"`{name}`", entry.summary
+
+
+def quantities() -> Rows:
+    """Yields what is measured."""
+    yield "quantity", "unit", "definition", "source"
+    for name, entry in sorted(QUANTITIES.items()):
+        yield f"`{name}`", entry.item.unit, entry.item.definition, entry.source
+
+
+TABLES: dict[str, list[Callable[[], Rows]]] = {"llc.md": [reasons, samplers, estimators, observables, quantities]}
+"""The tables of each page, which stand between comments of their names."""
+
+
+def written(page: str) -> str:
+    """Returns the text of a page with its tables as they are now."""
+    text = (FOLDER / page).read_text(encoding="utf-8")
+    for table in TABLES[page]:
+        name = table.__name__
+        text, found = re.subn(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda marks, table=table: f"{marks[1]}{markdown(table())}{marks[2]}",
+            text,
+            flags=re.DOTALL,
+        )
+        if found != 1:
+            raise ValueError(f"{page} has {found} places for the table {name!r}, between <!-- {name} --> and its end")
+    return text
+
+
+def markdown(rows: Rows) -> str:
+    """Returns a table, whose first row is its head."""
+    head, *others = (f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |\n" for row in rows)
+    return "".join([head, "|" + "---|" * (head.count(" | ") + 1) + "\n", *others])
+
+
+if __name__ == "__main__":
+    for page in TABLES:
+        (FOLDER / page).write_text(written(page), encoding="utf-8")

@@ -1,0 +1,37 @@
+"""``analyze.py measure``: measures the snapshots of a run."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from llc_lightning.cli.ending import analyze, end
+from llc_lightning.cli.options import Options, common, run_folder, step
+
+DOES = "Measure the snapshots of a run again or more, by the run's own settings or others."
+
+
+def add_options(one: Options) -> None:
+    """Adds the command's options."""
+    run_folder(one)
+    one.add_argument("--steps", nargs="+", type=step, metavar="STEP", help="snapshots to measure (default: all)")
+    one.add_argument("--only", nargs="+", metavar="KEY", help="such as llc, llc_units, ablation (default: all)")
+    one.add_argument("--config", type=Path, metavar="FILE", help="YAML laid over the run's settings, key by key")
+    one.add_argument("--again", action="store_true", help="also measure what is measured already")
+    one.add_argument("--out", type=Path, metavar="RUN2", help="write to this folder instead of the run's own")
+    common(one)
+
+
+def run(options: Namespace) -> None:
+    """Measures snapshots."""
+    from llc_lightning.cli.console import Bars
+    from llc_lightning.cli.offline import measure_run
+
+    written = measure_run(
+        options.run,
+        steps=options.steps,
+        only=options.only,
+        config=options.config,
+        again=options.again,
+        out=options.out,
+        progress=Bars(),
+    )
+    end(options, written, analyze("report", options.out or options.run))

@@ -1,0 +1,53 @@
+"""``analyze.py summary``: one screen about a run."""
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from llc_lightning.cli.ending import analyze, end, following
+from llc_lightning.cli.files import write_text
+from llc_lightning.cli.options import Options, common, level, run_folder
+
+DOES = "Say in one screen what a run found and how far to trust it."
+
+
+def add_options(one: Options) -> None:
+    """Adds the command's options."""
+    run_folder(one)
+    level(one)
+    one.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
+    common(one)
+
+
+def run(options: Namespace) -> None:
+    """Says what a run found and how far to trust it."""
+    from llc_lightning.cli.console import WIDE, rendered
+    from llc_lightning.report import ledger, outcomes
+    from llc_lightning.report.record import record
+    from llc_lightning.report.sentences import headlines
+    from llc_lightning.report.source import Source
+    from llc_lightning.results.run import Run
+
+    source = Source.of(Run.open(options.run), level=options.level)
+    if options.json:
+        text = json.dumps(record(source), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    else:
+        found = source.found
+        tables = [
+            outcomes.verdict_table([found]),
+            outcomes.task_table(found),
+            outcomes.agreement_table(found),
+            outcomes.residual_table(found, 5),
+            ledger.other_table(found),
+            ledger.settings_table(found),
+            ledger.health_table(found),
+            ledger.trouble_table(found),
+        ]
+        text = rendered(headlines(found, time=source.time), tables, width=WIDE if options.out else None)
+    then = analyze("report", options.run)
+    if options.out:
+        write_text(options.out, text)
+        end(options, [options.out], then)
+        return
+    sys.stdout.write(text if options.json else f"{text}\n{following(then)}\n")

@@ -1,0 +1,106 @@
+"""A quantity that nothing knows about has its figure, its table, its curves and its tags."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llc_lightning.analysis.trajectories import trajectories
+from llc_lightning.report import ledger
+from llc_lightning.report.charts import layout, quantity_charts
+from llc_lightning.report.events import Logged
+from llc_lightning.report.findings import Findings, find
+from llc_lightning.report.panel import Panel
+from llc_lightning.report.sections import sections
+from llc_lightning.report.tensorboard import scalars
+from llc_lightning.results.quantities import QUANTITIES, register_quantity
+from llc_lightning.results.schema import Row
+from tests.analysis.synthetic import SyntheticRun, frame
+
+UNITS = 6
+
+
+@pytest.fixture(autouse=True)
+def susceptibility(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quantity as a third kind of measurement registers it."""
+    monkeypatch.setattr(QUANTITIES, "_known", dict(vars(QUANTITIES)["_known"]))
+    register_quantity("susceptibility", unit="nats", definition="How the loss answers to a change of the data.")
+
+
+def rows_of(steps: tuple[int, ...] = (0, 10, 100)) -> pd.DataFrame:
+    """Of the whole net and of each head, on a task alone; one head is not ok at the last step."""
+    base = {"quantity": "susceptibility", "method": "shift", "loss": "task:a", "stderr": 0.1, "settings": "s"}
+    made = [{**base, "step": step, "value": 7.0 + step, "kind": "all"} for step in steps]
+    made += [
+        {**base, "step": step, "value": float(head), "component": f"h[{head}]", "kind": "head"}
+        | {"status": "not-mixed" if (head, step) == (5, 100) else "ok"}
+        for step in steps
+        for head in range(UNITS)
+    ]
+    return frame(made)
+
+
+@pytest.fixture
+def found() -> Findings:
+    """Of these rows alone: nothing else was measured."""
+    return find(rows_of(), run="third")
+
+
+def test_it_has_a_figure_with_its_unit_and_its_errors(found: Findings) -> None:
+    (panel,) = sections(found, Logged({}, 0.0))["Other quantities"]
+    assert isinstance(panel, Panel)
+    assert panel.name == "other-susceptibility"
+    assert panel.y.label == "susceptibility (nats)"
+    whole, heads, middle = panel.series
+    assert (whole.name, middle.name) == ("whole model, shift, task:a", "heads, shift, task:a")
+    assert whole.y.tolist() == [7.0, 17.0, 107.0]
+    assert whole.high is not None
+    assert np.allclose(whole.high - whole.y, 1.96 * 0.1, atol=1e-3)
+    assert int(heads.hollow.sum()) == 1
+    assert middle.y.tolist() == [2.5, 2.5, 2.0]
+    assert panel.title == (
+        "susceptibility over training; at the end whole model, shift, task:a 107, heads, shift, task:a 2 (5 of 6 ok)"
+    )
+
+
+def test_it_stands_beside_what_is_known() -> None:
+    known = SyntheticRun(units=UNITS, circuits=2, steps=(0, 300)).table()
+    both = find(pd.concat([known, rows_of((0, 300))], ignore_index=True), run="both")
+    alone = find(known, run="both")
+    shown, before = (sections(one, Logged({}, 0.0)) for one in (both, alone))
+    assert [heading for heading in shown if heading not in before] == ["Other quantities"]
+    assert both.units == alone.units
+
+
+def test_it_has_a_table(found: Findings) -> None:
+    table = ledger.other_table(found)
+    assert table is not None
+    assert table.rows == (
+        ("susceptibility", "whole model, shift, task:a", "107", "nats", "100"),
+        ("susceptibility", "heads, shift, task:a", "2 (5 of 6 ok)", "nats", "100"),
+    )
+    assert ledger.quantity_table(found).rows[0][:2] == ("susceptibility", "nats")
+
+
+def test_it_has_trajectories() -> None:
+    curves = trajectories(rows_of(), losses=["*"])
+    assert len(curves) == 3 * (1 + UNITS)
+    assert len(trajectories(rows_of())) == 0, "nothing is on the training loss"
+
+
+def test_it_has_tags_and_a_chart() -> None:
+    values = scalars(Row(**row) for row in rows_of((100,)).to_dict("records"))
+    tags = [tag for tag in values if not tag.startswith("health/")]
+    assert values["susceptibility/shift/task_a/full"] == 107.0
+    assert values["flagged/susceptibility/shift/task_a/h.5"] == 5.0
+    assert len(tags) == 1 + UNITS
+    charts = layout([quantity_charts(["susceptibility"])])
+    assert charts["Other quantities"] == {"susceptibility": ["Multiline", ["^susceptibility/"]]}
+
+
+def test_a_quantity_that_nobody_registered_is_shown_without_a_unit(
+    found: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(vars(QUANTITIES)["_known"], "susceptibility")
+    (panel,) = sections(found, Logged({}, 0.0))["Other quantities"]
+    assert isinstance(panel, Panel)
+    assert panel.y.label == "susceptibility (unit not registered)"
