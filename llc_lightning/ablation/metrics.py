@@ -14,8 +14,7 @@ from llc_lightning.ablation.engine.entries import entry
 from llc_lightning.ablation.engine.spelling import resolved, spell
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.runtime.errors import DataError, SettingError, at_least
 from llc_lightning.runtime.registry import NoFacts, Registry
 
 

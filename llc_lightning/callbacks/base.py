@@ -22,8 +22,7 @@ from llc_lightning.report.charts import Charts, quantity_charts
 from llc_lightning.results.run import run_name
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
+from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError, at_least
 from llc_lightning.runtime.quarantine import quarantine
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.workers import Workers

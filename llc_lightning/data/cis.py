@@ -5,7 +5,7 @@ from functools import partial
 from llc_lightning.data.order import AnalysedData, EpochLoader, OrderKind, Stream, checked_validation_size
 from llc_lightning.data.tasks import make_task
 from llc_lightning.runtime.batches import Batch
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import at_least
 from llc_lightning.runtime.seeding import generator
 
 _VALIDATION_BATCH = 1024

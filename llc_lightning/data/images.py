@@ -13,8 +13,7 @@ from llc_lightning.data.image_sources import HUB, load_images
 from llc_lightning.data.layouts import Layout, make_layout
 from llc_lightning.data.order import AnalysedData, EpochLoader, OrderKind, Source
 from llc_lightning.runtime.batches import Batch
-from llc_lightning.runtime.checks import at_least, unless_none
-from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.errors import DataError, at_least, unless_none
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.workers import Workers
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from fractions import Fraction
 
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import at_least
 
 
 @dataclass(frozen=True)

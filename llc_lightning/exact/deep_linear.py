@@ -6,8 +6,7 @@ from fractions import Fraction
 from itertools import combinations, pairwise
 
 from llc_lightning.exact.coefficient import LearningCoefficient
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least
 
 
 def deep_linear_coefficient(widths: Sequence[int], *, rank: int) -> LearningCoefficient:

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.exact.coefficient import LearningCoefficient
-from llc_lightning.runtime.checks import not_negative, positive
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, not_negative, positive
 
 Weights: TypeAlias = Float[Tensor, "weight"]
 

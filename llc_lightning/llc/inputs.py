@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
 from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.llc.tasks import Tasks
-from llc_lightning.runtime.checks import at_least, not_negative, positive, unless_none
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least, not_negative, positive, unless_none
 
 
 def rungs(n_beta: object) -> list[float]:

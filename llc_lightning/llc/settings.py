@@ -8,8 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from llc_lightning.runtime.checks import at_least, not_negative, positive, unless_none
-from llc_lightning.runtime.errors import SettingError, unknown
+from llc_lightning.runtime.errors import SettingError, at_least, not_negative, positive, unknown, unless_none
 from llc_lightning.sampling.base import SAMPLERS
 
 _LARGEST = 3e38

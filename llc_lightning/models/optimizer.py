@@ -9,8 +9,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
-from llc_lightning.runtime.checks import at_least, not_negative, positive, unless_none
-from llc_lightning.runtime.errors import SettingError, unknown
+from llc_lightning.runtime.errors import SettingError, at_least, not_negative, positive, unknown, unless_none
 
 SCHEDULES = ("cosine", "constant")
 

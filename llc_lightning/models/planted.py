@@ -17,8 +17,7 @@ from torch import Tensor
 
 from llc_lightning.models.cis_net import CISNet, power_of
 from llc_lightning.models.cis_truth import DEAD
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import SettingError, unknown
+from llc_lightning.runtime.errors import SettingError, at_least, unknown
 from llc_lightning.runtime.seeding import generator
 
 UNRELATED = "unrelated"

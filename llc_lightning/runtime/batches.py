@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.errors import DataError, at_least
 
 Params: TypeAlias = dict[str, Tensor]
 """Tensors by name, as ``named_parameters()`` spells the names."""

@@ -25,8 +25,7 @@ from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, check_partners, n_examples, to_device
-from llc_lightning.runtime.checks import at_least, unless_none
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least, unless_none
 
 
 def sweep(

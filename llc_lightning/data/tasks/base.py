@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
 
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least
 from llc_lightning.runtime.registry import NoFacts, Registry
 
 Inputs: TypeAlias = Num[Tensor, "example input"]

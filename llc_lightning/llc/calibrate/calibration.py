@@ -12,8 +12,7 @@ from llc_lightning.llc.inputs import check_inputs
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import Restriction
 from llc_lightning.runtime.batches import Batch, LossFn, Params
-from llc_lightning.runtime.checks import at_least, not_negative, positive, unless_none
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least, not_negative, positive, unless_none
 
 
 def calibrate(
