@@ -13,7 +13,7 @@ from llc_lightning.runtime.cadence import Cadence
 
 @CALLBACKS.register("ablation", summary="measures ablation effects", keys=("ablation",), place=2)
 class AblationCallback(MeasurementCallback):
-    """Measures by how much the loss rises when the activation of a component is replaced.
+    """Measures by how much the loss rises when the activation of a component is replaced, or its weights are edited.
 
     Args:
         when: The cadence, such as ``Every(steps=100)``; None switches the callback off.

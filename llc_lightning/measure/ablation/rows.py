@@ -93,7 +93,7 @@ class AblationMeasurement(Measurement[AblationPlan]):
 
 MEASUREMENTS.register(
     "ablation",
-    summary="by how much the loss rises when the activation of a component is replaced",
+    summary="by how much the loss rises when the activation of a component is replaced, or its weights are edited",
     plan=AblationPlan,
     quantities=(
         *("loss", "ablation_effect", "sign_accuracy", "accuracy", "circuits_solved", "baseline_loss"),
