@@ -1,7 +1,5 @@
 """Pairs that are more, or less, than their members: what single ablations hide or make up."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias

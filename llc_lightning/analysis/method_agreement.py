@@ -1,7 +1,5 @@
 """Do the ways to ablate agree: rank correlations between methods, and the components that they disagree about."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations

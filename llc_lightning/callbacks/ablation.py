@@ -7,8 +7,8 @@ from llc_lightning.callbacks.base import CALLBACKS, MeasurementCallback, OnError
 from llc_lightning.callbacks.cadenced import At
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.report.charts import Charts, method_charts
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.cadence import Cadence
-from llc_lightning.runtime.types import Batch
 
 
 @CALLBACKS.register("ablation", summary="measures ablation effects", keys=("ablation",), place=2)

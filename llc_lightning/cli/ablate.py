@@ -23,8 +23,7 @@ from llc_lightning.measure.offline import measure_snapshots
 from llc_lightning.report.cells import Table, number
 from llc_lightning.report.events import Logged
 from llc_lightning.report.figures import draw, save
-from llc_lightning.report.findings import Findings, find
-from llc_lightning.report.sections import PANELS, View
+from llc_lightning.report.sections import PANELS, Findings, View, find
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import settings_hash
 from llc_lightning.runtime.batches import n_examples

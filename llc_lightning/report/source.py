@@ -7,7 +7,7 @@ from typing import Any
 from llc_lightning.analysis.table import LEVEL
 from llc_lightning.analysis.timing import Timing, timing
 from llc_lightning.report.events import Logged, read_events
-from llc_lightning.report.findings import Findings, find
+from llc_lightning.report.sections import Findings, find
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.errors import StoreError
 

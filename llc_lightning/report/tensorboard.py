@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from llc_lightning.report.events import Logged
-    from llc_lightning.report.findings import Findings
+    from llc_lightning.report.sections import Findings
 
 MOST = 32
 """So many components, the largest, get a curve of their own in each group."""

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from llc_lightning.cli.ending import end, quoted
+from llc_lightning.cli.console import end, quoted
 from llc_lightning.cli.options import Options, common, level, run_folder
 
 DOES = "Write one HTML page with all figures and tables, which opens from disk."

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llc_lightning.cli.ending import analyze, following
+from llc_lightning.cli.console import analyze, following
 from llc_lightning.cli.options import Options, common, run_folder
 from llc_lightning.runtime.errors import StoreError
 

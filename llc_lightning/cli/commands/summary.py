@@ -5,7 +5,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from llc_lightning.cli.ending import analyze, end, following
+from llc_lightning.cli.console import analyze, end, following
 from llc_lightning.cli.files import write_text
 from llc_lightning.cli.options import Options, common, level, run_folder
 

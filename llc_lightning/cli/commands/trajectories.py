@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llc_lightning.cli.ending import analyze, end, following
+from llc_lightning.cli.console import analyze, end, following
 from llc_lightning.cli.options import Options, common, level, run_folder, table_file
 from llc_lightning.runtime.errors import StoreError
 
