@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from pathlib import Path
 
+from llc_lightning.ablation import METHODS, METRICS, WeightMethod
 from llc_lightning.llc.estimators import ESTIMATORS
 from llc_lightning.results.quantities import QUANTITIES
+from llc_lightning.runtime.kinds import KINDS
 from llc_lightning.runtime.registry import register_all
 from llc_lightning.runtime.status import REASONS
 from llc_lightning.sampling.base import SAMPLERS
@@ -55,7 +58,41 @@ def quantities() -> Rows:
         yield f"`{name}`", entry.item.unit, entry.item.definition, entry.source
 
 
-TABLES: dict[str, list[Callable[[], Rows]]] = {"llc.md": [reasons, samplers, estimators, observables, quantities]}
+def kinds() -> Rows:
+    """Yields the kinds of components, the whole model first."""
+    yield "written", "kind", "what it is"
+    places = ["model", "layers", "parts", "units", "joined"]
+    for name, entry in sorted(
+        KINDS.items(), key=lambda item: (places.index(item[1].facts.level), item[1].facts.order, item[0])
+    ):
+        yield ", ".join(f"`{one}`" for one in entry.facts.written), f"`{name}`", entry.summary
+
+
+def options(thing: type) -> str:
+    """Returns the options of a method or metric with their defaults."""
+    told = [f"{one.name}={str(one.default) or '...'}" for one in fields(thing) if one.init]
+    return ", ".join(f"`{one}`" for one in told if "function" not in one)
+
+
+def methods() -> Rows:
+    """Yields the ablation methods."""
+    yield "method", "of", "what it does", "options", "source"
+    for name, entry in sorted(METHODS.items()):
+        side = "weights" if issubclass(entry.item, WeightMethod) else "activations"
+        yield f"`{name}`", side, entry.summary, options(entry.item), entry.source
+
+
+def metrics() -> Rows:
+    """Yields what can be measured besides the loss."""
+    yield "name", "what it is, per example", "options"
+    for name, entry in sorted(METRICS.items()):
+        yield f"`{name}`", entry.summary, options(entry.item)
+
+
+TABLES: dict[str, list[Callable[[], Rows]]] = {
+    "llc.md": [reasons, samplers, estimators, observables, quantities],
+    "ablation.md": [kinds, methods, metrics],
+}
 """The tables of each page, which stand between comments of their names."""
 
 

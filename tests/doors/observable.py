@@ -18,5 +18,5 @@ class Reach(Stateless):
 
 
 @OBSERVABLES.register("reach", summary="the largest distance of any weight from w*", costly=False)
-def reach(draws: int) -> Reach:
-    return Reach()
+def reach(every: int) -> Reach:
+    return Reach(every)

@@ -119,7 +119,7 @@ def estimate(**settings: Any) -> Any:
 def test_an_observable_is_found_by_its_name() -> None:
     record = estimate(observe=["reach"])
     reach = record.observed["reach"]
-    assert reach.shape == (4, 40)
+    assert reach.shape == (4, 40), "a look at every draw, where there are few"
     assert bool((reach > 0).all())
     assert torch.equal(record.excess, estimate().excess), "it moves no chain"
 

@@ -57,8 +57,13 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(("chains", "plan", "replicate", "names"), FIRST_CHAINS)
 def test_names_of_llc_settings_are_those_of_the_first_rows(
-    chains: dict[str, Any], plan: dict[str, Any], replicate: int, names: tuple[str, str, str]
+    chains: dict[str, Any],
+    plan: dict[str, Any],
+    replicate: int,
+    names: tuple[str, str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("llc_lightning.measure.llc.plan.llc_revision", lambda settings: 1)
     made = LLCPlan(components=("all",), settings=ChainSettings(**chains), **plan)
     rungs = (made.n_beta[0], None, (1.0, 2.0))
     found = [made.settings_at(rung, data=DATA, replicate=replicate, loss=made.losses[0]) for rung in rungs]

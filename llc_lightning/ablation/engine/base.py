@@ -149,7 +149,7 @@ class MethodFacts:
     whole: bool
     """It mixes units, so that only a whole hook point can be ablated."""
     draws: int
-    """ReplacementAt values per example, by default."""
+    """Replacement values per example, by default."""
 
 
 METHODS: Registry[type[Method], MethodFacts] = Registry("ablation method", MethodFacts)
