@@ -1,7 +1,5 @@
 """Pairs that are more, or less, than their members: what single ablations hide or make up."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -9,8 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from llc_lightning.analysis import table
-from llc_lightning.analysis.revisions import of_newest
+from llc_lightning.analysis import revisions, table
 
 _Number: TypeAlias = tuple[float, float]
 """A value and its standard error."""
@@ -39,7 +36,7 @@ class Interaction:
         return self.together - sum(self.alone)
 
 
-@of_newest
+@revisions.of_newest
 def interactions(rows: pd.DataFrame, *, step: int | None = None, loss: str = "train") -> list[Interaction]:
     """Returns the interactions of all pairs whose members were measured on the same examples, the largest first.
 
@@ -57,7 +54,7 @@ def interactions(rows: pd.DataFrame, *, step: int | None = None, loss: str = "tr
     return sorted(found.values(), key=lambda one: -abs(one.surplus))
 
 
-@of_newest
+@revisions.of_newest
 def unmatched(rows: pd.DataFrame, *, step: int | None = None, loss: str = "train") -> list[str]:
     """Returns the pairs that have no interaction by any method: their members are not measured on the same examples.
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from llc_lightning.analysis import table
-from llc_lightning.analysis.revisions import of_newest
+from llc_lightning.analysis import revisions, table
 from llc_lightning.runtime import status as statuses
 from llc_lightning.runtime.kinds import level_of, plural
 
@@ -83,13 +82,12 @@ class Health:
         return said
 
 
-@of_newest
+@revisions.of_newest
 def health(rows: pd.DataFrame) -> Health:
     """Returns how many rows are ok, flagged and failed, by quantity and kind, and by reason."""
     failures = [status for status in table.distinct(rows, "status") if statuses.is_failed(status)]
     counts: list[Count] = []
-    columns = zip(table.texts(rows, "quantity"), table.texts(rows, "kind"), strict=True)
-    groups = dict.fromkeys(columns)
+    groups = set(zip(table.texts(rows, "quantity"), table.texts(rows, "kind"), strict=True))
     for quantity, kind in sorted(groups, key=_order):
         group = table.select(rows, quantity=quantity, kind=kind)
         ok = np.asarray(group["status"] == statuses.OK, dtype=bool)

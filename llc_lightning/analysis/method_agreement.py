@@ -1,7 +1,5 @@
 """Do the ways to ablate agree: rank correlations between methods, and the components that they disagree about."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -11,9 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from llc_lightning.analysis import table
+from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.correlation import Correlation, spearman
-from llc_lightning.analysis.revisions import of_newest
 
 CLEAR = 0.05
 """An effect is clear where its adjusted p-value is below this."""
@@ -65,7 +62,7 @@ class MethodAgreement:
         return " ".join(said)
 
 
-@of_newest
+@revisions.of_newest
 def method_agreement(
     rows: pd.DataFrame, *, step: int | None = None, kind: str | None = None, loss: str = "train", apart: float = 0.5
 ) -> MethodAgreement | None:

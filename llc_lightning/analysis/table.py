@@ -1,7 +1,9 @@
-"""Reading the measurement table: rows by column value, columns as arrays, which rows count, matched rows."""
+"""Reading the measurement table: rows by column value, columns as arrays, which rows count, matched rows, numbers."""
 
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from math import floor, isfinite, log10
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,34 @@ from llc_lightning.runtime.kinds import at_level, level_of
 
 LEVEL = 0.95
 """Probability of every interval that is drawn or printed, unless the caller says otherwise."""
+_UNSEEN = 1e-5
+"""An error so much smaller than its value is not written."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number with its standard error, NaN where there is none."""
+
+    value: float
+    stderr: float
+
+    def __str__(self) -> str:
+        """Writes the error to one digit, two where it starts with a 1, and the value to as many decimals.
+
+        Example:
+            >>> print(Measured(0.14113, 0.0014), Measured(265.91, 4.2), Measured(16.0, 0.0), Measured(31234.0, 1234.0))
+            0.1411 ± 0.0014 266 ± 4 16 31200 ± 1200
+        """
+        if not isfinite(self.value):
+            return "no value"
+        if not isfinite(self.stderr) or self.stderr <= 0:
+            return f"{self.value:.4g}"
+        if self.stderr < _UNSEEN * abs(self.value):
+            return f"{self.value:.6g}"
+        exponent = floor(log10(self.stderr))
+        place = exponent - (1 if self.stderr / 10.0**exponent < 1.95 else 0)
+        value, error = round(self.value, -place), round(self.stderr, -place)
+        return f"{value:.{max(-place, 0)}f} ± {error:.{max(-place, 0)}f}"
 
 
 def select(rows: pd.DataFrame, **wanted: str | int | float | Collection[str]) -> pd.DataFrame:
@@ -69,6 +99,11 @@ def replicates(rows: pd.DataFrame) -> Int[np.ndarray, "row"]:
 def first_replicate(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows without the replicates that measure the same thing again."""
     return rows.loc[np.equal(replicates(rows), 0)]
+
+
+def measured(rows: pd.DataFrame, at: int = -1) -> Measured:
+    """Returns value and stderr of one of the rows."""
+    return Measured(float(numbers(rows, "value")[at]), float(numbers(rows, "stderr")[at]))
 
 
 def steps(rows: pd.DataFrame) -> list[int]:

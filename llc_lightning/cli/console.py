@@ -3,18 +3,15 @@
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from llc_lightning.report.cells import Table
 from llc_lightning.runtime.progress import Advance
-
-if TYPE_CHECKING:
-    from llc_lightning.report.cells import Table
 
 WIDE = 150
 """Columns of text that goes to a file or a pipe."""
 
 
-def rendered(sentences: Iterable[str], tables: "Iterable[Table | None]", *, width: int | None = None) -> str:
+def rendered(sentences: Iterable[str], tables: Iterable[Table | None], *, width: int | None = None) -> str:
     """Returns sentences and tables as text for a terminal, with colours if standard output is one.
 
     Args:
@@ -31,9 +28,7 @@ def rendered(sentences: Iterable[str], tables: "Iterable[Table | None]", *, widt
     with console.capture() as text:
         for sentence in sentences:
             console.print(Text(f"• {sentence}"))
-        for one in tables:
-            if one is None:
-                continue
+        for one in filter(None, tables):
             grid = Grid(title=escape(one.title), title_justify="left", title_style="bold", box=None, pad_edge=False)
             for column in one.columns:
                 grid.add_column(escape(column), overflow="fold")

@@ -1,13 +1,53 @@
-"""How a command ends: what it wrote, and what to type next."""
+"""How a command ends: what it writes, and what to type next."""
 
 import json
+import os
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from llc_lightning.runtime.errors import StoreError
+
 _SHOWN = 3
+
+
+def make_folder(folder: Path, *, option: str = "--out") -> Path:
+    """Makes a folder where there is none, and returns it.
+
+    Args:
+        folder: The folder.
+        option: The option that chose it, for the message of an error.
+
+    Raises:
+        StoreError: If it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made: {error.strerror}; choose another place with {option}.") from error
+    if not os.access(folder, os.W_OK):
+        raise StoreError(f"{folder} cannot be written; choose another place with {option}.")
+    return folder
+
+
+def write(path: Path, content: str | Callable[[Path], object]) -> Path:
+    """Writes a file, and the folders that it needs, and returns its path.
+
+    Args:
+        path: The file.
+        content: Its text, or what writes it to the path that it is given.
+
+    Raises:
+        StoreError: If it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8") if isinstance(content, str) else content(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}; choose another place with --out.") from error
+    return path
 
 
 def analyze(command: str, *words: Path | str) -> str:

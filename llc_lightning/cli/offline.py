@@ -136,8 +136,7 @@ def _made(run: Run, overlay: Path | None) -> dict[str, Any]:
 
 def _fitted(made: Mapping[str, Any]) -> tuple[Any, Any]:
     """Returns the model, which has taken from its data what it takes, and the examples to measure on."""
-    model: Any = made["model"]
-    data: L.LightningDataModule = made["data"]
+    model, data = made["model"], made["data"]
     examples = _examples(data)
     if isinstance(model, FitsData):
         model.fit_to(data)

@@ -1,7 +1,5 @@
 """The picture of a calibration: the LLC over step size and n_beta, the acceptance and R-hat."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import Any

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from llc_lightning.analysis import table
+from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.agreement import Agreement, agreement, agreements
 from llc_lightning.analysis.cis import (
     EffectMatrix,
@@ -15,7 +15,6 @@ from llc_lightning.analysis.cis import (
 )
 from llc_lightning.analysis.curve import Curve, fit_curve
 from llc_lightning.analysis.health import Health, health
-from llc_lightning.analysis.revisions import Older, newest, older
 from llc_lightning.analysis.selectivity import selectivity, task_pair
 from llc_lightning.analysis.trajectories import trajectories
 
@@ -29,7 +28,7 @@ class Findings:
     """Probability of the intervals."""
     rows: pd.DataFrame = field(repr=False)
     """Of the newest revision of each measurement."""
-    older: tuple[Older, ...]
+    older: tuple[revisions.Older, ...]
     """What is left out, since there are newer rows of the same."""
     trajectories: pd.DataFrame = field(repr=False)
     """Of the training loss; see :func:`llc_lightning.analysis.trajectories.trajectories`."""
@@ -64,7 +63,7 @@ def find(rows: pd.DataFrame, *, run: str, level: float = table.LEVEL) -> Finding
         run: Name of the run, for titles.
         level: Probability of the intervals.
     """
-    left_out, rows = older(rows), newest(rows)
+    left_out, rows = revisions.older(rows), revisions.newest(rows)
     return Findings(
         run=run,
         level=level,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llc_lightning.analysis import table
 from llc_lightning.analysis.correlation import Correlation
-from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.selectivity import CLEAR, SELECTIVE, Group, groups
 from llc_lightning.report.cells import NONE, Table, number
 from llc_lightning.report.findings import Findings
@@ -86,7 +86,7 @@ def residual_table(found: Findings, n: int = 8) -> Table | None:
             str(one.step),
             f"{one.n_beta:g}",
             f"{one.resolution:.3g}",
-            str(Measured(one.llc, one.llc_stderr)),
+            str(table.Measured(one.llc, one.llc_stderr)),
             f"{one.expected:.3g}",
             f"{one.ratio:.2f}",
             f"{one.sigmas:+.1f}",
@@ -130,7 +130,7 @@ def task_table(found: Findings) -> Table | None:
 
 
 def _share(one: Group) -> str:
-    return str(Measured(one.selective, one.stderr)) if one.clear else NONE
+    return str(table.Measured(one.selective, one.stderr)) if one.clear else NONE
 
 
 def _cells(one: Correlation) -> tuple[str, str, str, str]:
@@ -140,5 +140,5 @@ def _cells(one: Correlation) -> tuple[str, str, str, str]:
     return (f"{one.rho:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", chance, str(one.n))
 
 
-def _or_none(value: Measured | None) -> str:
+def _or_none(value: table.Measured | None) -> str:
     return NONE if value is None else str(value)

@@ -4,8 +4,6 @@ A file registers in ``PANELS`` a function from a view of the run to figures. The
 page and among the images of TensorBoard, and where they take ablation effects alone in ``analyze.py ablate`` as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -25,7 +23,7 @@ class View:
     found: Findings
     logged: Logged
     """The curves of the run as they were logged."""
-    control: View | None = None
+    control: "View | None" = None
     """The same of a run to compare with."""
 
     @property

@@ -2,11 +2,11 @@
 
 from math import isnan
 
+from llc_lightning.analysis import table
 from llc_lightning.analysis.agreement import Agreement
 from llc_lightning.analysis.cis import LOSS_FACTOR, Verdict
 from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.analysis.curve import Curve, Residual
-from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.revisions import told
 from llc_lightning.analysis.timing import Timing
 from llc_lightning.report.findings import Findings
@@ -103,6 +103,6 @@ def residual_sentence(one: Residual) -> str:
     )
     return (
         f"Farthest off the curve is {one.component} at step {one.step} (n_beta {one.n_beta:g}): wrLLC "
-        f"{Measured(one.llc, one.llc_stderr)} where the curve says {one.expected:.3g}, {one.ratio:.2f} times; "
+        f"{table.Measured(one.llc, one.llc_stderr)} where the curve says {one.expected:.3g}, {one.ratio:.2f} times; "
         f"{meaning}."
     )

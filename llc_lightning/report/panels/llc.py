@@ -12,7 +12,6 @@ from llc_lightning.report.panels.curves import (
     HOLLOW,
     bundle,
     half_dimension,
-    measured,
     median,
     median_at_the_end,
     over,
@@ -116,7 +115,7 @@ def _story(raw: pd.DataFrame, corrected: pd.DataFrame, *, where: str) -> str:
     good = raw.loc[table.ok(raw)]
     if not len(good):
         return f"The full LLC{where} is not ok at any step"
-    told = f"The full LLC{where} is {measured(good)} at step {table.steps(good)[-1]}"
+    told = f"The full LLC{where} is {table.measured(good)} at step {table.steps(good)[-1]}"
     both = corrected.loc[
         np.isfinite(table.numbers(corrected, "value")) & np.greater(table.numbers(corrected, "step"), 0)
     ]
