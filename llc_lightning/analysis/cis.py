@@ -157,11 +157,7 @@ def effect_matrix(
     good = at_step.loc[table.ok(at_step)].sort_values("n_examples", kind="stable")
     units = table.natural(table.distinct(at_step, "component"))
     circuits = table.natural(table.distinct(at_step, "loss"))
-    places = ({name: i for i, name in enumerate(units)}, {name: i for i, name in enumerate(circuits)})
-    effects = np.full((len(units), len(circuits)), np.nan)
-    across = [places[0][name] for name in table.texts(good, "component")]
-    down = [places[1][name] for name in table.texts(good, "loss")]
-    effects[across, down] = table.numbers(good, "value")
+    effects = table.matrix(good, ("component", units), ("loss", circuits))
     return EffectMatrix(step, method, tuple(units), tuple(circuits), effects) if units else None
 
 

@@ -124,8 +124,8 @@ def headline_points(
     values, effects = table.numbers(pairs, "llc"), table.numbers(pairs, "effect")
     both_ok = np.asarray((pairs["llc_status"] == "ok") & (pairs["effect_status"] == "ok"), dtype=bool)
     counts = both_ok & np.greater(values, 0) & np.greater(effects, 0)
-    points = pairs.assign(resolution=table.numbers(pairs, "n_beta") * effects, ok=counts)
-    return points[_POINT].reset_index(drop=True)
+    resolution = table.numbers(pairs, "n_beta") * effects
+    return pairs.assign(resolution=resolution, ok=counts)[_POINT].reset_index(drop=True)
 
 
 @revisions.of_newest

@@ -1,7 +1,7 @@
 """Reading the measurement table: rows by column value, columns as arrays, which rows count, matched rows, numbers."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import floor, isfinite, log10
 from typing import Any
@@ -165,6 +165,23 @@ def matched(left: pd.DataFrame, right: pd.DataFrame, on: list[str], names: tuple
     best = right.sort_values("n_examples", kind="stable").drop_duplicates(on, keep="last")
     renamed = best[[*on, "value", "stderr", "status"]].rename(columns=side(best, names[1]))
     return left.rename(columns=side(left, names[0])).merge(renamed, on=on, how="inner", validate="many_to_one")
+
+
+def matrix(
+    rows: pd.DataFrame, down: tuple[str, Sequence[str]], across: tuple[str, Sequence[str] | Sequence[int]]
+) -> Float[np.ndarray, "down across"]:
+    """Returns the values of rows by two of their columns, each with the entries that it shall have.
+
+    Where several rows have the same entries the last counts, where none has them the value is NaN.
+
+    Example:
+        >>> rows = pd.DataFrame({"component": ["a", "b"], "step": [0, 5], "value": [1.0, 2.0]})
+        >>> matrix(rows, ("component", ["a", "b"]), ("step", [0, 5])).tolist()
+        [[1.0, nan], [nan, 2.0]]
+    """
+    last = rows.drop_duplicates([down[0], across[0]], keep="last")
+    grid = last.pivot(index=down[0], columns=across[0], values="value")
+    return grid.reindex(index=list(down[1]), columns=list(across[1])).to_numpy(dtype=np.float64)
 
 
 def half_width(

@@ -112,8 +112,7 @@ class FitCLI(LightningCLI):
     def parse_arguments(self, parser: Any, args: ArgsType) -> None:
         """Parses, and keeps the checkpoint from Lightning, which would let it overrule the model's arguments."""
         for path in _config_files(self._argv):
-            fault = faulty_file(path)
-            if fault is not None:
+            if fault := faulty_file(path):
                 parser.error(fault)
         self.config = parser.parse_args(self._argv)
         seed = self.config["fit"]["seed_everything"]

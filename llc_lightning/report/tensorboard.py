@@ -76,8 +76,7 @@ def figures(found: "Findings", logged: "Logged") -> "dict[str, Figure]":
     """
     from llc_lightning.report.figures import draw
 
-    panels = [panel for some in sections(found, logged).values() for panel in some]
-    return {f"report/{panel.name}": draw(panel) for panel in panels}
+    return {f"report/{panel.name}": draw(panel) for some in sections(found, logged).values() for panel in some}
 
 
 def write_figures(folder: Path, found: "Findings", logged: "Logged") -> int:

@@ -24,6 +24,7 @@ TOOLS = {
     "ok",
     "details",
     "measured",
+    "matrix",
     "replicates",
     "steps",
     "first_replicate",
