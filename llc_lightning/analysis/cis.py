@@ -108,15 +108,12 @@ class Verdict:
             f"{'more' if self.shares_neurons else 'not more'} than the {self.circuits_dedicated:g} "
             "that its neurons can serve without sharing.",
         ]
-        if self.accuracy:
-            said.append(f"Mean accuracy over circuits: {self.accuracy}.")
-        if self.circuits_per_unit and self.units_per_circuit:
-            said.append(
-                f"A neuron takes part in {self.circuits_per_unit} circuits and a circuit uses "
-                f"{self.units_per_circuit} neurons (participation ratios of {self.matrix_method}-ablation "
-                "effects; reported, not judged)."
-            )
-        return said
+        shared = (
+            f"A neuron takes part in {self.circuits_per_unit} circuits and a circuit uses {self.units_per_circuit} "
+            f"neurons (participation ratios of {self.matrix_method}-ablation effects; reported, not judged)."
+        )
+        said += [f"Mean accuracy over circuits: {self.accuracy}."] if self.accuracy else []
+        return [*said, shared] if self.circuits_per_unit and self.units_per_circuit else said
 
 
 def participation_ratio(effects: Float[np.ndarray, "row column"]) -> Float[np.ndarray, "row"]:

@@ -72,14 +72,8 @@ class Health:
     def sentences(self) -> list[str]:
         """Writes the counts, and from where on the learning coefficients are ok."""
         total = self.ok + self.flagged + self.failed
-        said = [f"{self.ok} of {total} rows are ok, {self.flagged} flagged, {self.failed} failed."]
-        for count in self.counts:
-            if count.quantity == "llc":
-                what = "The full LLC" if level_of(count.kind) == "model" else f"The wrLLC of every {count.kind}"
-                said.append(
-                    f"{what} is ok from step {count.ok_from} on." if count.ok_from is not None else _last(count)
-                )
-        return said
+        said = f"{self.ok} of {total} rows are ok, {self.flagged} flagged, {self.failed} failed."
+        return [said, *(_told(count) for count in self.counts if count.quantity == "llc")]
 
 
 @revisions.of_newest
@@ -110,8 +104,12 @@ def health(rows: pd.DataFrame) -> Health:
     return Health(tuple(counts), _troubles(rows))
 
 
-def _last(count: Count) -> str:
-    if level_of(count.kind) == "model":
+def _told(count: Count) -> str:
+    """Says from where on learning coefficients are ok, or how many are at the last step."""
+    whole = level_of(count.kind) == "model"
+    if count.ok_from is not None:
+        return f"The {'full LLC' if whole else f'wrLLC of every {count.kind}'} is ok from step {count.ok_from} on."
+    if whole:
         return "The full LLC is not ok at the last step."
     return f"At the last step {count.ok_last} of {count.total_last} wrLLC of {plural(count.kind)} are ok."
 

@@ -57,9 +57,8 @@ class MethodAgreement:
         most = max(self.examples.values())
         parts = [f"{name} on {n} of the {most} examples" for name, n in self.examples.items() if n < most]
         said = [f"Measured on a part, which it was not fitted on: {', '.join(parts)}."] if parts else []
-        if self.left_out:
-            said.append(f"Left out, since measured on other examples or settings: {', '.join(self.left_out)}.")
-        return " ".join(said)
+        out = f"Left out, since measured on other examples or settings: {', '.join(self.left_out)}."
+        return " ".join([*said, *([out] if self.left_out else [])])
 
 
 @revisions.of_newest
@@ -131,14 +130,11 @@ def adjusted_p(effects: pd.DataFrame) -> Float[np.ndarray, "row"]:
     Where the details tell a sign-flip p-value it is taken, elsewhere the normal one of value and standard error
     (Benjamini and Hochberg 1995 for the adjustment). Give each component once, since every row counts.
     """
-    told = [record.get("p") for record in table.details(effects)]
+    told = np.array([record.get("p") for record in table.details(effects)], dtype=np.float64)
     value, error = table.numbers(effects, "value"), table.numbers(effects, "stderr")
     with np.errstate(divide="ignore", invalid="ignore"):
         normal = 2 * stats.norm.sf(np.abs(value) / error)
-    normal = np.where(value == 0, 1.0, normal)
-    p = np.array(
-        [one if flip is None else float(flip) for one, flip in zip(normal, told, strict=True)], dtype=np.float64
-    )
+    p = np.where(np.isnan(told), np.where(value == 0, 1.0, normal), told)
     known = np.isfinite(p)
     adjusted = np.full(len(p), np.nan)
     if known.any():

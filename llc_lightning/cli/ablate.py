@@ -154,12 +154,17 @@ def interaction_table(rows: pd.DataFrame) -> Table | None:
         (one.component, one.method, str(table.Measured(one.surplus, one.stderr)), number(one.together, 4), one.verdict)
         for one in found
     )
-    columns = ("pair", "method", "together minus alone", "together", "verdict")
     alone = unmatched(rows)
+    if not told and not alone:
+        return None
     missing = f" Left out, since their members are not measured on the same examples: {len(alone)} pairs."
-    note = f"{_VERDICTS if told else ''}{missing if alone else ''}".strip()
-    title = "Pairs that single ablations hide or make up"
-    return Table("pairs", title, columns, told, note) if told or alone else None
+    return Table(
+        "pairs",
+        "Pairs that single ablations hide or make up",
+        ("pair", "method", "together minus alone", "together", "verdict"),
+        told,
+        f"{_VERDICTS if told else ''}{missing if alone else ''}".strip(),
+    )
 
 
 def _drawn(found: Findings, folder: Path) -> tuple[list[Path], list[str]]:

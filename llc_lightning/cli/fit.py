@@ -93,8 +93,9 @@ class FitCLI(LightningCLI):
 
     def add_default_arguments_to_parser(self, parser: Any) -> None:
         """Adds the seed, which must be a number, since so much follows from it."""
-        text = "Seed of the weights, the data and every measurement."
-        parser.add_argument("--seed_everything", type=int, default=0, help=text)
+        parser.add_argument(
+            "--seed_everything", type=int, default=0, help="Seed of the weights, the data and every measurement."
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the keys beside Lightning's."""

@@ -1,6 +1,8 @@
-"""Everything that the report says about a run, computed once from its rows."""
+"""A run as the report reads it, and everything that it says about it, computed once from its rows."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +18,11 @@ from llc_lightning.analysis.cis import (
 from llc_lightning.analysis.curve import Curve, fit_curve
 from llc_lightning.analysis.health import Health, health
 from llc_lightning.analysis.selectivity import selectivity, task_pair
+from llc_lightning.analysis.timing import Timing, timing
 from llc_lightning.analysis.trajectories import trajectories
+from llc_lightning.report.events import Logged, read_events
+from llc_lightning.results.run import Run
+from llc_lightning.runtime.errors import StoreError
 
 
 @dataclass(frozen=True)
@@ -81,3 +87,31 @@ def find(rows: pd.DataFrame, *, run: str, level: float = table.LEVEL) -> Finding
         task_pair=task_pair(rows),
         selectivity=selectivity(rows),
     )
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that is said about one run."""
+
+    folder: Path
+    found: Findings
+    logged: Logged
+    time: Timing
+    provenance: list[dict[str, Any]] = field(repr=False)
+    config: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, run: Run, *, level: float = table.LEVEL) -> "Source":
+        """Reads a run, finished or not.
+
+        Raises:
+            StoreError: If it has no measurements yet, or a file of it is damaged.
+        """
+        rows = run.measurements()
+        if not len(rows):
+            raise StoreError(
+                f"{run.folder} has no measurements yet; train on, or type: python analyze.py measure {run.folder}"
+            )
+        logged = read_events(run.folder)
+        found = find(rows, run=run.name, level=level)
+        return cls(run.folder, found, logged, timing(run.timings(), elapsed=logged.seconds), run.provenance, run.config)

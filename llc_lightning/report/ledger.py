@@ -26,9 +26,13 @@ def health_table(found: Findings) -> Table:
     ]
     total = found.health
     every = ("all", "", str(total.ok), str(total.flagged), str(total.failed), "")
-    columns = ("quantity", "kind", "ok", "flagged", "failed", "all ok from step")
-    note = "Flagged values are kept, drawn hollow and left out of every number; failed ones have no value."
-    return Table("health", "How trustworthy the rows are", columns, (*rows, every), note)
+    return Table(
+        "health",
+        "How trustworthy the rows are",
+        ("quantity", "kind", "ok", "flagged", "failed", "all ok from step"),
+        (*rows, every),
+        "Flagged values are kept, drawn hollow and left out of every number; failed ones have no value.",
+    )
 
 
 def trouble_table(found: Findings) -> Table | None:
@@ -104,9 +108,13 @@ def other_table(found: Findings) -> Table | None:
         for name in names
         for what, part in groups(table.select(curves, quantity=name))
     )
-    columns = ("quantity", "of", "at the end", "unit", "last step")
-    note = "Of several components the median; trajectories has all values with their errors."
-    return Table("other", "Other quantities", columns, rows, note)
+    return Table(
+        "other",
+        "Other quantities",
+        ("quantity", "of", "at the end", "unit", "last step"),
+        rows,
+        "Of several components the median; trajectories has all values with their errors.",
+    )
 
 
 def quantity_table(found: Findings) -> Table:

@@ -60,10 +60,8 @@ def agreement_table(found: Findings) -> Table | None:
     ]
     rows += [(f"wrLLC ~ {name} effect, |w| held fixed", *_cells(each), "") for name, each in one.partial.items()]
     rows += [(f"|w| ~ {name}-ablation effect", *_cells(each), "") for name, each in one.norm_methods.items()]
-    if one.norm_llc:
-        rows.append(("|w| ~ wrLLC", *_cells(one.norm_llc), ""))
-    if one.reliability:
-        rows.append(("wrLLC ~ its replicate", *_cells(one.reliability), ""))
+    single = {"|w| ~ wrLLC": one.norm_llc, "wrLLC ~ its replicate": one.reliability}
+    rows += [(name, *_cells(each), "") for name, each in single.items() if each]
     left = f"; {one.left_out} that are not ok are left out" if one.left_out else ""
     return Table(
         "agreement",

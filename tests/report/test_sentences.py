@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from llc_lightning.analysis.correlation import Correlation
-from llc_lightning.report.findings import Findings
+from llc_lightning.report.findings import Findings, Source
 from llc_lightning.report.sentences import (
     agreement_sentence,
     full_llc_sentences,
@@ -13,7 +13,6 @@ from llc_lightning.report.sentences import (
     residual_sentence,
     verdict_sentence,
 )
-from llc_lightning.report.source import Source
 
 
 def test_the_headlines_of_a_finished_run(source: Source) -> None:

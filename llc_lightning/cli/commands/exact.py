@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from llc_lightning.exact import KnownAnswer
 
 DOES = "List the known answers, or say what is known about one of them, with its source."
-_NEXT = analyze("exact", "reduced-rank", "--help")
 _READERS = {int: whole, float: number}
 
 
@@ -126,7 +125,8 @@ def _as_table(known: list[dict[str, Any]]) -> str:
 
     rows = tuple((one["name"], one["summary"], one["finite"] or NONE, one["source"]) for one in known)
     columns = ("name", "loss", "value at finite n_beta", "source")
-    return rendered([], [Table("known", "Known answers", columns, rows)]).lstrip("\n") + f"\n{following(_NEXT)}\n"
+    text = rendered([], [Table("known", "Known answers", columns, rows)]).lstrip("\n")
+    return f"{text}\n{following(analyze('exact', 'reduced-rank', '--help'))}\n"
 
 
 def _as_lines(found: dict[str, Any]) -> str:
