@@ -26,7 +26,7 @@ from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData
 from llc_lightning.models.cis import CISModel
 from llc_lightning.runtime.allocator import keep_freed_memory
-from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.batches import Batch
 
 LAYERS, HEADS, WIDTH, NEURONS, VOCABULARY, LENGTH = 2, 4, 64, 256, 64, 16
 ROUNDS = 3

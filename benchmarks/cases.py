@@ -13,7 +13,7 @@ from benchmarks.networks import KINDS, Problem
 from llc_lightning.components.loss import loss_fn
 from llc_lightning.data.cis import CISData
 from llc_lightning.models.cis import CISModel
-from llc_lightning.runtime.types import LossFn, Params
+from llc_lightning.runtime.batches import LossFn, Params
 
 N_BETA, GAMMA, STEP_SIZE = 1000.0, 100.0, 1e-6
 

@@ -15,10 +15,9 @@ from benchmarks.llc_steps import chain_steps
 from benchmarks.parts import heads_and_mlps, layers, neurons
 from benchmarks.timing import cpu_seconds
 from llc_lightning.llc.estimator import estimate_parts, lane_batches
-from llc_lightning.llc.parts import Resolution, Restriction
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.runtime.allocator import keep_freed_memory
-from llc_lightning.runtime.types import Params
+from llc_lightning.runtime.batches import Params
 from llc_lightning.sampling.centre import centre_of
 from llc_lightning.sampling.slices import moved_entries
 

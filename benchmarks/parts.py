@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.parts import Restriction
-from llc_lightning.runtime.types import Params
+from llc_lightning.llc.settings import Restriction
+from llc_lightning.runtime.batches import Params
 
 
 def layers(params: Params) -> list[Restriction]:

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from llc_lightning.components.loss import loss_fn
     from llc_lightning.llc.calibrate.calibration import calibrate
     from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-    from llc_lightning.llc.parts import Part, Resolution, Restriction
     from llc_lightning.llc.record import LLCRecord
-    from llc_lightning.llc.settings import ChainSettings
+    from llc_lightning.llc.settings import ChainSettings, Part, Resolution, Restriction
     from llc_lightning.results.run import Run
     from llc_lightning.results.traces import read_trace
     from llc_lightning.runtime.cadence import AnyOf, AtEnd, AtStart, AtSteps, Every, LogSpaced

@@ -14,8 +14,8 @@ from llc_lightning.ablation.significance import FEWEST, with_statistics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.batches import Batch
+from llc_lightning.runtime.errors import at_least
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,7 +1,5 @@
 """What an ablation may change besides the loss: metrics per example, from the outputs with and without it."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +13,9 @@ from torch import Tensor
 from llc_lightning.ablation.engine.entries import entry
 from llc_lightning.ablation.engine.spelling import resolved, spell
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.runtime.batches import Batch, Params
+from llc_lightning.runtime.errors import DataError, SettingError, at_least
 from llc_lightning.runtime.registry import NoFacts, Registry
-from llc_lightning.runtime.types import Batch, Params
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llc_lightning.ablation.engine.effect import Effect
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import at_least
 from llc_lightning.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:

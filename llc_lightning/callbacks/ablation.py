@@ -7,13 +7,13 @@ from llc_lightning.callbacks.base import CALLBACKS, MeasurementCallback, OnError
 from llc_lightning.callbacks.cadenced import At
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.report.charts import Charts, method_charts
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.cadence import Cadence
-from llc_lightning.runtime.types import Batch
 
 
 @CALLBACKS.register("ablation", summary="measures ablation effects", keys=("ablation",), place=2)
 class AblationCallback(MeasurementCallback):
-    """Measures by how much the loss rises when the activation of a component is replaced.
+    """Measures by how much the loss rises when the activation of a component is replaced, or its weights are edited.
 
     Args:
         when: The cadence, such as ``Every(steps=100)``; None switches the callback off.

@@ -15,20 +15,17 @@ from llc_lightning.callbacks.folder import open_folder, run_seed, writes
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.components.loss import loss_fn
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.measurements import MEASUREMENTS, measurement_of
-from llc_lightning.measure.plans import Plan
+from llc_lightning.measure.measurements import MEASUREMENTS, Plan, measurement_of
 from llc_lightning.measure.run import Outcome, measure
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.report.charts import Charts, layout, quantity_charts
 from llc_lightning.results.run import run_name
 from llc_lightning.results.schema import Row
-from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
+from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError, at_least
 from llc_lightning.runtime.quarantine import quarantine
 from llc_lightning.runtime.registry import Registry
-from llc_lightning.runtime.types import Batch
 from llc_lightning.runtime.workers import Workers
 
 OnError: TypeAlias = Literal["raise", "skip"]

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from llc_lightning.callbacks.cadenced import CadencedCallback, callbacks_of
 from llc_lightning.callbacks.folder import run_folder, writes
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import at_least
 
 LAST = "last.ckpt"
 

@@ -8,8 +8,8 @@ from llc_lightning.callbacks.cadenced import At
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.report.charts import Charts, rung_charts
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.cadence import Cadence
-from llc_lightning.runtime.types import Batch
 
 
 @CALLBACKS.register(

@@ -16,9 +16,7 @@ def progress_of(trainer: L.Trainer) -> Progress:
         return NoProgress()
     if isinstance(bar, RichProgressBar) and bar.is_enabled:
         return RichTasks(bar)
-    if isinstance(bar, TQDMProgressBar) and bar.is_enabled:
-        return TQDMTasks(bar)
-    return NoProgress()
+    return TQDMTasks(bar) if isinstance(bar, TQDMProgressBar) and bar.is_enabled else NoProgress()
 
 
 class RichTasks:

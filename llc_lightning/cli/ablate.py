@@ -12,7 +12,7 @@ import pandas as pd
 from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.co_ablation import interactions, unmatched
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
-from llc_lightning.cli.ending import make_folder
+from llc_lightning.cli.console import make_folder
 from llc_lightning.cli.offline import model_and_examples
 from llc_lightning.components.kinds.joined import PAIRS
 from llc_lightning.measure.ablation.plan import AblationPlan
@@ -21,9 +21,8 @@ from llc_lightning.measure.offline import measure_snapshots
 from llc_lightning.report.cells import Table, number
 from llc_lightning.report.events import Logged
 from llc_lightning.report.figures import draw, save
-from llc_lightning.report.findings import Findings, find
 from llc_lightning.report.record import plain
-from llc_lightning.report.sections import PANELS, View
+from llc_lightning.report.sections import PANELS, Findings, View, find
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import settings_hash
 from llc_lightning.runtime.batches import n_examples

@@ -10,8 +10,7 @@ from llc_lightning.callbacks.base import HasAnalysisSet, MeasurementCallback
 from llc_lightning.cli.keys import add_keys
 from llc_lightning.cli.parser import Parser, faulty_file
 from llc_lightning.measure.offline import measure_snapshots, seed_of
-from llc_lightning.measure.restore import restore
-from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.measure.snapshot import Snapshot, restore
 from llc_lightning.results.run import CONFIG, Run, run_name
 from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch
 from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError, unknown

@@ -95,7 +95,7 @@ def _types(text: str) -> str:
     """
     plain = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", text)
     plain = re.sub(r"typing\.Literal\[([^\]]*)\]|Literal\[([^\]]*)\]", lambda found: found[1] or found[2], plain)
-    plain = plain.replace("typing.", "").replace("collections.abc.", "")
+    plain = plain.replace("typing.", "").replace("collections.abc.", "").replace("Sequence[", "list[")
     names = [_WORDS.get(name.strip(), name.strip()) for name in re.split(r",(?![^\[]*\])", plain)]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 

@@ -1,16 +1,13 @@
 """Whether the loss of an example depends on the weights and that example alone."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.batches import chunks, n_examples, take
+from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch, LossFn, Params
 
 _CHECKED = 64
 _ROUNDING = 1e-3

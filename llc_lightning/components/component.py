@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.errors import AddressError, unknown
-from llc_lightning.runtime.types import Params
 
 
 @dataclass(frozen=True)

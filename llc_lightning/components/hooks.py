@@ -1,7 +1,5 @@
 """Hook points: where a module's activations can be read and replaced, and which weights make them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

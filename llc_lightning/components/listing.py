@@ -1,7 +1,5 @@
 """From what a user writes (addresses, globs, words) to the components of a module."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from llc_lightning.components.hooks import INPUT, submodules
 from llc_lightning.components.skeleton import Skeleton
-from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.batches import Batch, Params, n_examples, take
 from llc_lightning.runtime.errors import AddressError, SettingError, unknown
-from llc_lightning.runtime.types import Batch, Params
 
 
 @runtime_checkable

@@ -1,7 +1,5 @@
 """What the names of hook points and attention modules say where nobody declares it."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

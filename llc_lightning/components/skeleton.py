@@ -1,7 +1,5 @@
 """Copies of a module to measure on: whatever happens to them, the live module never notices."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from types import MethodType
@@ -11,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from llc_lightning.components.hooks import submodules
+from llc_lightning.runtime.batches import Batch, Params
 from llc_lightning.runtime.errors import SettingError, unknown
-from llc_lightning.runtime.types import Batch, Params
 
 _HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks")
 _BACKWARD_TABLES = ("_backward_hooks", "_backward_pre_hooks")

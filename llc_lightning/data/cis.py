@@ -2,12 +2,11 @@
 
 from functools import partial
 
-from llc_lightning.data.analysed import AnalysedData, checked_validation_size
-from llc_lightning.data.order import EpochLoader, OrderKind, Stream
+from llc_lightning.data.order import AnalysedData, EpochLoader, OrderKind, Stream, checked_validation_size
 from llc_lightning.data.tasks import make_task
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.batches import Batch
+from llc_lightning.runtime.errors import at_least
 from llc_lightning.runtime.seeding import generator
-from llc_lightning.runtime.types import Batch
 
 _VALIDATION_BATCH = 1024
 

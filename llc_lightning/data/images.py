@@ -8,15 +8,13 @@ from jaxtyping import Float32, Int64, UInt8
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
-from llc_lightning.data.analysed import AnalysedData
 from llc_lightning.data.image_sets import ImagePair, ImageSet
 from llc_lightning.data.image_sources import HUB, load_images
 from llc_lightning.data.layouts import Layout, make_layout
-from llc_lightning.data.order import EpochLoader, OrderKind, Source
-from llc_lightning.runtime.checks import at_least, unless_none
-from llc_lightning.runtime.errors import DataError
+from llc_lightning.data.order import AnalysedData, EpochLoader, OrderKind, Source
+from llc_lightning.runtime.batches import Batch
+from llc_lightning.runtime.errors import DataError, at_least, unless_none
 from llc_lightning.runtime.seeding import generator
-from llc_lightning.runtime.types import Batch
 from llc_lightning.runtime.workers import Workers
 
 NO_LABEL = -1
@@ -179,8 +177,7 @@ class MNISTFashionData(AnalysedData):
             _ = self.images
             return
         workers = Workers.of(self.trainer)
-        chosen = workers.on_zero(lambda: self.images.origin)
-        origin: Any = workers.gather(chosen)[0]
+        origin: Any = workers.gather(workers.on_zero(lambda: self.images.origin))[0]
         self.source = origin
         workers.jointly(lambda: self.images.origin)
 

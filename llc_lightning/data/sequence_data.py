@@ -4,13 +4,11 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from llc_lightning.data.analysed import AnalysedData, checked_validation_size
-from llc_lightning.data.order import EpochLoader, Pool, Stream
+from llc_lightning.data.order import AnalysedData, EpochLoader, Pool, Stream, checked_validation_size
 from llc_lightning.data.sequences.base import SequenceTask, Split
-from llc_lightning.runtime.batches import n_examples, take
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.batches import Batch, n_examples, take
+from llc_lightning.runtime.errors import at_least
 from llc_lightning.runtime.seeding import generator
-from llc_lightning.runtime.types import Batch
 
 _VALIDATION_BATCH = 256
 

@@ -1,7 +1,5 @@
 """What a known answer offers, and the table of all of them."""
 
-from __future__ import annotations
-
 from dataclasses import MISSING, Field, field
 from typing import Any, ClassVar, NoReturn, Protocol, runtime_checkable
 

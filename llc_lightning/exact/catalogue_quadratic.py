@@ -17,8 +17,7 @@ from llc_lightning.exact.quadratic import (
     quadratic_value,
     quadratic_variance,
 )
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,9 @@
 """The learning coefficient of a loss at its minimum, with its multiplicity."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from fractions import Fraction
 
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import at_least
 
 
 @dataclass(frozen=True)

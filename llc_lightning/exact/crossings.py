@@ -1,7 +1,5 @@
 """Normal crossings, the local form of every analytic loss after a resolution of its singularities."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -9,8 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from llc_lightning.exact.coefficient import LearningCoefficient
-from llc_lightning.runtime.checks import at_least, positive
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least, positive
 
 _LINE, _PER_DISTANCE, _DECAY = 2000, 8, 32.0
 

@@ -1,15 +1,12 @@
 """Deep linear networks: products of weight matrices, trained to a map of known rank."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations, pairwise
 
 from llc_lightning.exact.coefficient import LearningCoefficient
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least
 
 
 def deep_linear_coefficient(widths: Sequence[int], *, rank: int) -> LearningCoefficient:

@@ -1,14 +1,11 @@
 """Quadratic losses measured beside their minimum: how each estimator answers, and the correction Delta."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.checks import not_negative, positive
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, not_negative, positive
 
 
 def displaced_value(

@@ -1,7 +1,5 @@
 """Quadratic losses measured at their minimum: exactly, as samplers see them, and through their fluctuations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TypeAlias, cast
@@ -11,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.exact.coefficient import LearningCoefficient
-from llc_lightning.runtime.checks import not_negative, positive
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, not_negative, positive
 
 Weights: TypeAlias = Float[Tensor, "weight"]
 

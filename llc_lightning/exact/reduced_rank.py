@@ -1,7 +1,5 @@
 """Reduced-rank regression: a linear network of two layers, Aoyagi's and Watanabe's singular model."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,8 +12,7 @@ from torch.nn.functional import logsigmoid
 from llc_lightning.exact.coefficient import LearningCoefficient
 from llc_lightning.exact.deep_linear import check_widths
 from llc_lightning.exact.resolution import unit_localised
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least
 
 _LARGEST_RANK = 6
 _SMALLEST, _LARGEST, _POINTS = -90.0, 8.0, 1000

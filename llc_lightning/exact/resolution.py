@@ -2,8 +2,7 @@
 
 import math
 
-from llc_lightning.runtime.checks import positive
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, positive
 
 _LOWEST, _HIGHEST = 1e-12, 1e15
 

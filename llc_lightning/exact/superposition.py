@@ -1,13 +1,10 @@
 """The toy model of superposition, at the regular polygons that it learns."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from typing import Literal
 
 from llc_lightning.exact.coefficient import LearningCoefficient
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least
 
 _FEWEST, _MOST = 5, 8
 

@@ -1,7 +1,5 @@
 """One hidden unit of a linear network alone: the weight-refined value of a unit, used or dead."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 
@@ -12,8 +10,7 @@ from torch.nn.functional import logsigmoid, softplus
 from llc_lightning.exact.coefficient import LearningCoefficient
 from llc_lightning.exact.reduced_rank import reduced_rank_coefficient
 from llc_lightning.exact.resolution import unit_localised
-from llc_lightning.runtime.checks import at_least, not_negative
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least, not_negative
 
 _SPACING, _SMALLEST, _BEYOND = 0.1, -40.0, 12.0
 _STRONGEST = 1e5

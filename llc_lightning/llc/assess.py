@@ -1,7 +1,5 @@
 """From the chains of one lane to its record: evidence, estimates, the reasons against them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,16 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.diagnostics.base import reasons_against
+from llc_lightning.llc.diagnostics.base import Evidence, reasons_against
 from llc_lightning.llc.draws import Draws, Mixing, error_of, mixing_of
 from llc_lightning.llc.estimators import ESTIMATORS, Estimate, KeptDraws, stein_gap
-from llc_lightning.llc.evidence import Evidence
 from llc_lightning.llc.facts import Bias, ChainLosses, Geometry, Motion, Run
-from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution
+from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.status import is_failed, join
-from llc_lightning.runtime.types import Params
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains
 from llc_lightning.sampling.observables.base import apart

@@ -1,7 +1,5 @@
 """What the noise of minibatches adds to an estimate, because it makes the chains hotter."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,13 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.llc.diagnostics.batch_noise import NOISE_SHARE
-from llc_lightning.runtime.types import Batch
-from llc_lightning.sampling.base import Posterior, Sampler
+from llc_lightning.runtime.batches import Batch
+from llc_lightning.sampling.base import Posterior, Sampler, StepLoss
 from llc_lightning.sampling.chains import Chains
 from llc_lightning.sampling.observables.batch_noise import noise_between
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
-from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.step_size import stiffness
 
 _ENDS, _PRODUCTS = 8, 4

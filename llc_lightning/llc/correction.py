@@ -1,7 +1,5 @@
 """What an estimate misses because its centre is not a minimum."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Float
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Estimates of the local learning coefficient: one, or all components of a model at several resolutions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, overload
 
@@ -11,14 +9,12 @@ from torch import Tensor
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
 from llc_lightning.llc.inputs import check_inputs, check_types, is_ladder, rungs
 from llc_lightning.llc.lane_batch import LaneBatch
-from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.llc.slopes import with_slopes
 from llc_lightning.llc.tasks import Tasks, tasks_of_masks
-from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.batches import Batch, LossFn, Params, n_examples
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.centre import Centre, centre_of
 from llc_lightning.sampling.observables.base import Observable, asked_for
 from llc_lightning.sampling.slices import Layout, moved_entries

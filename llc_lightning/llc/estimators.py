@@ -1,7 +1,5 @@
 """Several estimators of the local learning coefficient from the same chains."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,8 +86,7 @@ def stein(kept: KeptDraws) -> Estimate | None:
         return None
     # The same draws in both terms: what they have in common cancels.
     every = -(-kept.scaled.shape[1] // kept.virial.shape[1])
-    matched = kept.scaled[:, ::every] + (kept.trace - kept.virial) / 2
-    return _of(matched)
+    return _of(kept.scaled[:, ::every] + (kept.trace - kept.virial) / 2)
 
 
 @ESTIMATORS.register(
@@ -163,8 +160,7 @@ def stein_gap(kept: KeptDraws) -> Estimate | None:
     """
     if kept.virial is None or kept.virial.size == 0 or not np.mean(kept.trace) > 0:
         return None
-    missed = (kept.trace - kept.virial) / 2
-    gap = _of(missed)
+    gap = _of((kept.trace - kept.virial) / 2)
     return None if kept.blind and gap.value > 0 else gap
 
 

@@ -1,7 +1,5 @@
 """What callers may get wrong, said in one sentence before anything is computed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -9,11 +7,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
-from llc_lightning.llc.parts import Resolution, Restriction
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.llc.tasks import Tasks
-from llc_lightning.runtime.checks import at_least, not_negative, positive, unless_none
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least, not_negative, positive, unless_none
 
 
 def rungs(n_beta: object) -> list[float]:

@@ -1,7 +1,5 @@
 """The lanes that run as one batch, from their curvature to their records."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,14 +21,12 @@ from llc_lightning.llc.local import (
     stack_lanes,
     which_examples,
 )
-from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.llc.tasks import Tasks
 from llc_lightning.llc.virial import virial_weights
-from llc_lightning.runtime.batches import take
-from llc_lightning.runtime.types import Batch, LossFn
-from llc_lightning.sampling.base import SAMPLERS, Posterior
+from llc_lightning.runtime.batches import Batch, LossFn, take
+from llc_lightning.sampling.base import SAMPLERS, Posterior, StepLoss
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.curvature import Spectrum
@@ -44,7 +40,6 @@ from llc_lightning.sampling.observables.virial import Virial
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
-from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.step_size import automatic_step_size, curvature_at_the_end
 from llc_lightning.sampling.streams import BatchStream
 

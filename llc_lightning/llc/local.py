@@ -1,7 +1,5 @@
 """What is known of the loss around w* before any chain runs: its curvature along the moved weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,11 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.llc.parts import Resolution
-from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.llc.settings import ChainSettings, Resolution
+from llc_lightning.runtime.batches import Batch, Params, n_examples, take
 from llc_lightning.runtime.seeding import generator
-from llc_lightning.runtime.types import Batch, Params
 from llc_lightning.sampling.curvature import Spectrum, hessian_diagonal, lanczos, probe
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Stack, StackedLoss

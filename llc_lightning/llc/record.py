@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.llc.datatree import to_datatree, to_devinterp
 from llc_lightning.llc.draws import Draws, Mixing
 from llc_lightning.llc.estimators import Estimate
 from llc_lightning.llc.facts import Bias, ChainLosses, Geometry, Motion, Run
-from llc_lightning.llc.parts import Resolution
+from llc_lightning.llc.settings import Resolution
 from llc_lightning.runtime.errors import SettingError, unknown
 
 if TYPE_CHECKING:
@@ -183,3 +184,54 @@ class LLCRecord:
         dead = [math.isnan(value) for value in self.per_chain]
         excess[dead], loss[dead] = math.nan, math.nan
         return excess, loss
+
+
+_ATTRIBUTES = ("value", "stderr", "status", "n_beta", "gamma", "step_size")
+
+
+def to_datatree(excess: Draws, loss: Draws, *, n_beta: float, facts: Mapping[str, Any]) -> xr.DataTree:
+    """Returns the kept draws in the group ``posterior``, with the facts of their record as attributes: in full as JSON.
+
+    Args:
+        excess: Excess losses, [chain, draw].
+        loss: Losses, [chain, draw].
+        n_beta: What the excess is multiplied by.
+        facts: A nest of plain values.
+    """
+    import xarray as xr
+
+    dims = ("chain", "draw")
+    chains, draws = excess.shape
+    posterior = xr.Dataset(
+        {"llc": (dims, n_beta * excess), "excess": (dims, excess), "loss": (dims, loss)},
+        coords={"chain": np.arange(chains), "draw": np.arange(draws)},
+        attrs={**{name: facts[name] for name in _ATTRIBUTES}, "record": json.dumps(facts)},
+    )
+    root = xr.Dataset(attrs={"inference_library": "llc_lightning"})
+    return xr.DataTree(root, {"posterior": xr.DataTree(posterior)})
+
+
+def to_devinterp(excess: Draws, *, n_beta: float, loss: float) -> xr.DataTree:
+    """Returns the kept draws as devinterp 2 keeps them: one micro-batch of one token a step.
+
+    Its ``compute_llc`` averages ``sampling_loss_micro`` over all steps and takes ``init_loss`` off. The steps here are
+    the kept draws alone, and the losses are the loss of w* plus the paired excess, so that its values per chain are
+    those of the record; chains that died are NaN.
+
+    Args:
+        excess: Excess losses, [chain, draw].
+        n_beta: Inverse temperature times sample size.
+        loss: That of w*.
+    """
+    import xarray as xr
+
+    steps = ("chain", "step", "batch_sampling", "token_pos")
+    config: dict[str, Any] = {"sampler": {"n_beta": n_beta}}
+    data = xr.Dataset(
+        {
+            "sampling_loss_micro": (steps, loss + excess[:, :, None, None]),
+            "init_loss": (("chain", "token_pos"), np.full((len(excess), 1), loss)),
+        },
+        attrs={"metadata": {"config": config}},
+    )
+    return xr.DataTree(data)

@@ -1,7 +1,5 @@
 """The revision of all that makes an estimate's value, error and status."""
 
-from __future__ import annotations
-
 from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
 from llc_lightning.llc.estimators import ESTIMATORS
 from llc_lightning.llc.settings import ChainSettings

@@ -1,13 +1,49 @@
-"""How chains are run: everything about an estimate but the weights, the data, the posterior and the seed."""
+"""What is estimated at which resolution, and how chains are run: everything but the weights, the data and the seed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from llc_lightning.runtime.checks import at_least, positive, unless_none
-from llc_lightning.runtime.errors import SettingError, unknown
+from torch import Tensor
+
+from llc_lightning.runtime.errors import SettingError, at_least, not_negative, positive, unknown, unless_none
 from llc_lightning.sampling.base import SAMPLERS
+
+_LARGEST = 3e38
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The inverse temperature times sample size, and the localisation strength, at which an LLC is meant."""
+
+    n_beta: float
+    gamma: float
+
+    def __post_init__(self) -> None:
+        """Checks the ranges.
+
+        Raises:
+            SettingError: If n_beta is not positive or gamma is negative.
+        """
+        positive(n_beta=self.n_beta)
+        not_negative(gamma=self.gamma)
+        for name, value in (("n_beta", self.n_beta), ("gamma", self.gamma)):
+            if value > _LARGEST:
+                raise SettingError(f"{name} is {value!r}; give at most {_LARGEST:g}, what single precision can hold.")
+
+
+@dataclass(frozen=True)
+class Restriction:
+    """Of what one estimate is: the weights it moves, as masks by parameter name, or None for everything."""
+
+    moved: Mapping[str, Tensor] | None
+
+
+Part = Restriction
+"""Its former name."""
+
 
 PRECONDITIONERS = ("none", "hutchinson")
 """``hutchinson``: the constant diagonal ``1 / (n_beta max(D, 0) + gamma)``, D Hutchinson's estimate of diag H."""

@@ -1,7 +1,5 @@
 """The coefficient between two rungs of a ladder, which needs no baseline."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """The losses of several tasks along chains that sample the loss of all of them together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -11,9 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import chunks, n_examples, take
+from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.observables.task_losses import TaskLosses
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import StackedLoss

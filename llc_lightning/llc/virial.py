@@ -1,12 +1,10 @@
 """The weights of the virial, by which chains are checked against what must hold in equilibrium."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.parts import Resolution
-from llc_lightning.runtime.types import Batch
+from llc_lightning.llc.settings import Resolution
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.curvature import probe
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 

@@ -1,7 +1,5 @@
 """What becomes of a measurement: its rows, its traces and what it cost, as files of a run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from llc_lightning.measure.run import Outcome

@@ -1,7 +1,5 @@
 """Measures the snapshots of a run through the same function as the callbacks: the same rows, to the byte."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +11,17 @@ from llc_lightning.components.loss import loss_fn
 from llc_lightning.components.skeleton import independent_copy
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.measurements import measurement_of
-from llc_lightning.measure.plans import Plan
-from llc_lightning.measure.restore import restore
+from llc_lightning.measure.measurements import Plan, measurement_of
 from llc_lightning.measure.run import measure
-from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.measure.snapshot import Snapshot, restore
 from llc_lightning.results.run import Run, run_name
 from llc_lightning.results.schema import KEY
 from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch
 from llc_lightning.results.store import Store
-from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError
 from llc_lightning.runtime.progress import Progress
 from llc_lightning.runtime.quarantine import quarantine
-from llc_lightning.runtime.types import Batch
 from llc_lightning.runtime.workers import Workers
 
 

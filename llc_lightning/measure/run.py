@@ -1,7 +1,5 @@
 """The one function that measures: a plan at a snapshot, shared by all processes."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Sequence
@@ -9,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llc_lightning.measure.jobs import data_digest
-from llc_lightning.measure.measurements import measurement_of
-from llc_lightning.measure.plans import Plan
+from llc_lightning.measure.measurements import Plan, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.results.traces import Trace

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.tasks.base import CISTask, Examples, Inputs, Targets
-from llc_lightning.models.cis_net import CISNet
-from llc_lightning.models.powers import power_of
+from llc_lightning.models.cis_net import CISNet, power_of
 from llc_lightning.runtime.batches import chunks
 
 _BLOCK = 16_384

@@ -14,13 +14,10 @@ from llc_lightning.data.tasks import make_task
 from llc_lightning.data.tasks.base import Examples, Inputs, Outputs
 from llc_lightning.models.accuracy import TaskAccuracy, accuracy_quantities
 from llc_lightning.models.baselines import baseline_quantities, dedicated_net
-from llc_lightning.models.cis_net import CISNet
+from llc_lightning.models.cis_net import CISNet, power_of
 from llc_lightning.models.cis_truth import neuron_roles
-from llc_lightning.models.logs import logs_now
-from llc_lightning.models.optimizer import OptimizerSettings, adamw
-from llc_lightning.models.powers import power_of
-from llc_lightning.runtime.checks import at_least, unless_none
-from llc_lightning.runtime.errors import DataError, SettingError
+from llc_lightning.models.optimizer import OptimizerSettings, adamw, logs_now
+from llc_lightning.runtime.errors import DataError, SettingError, at_least, unless_none
 
 
 class CISModel(L.LightningModule):

@@ -11,13 +11,10 @@ from torch import Tensor
 
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.layouts import make_layout
-from llc_lightning.models.image_cnn import ImageCNN
-from llc_lightning.models.image_mlp import ImageMLP
-from llc_lightning.models.logs import logs_now
-from llc_lightning.models.optimizer import OptimizerSettings, adamw
+from llc_lightning.models.image_nets import ImageCNN, ImageMLP
+from llc_lightning.models.optimizer import OptimizerSettings, adamw, logs_now
 from llc_lightning.models.task_metrics import TaskMetrics
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import DataError, SettingError, unknown
+from llc_lightning.runtime.errors import DataError, SettingError, at_least, unknown
 
 Examples = tuple[Float[Tensor, "example row column"], Int64[Tensor, "example task"]]
 """A batch: images with brightness from 0 to 1, and the label of each task, -1 where an example has none."""

@@ -1,15 +1,15 @@
-"""AdamW with a learning rate that falls along a cosine, after a warm-up where that is asked for."""
+"""AdamW with a learning rate that falls along a cosine, after a warm-up if asked for; and when models log."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import cos, inf, pi
 
+import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
-from llc_lightning.runtime.checks import at_least, not_negative, positive, unless_none
-from llc_lightning.runtime.errors import SettingError, unknown
+from llc_lightning.runtime.errors import SettingError, at_least, not_negative, positive, unknown, unless_none
 
 SCHEDULES = ("cosine", "constant")
 
@@ -80,3 +80,12 @@ def adamw(
     # Torch's own cosine rises again behind its end, and keeps its old end in a training resumed for more steps.
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: settings.factor(step, int(total)))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def logs_now(module: L.LightningModule) -> bool:
+    """Says whether Lightning keeps what the present training step logs.
+
+    At other steps it throws it away, and logging there anyway would double the time of a small net's step.
+    """
+    every: int = getattr(module.trainer, "log_every_n_steps", 0)
+    return every > 0 and (module.trainer.global_step + 1) % every == 0

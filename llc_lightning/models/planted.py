@@ -15,11 +15,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from llc_lightning.models.cis_net import CISNet
+from llc_lightning.models.cis_net import CISNet, power_of
 from llc_lightning.models.cis_truth import DEAD
-from llc_lightning.models.powers import power_of
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import SettingError, unknown
+from llc_lightning.runtime.errors import SettingError, at_least, unknown
 from llc_lightning.runtime.seeding import generator
 
 UNRELATED = "unrelated"

@@ -13,8 +13,7 @@ from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.sequence_data import SequenceData
 from llc_lightning.data.sequences.base import Inputs, Outputs, Sequences
 from llc_lightning.models.fourier import strongest_share
-from llc_lightning.models.logs import logs_now
-from llc_lightning.models.optimizer import OptimizerSettings, adamw
+from llc_lightning.models.optimizer import OptimizerSettings, adamw, logs_now
 from llc_lightning.models.position_losses import mean_loss, sequence_hits, sequence_losses
 from llc_lightning.runtime.batches import chunks
 from llc_lightning.runtime.errors import DataError

@@ -13,8 +13,7 @@ from llc_lightning.data.sequences.base import has_target
 from llc_lightning.models.init import linear
 from llc_lightning.models.optimizer import OptimizerSettings
 from llc_lightning.models.sequence_model import SequenceModel
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.errors import DataError, at_least
 from llc_lightning.runtime.seeding import generator
 
 

@@ -6,8 +6,7 @@ from torch import Tensor
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.sequences.base import Inputs, Outputs, Sequences
 from llc_lightning.models.head_scores import score_quantities
-from llc_lightning.models.logs import logs_now
-from llc_lightning.models.optimizer import OptimizerSettings
+from llc_lightning.models.optimizer import OptimizerSettings, logs_now
 from llc_lightning.models.position_losses import mean_loss
 from llc_lightning.models.sequence_model import SequenceModel
 from llc_lightning.models.strict import heads_of, interchanged_outputs

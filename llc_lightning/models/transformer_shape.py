@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from llc_lightning.runtime.checks import at_least, unless_none
-from llc_lightning.runtime.errors import SettingError, unknown
+from llc_lightning.runtime.errors import SettingError, at_least, unknown, unless_none
 
 NORMS = ("layer", "rms", "none")
 POSITIONS = ("learned", "rotary")

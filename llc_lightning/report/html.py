@@ -12,11 +12,10 @@ from llc_lightning.analysis.table import components
 from llc_lightning.report import ledger, outcomes
 from llc_lightning.report.cells import Table, flat_table
 from llc_lightning.report.figures import draw, svg
-from llc_lightning.report.findings import Findings, Source
 from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels import other
-from llc_lightning.report.sections import sections
+from llc_lightning.report.sections import Findings, sections
 from llc_lightning.report.sentences import headlines
 from llc_lightning.report.tensorboard import write_figures
 from llc_lightning.runtime.errors import StoreError

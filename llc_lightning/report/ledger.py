@@ -8,10 +8,9 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.timing import Timing
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report.cells import NONE, Table, number
-from llc_lightning.report.findings import Findings
 from llc_lightning.report.panels.curves import median_at_the_end
 from llc_lightning.report.panels.other import groups
-from llc_lightning.report.sections import other_quantities
+from llc_lightning.report.sections import Findings, other_quantities
 from llc_lightning.results.quantities import QUANTITIES, unit_of
 
 

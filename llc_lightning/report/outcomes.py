@@ -8,7 +8,7 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.analysis.selectivity import CLEAR, SELECTIVE, Group, groups
 from llc_lightning.report.cells import NONE, Table, number
-from llc_lightning.report.findings import Findings
+from llc_lightning.report.sections import Findings
 from llc_lightning.runtime.kinds import plural
 
 

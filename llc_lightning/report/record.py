@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-from llc_lightning.report.findings import Source
 from llc_lightning.report.sentences import headlines
+from llc_lightning.report.source import Source
 
 
 def record(source: Source) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.analysis.curve import Curve, Residual
 from llc_lightning.analysis.revisions import told
 from llc_lightning.analysis.timing import Timing
-from llc_lightning.report.findings import Findings
 from llc_lightning.report.panels.llc import full_llc
+from llc_lightning.report.sections import Findings
 from llc_lightning.runtime.kinds import plural
 
 

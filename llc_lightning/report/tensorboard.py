@@ -15,13 +15,15 @@ from llc_lightning.analysis.health import health
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report.charts import method_tag, rung_tag
 from llc_lightning.report.events import Logged
-from llc_lightning.report.findings import Findings
-from llc_lightning.report.sections import other_quantities, sections
+from llc_lightning.report.sections import Findings, other_quantities, sections
 from llc_lightning.results.schema import COLUMNS, Row
 from llc_lightning.runtime.kinds import at_level, level_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from llc_lightning.report.events import Logged
+    from llc_lightning.report.sections import Findings
 
 MOST = 32
 """So many components, the largest, get a curve of their own in each group."""

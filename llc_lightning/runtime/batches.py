@@ -1,14 +1,34 @@
-"""Examples as tensors with a leading example axis: counting, taking, moving and walking them in chunks."""
+"""The types that rooms exchange, and examples as batches: counting, taking, moving and walking them in chunks."""
 
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Protocol, TypeAlias, cast, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import DataError
-from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.errors import DataError, at_least
+
+Params: TypeAlias = dict[str, Tensor]
+"""Tensors by name, as ``named_parameters()`` spells the names."""
+
+Batch: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
+"""Examples: tensors that share their leading axis, the example axis."""
+
+
+@runtime_checkable
+class LossFn(Protocol):
+    """The loss of a network as a pure function of its weights and a batch of examples."""
+
+    def __call__(self, params: Params, batch: Batch, /) -> Float[Tensor, "example"]:
+        """Returns the loss of each example, differentiable in ``params``.
+
+        Args:
+            params: The weights to evaluate at, by name.
+            batch: The examples.
+        """
+        ...
+
 
 _ALLOWED = "a tensor, a tuple of tensors or a dict of tensors"
 

@@ -1,7 +1,5 @@
 """Digests that name tensors."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 

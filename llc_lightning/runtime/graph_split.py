@@ -1,7 +1,5 @@
 """A traced graph in two: what depends on the first arguments alone, and what is computed anew for the others."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,8 +8,7 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from llc_lightning.runtime.graph import changes_or_draws, traced
-from llc_lightning.runtime.graph_reuse import reusing
+from llc_lightning.runtime.graph import changes_or_draws, reusing, traced
 
 
 class SplitGraph:
@@ -35,8 +32,7 @@ class SplitGraph:
                 tree_unflatten(leaves[: len(head)], fixed_spec), tree_unflatten(leaves[len(head) :], varying_spec)
             )
 
-        module = traced(flat, *head, *tail)
-        self._first, self._second = _split(module, len(head))
+        self._first, self._second = _split(traced(flat, *head, *tail), len(head))
         self._reusing = reusing(self._second)
 
     def prepare(self, fixed: Any) -> tuple[Tensor, ...]:

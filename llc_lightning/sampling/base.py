@@ -1,16 +1,15 @@
-"""The contract of a sampler, and the table of samplers."""
-
-from __future__ import annotations
+"""The contract of a sampler, the loss that it sees in a step, and the table of samplers."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from llc_lightning.runtime.batches import Batch, take
 from llc_lightning.runtime.registry import Registry
-from llc_lightning.sampling.stacked import Stack
+from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 
 @dataclass(frozen=True)
@@ -147,3 +146,51 @@ SAMPLERS: Registry[type[Sampler], SamplerFacts] = Registry("sampler", SamplerFac
 def per_lane(value: Float[Tensor, "lane"], like: Tensor) -> Tensor:
     """Returns a value of each lane in a shape that broadcasts against [chain, lane, *slice], in its type."""
     return value.view(1, -1, *(1,) * (like.ndim - 2)).to(like.dtype)
+
+
+class StepLoss:
+    """Evaluates the loss of all chains on the examples of one step, paired with the losses of w* on the same ones.
+
+    Args:
+        stacked: The loss.
+        data: All examples.
+        baseline: Their losses at the centre.
+        index: Which of them every chain takes; None for all.
+    """
+
+    def __init__(
+        self,
+        stacked: StackedLoss,
+        data: Batch,
+        baseline: Float[Tensor, "example"],
+        index: Int[Tensor, "chain taken"] | None = None,
+    ) -> None:
+        self._stacked = stacked
+        self._data = data
+        self.index = index
+        self.batch = data if index is None else take(data, index)
+        self.baseline = baseline if index is None else baseline[index]
+        self._at_centre: Stack = {}
+
+    @property
+    def minibatch(self) -> bool:
+        """Whether the examples are some of all, drawn by every chain for itself."""
+        return self.index is not None
+
+    def __call__(self, position: Stack) -> Evaluated:
+        """Returns the loss and its gradient at any position."""
+        excess, gradient = self._stacked.excess_and_gradient(
+            position, self.batch, self.baseline, per_chain=self.minibatch
+        )
+        return Evaluated(excess, gradient)
+
+    def excess(self, position: Stack) -> Float[Tensor, "chain lane"]:
+        """Returns the loss at any position, in excess of that at the centre."""
+        return self._stacked.excess(position, self.batch, self.baseline, per_chain=self.minibatch)
+
+    def gradient_at_centre(self) -> Stack:
+        """Returns the gradient at the centre, on the same examples; evaluated once."""
+        if not self._at_centre:
+            chains = 1 if self.index is None else len(self.index)
+            self._at_centre = self(self._stacked.start(chains)).gradient
+        return self._at_centre

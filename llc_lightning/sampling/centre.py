@@ -1,7 +1,5 @@
 """The centre of a posterior: the weights w*, their loss example by example, and the gradient of the mean loss."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,10 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.components.alone import check_alone
-from llc_lightning.runtime.batches import chunks, n_examples, take
+from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
 from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch, LossFn, Params
 
 _BLOCK = 4096
 _FEWEST_BLOCKS = 8

@@ -9,12 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.batches import n_examples
-from llc_lightning.runtime.types import Batch
-from llc_lightning.sampling.base import Sampler
+from llc_lightning.runtime.batches import Batch, n_examples
+from llc_lightning.sampling.base import Sampler, StepLoss
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.stacked import Stack, StackedLoss
-from llc_lightning.sampling.step_loss import StepLoss
 from llc_lightning.sampling.streams import BatchStream, NoiseStream
 
 

@@ -3,8 +3,6 @@
 Everything works on stacks [chain, lane, *slice] and gives one result per chain and lane.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.seeding import generator
-from llc_lightning.runtime.types import Batch
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 _BREAKDOWN = 1e-6

@@ -1,7 +1,5 @@
 """The Langevin move, and what the samplers that make it have in common."""
 
-from __future__ import annotations
-
 from jaxtyping import Float
 from torch import Tensor
 

@@ -5,8 +5,6 @@ draws the same numbers on vectors. It is compiled once per machine into the user
 when it is loaded: without a compiler, or where a single bit differs, torch draws.
 """
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import os

@@ -6,8 +6,6 @@ row replaces one output, a column adds ``x[j] (v - W[:, j])``. Both are exact. A
 the full tensor.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from llc_lightning.runtime.types import Params
+from llc_lightning.runtime.batches import Params
 from llc_lightning.sampling.slices import SliceForm
 
 _METADATA = {getattr(torch.Tensor, name).__get__ for name in ("dtype", "shape", "device", "ndim")}

@@ -1,7 +1,5 @@
 """Inner products of stacks, of every chain and lane by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import torch

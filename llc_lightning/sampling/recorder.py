@@ -1,18 +1,14 @@
 """What is recorded of chains beside their losses, at some of the kept draws."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.sampling.base import Evaluated, Posterior, Sampler
-from llc_lightning.sampling.observables.base import Observable, by_name
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.base import Evaluated, Posterior, Sampler, StepLoss
+from llc_lightning.sampling.observables.base import Look, Observable, by_name
 from llc_lightning.sampling.stacked import Stack
-from llc_lightning.sampling.step_loss import StepLoss
 
 
 class Recorder:

@@ -1,7 +1,5 @@
 """Which entries of the parameters a chain moves, and how they are put back among the frozen ones."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Params
 
 _WIDTHS = ((1024, 16), (4096, 4))
 """Up to how many moved entries how many lanes are stacked; where a lane is larger, it is work enough by itself."""

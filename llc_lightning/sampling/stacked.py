@@ -5,8 +5,6 @@ chains. Chains differ in their minibatches and noise, which all lanes share: a b
 depends on frozen weights alone is computed once for all lanes of a chain.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
@@ -21,10 +19,8 @@ from torch.fx.graph import CodeGen
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
-from llc_lightning.runtime.batches import chunks, n_examples, take
-from llc_lightning.runtime.graph import first_result, traced
-from llc_lightning.runtime.graph_reuse import reusing
-from llc_lightning.runtime.types import Batch, LossFn, Params
+from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
+from llc_lightning.runtime.graph import first_result, reusing, traced
 from llc_lightning.sampling.patched import PatchedParameters
 from llc_lightning.sampling.slices import Moved, of_one_unit, stack_index
 

@@ -1,14 +1,12 @@
 """The automatic step size: a fraction of the inverse of the largest curvature that the chains will meet."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.base import Posterior, Sampler, per_lane
 from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.curvature import Spectrum, lanczos, probe

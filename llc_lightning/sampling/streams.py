@@ -1,7 +1,5 @@
 """The random streams of chains: each has its own noise and minibatches, the same at every step and component."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -12,7 +12,7 @@ from llc_lightning.ablation.engine.base import Activations, Shared
 from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.components.component import Component
 from llc_lightning.components.hooks import INPUT, WeightAxes
-from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.batches import Batch
 
 
 class Circuits(nn.Module):

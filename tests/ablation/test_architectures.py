@@ -17,8 +17,8 @@ from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.sequences.base import NO_TARGET
 from llc_lightning.models.transformer import TransformerModel
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
-from llc_lightning.runtime.types import Batch
 from tests.ablation.nets import literal_losses, values_of
 
 SIZES = {"d_model": 8, "n_heads": 2, "n_layers": 2, "d_mlp": 6}

@@ -20,8 +20,8 @@ from llc_lightning.models.cis import CISModel
 from llc_lightning.models.image import ImageModel
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.results.run import Run
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.cadence import AtSteps
-from llc_lightning.runtime.types import Batch
 from tests.ablation.edited_copies import METHODS, edited_copies
 from tests.ablation.nets import Branching
 from tests.callbacks.plain import examples, fit, trainer

@@ -23,8 +23,8 @@ from llc_lightning.data.cis import CISData
 from llc_lightning.data.sequences.base import NO_TARGET
 from llc_lightning.models.cis import CISModel
 from llc_lightning.models.transformer import TransformerModel
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import AddressError, SettingError
-from llc_lightning.runtime.types import Batch
 from tests.ablation.nets import Circuits, literal_losses, values_of, values_of_constants
 
 N = 40

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from llc_lightning import ablation_effects
 from llc_lightning.ablation.metrics import Metric, Own
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import DataError
-from llc_lightning.runtime.types import Batch
 
 X = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
 Y = torch.randint(0, 3, (100,), generator=torch.Generator().manual_seed(1))

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from llc_lightning.analysis.selectivity import groups, selectivity, task_pair
-from llc_lightning.report.findings import find
 from llc_lightning.report.panels.tasks import unit_selectivity
+from llc_lightning.report.sections import find
 from tests.analysis.synthetic import frame
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from llc_lightning.cli import commands as room
 from llc_lightning.cli.analyze import main
-from llc_lightning.cli.ending import analyze, end
+from llc_lightning.cli.console import analyze, end
 
 COMMAND = """
 import sys

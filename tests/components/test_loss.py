@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import Edit, TaskQuantity, loss_fn, snapshot_params
+from llc_lightning.runtime.batches import LossFn
 from llc_lightning.runtime.errors import AddressError, SettingError
-from llc_lightning.runtime.types import LossFn
 from tests.components.nets import MLP, Counting, Declared, Shared, Tied, Wrapped, regression, weights
 
 EVERY = torch.ones((), dtype=torch.bool)

@@ -17,8 +17,7 @@ from llc_lightning.components.hooks import WeightAxes
 from llc_lightning.components.listing import Listing, find_components, units
 from llc_lightning.components.names import known_point
 from llc_lightning.report.events import Logged
-from llc_lightning.report.findings import find
-from llc_lightning.report.sections import sections
+from llc_lightning.report.sections import find, sections
 from llc_lightning.runtime.errors import AddressError, SettingError
 from llc_lightning.runtime.kinds import KINDS, HookName, KindFacts, at_level, level_of, plural
 from tests.analysis.synthetic import SyntheticRun

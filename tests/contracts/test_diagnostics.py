@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, reasons_against
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence, reasons_against
 from llc_lightning.llc.draws import Mixing, error_of, mcse_of
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.estimators import Estimate, KeptDraws
-from llc_lightning.llc.evidence import Evidence
 from llc_lightning.llc.facts import Bias, Geometry, Motion, Run
-from llc_lightning.llc.parts import Resolution
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.runtime import status
 from tests.llc.changed import changed
 

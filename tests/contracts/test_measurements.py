@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from llc_lightning.callbacks.base import CALLBACKS
-from llc_lightning.measure.measurements import MEASUREMENTS, measurement_of
-from llc_lightning.measure.plans import Plan
+from llc_lightning.measure.measurements import MEASUREMENTS, Plan, measurement_of
 from llc_lightning.measure.run import measure
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.errors import SettingError
@@ -24,7 +23,7 @@ def test_it_has_a_room_a_callback_and_quantities(name: str) -> None:
     entry = MEASUREMENTS.get(name)
     home = Path(inspect.getfile(entry.facts.plan)).parent
     assert home.name == name
-    assert {"plan.py", "rows.py", "measurement.py"} <= {path.name for path in home.iterdir()}
+    assert {"plan.py", "rows.py"} <= {path.name for path in home.iterdir()}
     assert entry.facts.plan.kind == name
     assert measurement_of(PLANS[name]) is entry.item
     assert entry.summary

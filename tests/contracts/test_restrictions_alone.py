@@ -11,11 +11,10 @@ from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import ModuleLoss, loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData
 from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.models.cis import CISModel
-from llc_lightning.runtime.types import Batch, Params
+from llc_lightning.runtime.batches import Batch, Params
 from llc_lightning.sampling.base import Posterior
 from llc_lightning.sampling.centre import centre_of
 from llc_lightning.sampling.chains import Chains, run_chains

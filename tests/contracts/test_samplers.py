@@ -12,8 +12,8 @@ from torch import Tensor
 from llc_lightning.exact import quadratic_value
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
+from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Params
 from llc_lightning.sampling.base import SAMPLERS, Posterior, Sampler, SamplerFacts
 from llc_lightning.sampling.langevin import LangevinSampler
 from tests.sampling.trajectories import N_BETA, STEPS, Target, assert_equal, trajectories

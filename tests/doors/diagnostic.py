@@ -1,7 +1,6 @@
 """A diagnostic with a reason of its own, as a contributor would write it: an estimate far below zero."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
-from llc_lightning.llc.evidence import Evidence
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
 from llc_lightning.runtime.status import Reason, add_reason
 
 add_reason(Reason("tiny", False, "the value is below a thousandth; raise n_beta."), before="too-few-draws")

@@ -9,16 +9,14 @@ from torch import nn
 from llc_lightning.callbacks.base import CALLBACKS, MeasurementCallback
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
-from llc_lightning.measure.jobs import Job
+from llc_lightning.measure.jobs import Job, settings_name
 from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
-from llc_lightning.measure.naming import settings_name
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.quantities import register_quantity
 from llc_lightning.results.schema import Row
-from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.cadence import Cadence
 from llc_lightning.runtime.progress import Advance
-from llc_lightning.runtime.types import Batch
 
 register_quantity("weight_spread", unit="1", definition="Standard deviation of the weights of the component, scaled.")
 

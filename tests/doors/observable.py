@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.observables.base import OBSERVABLES, Look, Stateless
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ COMMAND = [
     *("--llc.preconditioner", "none", "--llc.replicates", "2", "--llc_units.when", "null"),
     *("--snapshots.when.init_args.first", "3", "--llc.when.init_args.first", "3"),
     *("--ablation.when.init_args.first", "3", "--ablation.examples", "512", "--data.init_args.analysis_size", "1024"),
-    *("--data.init_args.validation_size", "256"),
+    *("--data.init_args.validation_size", "1024"),
 ]
 
 

@@ -20,6 +20,8 @@ check_types = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError
 calls_so_far: Counter[Callable[..., Any]] = Counter()
 forms_so_far: defaultdict[Callable[..., Any], set[Hashable]] = defaultdict(set)
 """Of the arguments of right calls."""
+looking: list[Callable[..., Any]] = []
+"""Whose arguments are looked at: a tensor of a class of ours answers by functions of ours, which would look again."""
 
 
 def check(function: Any = None, *, typechecker: Any) -> Any:
@@ -43,7 +45,14 @@ def often_called(function: Callable[..., Any], typechecker: Any) -> Callable[...
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         calls_so_far[function] += 1
-        if calls_so_far[function] > CHECKED_CALLS or (key := form((args, kwargs))) in (forms := forms_so_far[function]):
+        if looking or calls_so_far[function] > CHECKED_CALLS:
+            return function(*args, **kwargs)
+        looking.append(function)
+        try:
+            key = form((args, kwargs))
+        finally:
+            looking.pop()
+        if key in (forms := forms_so_far[function]):
             return function(*args, **kwargs)
         if not checked:  # to prepare the check takes milliseconds, and many functions are never called
             shapes = has_shapes(function)

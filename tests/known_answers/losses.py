@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, jacrev
 
-from llc_lightning.runtime.types import LossFn, Params
+from llc_lightning.runtime.batches import LossFn, Params
 
 ONE_EXAMPLE = torch.zeros(1)
 # Radius and bias near the minimum, by the number of sides.

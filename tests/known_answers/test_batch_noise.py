@@ -10,7 +10,7 @@ import torch
 from llc_lightning.exact.quadratic import quadratic_lm_value, quadratic_sgld_value
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.runtime.types import Params
+from llc_lightning.runtime.batches import Params
 from tests.known_answers.losses import CURVATURE, Known, noisy_quadratic
 
 AT = {"n_beta": 100.0, "gamma": 5.0}

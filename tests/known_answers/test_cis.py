@@ -8,8 +8,7 @@ from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData
 from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-from llc_lightning.llc.parts import Resolution, Restriction
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.models.cis import CISModel
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.status import split

@@ -13,7 +13,7 @@ from torch import Tensor
 from llc_lightning.exact import quadratic_sgld_value
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.runtime.types import Params
+from llc_lightning.runtime.batches import Params
 from tests.known_answers.repeats import repeats_of
 
 REPEATS, CHAINS, BURN_IN, DRAWS = 300, 8, 30, 60

@@ -12,8 +12,8 @@ from llc_lightning.exact import quadratic_value
 from llc_lightning.llc.draws import error_of
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
+from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.status import is_failed
-from llc_lightning.runtime.types import Params
 from tests.known_answers.losses import ONE_EXAMPLE, quadratic
 
 AT = {"n_beta": 100.0, "gamma": 1.0}

@@ -15,7 +15,7 @@ from llc_lightning.exact import (
     superposition_coefficient,
 )
 from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.runtime.types import Params
+from llc_lightning.runtime.batches import Params
 from tests.known_answers.losses import ONE_EXAMPLE, deep_linear, population_hessian, superposition
 
 

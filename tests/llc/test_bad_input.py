@@ -9,8 +9,8 @@ from torch import Tensor
 
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.inputs import check_inputs, rungs
+from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.status import is_failed
-from llc_lightning.runtime.types import Params
 
 DATA = torch.linspace(-1, 1, 16)
 

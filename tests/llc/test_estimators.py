@@ -12,7 +12,7 @@ from llc_lightning.llc.draws import error_of, mixing_of
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.estimators import ESTIMATORS, Estimate, KeptDraws, slope, stein_gap
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.runtime.types import Params
+from llc_lightning.runtime.batches import Params
 
 N_BETA, GAMMA, CHAINS, DRAWS = 50.0, 2.0, 16, 400
 CURVATURE = np.array([1.0, 0.3, 0.05, 0.0])

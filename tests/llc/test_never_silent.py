@@ -10,9 +10,8 @@ from torch import Tensor
 from llc_lightning.components.loss import loss_fn
 from llc_lightning.exact import quadratic_value
 from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.runtime.errors import SettingError
 
 Loss = Callable[[dict[str, Tensor], Tensor], Tensor]

@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-from llc_lightning.llc.parts import Part, Resolution
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Part, Resolution
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.sampling.observables.base import Stateless
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.observables.base import Look, Stateless
 from tests.known_answers.losses import noisy_quadratic
 
 KNOWN = noisy_quadratic(0.5)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
+from llc_lightning.runtime.batches import LossFn, Params
 from llc_lightning.runtime.status import is_failed, split
-from llc_lightning.runtime.types import LossFn, Params
 from tests.known_answers.losses import ONE_EXAMPLE, quadratic, reduced_rank, rotated_quadratic
 
 CALM = {"n_beta": 10.0, "gamma": 1.0, "step_size": 0.2, "chains": 8, "draws": 400, "burn_in": 100}

@@ -9,12 +9,11 @@ from torch import Tensor
 from llc_lightning.components.loss import loss_fn, snapshot_params, task_loss
 from llc_lightning.data.cis import CISData
 from llc_lightning.llc.estimator import estimate_llc, estimate_parts
-from llc_lightning.llc.parts import Resolution, Restriction
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.llc.tasks import tasks_of_module
 from llc_lightning.models.cis import CISModel
+from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Params
 
 AT = {"n_beta": 100.0, "gamma": 1.0}
 CURVATURES = torch.tensor([[1.0, 0.0], [0.0, 3.0]])

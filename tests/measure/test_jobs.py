@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from llc_lightning.components.component import Component
-from llc_lightning.llc.parts import Resolution
+from llc_lightning.llc.settings import Resolution
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.results.schema import Row
-from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.batches import Batch
 
 WHOLE, UNIT = Component("all", "all"), Component("h[1]", "neuron", "h", (1,))
 

@@ -16,8 +16,8 @@ from llc_lightning.callbacks.llc import LLCCallback
 from llc_lightning.callbacks.snapshots import SnapshotCallback
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.llc.plan import LLCPlan
+from llc_lightning.measure.measurements import Plan
 from llc_lightning.measure.offline import measure_snapshots
-from llc_lightning.measure.plans import Plan
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import KEY
 from llc_lightning.results.snapshots import save_snapshot

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from llc_lightning.llc.parts import Resolution
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.runtime.errors import AddressError, SettingError

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.measure.plans import Plan
+from llc_lightning.measure.measurements import Plan, measurement_of
 from llc_lightning.measure.run import Outcome, measure
 from llc_lightning.results.schema import COLUMNS, Row, decode_details
 from llc_lightning.results.traces import Trace
@@ -94,16 +94,15 @@ def test_any_number_of_processes_gives_the_same(plan: Plan, n: int, share: bool)
 
 
 def test_processes_share_the_components(monkeypatch: pytest.MonkeyPatch) -> None:
-    from llc_lightning.measure.llc import measurement as module
-
     seen: list[list[str]] = []
-    estimate = module.estimate
+    kind = measurement_of(LLC)
+    estimate = kind.measure
 
     def spy(plan: Any, snapshot: Any, components: Any, **more: Any) -> Any:
         seen.append([component.address for component in components])
         return estimate(plan, snapshot, components, **more)
 
-    monkeypatch.setattr(module, "estimate", spy)
+    monkeypatch.setattr(kind, "measure", spy)
     Stage(2).play(lambda workers: measure(LLC, snapshot(), workers=workers))
     assert sorted(seen) == sorted([[MOVED[0], MOVED[3], MOVED[4]], [MOVED[1], MOVED[2]]])
 

@@ -8,7 +8,7 @@ import torch
 from torch.func import functional_call, grad, vmap
 
 from llc_lightning.components.listing import find_components
-from llc_lightning.models.cis_net import CISNet
+from llc_lightning.models.cis_net import CISNet, power_of
 
 
 @pytest.fixture
@@ -128,3 +128,16 @@ def test_functional_call_vmap_and_grad_agree_with_one_at_a_time(embedding: int |
         for name, parameter in other.named_parameters():
             assert torch.allclose(together[name][i], parameter.grad, atol=1e-5)
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+def test_every_power_is_that_of_the_absolute_error(power: float) -> None:
+    error = torch.linspace(-2, 2, 41, dtype=torch.float64)
+    assert torch.allclose(power_of(error, power), error.abs() ** power)
+
+
+@pytest.mark.parametrize("power", [1.5, 2.0, 3.0, 4.0])
+def test_the_gradient_is_finite_and_zero_without_an_error(power: float) -> None:
+    error = torch.tensor([0.0, -2.0], requires_grad=True)
+    power_of(error, power).sum().backward()
+    assert error.grad.tolist() == pytest.approx([0.0, -power * 2 ** (power - 1)])

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from llc_lightning.report.findings import Findings, Source, find
+from llc_lightning.report.sections import Findings, find
+from llc_lightning.report.source import Source
 from llc_lightning.results.run import Run
 from tests.analysis.synthetic import SyntheticRun
 

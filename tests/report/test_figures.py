@@ -7,9 +7,9 @@ import pytest
 from matplotlib.collections import LineCollection, PathCollection
 
 from llc_lightning.report.figures import draw, runs, save, svg
-from llc_lightning.report.findings import Source
 from llc_lightning.report.panel import Axis, Matrix, Panel, Rule, Series
 from llc_lightning.report.sections import sections
+from llc_lightning.report.source import Source
 
 
 def small_panel(name: str = "points") -> Panel:

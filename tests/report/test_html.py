@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from llc_lightning.report.findings import Source, find
 from llc_lightning.report.html import page, write_report
+from llc_lightning.report.sections import find
+from llc_lightning.report.source import Source
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.errors import StoreError
 from tests.analysis.synthetic import SyntheticRun

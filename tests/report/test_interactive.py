@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from llc_lightning.report.findings import Source
 from llc_lightning.report.interactive import numbers, plotly_figure
 from llc_lightning.report.panel import Axis, Matrix, Note, Panel, Rule, Series
 from llc_lightning.report.sections import sections
+from llc_lightning.report.source import Source
 
 EVIL = "</script><script>alert(1)</script>"
 

@@ -1,8 +1,9 @@
 """Tables of how it was found."""
 
 from llc_lightning.report.cells import flat_table
-from llc_lightning.report.findings import Findings, Source
 from llc_lightning.report.ledger import health_table, quantity_table, settings_table, timing_table, trouble_table
+from llc_lightning.report.sections import Findings
+from llc_lightning.report.source import Source
 
 
 def test_health_counts_everything(found: Findings) -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from llc_lightning.report.figures import draw
-from llc_lightning.report.findings import Findings, find
 from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panels.methods import agreement_of_methods, component_by_method
+from llc_lightning.report.sections import Findings, find
 from tests.analysis.synthetic import METHODS, STEPS, frame
 
 

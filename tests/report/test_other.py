@@ -8,9 +8,8 @@ from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report import ledger
 from llc_lightning.report.charts import layout, quantity_charts
 from llc_lightning.report.events import Logged
-from llc_lightning.report.findings import Findings, find
 from llc_lightning.report.panel import Panel
-from llc_lightning.report.sections import sections
+from llc_lightning.report.sections import Findings, find, sections
 from llc_lightning.report.tensorboard import scalars
 from llc_lightning.results.quantities import QUANTITIES, register_quantity
 from llc_lightning.results.schema import Row

@@ -1,7 +1,8 @@
 """Tables of what was found."""
 
-from llc_lightning.report.findings import Findings, Source
 from llc_lightning.report.outcomes import agreement_table, residual_table, verdict_table
+from llc_lightning.report.sections import Findings
+from llc_lightning.report.source import Source
 
 
 def test_the_verdicts_stand_side_by_side(source: Source, control: Source) -> None:

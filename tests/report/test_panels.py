@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from llc_lightning.report.events import Logged
-from llc_lightning.report.findings import Findings, Source, find
 from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels.circuits import accuracy, circuits, sharing
@@ -16,7 +15,8 @@ from llc_lightning.report.panels.effects import effects, roles
 from llc_lightning.report.panels.headline import agreement, headline, matched
 from llc_lightning.report.panels.llc import full_llc, restricted_llc
 from llc_lightning.report.panels.training import training
-from llc_lightning.report.sections import sections
+from llc_lightning.report.sections import Findings, find, sections
+from llc_lightning.report.source import Source
 from tests.analysis.synthetic import METHODS, RUNGS, STEPS, SyntheticRun
 
 EMPTY = Logged({}, 0.0)

@@ -6,11 +6,10 @@ import pytest
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report import ledger, outcomes
 from llc_lightning.report.events import Logged
-from llc_lightning.report.findings import Findings, find
 from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.overview import overview_table
 from llc_lightning.report.panels.stages import sampled
-from llc_lightning.report.sections import sections
+from llc_lightning.report.sections import Findings, find, sections
 from llc_lightning.report.sentences import headlines
 from tests.analysis.synthetic import SyntheticRun
 

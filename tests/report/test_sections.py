@@ -6,11 +6,11 @@ import pytest
 
 from llc_lightning.cli.ablate import _drawn  # pyright: ignore[reportPrivateUsage]
 from llc_lightning.report.events import Logged
-from llc_lightning.report.findings import Findings, Source
 from llc_lightning.report.html import page
 from llc_lightning.report.panel import Matrix
 from llc_lightning.report.panels.other import other
-from llc_lightning.report.sections import PANELS, View, other_quantities, sections
+from llc_lightning.report.sections import PANELS, Findings, View, other_quantities, sections
+from llc_lightning.report.source import Source
 from llc_lightning.report.tensorboard import figures
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.errors import SettingError

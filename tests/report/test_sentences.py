@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas as pd
 
 from llc_lightning.analysis.correlation import Correlation
-from llc_lightning.report.findings import Findings, Source
+from llc_lightning.report.sections import Findings
 from llc_lightning.report.sentences import (
     agreement_sentence,
     full_llc_sentences,

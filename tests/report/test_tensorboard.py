@@ -11,7 +11,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from llc_lightning.report.charts import layout, method_charts, rung_charts, rung_tag
 from llc_lightning.report.events import Logged
-from llc_lightning.report.findings import Findings
+from llc_lightning.report.sections import Findings
 from llc_lightning.report.tensorboard import MOST, address_tag, scalars, write_figures
 from llc_lightning.results.schema import Row
 from tests.analysis.synthetic import METHODS, RUNGS, SyntheticRun

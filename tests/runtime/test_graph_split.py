@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.runtime.graph import first_result, traced
-from llc_lightning.runtime.graph_reuse import reusing
+from llc_lightning.runtime.graph import first_result, reusing, traced
 from llc_lightning.runtime.graph_split import SplitGraph
 
 

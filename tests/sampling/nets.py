@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llc_lightning.components.loss import loss_fn, snapshot_params
-from llc_lightning.runtime.types import Batch, LossFn, Params
+from llc_lightning.runtime.batches import Batch, LossFn, Params
 from llc_lightning.sampling.slices import Moved, moved_entries
 from llc_lightning.sampling.stacked import Stack
 

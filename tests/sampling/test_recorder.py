@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.sampling.observables.base import Observable
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.observables.base import Look, Observable
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.stacked import Stack
 from tests.sampling.observables.looks import look_at

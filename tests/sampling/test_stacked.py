@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from llc_lightning.runtime.types import Params
+from llc_lightning.runtime.batches import Params
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
 from tests.sampling.nets import (

@@ -1,7 +1,5 @@
 """What an ablation method is: a rule that makes values for a hook point's activations, or other weights."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

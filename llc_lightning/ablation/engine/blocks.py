@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.batches import Batch, n_examples, take
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch
 
 _SMALLEST, _LARGEST = 64, 256
 

@@ -1,7 +1,5 @@
 """An activation with a few units replaced, kept as the difference that this makes for as long as maps are linear."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast

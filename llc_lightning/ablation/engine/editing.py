@@ -1,7 +1,5 @@
 """Components with edited weights, several of them in one forward pass."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +13,7 @@ from llc_lightning.ablation.engine.plan import Pass
 from llc_lightning.ablation.engine.sources import Source
 from llc_lightning.ablation.engine.weights import Weight
 from llc_lightning.components.component import Component
-from llc_lightning.runtime.types import Params
+from llc_lightning.runtime.batches import Params
 
 _LANES = 8
 """Lanes of one pass, at most: everything behind an edited weight has an axis of lanes, and must fit a cache."""

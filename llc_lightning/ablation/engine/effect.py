@@ -1,7 +1,5 @@
 """What a sweep hands back, and how values per example become it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

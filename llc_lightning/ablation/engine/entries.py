@@ -1,7 +1,5 @@
 """Single tensors of the examples, such as labels, by name."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,9 +7,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.batches import Batch, Params, n_examples
 from llc_lightning.runtime.errors import DataError, SettingError, unknown
-from llc_lightning.runtime.types import Batch, Params
 
 
 @runtime_checkable

@@ -1,7 +1,5 @@
 """The examples of a sweep in blocks, with all that is known about them without ablating anything."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -18,9 +16,8 @@ from llc_lightning.ablation.engine.moments import Counted
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.components.alone import check_equal
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import check_partners, n_examples, take, to_device
+from llc_lightning.runtime.batches import Batch, Params, check_partners, n_examples, take, to_device
 from llc_lightning.runtime.errors import DataError, LLCLightningError
-from llc_lightning.runtime.types import Batch, Params
 
 _TOLD = 1024
 """Up to so many examples are run at once so that an error speaks of them."""

@@ -1,7 +1,5 @@
 """Methods whose values are found by running the network: each component has constants of its own."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -15,7 +15,7 @@ from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.lanes import AtPoints, Lanes, Losses
 from llc_lightning.ablation.engine.place import Place, Replacement
 from llc_lightning.components.component import Component
-from llc_lightning.runtime.types import Batch
+from llc_lightning.runtime.batches import Batch
 
 _CPU_NUMBERS, _GPU_NUMBERS = 1 << 20, 1 << 26
 """Numbers that the lanes of one pass may hold at the hook point: near a CPU's cache, a small part of a GPU's memory."""

@@ -1,7 +1,5 @@
 """Many ablations in one forward pass: a lane is one of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -16,10 +14,9 @@ from llc_lightning.ablation.engine.place import ReplacementAt
 from llc_lightning.ablation.metrics import Metric, outputs_of
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.components.skeleton import Skeleton
-from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.batches import Batch, Params, n_examples
 from llc_lightning.runtime.errors import DataError
 from llc_lightning.runtime.graph_split import SplitGraph
-from llc_lightning.runtime.types import Batch, Params
 
 Losses: TypeAlias = tuple[Tensor, ...]
 """The loss [.., row, 1] and, where asked for, the losses by task [.., row, task] and the metrics [.., row, metric]."""

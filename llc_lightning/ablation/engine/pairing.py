@@ -1,7 +1,5 @@
 """Effects as paired differences: example by example, against a lane of the same forward pass that ablates nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 

@@ -1,7 +1,5 @@
 """Which ablations share a forward pass."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Here alone the kinds of method are told apart.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How a registered thing with options is written: ``name`` or ``name(option=value,...)``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields

@@ -1,7 +1,5 @@
 """Three parts of the examples, so that what is fitted and chosen on some is measured on others."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """The batched sweep: the effect of every component under every method, paired example by example."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +24,8 @@ from llc_lightning.ablation.engine.weights import WeightReader
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import check_partners, n_examples, to_device
-from llc_lightning.runtime.checks import at_least, unless_none
-from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch, Params
+from llc_lightning.runtime.batches import Batch, Params, check_partners, n_examples, to_device
+from llc_lightning.runtime.errors import SettingError, at_least, unless_none
 
 
 def sweep(

@@ -1,7 +1,5 @@
 """Hook points whose activation nothing reads: replacing it would be an effect of 0 that says nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,8 +7,8 @@ import torch
 from torch import Tensor
 
 from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.batches import Batch, Params
 from llc_lightning.runtime.errors import AddressError
-from llc_lightning.runtime.types import Batch, Params
 
 
 def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[str]) -> None:

@@ -1,7 +1,5 @@
 """Constants that were fitted at an earlier snapshot, to start from at the next."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """A component's weights: what an ablation of weights may look at and gives back."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -13,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from llc_lightning.components.component import Component, WeightSlice
 from llc_lightning.components.hooks import hook_sites, submodules
-from llc_lightning.runtime.types import Params
+from llc_lightning.runtime.batches import Params
 
 
 @dataclass(frozen=True)

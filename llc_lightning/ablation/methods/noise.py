@@ -1,7 +1,5 @@
 """Gaussian noise."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

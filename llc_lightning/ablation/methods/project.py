@@ -1,7 +1,5 @@
 """Projection off the principal directions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

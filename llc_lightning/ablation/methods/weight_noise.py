@@ -1,7 +1,5 @@
 """Noisy weights."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Activation patching: what one run's activation does in another run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -12,8 +10,7 @@ from llc_lightning.ablation.engine.place import Place, ReplacementAt, ablatable
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import Change, ModuleLoss
-from llc_lightning.runtime.batches import check_partners
-from llc_lightning.runtime.types import Batch, Params
+from llc_lightning.runtime.batches import Batch, Params, check_partners
 
 
 def patching(

@@ -1,7 +1,5 @@
 """Path patching: what one component tells another directly."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -13,9 +11,8 @@ from llc_lightning.ablation.procedures.patching import activations, patch
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import check_partners
+from llc_lightning.runtime.batches import Batch, Params, check_partners
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch, Params
 
 
 def path_patching(

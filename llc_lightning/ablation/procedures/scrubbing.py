@@ -16,11 +16,10 @@ from llc_lightning.ablation.procedures.patching import activations, patch
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import Change, ModuleLoss
-from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.batches import Batch, Params, n_examples, take
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.status import OK, join
-from llc_lightning.runtime.types import Batch, Params
 
 Feature: TypeAlias = Callable[[Batch], Int[Tensor, "example"]]
 """What a part is said to compute: examples with equal values may stand for each other there."""

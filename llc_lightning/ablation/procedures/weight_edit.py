@@ -1,7 +1,5 @@
 """Constant ablations as edits of the weights: the ablated network is a point in weight space."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch
@@ -10,8 +8,8 @@ from torch import Tensor, nn
 
 from llc_lightning.components.component import Component
 from llc_lightning.components.hooks import Axes, hook_sites, linear_at
+from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Params
 
 
 def weight_edit(

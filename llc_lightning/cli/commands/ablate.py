@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from llc_lightning.cli.ending import analyze, end
+from llc_lightning.cli.console import analyze, end
 from llc_lightning.cli.options import Options, common, run_folder, step
 
 DOES = "Ablate components of a run's snapshots by any methods, and say how these agree."

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llc_lightning.cli.ending import following, make_folder, quoted, write
+from llc_lightning.cli.console import following, make_folder, quoted, write
 from llc_lightning.cli.options import Options, common, number, step, whole
 from llc_lightning.runtime.errors import MeasurementError, SnapshotError
 from llc_lightning.runtime.status import explain

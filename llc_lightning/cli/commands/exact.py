@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
-from llc_lightning.cli.ending import analyze, following, write
+from llc_lightning.cli.console import analyze, following, write
 from llc_lightning.cli.options import Options, common, number, whole
 from llc_lightning.runtime.errors import SettingError
 

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
-from llc_lightning.cli.ending import analyze, end
+from llc_lightning.cli.console import analyze, end
 from llc_lightning.cli.options import Options, common, run_folder, step
 
 DOES = "Measure the snapshots of a run again or more, by the run's own settings or others."

@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from llc_lightning.cli.ending import analyze, following, write
+from llc_lightning.cli.console import analyze, following, write
 from llc_lightning.cli.options import Options, common, run_folder
 from llc_lightning.runtime.errors import StoreError
 

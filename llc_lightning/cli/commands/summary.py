@@ -5,7 +5,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from llc_lightning.cli.ending import analyze, end, following, write
+from llc_lightning.cli.console import analyze, end, following, write
 from llc_lightning.cli.options import Options, common, level, run_folder
 
 DOES = "Say in one screen what a run found and how far to trust it."
@@ -23,9 +23,9 @@ def run(options: Namespace) -> None:
     """Says what a run found and how far to trust it."""
     from llc_lightning.cli.console import WIDE, rendered
     from llc_lightning.report import ledger, outcomes
-    from llc_lightning.report.findings import Source
     from llc_lightning.report.record import record
     from llc_lightning.report.sentences import headlines
+    from llc_lightning.report.source import Source
     from llc_lightning.results.run import Run
 
     source = Source.of(Run.open(options.run), level=options.level)

@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from llc_lightning.cli.ending import analyze, end, following, write
+from llc_lightning.cli.console import analyze, end, following, write
 from llc_lightning.cli.options import Options, common, level, run_folder, table_file
 
 DOES = "Show or write every quantity over training, with error bands."

@@ -1,7 +1,5 @@
 """Directions in the space of a hook point's units: what lies along them can be ablated, and nothing else."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

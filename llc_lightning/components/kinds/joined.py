@@ -1,7 +1,5 @@
 """Several components as one: sets, and every two of some."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.data.sequences.base import NO_TARGET, Outputs, Sequences, SequenceTask, Split
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import at_least
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from llc_lightning.data.sequences.base import NO_TARGET, Sequences, SequenceTask, Split, permutations
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least
 
 
 @dataclass(frozen=True)

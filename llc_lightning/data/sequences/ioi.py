@@ -16,7 +16,7 @@ from llc_lightning.data.sequences.base import (
     Split,
     permutations,
 )
-from llc_lightning.runtime.checks import at_least
+from llc_lightning.runtime.errors import at_least
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from llc_lightning.data.sequences.base import NO_TARGET, Sequences, SequenceTask, Split
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least
 from llc_lightning.runtime.seeding import generator
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.data.sequences.base import Inputs, Outputs, Sequences, SequenceTask, Split
-from llc_lightning.runtime.checks import at_least, positive
+from llc_lightning.runtime.errors import at_least, positive
 from llc_lightning.runtime.seeding import generator
 
 _BASELINE_EXAMPLES = 65_536

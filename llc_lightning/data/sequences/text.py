@@ -14,8 +14,7 @@ from torch import Tensor
 from llc_lightning.data.hub import load_dataset
 from llc_lightning.data.sequences.base import Sequences, SequenceTask, Split
 from llc_lightning.data.sequences.ngrams import ngram_losses
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import DataError, SettingError, one_line
+from llc_lightning.runtime.errors import DataError, SettingError, at_least, one_line
 
 STDLIB = "stdlib"
 """The source that is always there: the text of Python's own standard library."""

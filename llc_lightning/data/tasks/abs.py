@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.data.tasks.base import TASKS, CISTask, Examples, Inputs, Outputs, Targets
-from llc_lightning.data.tasks.relu import sparse_uniform
+from llc_lightning.data.tasks.base import TASKS, Inputs, SparseTask, Targets
 
 
 @TASKS.register(
@@ -17,7 +16,7 @@ from llc_lightning.data.tasks.relu import sparse_uniform
     source="Elhage et al. 2022, arXiv:2209.10652 (Toy Models of Superposition)",
 )
 @dataclass(frozen=True)
-class AbsTask(CISTask):
+class AbsTask(SparseTask):
     """Circuit ``t`` reads one number ``x[t]``, on with probability ``q = active / size`` and then uniform in [-1, 1].
 
     The target is even in its input, so the affine map of least squares is a constant, and that is near 0 for sparse
@@ -27,28 +26,12 @@ class AbsTask(CISTask):
     baseline is granted the 1.
     """
 
-    accuracy: ClassVar[str] = "accuracy"
-    relus_per_circuit: ClassVar[int] = 1
     tolerance: ClassVar[float] = 0.5
     """An error below it is correct; 0 is on half of the active examples, as a guess is in the xor task."""
 
-    @property
-    def n_inputs(self) -> int:
-        """The number of inputs, one for each circuit."""
-        return self.size
-
-    def sample(self, n: int, generator: torch.Generator) -> Examples:
-        """Draws ``n`` examples, as float32."""
-        x = sparse_uniform(n, self.size, self.q, generator)
-        return x, x.abs()
-
-    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example circuit"]:
-        """Returns where a number is on."""
-        return x != 0
-
-    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example circuit"]:
-        """Returns where the error is below :attr:`tolerance`."""
-        return (outputs - y).abs() < self.tolerance
+    def answer(self, x: Inputs) -> Targets:
+        """Returns ``|x|``."""
+        return x.abs()
 
     def trivial_loss(self, power: float) -> float:
         """Returns the mean of ``|x|^power`` over x in [-1, 1], ``1 / (power + 1)``."""

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
 
-from llc_lightning.runtime.checks import at_least
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, at_least
 from llc_lightning.runtime.registry import NoFacts, Registry
 
 Inputs: TypeAlias = Num[Tensor, "example input"]
@@ -125,6 +124,75 @@ class CISTask(ABC):
         They are ``W_in`` [neuron, input], ``W_out`` [output, neuron] and ``W_skip`` [output, input] of
         ``W_out relu(W_in x) + W_skip x``. The linear skip costs no neuron.
         """
+
+
+class ProductTask(CISTask):
+    """Circuits that answer the product of two inputs of -1, 0 and 1.
+
+    One circuit takes 4 ReLUs, or 2 beside a free linear map: ``a b = relu(a + b) - relu(a - b) - b``.
+    """
+
+    relus_per_circuit: ClassVar[int] = 2
+
+    @abstractmethod
+    def pairs(self) -> Int64[Tensor, "2 circuit"]:
+        """Returns the two inputs of every circuit."""
+
+    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example circuit"]:
+        """Returns where both inputs of a pair are on."""
+        return y != 0
+
+    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example circuit"]:
+        """Returns where the sign is right; 0 has none."""
+        return outputs * y > 0
+
+    def trivial_loss(self, power: float) -> float:
+        """Returns 1: the targets of active circuits are 1 in absolute value."""
+        return 1.0
+
+    def dedicated_weights(self, width: int) -> dict[str, Float[Tensor, "..."]]:
+        """Returns ``relu(a + b) - relu(a - b) - b`` for ``width // 2`` circuits; a neuron left over is 0."""
+        circuit = torch.arange(min(width // 2, self.n_circuits))
+        a, b = self.pairs()[:, circuit]
+        first, second = 2 * circuit, 2 * circuit + 1
+        w_in, w_out = torch.zeros(width, self.n_inputs), torch.zeros(self.n_outputs, width)
+        skip = torch.zeros(self.n_outputs, self.n_inputs)
+        w_in[first, a] = w_in[first, b] = w_in[second, a] = w_out[circuit, first] = 1.0
+        w_in[second, b] = w_out[circuit, second] = skip[circuit, b] = -1.0
+        return {"W_in": w_in, "W_out": w_out, "W_skip": skip}
+
+
+class SparseTask(CISTask):
+    """Circuits that answer a function of one number, 0 or with probability ``q`` uniform in [-1, 1]."""
+
+    accuracy: ClassVar[str] = "accuracy"
+    relus_per_circuit: ClassVar[int] = 1
+    tolerance: ClassVar[float]
+    """An error below it is correct."""
+
+    @property
+    def n_inputs(self) -> int:
+        """The number of inputs, one for each circuit."""
+        return self.size
+
+    @abstractmethod
+    def answer(self, x: Inputs) -> Targets:
+        """Returns the targets."""
+
+    def sample(self, n: int, generator: torch.Generator) -> Examples:
+        """Draws ``n`` examples, as float32."""
+        uniform = torch.rand(n, self.size, generator=generator)
+        # Below q a number is on, and its place below q gives its value.
+        x = torch.where(uniform < self.q, uniform * (2 / self.q) - 1, 0.0)
+        return x, self.answer(x)
+
+    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example circuit"]:
+        """Returns where a number is on, also where its target is 0."""
+        return x != 0
+
+    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example circuit"]:
+        """Returns where the error is below :attr:`tolerance`."""
+        return (outputs - y).abs() < self.tolerance
 
 
 TASKS: Registry[type[CISTask], NoFacts] = Registry("task", NoFacts)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Int64
 from torch import Tensor
 
-from llc_lightning.data.tasks.base import TASKS, CISTask, Examples, Inputs, Outputs, Targets
+from llc_lightning.data.tasks.base import TASKS, Examples, ProductTask
 
 
 @TASKS.register(
@@ -16,7 +16,7 @@ from llc_lightning.data.tasks.base import TASKS, CISTask, Examples, Inputs, Outp
     source="Hänni et al. 2024, arXiv:2408.05451 (universal AND), with signs, since AND alone is linearly separable",
 )
 @dataclass(frozen=True)
-class UprodTask(CISTask):
+class UprodTask(ProductTask):
     """The circuits are the pairs of ``size`` inputs in lexicographic order: (0, 1), (0, 2), ..., (1, 2), ...
 
     Every input is on with probability ``sqrt(q)``, independently, and then -1 or 1; so ``q = active / n_circuits`` is
@@ -28,7 +28,6 @@ class UprodTask(CISTask):
     of the two inputs is off.
     """
 
-    relus_per_circuit: ClassVar[int] = 2
     smallest_size: ClassVar[int] = 2
 
     @property
@@ -53,26 +52,3 @@ class UprodTask(CISTask):
         x = (uniform < p).to(torch.int8) - 2 * (uniform < p / 2).to(torch.int8)
         first, second = self.pairs()
         return x, x[:, first] * x[:, second]
-
-    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example circuit"]:
-        """Returns where both inputs of a pair are on."""
-        return y != 0
-
-    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example circuit"]:
-        """Returns where the sign is right; 0 has none."""
-        return outputs * y > 0
-
-    def trivial_loss(self, power: float) -> float:
-        """Returns 1: the targets of active circuits are 1 in absolute value."""
-        return 1.0
-
-    def dedicated_weights(self, width: int) -> dict[str, Float[Tensor, "..."]]:
-        """Returns ``relu(a + b) - relu(a - b) - b`` for ``width // 2`` circuits; a neuron left over is 0."""
-        circuit = torch.arange(min(width // 2, self.n_circuits))
-        a, b = self.pairs()[:, circuit]
-        first, second = 2 * circuit, 2 * circuit + 1
-        w_in, w_out = torch.zeros(width, self.n_inputs), torch.zeros(self.n_outputs, width)
-        skip = torch.zeros(self.n_outputs, self.n_inputs)
-        w_in[first, a] = w_in[first, b] = w_in[second, a] = w_out[circuit, first] = 1.0
-        w_in[second, b] = w_out[circuit, second] = skip[circuit, b] = -1.0
-        return {"W_in": w_in, "W_out": w_out, "W_skip": skip}

@@ -1,13 +1,12 @@
 """Products of two signs, many circuits side by side: no affine map does better than 0."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Int64
 from torch import Tensor
 
-from llc_lightning.data.tasks.base import TASKS, CISTask, Examples, Inputs, Outputs, Targets
+from llc_lightning.data.tasks.base import TASKS, Examples, ProductTask
 
 
 @TASKS.register(
@@ -16,7 +15,7 @@ from llc_lightning.data.tasks.base import TASKS, CISTask, Examples, Inputs, Outp
     source="sparsely active circuits: Bushnaq and Mendel 2024, Circuits in Superposition (LessWrong)",
 )
 @dataclass(frozen=True)
-class XorTask(CISTask):
+class XorTask(ProductTask):
     """Circuit ``t`` reads the inputs ``a = x[2t]`` and ``b = x[2t+1]`` and answers ``a b``.
 
     Both are off (0) or, with probability ``q = active / size``, both on, with independent uniform signs. Turning the
@@ -26,12 +25,14 @@ class XorTask(CISTask):
     The dedicated baseline is granted the 2, so that its loss is ``1 - width / (2 size)`` for every power.
     """
 
-    relus_per_circuit: ClassVar[int] = 2
-
     @property
     def n_inputs(self) -> int:
         """The number of inputs, two for each circuit."""
         return 2 * self.size
+
+    def pairs(self) -> Int64[Tensor, "2 circuit"]:
+        """Returns the two inputs of every circuit, which are neighbours."""
+        return torch.arange(self.n_inputs).view(-1, 2).T
 
     def sample(self, n: int, generator: torch.Generator) -> Examples:
         """Draws ``n`` examples of -1, 0 and 1, as int8."""
@@ -42,25 +43,3 @@ class XorTask(CISTask):
         a = (1 - (quarter & 1) * 2).to(torch.int8) * on
         b = (1 - (quarter & 2)).to(torch.int8) * on
         return torch.stack((a, b), dim=-1).flatten(1), a * b
-
-    def is_active(self, x: Inputs, y: Targets) -> Bool[Tensor, "example circuit"]:
-        """Returns where a pair is on."""
-        return y != 0
-
-    def is_correct(self, outputs: Outputs, y: Targets) -> Bool[Tensor, "example circuit"]:
-        """Returns where the sign is right; 0 has none."""
-        return outputs * y > 0
-
-    def trivial_loss(self, power: float) -> float:
-        """Returns 1: the targets of active circuits are 1 in absolute value."""
-        return 1.0
-
-    def dedicated_weights(self, width: int) -> dict[str, Float[Tensor, "..."]]:
-        """Returns ``relu(a + b) - relu(a - b) - b`` for ``width // 2`` circuits; a neuron left over is 0."""
-        circuit = torch.arange(min(width // 2, self.size))
-        a, b = first, second = 2 * circuit, 2 * circuit + 1
-        w_in, w_out = torch.zeros(width, self.n_inputs), torch.zeros(self.n_outputs, width)
-        skip = torch.zeros(self.n_outputs, self.n_inputs)
-        w_in[first, a] = w_in[first, b] = w_in[second, a] = w_out[circuit, first] = 1.0
-        w_in[second, b] = w_out[circuit, second] = skip[circuit, b] = -1.0
-        return {"W_in": w_in, "W_out": w_out, "W_skip": skip}

@@ -1,7 +1,5 @@
 """Chooses how to run chains at a checkpoint that nothing is known of, and says whether the choice can be trusted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -11,11 +9,10 @@ from llc_lightning.llc.calibrate.choices import Choice, first_batch, first_choic
 from llc_lightning.llc.calibrate.search import Calibration, Free, Search
 from llc_lightning.llc.estimator import estimate_parts
 from llc_lightning.llc.inputs import check_inputs
-from llc_lightning.llc.parts import Restriction
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.runtime.checks import at_least, not_negative, positive, unless_none
-from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch, LossFn, Params
+from llc_lightning.llc.settings import Restriction
+from llc_lightning.runtime.batches import Batch, LossFn, Params
+from llc_lightning.runtime.errors import SettingError, at_least, not_negative, positive, unless_none
 
 
 def calibrate(
@@ -99,5 +96,4 @@ def calibrate(
         )[0][0]
 
     free = Free(n_beta is None, gamma is None, chosen)
-    search = Search(estimate, first, free, tolerance, budget, done)
-    return search.run()
+    return Search(estimate, first, free, tolerance, budget, done).run()

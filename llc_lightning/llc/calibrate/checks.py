@@ -1,7 +1,5 @@
 """What is demanded of a calibrated estimate, and of the ones beside it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import TypeAlias

@@ -12,11 +12,9 @@ from torch import Tensor
 
 from llc_lightning.llc.estimator import moved_by_default
 from llc_lightning.llc.local import some_examples
-from llc_lightning.llc.parts import Resolution
-from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.runtime.batches import n_examples
+from llc_lightning.llc.settings import ChainSettings, Resolution
+from llc_lightning.runtime.batches import Batch, LossFn, Params, n_examples
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch, LossFn, Params
 from llc_lightning.sampling.base import SAMPLERS
 from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
 from llc_lightning.sampling.slices import moved_entries

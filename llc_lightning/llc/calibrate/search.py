@@ -1,7 +1,5 @@
 """The search for settings that an estimate can be trusted with: trials within a budget, each as the last one asks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

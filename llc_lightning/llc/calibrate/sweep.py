@@ -1,7 +1,5 @@
 """The LLC over step sizes and inverse temperatures around a choice, to look at."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,11 +10,10 @@ from torch import Tensor
 from llc_lightning.llc.calibrate.search import Calibration
 from llc_lightning.llc.estimator import estimate_parts
 from llc_lightning.llc.local import some_examples
-from llc_lightning.llc.parts import Resolution, Restriction
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
+from llc_lightning.runtime.batches import Batch, LossFn, Params
 from llc_lightning.runtime.status import is_ok
-from llc_lightning.runtime.types import Batch, LossFn, Params
 
 STEP_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 N_BETA_FACTORS = (0.03, 0.1, 0.3, 1.0, 3.0)
@@ -81,8 +78,7 @@ def sweep(
             done(how.chains * how.steps, note)
         return record
 
-    chosen = calibration.record.step_size
-    steps = [_at_step(settings, chosen, factor) for factor in STEP_FACTORS]
+    steps = [_at_step(settings, calibration.record.step_size, factor) for factor in STEP_FACTORS]
     some = some_examples(data, _EXAMPLES, seed)
     adjusted = [
         replace(how, sampler="mala", batch_size=None, burn_in=10, draws=40, preconditioner="none", estimator="mean")

@@ -1,13 +1,57 @@
-"""What a diagnostic is, and the table of all of them."""
+"""What a diagnostic is and what it looks at, and the table of all of them."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from llc_lightning.llc.evidence import Evidence
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.llc.draws import Mixing
+from llc_lightning.llc.estimators import Estimate, KeptDraws
+from llc_lightning.llc.facts import Bias, Geometry, Motion, Run
+from llc_lightning.llc.settings import Resolution
 from llc_lightning.runtime.registry import NoFacts, Registry
 from llc_lightning.runtime.status import is_failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What is known of one lane at a resolution; without chains where the loss at w* is not finite."""
+
+    at: Resolution
+    run: Run
+    geometry: Geometry
+    bias: Bias = field(default_factory=Bias.unknown)
+    mixing: Mixing = field(default_factory=Mixing.unknown)
+    motion: Motion = field(default_factory=Motion.unknown)
+    losses: Float[Tensor, "example"]
+    """At w*."""
+    whole: bool
+    """Whether everything moves, so that the trivial predictor's loss bounds what local can mean."""
+    trivial_loss: float | None
+    moved: bool = True
+    """Whether any chain ever left w*."""
+    step_times_curvature: float = math.nan
+    """The step size times the largest curvature where the chains end; NaN where it cannot matter."""
+    kept: KeptDraws = field(default_factory=lambda: KeptDraws(np.empty((0, 0)), math.nan, minibatch=False))
+    observed: Mapping[str, Float[Tensor, "chain draw ..."]] = field(default_factory=dict[str, Tensor])
+    """What was seen along the healthy chains, by the name of the observable."""
+    estimates: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])
+    tasks: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])
+
+    @property
+    def value(self) -> Estimate:
+        """That of the estimator in the settings."""
+        return self.estimates.get(self.run.settings.estimator, Estimate(math.nan, math.nan))
+
+    @property
+    def excess_loss(self) -> float:
+        """``value / n_beta``."""
+        return self.value.value / self.at.n_beta
+
 
 Diagnostic: TypeAlias = Callable[[Evidence], bool]
 

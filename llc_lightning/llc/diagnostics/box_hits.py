@@ -1,7 +1,6 @@
 """A box that held the chains back."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
-from llc_lightning.llc.evidence import Evidence
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
 
 BOX_SHARE = 0.001
 

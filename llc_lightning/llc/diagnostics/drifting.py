@@ -2,9 +2,8 @@
 
 import math
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
 from llc_lightning.llc.draws import mcse_of
-from llc_lightning.llc.evidence import Evidence
 
 DRIFT_ERRORS = 4.0
 DRIFT_SHARE = 0.05

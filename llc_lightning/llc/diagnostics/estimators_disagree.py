@@ -1,8 +1,7 @@
 """Independent estimators that contradict each other."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
 from llc_lightning.llc.estimators import stein_gap
-from llc_lightning.llc.evidence import Evidence
 
 DISAGREEMENT_ERRORS = 3.0
 DISAGREEMENT_SHARE = 0.05

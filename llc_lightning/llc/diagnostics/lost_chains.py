@@ -1,7 +1,6 @@
 """Chains that never moved, died or exploded."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
-from llc_lightning.llc.evidence import Evidence
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
 
 
 @DIAGNOSTICS.register("frozen", summary="no chain ever left w*")

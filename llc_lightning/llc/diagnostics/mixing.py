@@ -2,8 +2,7 @@
 
 import math
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
-from llc_lightning.llc.evidence import Evidence
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
 
 RHAT_LIMIT = 1.05
 ESS_LIMIT = 100.0

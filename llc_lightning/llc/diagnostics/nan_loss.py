@@ -1,7 +1,6 @@
 """A loss that is not finite at w*."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
-from llc_lightning.llc.evidence import Evidence
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
 
 
 @DIAGNOSTICS.register("nan-loss", summary="the loss of an example at w* is not finite; no chain is run")

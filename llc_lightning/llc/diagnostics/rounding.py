@@ -2,8 +2,7 @@
 
 import torch
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
-from llc_lightning.llc.evidence import Evidence
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
 
 ROUNDED_SHARE = 0.25
 

@@ -1,7 +1,6 @@
 """A value that the number of weights bounds."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
-from llc_lightning.llc.evidence import Evidence
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
 
 SATURATION = 0.9
 

@@ -1,7 +1,6 @@
 """A step size beyond the limit of stability."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
-from llc_lightning.llc.evidence import Evidence
+from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
 
 STABILITY_LIMIT = 4.0
 

@@ -1,3 +1,3 @@
 """Ablation effects, as a kind of measurement."""
 
-from llc_lightning.measure.ablation.measurement import AblationMeasurement as AblationMeasurement
+from llc_lightning.measure.ablation.rows import AblationMeasurement as AblationMeasurement

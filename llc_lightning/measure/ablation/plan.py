@@ -12,10 +12,9 @@ from llc_lightning.ablation.engine.base import check_components, entry_of, resol
 from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
-from llc_lightning.measure.jobs import Job
-from llc_lightning.measure.naming import revision_of, settings_name
-from llc_lightning.measure.plans import TRAIN, check_each_once
-from llc_lightning.runtime.checks import at_least, unless_none
+from llc_lightning.measure.jobs import Job, revision_of, settings_name
+from llc_lightning.measure.measurements import TRAIN, check_each_once
+from llc_lightning.runtime.errors import at_least, unless_none
 
 BASELINE: Mapping[str, object] = {"metrics": (), "resamples": 0, "warm_start": False, "seed": None}
 """The options that name settings, each with the default that it had when it was added: names leave it out there."""

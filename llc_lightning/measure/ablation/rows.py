@@ -1,6 +1,4 @@
-"""From ablation effects, and what only the module can measure, to rows of the table."""
-
-from __future__ import annotations
+"""How ablation effects, and what only the module can measure, are measured and become rows of the table."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -16,73 +14,96 @@ from llc_lightning.ablation.significance import with_statistics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.measure.ablation.plan import AblationPlan
+from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
-from llc_lightning.runtime.batches import n_examples, take
+from llc_lightning.runtime.batches import Batch, n_examples, take
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.progress import Advance
-from llc_lightning.runtime.types import Batch
 
 Warm: TypeAlias = dict[str, tuple[Tensor, ...]]
 """Constants of fitted methods, by component, method and loss."""
 
 
-def effects(
-    plan: AblationPlan, snapshot: Snapshot, components: list[Component], *, advance: Advance, warm: Warm | None = None
-) -> list[list[Effect]]:
-    """Returns the effects of some components at a snapshot, a list for each; the first begins with the plain losses.
+class AblationMeasurement(Measurement[AblationPlan]):
+    """Effects, those of a component together; the module's own quantities are measured once."""
 
-    Args:
-        plan: What to measure.
-        snapshot: Where.
-        components: Of what.
-        advance: Told how far it is.
-        warm: Constants of the snapshot before, replaced by those of this one.
+    def measure(
+        self,
+        plan: AblationPlan,
+        snapshot: Snapshot,
+        components: list[Component],
+        *,
+        replicate: int,
+        advance: Advance,
+        memory: Warm,
+    ) -> list[list[Effect]]:
+        """Returns the effects of some components, a list for each; the first of them begins with the plain losses.
 
-    Raises:
-        SettingError: If the plan asks for more examples than there are.
-    """
-    if not components:
-        return []
-    tasks = plan.tasks and bool(snapshot.loss.task_names)
-    seed = snapshot.seed if plan.seed is None else plan.seed
-    found = sweep(
-        snapshot.loss,
-        snapshot.params,
-        _examples(plan, snapshot),
-        components,
-        plan.methods,
-        seed=seed,
-        tasks=tasks,
-        metrics=plan.metrics,
-        per_example=plan.resamples > 0,
-        warm=warm if plan.warm_start else None,
-    )
-    if plan.resamples:
-        found = with_statistics(found, resamples=plan.resamples, seed=seed)
-    if warm is not None and plan.warm_start:
-        warm.update(warm_start(found))
-    advance(len(components) * len(plan.methods))
-    by_address: dict[str, list[Effect]] = {component.address: [] for component in components}
-    for effect in found:
-        by_address[effect.component or components[0].address].append(effect)
-    return list(by_address.values())
+        Raises:
+            SettingError: If the plan asks for more examples than there are.
+        """
+        if not components:
+            return []
+        seed = snapshot.seed if plan.seed is None else plan.seed
+        found = sweep(
+            snapshot.loss,
+            snapshot.params,
+            _examples(plan, snapshot),
+            components,
+            plan.methods,
+            seed=seed,
+            tasks=plan.tasks and bool(snapshot.loss.task_names),
+            metrics=plan.metrics,
+            per_example=plan.resamples > 0,
+            warm=memory if plan.warm_start else None,
+        )
+        if plan.resamples:
+            found = with_statistics(found, resamples=plan.resamples, seed=seed)
+        if plan.warm_start:
+            memory.update(warm_start(found))
+        advance(len(components) * len(plan.methods))
+        by_address: dict[str, list[Effect]] = {component.address: [] for component in components}
+        for effect in found:
+            by_address[effect.component or components[0].address].append(effect)
+        return list(by_address.values())
+
+    def once(self, plan: AblationPlan, snapshot: Snapshot) -> list[TaskQuantity]:
+        """Returns the module's own quantities; none where the plan wants no tasks."""
+        return snapshot.loss.task_quantities(snapshot.params, _examples(plan, snapshot)) if plan.tasks else []
+
+    def rows(
+        self,
+        plan: AblationPlan,
+        snapshot: Snapshot,
+        measured: Sequence[Sequence[Effect]],
+        once: Sequence[TaskQuantity],
+        *,
+        data: str,
+        replicate: int,
+    ) -> Iterator[Row]:
+        """Yields the plain losses once, every effect, and the module's own quantities."""
+        yield from _effects(plan, snapshot, [effect for each in measured for effect in each], data)
+        yield from _quantities(plan, snapshot, once, data)
+
+    def memory(self) -> Warm:
+        """Returns where fitted methods start from: constants by component, method and loss."""
+        return {}
 
 
-def quantities(plan: AblationPlan, snapshot: Snapshot) -> list[TaskQuantity]:
-    """Returns the module's own quantities on the examples of a plan; none where the plan wants no tasks."""
-    return snapshot.loss.task_quantities(snapshot.params, _examples(plan, snapshot)) if plan.tasks else []
+MEASUREMENTS.register(
+    "ablation",
+    summary="by how much the loss rises when the activation of a component is replaced, or its weights are edited",
+    plan=AblationPlan,
+    quantities=(
+        *("loss", "ablation_effect", "sign_accuracy", "accuracy", "circuits_solved", "baseline_loss"),
+        *("attention_score", "fourier_share"),
+    ),
+)(AblationMeasurement())
 
 
-def ablation_rows(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect], *, data: str) -> Iterator[Row]:
-    """Yields the rows of effects and plain losses, each loss once though every process measures them.
-
-    Args:
-        plan: What was measured.
-        snapshot: Where.
-        found: The effects, in the order of the components.
-        data: The digest of the examples.
-    """
+def _effects(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect], data: str) -> Iterator[Row]:
+    """Yields the rows of effects and plain losses, each loss once though every process measures them."""
     plain_settings = plan.settings_with(data)
     revisions = {method.name: entry_of(method).revision for method in resolve_methods(plan.methods)}
     losses: set[str] = set()
@@ -113,15 +134,8 @@ def ablation_rows(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect
         )
 
 
-def quantity_rows(plan: AblationPlan, snapshot: Snapshot, found: Sequence[TaskQuantity], *, data: str) -> Iterator[Row]:
-    """Yields the rows of the module's own quantities.
-
-    Args:
-        plan: What was measured.
-        snapshot: Where.
-        found: The quantities.
-        data: The digest of the examples.
-    """
+def _quantities(plan: AblationPlan, snapshot: Snapshot, found: Sequence[TaskQuantity], data: str) -> Iterator[Row]:
+    """Yields the rows of the module's own quantities."""
     place = snapshot.columns(settings=plan.settings_with(data))
     for each in found:
         finite = math.isfinite(each.value)

@@ -1,3 +1,3 @@
 """The local learning coefficient, as a kind of measurement."""
 
-from llc_lightning.measure.llc.measurement import LLCMeasurement as LLCMeasurement
+from llc_lightning.measure.llc.rows import LLCMeasurement as LLCMeasurement

@@ -10,12 +10,10 @@ from torch import nn
 
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
-from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.revision import llc_revision
-from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.measure.jobs import Job
-from llc_lightning.measure.naming import settings_name
-from llc_lightning.measure.plans import TRAIN, check_each_once
+from llc_lightning.llc.settings import ChainSettings, Resolution
+from llc_lightning.measure.jobs import Job, settings_name
+from llc_lightning.measure.measurements import TRAIN, check_each_once
 from llc_lightning.runtime.errors import SettingError
 
 BASELINE: Mapping[str, object] = {}

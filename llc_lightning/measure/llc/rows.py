@@ -1,6 +1,4 @@
-"""From records of LLC estimates to rows of the table, and to traces."""
-
-from __future__ import annotations
+"""How the LLC is measured, and becomes rows of the table and traces."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,12 +8,12 @@ from typing import Any
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import task_loss
 from llc_lightning.llc.estimator import estimate_parts
-from llc_lightning.llc.parts import Restriction
 from llc_lightning.llc.record import LLCRecord
+from llc_lightning.llc.settings import Restriction
 from llc_lightning.llc.slopes import slopes
 from llc_lightning.llc.tasks import tasks_of_module
 from llc_lightning.measure.llc.plan import LLCPlan
-from llc_lightning.measure.plans import TRAIN
+from llc_lightning.measure.measurements import MEASUREMENTS, TRAIN, Measurement
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.results.traces import Trace
@@ -31,18 +29,68 @@ class Estimated:
     records: tuple[LLCRecord, ...]
 
 
-def estimate(
-    plan: LLCPlan, snapshot: Snapshot, components: list[Component], *, replicate: int, advance: Advance
-) -> list[Estimated]:
-    """Returns the estimates of some components at a snapshot."""
-    if not components:
-        return []
-    parts = [Restriction(component.moved(snapshot.params)) for component in components]
-    by_loss = [_of_loss(plan, snapshot, parts, loss, replicate, advance) for loss in plan.losses]
-    return [
-        Estimated(component, tuple(record.on_cpu() for columns in by_loss for record in columns[number]))
-        for number, component in enumerate(components)
-    ]
+class LLCMeasurement(Measurement[LLCPlan]):
+    """Estimates, one for each component, loss and rung."""
+
+    def measure(
+        self,
+        plan: LLCPlan,
+        snapshot: Snapshot,
+        components: list[Component],
+        *,
+        replicate: int,
+        advance: Advance,
+        memory: Any,
+    ) -> list[Estimated]:
+        """Returns the estimates of some components."""
+        if not components:
+            return []
+        parts = [Restriction(component.moved(snapshot.params)) for component in components]
+        by_loss = [_of_loss(plan, snapshot, parts, loss, replicate, advance) for loss in plan.losses]
+        return [
+            Estimated(component, tuple(record.on_cpu() for columns in by_loss for record in columns[number]))
+            for number, component in enumerate(components)
+        ]
+
+    def rows(
+        self, plan: LLCPlan, snapshot: Snapshot, measured: Sequence[Estimated], once: Any, *, data: str, replicate: int
+    ) -> Iterator[Row]:
+        """Yields the loss once, norms per component, and the LLC with what belongs to it per rung."""
+        first = plan.losses[0]
+        settings = plan.settings_at(None, data=data, replicate=replicate, loss=first)
+        of_no_rung = snapshot.columns(settings=settings, loss=first, revision=plan.revision)
+        yield _loss(of_no_rung, measured[0].records[0])
+        for each in measured:
+            jobs = plan.jobs([each.component], data=data, replicate=replicate)
+            component: dict[str, Any] = {name: jobs[0].columns[name] for name in ("component", "kind", "params_moved")}
+            yield from _norms({**of_no_rung, **component}, each.records[0])
+            for job, record in zip(jobs, each.records, strict=True):
+                yield from _llc(snapshot.columns(**job.columns), record)
+                yield from _recorded({**snapshot.columns(**job.columns), "quantity": "llc_recorded"}, record)
+            rungs = len(plan.n_beta)
+            for at, loss in enumerate(plan.losses):
+                here = {**snapshot.columns(**jobs[at * rungs].columns), "quantity": "llc_slope"}
+                yield from _slopes(plan, here, each.records[at * rungs : (at + 1) * rungs], loss, data)
+
+    def traces(self, plan: LLCPlan, measured: Sequence[Estimated], *, data: str, replicate: int) -> Iterator[Trace]:
+        """Yields the kept draws behind every estimate that has any."""
+        for each in measured:
+            jobs = plan.jobs([each.component], data=data, replicate=replicate)
+            for job, record in zip(jobs, each.records, strict=True):
+                excess = record.excess[:, plan.settings.burn_in :]
+                if excess.numel():
+                    loss = excess + record.baseline[:, plan.settings.burn_in :]
+                    place = (str(job.columns["component"]), record.n_beta, record.gamma)
+                    yield Trace(*place, excess, loss, replicate, job.settings, record.status)
+
+
+MEASUREMENTS.register(
+    "llc",
+    summary="local learning coefficients of the whole model and of components, by sampling around the weights",
+    source="Lau et al. 2023, arXiv:2308.12108; Wang et al. 2024, arXiv:2410.02984",
+    plan=LLCPlan,
+    quantities=("loss", "llc", "llc_recorded", "llc_slope", "llc_correction", "weight_norm", "grad_norm"),
+)(LLCMeasurement())
 
 
 def _of_loss(
@@ -65,47 +113,6 @@ def _of_loss(
         tasks=tasks_of_module(whole, params, data) if of_all and plan.tasks and whole.task_names else None,
         done=lambda n: advance(n),
     )
-
-
-def llc_rows(
-    plan: LLCPlan, snapshot: Snapshot, estimated: Sequence[Estimated], *, data: str, replicate: int
-) -> Iterator[Row]:
-    """Yields the rows of all estimates: the loss once, norms per component, the LLC and its correction per rung.
-
-    Args:
-        plan: What was measured.
-        snapshot: Where.
-        estimated: The estimates, in the order of the components.
-        data: The digest of the examples.
-        replicate: Number of the set of random streams.
-    """
-    first = plan.losses[0]
-    settings = plan.settings_at(None, data=data, replicate=replicate, loss=first)
-    of_no_rung = snapshot.columns(settings=settings, loss=first, revision=plan.revision)
-    yield _loss(of_no_rung, estimated[0].records[0])
-    for each in estimated:
-        jobs = plan.jobs([each.component], data=data, replicate=replicate)
-        component: dict[str, Any] = {name: jobs[0].columns[name] for name in ("component", "kind", "params_moved")}
-        yield from _norms({**of_no_rung, **component}, each.records[0])
-        for job, record in zip(jobs, each.records, strict=True):
-            yield from _llc(snapshot.columns(**job.columns), record)
-            yield from _recorded({**snapshot.columns(**job.columns), "quantity": "llc_recorded"}, record)
-        rungs = len(plan.n_beta)
-        for at, loss in enumerate(plan.losses):
-            here = {**snapshot.columns(**jobs[at * rungs].columns), "quantity": "llc_slope"}
-            yield from _slopes(plan, here, each.records[at * rungs : (at + 1) * rungs], loss, data)
-
-
-def traces_of(plan: LLCPlan, estimated: Sequence[Estimated], *, data: str, replicate: int) -> Iterator[Trace]:
-    """Yields the kept draws behind every estimate that has any."""
-    for each in estimated:
-        jobs = plan.jobs([each.component], data=data, replicate=replicate)
-        for job, record in zip(jobs, each.records, strict=True):
-            excess = record.excess[:, plan.settings.burn_in :]
-            if excess.numel():
-                loss = excess + record.baseline[:, plan.settings.burn_in :]
-                address = str(job.columns["component"])
-                yield Trace(address, record.n_beta, record.gamma, excess, loss, replicate, job.settings, record.status)
 
 
 def _loss(place: dict[str, Any], record: LLCRecord) -> Row:

@@ -5,10 +5,9 @@ import pandas as pd
 
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
-from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Matrix, Panel, Rule, step_axis
 from llc_lightning.report.panels.curves import plain_over, short_names
-from llc_lightning.report.sections import PANELS, View
+from llc_lightning.report.sections import PANELS, Findings, View
 
 _FALL = 0.01
 """An accuracy that ends this much below its peak has fallen."""

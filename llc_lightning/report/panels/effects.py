@@ -5,7 +5,6 @@ import pandas as pd
 
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
-from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Matrix, Panel, Series, step_axis
 from llc_lightning.report.panels.curves import (
     EFFECT_LABEL,
@@ -17,7 +16,7 @@ from llc_lightning.report.panels.curves import (
     over,
     short_names,
 )
-from llc_lightning.report.sections import PANELS, View
+from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import plural
 
 _CLEAR = 5.0

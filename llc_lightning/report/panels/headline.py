@@ -8,10 +8,9 @@ import pandas as pd
 from llc_lightning.analysis import table
 from llc_lightning.analysis.curve import Curve, Residual
 from llc_lightning.report import palette
-from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Note, Panel, Rule, Series, step_axis
 from llc_lightning.report.panels.curves import EFFECT_LABEL, HOLLOW, half_dimension
-from llc_lightning.report.sections import PANELS, View
+from llc_lightning.report.sections import PANELS, Findings, View
 
 
 def headline(found: Findings, *, named: int = 3) -> Panel | None:

@@ -5,7 +5,6 @@ import pandas as pd
 
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
-from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
 from llc_lightning.report.panels.curves import (
     FEW,
@@ -16,7 +15,7 @@ from llc_lightning.report.panels.curves import (
     median_at_the_end,
     over,
 )
-from llc_lightning.report.sections import PANELS, View
+from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import plural
 
 _NEAR_SATURATION = 0.6

@@ -5,10 +5,9 @@ import numpy as np
 from llc_lightning.analysis import table
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
 from llc_lightning.report import palette
-from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Matrix
 from llc_lightning.report.panels.curves import short_names
-from llc_lightning.report.sections import PANELS, View
+from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.kinds import plural
 

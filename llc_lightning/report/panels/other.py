@@ -8,10 +8,9 @@ import pandas as pd
 from llc_lightning.analysis import table
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report import palette
-from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Panel, Series, step_axis
 from llc_lightning.report.panels.curves import FEW, HOLLOW, bundle, median, median_at_the_end, over
-from llc_lightning.report.sections import PANELS, View, other_quantities
+from llc_lightning.report.sections import PANELS, Findings, View, other_quantities
 from llc_lightning.results.quantities import unit_of
 from llc_lightning.runtime.kinds import plural
 

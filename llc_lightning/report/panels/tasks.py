@@ -6,10 +6,9 @@ import pandas as pd
 from llc_lightning.analysis import table
 from llc_lightning.analysis.selectivity import CLEAR, SELECTIVE, groups
 from llc_lightning.report import palette
-from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
 from llc_lightning.report.panels.curves import EFFECT_LABEL, plain_over
-from llc_lightning.report.sections import PANELS, View
+from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import at_level
 
 _COLORS = (palette.CIRCUITS, palette.SHARING, *palette.OTHERS)

@@ -5,10 +5,9 @@ import pandas as pd
 
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
-from llc_lightning.report.findings import Findings
 from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
 from llc_lightning.report.panels.curves import LOSS_LABEL, over
-from llc_lightning.report.sections import PANELS, View
+from llc_lightning.report.sections import PANELS, Findings, View
 
 _MOST_POINTS = 800
 

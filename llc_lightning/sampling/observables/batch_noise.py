@@ -1,7 +1,5 @@
 """What the noise of minibatches does to the moves of chains."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -10,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.sampling.base import Sampler
-from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.observables.base import OBSERVABLES, Look, Stateless
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack
 

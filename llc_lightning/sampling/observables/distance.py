@@ -1,14 +1,11 @@
 """How far the chains are from the centre."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.observables.base import OBSERVABLES, Look, Stateless
 from llc_lightning.sampling.products import inner
 
 

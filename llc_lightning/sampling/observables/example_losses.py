@@ -1,15 +1,12 @@
 """The losses of some examples, one by one."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.types import Batch
-from llc_lightning.sampling.observables.base import Stateless
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.runtime.batches import Batch
+from llc_lightning.sampling.observables.base import Look, Stateless
 from llc_lightning.sampling.stacked import StackedLoss
 
 

@@ -1,15 +1,12 @@
 """Whether the loss rises around the chains as its gradient says."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.observables.base import OBSERVABLES, Look, Stateless
 from llc_lightning.sampling.products import inner
 
 _REACH = 0.3

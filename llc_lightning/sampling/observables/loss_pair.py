@@ -1,15 +1,12 @@
 """The loss at one position on two minibatches."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.observables.base import OBSERVABLES, Stateless
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.observables.base import OBSERVABLES, Look, Stateless
 
 
 @OBSERVABLES.register(

@@ -1,14 +1,11 @@
 """The losses of several tasks along chains that sample another loss."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from llc_lightning.sampling.observables.base import Stateless
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.observables.base import Look, Stateless
 from llc_lightning.sampling.stacked import StackedLoss
 
 

@@ -1,7 +1,5 @@
 """The virial: by what the chains are checked against what must hold in equilibrium, whatever the loss."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.sampling.observables.base import Look
 from llc_lightning.sampling.products import products, total
 from llc_lightning.sampling.stacked import Stack
 

@@ -1,7 +1,5 @@
 """Langevin dynamics with averaged noise, by Leimkuhler and Matthews."""
 
-from __future__ import annotations
-
 from jaxtyping import Float
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Langevin dynamics preconditioned by the size of the gradients."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Float
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Stochastic gradient Langevin dynamics."""
 
-from __future__ import annotations
-
 from llc_lightning.sampling.base import SAMPLERS
 from llc_lightning.sampling.langevin import LangevinSampler
 

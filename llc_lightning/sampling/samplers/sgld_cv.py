@@ -1,7 +1,5 @@
 """SGLD with less gradient noise, by a control variate at the centre."""
 
-from __future__ import annotations
-
 from jaxtyping import Float
 from torch import Tensor
 

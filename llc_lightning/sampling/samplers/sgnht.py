@@ -1,7 +1,5 @@
 """The stochastic gradient Nosé-Hoover thermostat."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -18,9 +18,8 @@ from llc_lightning.ablation.methods.zero import Zero
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
-from llc_lightning.runtime.batches import take
+from llc_lightning.runtime.batches import Batch, take
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
-from llc_lightning.runtime.types import Batch
 from tests.ablation.nets import (
     Branching,
     Circuits,

@@ -18,9 +18,8 @@ from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData
 from llc_lightning.models.cis import CISModel
 from llc_lightning.models.transformer import TransformerModel
-from llc_lightning.runtime.batches import take
+from llc_lightning.runtime.batches import Batch, take
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Batch
 from tests.ablation.nets import Circuits, circuits_data, literal_losses, values_of_constants
 
 

@@ -12,9 +12,9 @@ from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.sequences.base import NO_TARGET, Sequences
 from llc_lightning.models.hand_built import TASK, hand_built_induction
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import DataError, SettingError
 from llc_lightning.runtime.seeding import generator
-from llc_lightning.runtime.types import Batch
 
 NET = hand_built_induction()
 LOSS, PARAMS = loss_fn(NET), snapshot_params(NET)

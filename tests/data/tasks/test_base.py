@@ -6,7 +6,7 @@ import torch
 from llc_lightning.data.tasks import TASKS, CISTask, make_task
 from llc_lightning.data.tasks.uprod import UprodTask
 from llc_lightning.models.baselines import dedicated_net
-from llc_lightning.models.powers import power_of
+from llc_lightning.models.cis_net import power_of
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
 

@@ -16,8 +16,8 @@ from llc_lightning.llc.calibrate.search import Calibration
 from llc_lightning.llc.calibrate.sweep import sweep, sweep_steps
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.report.calibration import title_of
+from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.types import Params
 from tests.known_answers.losses import ONE_EXAMPLE, quadratic
 
 CURVATURE = (1.0, 1.0, 0.1, 0.1, 0.0)

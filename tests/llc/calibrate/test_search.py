@@ -9,9 +9,8 @@ import torch
 from llc_lightning.llc.calibrate.choices import Choice
 from llc_lightning.llc.calibrate.search import Calibration, Free, Search
 from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.llc.parts import Resolution
 from llc_lightning.llc.record import LLCRecord
-from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.llc.settings import ChainSettings, Resolution
 from tests.known_answers.losses import quadratic
 from tests.llc.changed import changed
 

@@ -8,7 +8,7 @@ import torch
 
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.measure.jobs import data_digest
-from llc_lightning.measure.llc.rows import estimate
+from llc_lightning.measure.llc.rows import LLCMeasurement
 from llc_lightning.measure.run import Outcome, measure
 from llc_lightning.results.schema import Row, decode_details
 from tests.measure.small import CHAINS, LLC, Net, alone, snapshot
@@ -122,7 +122,9 @@ def test_chains_that_die_are_rows(measured: Outcome) -> None:
 def test_a_record_is_sent_without_the_draws_of_its_neighbours() -> None:
     taken = snapshot()
     components = replace(LLC, components=("neurons",)).components_of(taken.loss.module)
-    for each in estimate(LLC, taken, components, replicate=0, advance=lambda n=1, note="": None):
+    for each in LLCMeasurement().measure(
+        LLC, taken, components, replicate=0, advance=lambda n=1, note="": None, memory=None
+    ):
         for record in each.records:
             for draws in (record.excess, record.baseline):
                 assert draws.untyped_storage().nbytes() == draws.numel() * draws.element_size()

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from llc_lightning.runtime.types import Params
-from llc_lightning.sampling.base import SAMPLERS, Posterior
-from llc_lightning.sampling.observables.look import Look
+from llc_lightning.runtime.batches import Params
+from llc_lightning.sampling.base import SAMPLERS, Posterior, StepLoss
+from llc_lightning.sampling.observables.base import Look
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import StackedLoss
-from llc_lightning.sampling.step_loss import StepLoss
 
 N_BETA, GAMMA, STEP_SIZE = 5.0, 2.0, 0.16
 DATA = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 3.0], [0.0, -3.0]])

@@ -9,6 +9,7 @@ from torch import Tensor
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.sampling.observables.base import (
     OBSERVABLES,
+    Look,
     Observable,
     Stateless,
     apart,
@@ -17,7 +18,6 @@ from llc_lightning.sampling.observables.base import (
     spared_every,
 )
 from llc_lightning.sampling.observables.distance import SquaredDistance
-from llc_lightning.sampling.observables.look import Look
 
 
 @dataclass(frozen=True)

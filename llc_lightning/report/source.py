@@ -1,0 +1,40 @@
+"""A run as the report reads it: rows, events, timings, provenance, configuration."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llc_lightning.analysis.table import LEVEL
+from llc_lightning.analysis.timing import Timing, timing
+from llc_lightning.report.events import Logged, read_events
+from llc_lightning.report.sections import Findings, find
+from llc_lightning.results.run import Run
+from llc_lightning.runtime.errors import StoreError
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that is said about one run."""
+
+    folder: Path
+    found: Findings
+    logged: Logged
+    time: Timing
+    provenance: list[dict[str, Any]] = field(repr=False)
+    config: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, run: Run, *, level: float = LEVEL) -> "Source":
+        """Reads a run, finished or not.
+
+        Raises:
+            StoreError: If it has no measurements yet, or a file of it is damaged.
+        """
+        rows = run.measurements()
+        if not len(rows):
+            raise StoreError(
+                f"{run.folder} has no measurements yet; train on, or type: python analyze.py measure {run.folder}"
+            )
+        logged = read_events(run.folder)
+        found = find(rows, run=run.name, level=level)
+        return cls(run.folder, found, logged, timing(run.timings(), elapsed=logged.seconds), run.provenance, run.config)
