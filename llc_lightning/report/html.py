@@ -17,6 +17,7 @@ from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels import other
 from llc_lightning.report.sections import Findings, sections
 from llc_lightning.report.sentences import headlines
+from llc_lightning.report.source import Source
 from llc_lightning.report.tensorboard import write_figures
 from llc_lightning.runtime.errors import StoreError
 

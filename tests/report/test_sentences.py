@@ -13,6 +13,7 @@ from llc_lightning.report.sentences import (
     residual_sentence,
     verdict_sentence,
 )
+from llc_lightning.report.source import Source
 
 
 def test_the_headlines_of_a_finished_run(source: Source) -> None:
