@@ -41,7 +41,7 @@ TINY = [
     *("--llc.preconditioner", "none", "--llc_units.when", "null", "--ablation.methods", "[zero]"),
     *("--snapshots.when.init_args.first", "3", "--llc.when.init_args.first", "3"),
     *("--ablation.when.init_args.first", "3", "--ablation.examples", "512", "--data.init_args.analysis_size", "1024"),
-    *("--data.init_args.validation_size", "256"),
+    *("--data.init_args.validation_size", "1024"),
 ]
 
 
