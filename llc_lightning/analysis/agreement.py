@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from llc_lightning.analysis import table
+from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.correlation import PERMUTATIONS, Correlation, partial_spearman, spearman
-from llc_lightning.analysis.revisions import of_newest
 
 TARGET = 10.0
 """n_beta x effect at which the rank correlation is quoted: it peaks between 5 and 25. Below, the prior hides the unit;
@@ -54,7 +53,7 @@ class Agreement:
     """wrLLC against the effect with the weight norm held fixed, by method."""
 
 
-@of_newest
+@revisions.of_newest
 def rungs(rows: pd.DataFrame, *, step: int, kind: str | None = None, method: str = "zero") -> list[Rung]:
     """Returns the measured resolutions of a step that have a positive median of n_beta x effect over ok units."""
     llc = table.select(table.restricted_llc(rows, kind=kind), step=step)
@@ -69,7 +68,7 @@ def rungs(rows: pd.DataFrame, *, step: int, kind: str | None = None, method: str
     return found
 
 
-@of_newest
+@revisions.of_newest
 def agreement(
     rows: pd.DataFrame,
     *,
@@ -116,12 +115,10 @@ def agreement(
     effects = {name: _by_unit(_effects(rows, step, name)) for name in names}
 
     def correlate(left: Mapping[str, float], right: Mapping[str, float]) -> Correlation:
-        x, y = _paired(left, right)
-        return spearman(x, y, seed=seed, level=level, permutations=permutations)
+        return spearman(*_paired(left, right), seed=seed, level=level, permutations=permutations)
 
     def partly(effect: Mapping[str, float]) -> Correlation:
-        x, y, given = _paired(llc, effect, norm)
-        return partial_spearman(x, y, given, seed=seed, level=level, permutations=permutations)
+        return partial_spearman(*_paired(llc, effect, norm), seed=seed, level=level, permutations=permutations)
 
     return Agreement(
         step=step,
@@ -138,7 +135,7 @@ def agreement(
     )
 
 
-@of_newest
+@revisions.of_newest
 def agreements(rows: pd.DataFrame, *, kind: str | None = None, level: float = table.LEVEL) -> list[Agreement]:
     """Returns the agreement at every step that has one, each at its own matched rung, without p-values."""
     rows = table.select(rows, quantity=_USED, loss="train")

@@ -12,9 +12,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from llc_lightning.analysis import table
-from llc_lightning.analysis.measured import Measured
-from llc_lightning.analysis.revisions import of_newest
+from llc_lightning.analysis import revisions, table
 
 LOSS_FACTOR = 0.8
 """A net that computes in superposition has a loss below this share of the best baseline's."""
@@ -51,30 +49,30 @@ class Verdict:
     """Whether a net computes in superposition, with everything that the answer rests on."""
 
     step: int
-    loss: Measured
-    baselines: Mapping[str, Measured]
+    loss: table.Measured
+    baselines: Mapping[str, table.Measured]
     best_baseline: str
-    circuits_solved: Measured
+    circuits_solved: table.Measured
     circuits_dedicated: float
     """How many circuits as many neurons can serve without sharing any (d/2 for xor)."""
     circuits: int
-    accuracy: Measured | None
+    accuracy: table.Measured | None
     """Mean over circuits of the share of right answers."""
-    circuits_per_unit: Measured | None
-    units_per_circuit: Measured | None
+    circuits_per_unit: table.Measured | None
+    units_per_circuit: table.Measured | None
     """Mean participation ratios, with the standard error over units or circuits."""
     matrix_method: str
     """The ablation method behind the participation ratios, '' where there are none."""
 
     @property
-    def loss_ratio(self) -> Measured:
+    def loss_ratio(self) -> table.Measured:
         """The loss as a share of the best baseline's, NaN where that is 0; their errors are taken as independent."""
         best = self.baselines[self.best_baseline]
         if best.value == 0 or self.loss.value == 0:
-            return Measured(0.0 if best.value else np.nan, np.nan)
+            return table.Measured(0.0 if best.value else np.nan, np.nan)
         ratio = self.loss.value / best.value
         relative = np.hypot(self.loss.stderr / self.loss.value, best.stderr / best.value)
-        return Measured(ratio, abs(ratio) * float(relative))
+        return table.Measured(ratio, abs(ratio) * float(relative))
 
     @property
     def compared(self) -> str:
@@ -110,15 +108,12 @@ class Verdict:
             f"{'more' if self.shares_neurons else 'not more'} than the {self.circuits_dedicated:g} "
             "that its neurons can serve without sharing.",
         ]
-        if self.accuracy:
-            said.append(f"Mean accuracy over circuits: {self.accuracy}.")
-        if self.circuits_per_unit and self.units_per_circuit:
-            said.append(
-                f"A neuron takes part in {self.circuits_per_unit} circuits and a circuit uses "
-                f"{self.units_per_circuit} neurons (participation ratios of {self.matrix_method}-ablation "
-                "effects; reported, not judged)."
-            )
-        return said
+        shared = (
+            f"A neuron takes part in {self.circuits_per_unit} circuits and a circuit uses {self.units_per_circuit} "
+            f"neurons (participation ratios of {self.matrix_method}-ablation effects; reported, not judged)."
+        )
+        said += [f"Mean accuracy over circuits: {self.accuracy}."] if self.accuracy else []
+        return [*said, shared] if self.circuits_per_unit and self.units_per_circuit else said
 
 
 def participation_ratio(effects: Float[np.ndarray, "row column"]) -> Float[np.ndarray, "row"]:
@@ -135,7 +130,7 @@ def participation_ratio(effects: Float[np.ndarray, "row column"]) -> Float[np.nd
     return np.divide(positive.sum(axis=1) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
 
 
-@of_newest
+@revisions.of_newest
 def effect_matrix(
     rows: pd.DataFrame, *, step: int | None = None, method: str | None = None, kind: str | None = None
 ) -> EffectMatrix | None:
@@ -159,15 +154,11 @@ def effect_matrix(
     good = at_step.loc[table.ok(at_step)].sort_values("n_examples", kind="stable")
     units = table.natural(table.distinct(at_step, "component"))
     circuits = table.natural(table.distinct(at_step, "loss"))
-    places = ({name: i for i, name in enumerate(units)}, {name: i for i, name in enumerate(circuits)})
-    effects = np.full((len(units), len(circuits)), np.nan)
-    across = [places[0][name] for name in table.texts(good, "component")]
-    down = [places[1][name] for name in table.texts(good, "loss")]
-    effects[across, down] = table.numbers(good, "value")
+    effects = table.matrix(good, ("component", units), ("loss", circuits))
     return EffectMatrix(step, method, tuple(units), tuple(circuits), effects) if units else None
 
 
-@of_newest
+@revisions.of_newest
 def superposition_verdict(rows: pd.DataFrame, *, step: int | None = None) -> Verdict | None:
     """Returns the verdict at a step, or None for a table without the rows that it needs.
 
@@ -179,7 +170,7 @@ def superposition_verdict(rows: pd.DataFrame, *, step: int | None = None) -> Ver
     return next((verdict for one in options if (verdict := _verdict_at(rows, one)) is not None), None)
 
 
-@of_newest
+@revisions.of_newest
 def superposition_over_training(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns circuits solved, mean accuracy, loss ratio and participation ratios at each step, with their errors.
 
@@ -229,14 +220,12 @@ def _verdict_at(rows: pd.DataFrame, step: int) -> Verdict | None:
     )
 
 
-def _measured(rows: pd.DataFrame) -> Measured | None:
+def _measured(rows: pd.DataFrame) -> table.Measured | None:
     """Returns the ok value that rests on the most examples."""
     good = rows.loc[table.ok(rows)].sort_values("n_examples", kind="stable")
-    if not len(good):
-        return None
-    return Measured(float(table.numbers(good, "value")[-1]), float(table.numbers(good, "stderr")[-1]))
+    return table.measured(good) if len(good) else None
 
 
-def _mean(values: Float[np.ndarray, "item"]) -> Measured:
+def _mean(values: Float[np.ndarray, "item"]) -> table.Measured:
     error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
-    return Measured(float(values.mean()), error)
+    return table.Measured(float(values.mean()), error)

@@ -7,8 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from llc_lightning.analysis import table
-from llc_lightning.analysis.revisions import of_newest
+from llc_lightning.analysis import revisions, table
 
 _Number: TypeAlias = tuple[float, float]
 """A value and its standard error."""
@@ -37,7 +36,7 @@ class Interaction:
         return self.together - sum(self.alone)
 
 
-@of_newest
+@revisions.of_newest
 def interactions(rows: pd.DataFrame, *, step: int | None = None, loss: str = "train") -> list[Interaction]:
     """Returns the interactions of all pairs whose members were measured on the same examples, the largest first.
 
@@ -48,14 +47,15 @@ def interactions(rows: pd.DataFrame, *, step: int | None = None, loss: str = "tr
         step: The training step; None takes the last one with pairs.
         loss: The loss that the effects are on.
     """
-    found: dict[tuple[str, str], Interaction] = {}
-    for (component, method), together, alone in _pairs(rows, step, loss):
-        if alone is not None:
-            found[component, method] = _interaction(component, method, together, alone)
+    found = {
+        pair: _interaction(*pair, together, alone)
+        for pair, together, alone in _pairs(rows, step, loss)
+        if alone is not None
+    }
     return sorted(found.values(), key=lambda one: -abs(one.surplus))
 
 
-@of_newest
+@revisions.of_newest
 def unmatched(rows: pd.DataFrame, *, step: int | None = None, loss: str = "train") -> list[str]:
     """Returns the pairs that have no interaction by any method: their members are not measured on the same examples.
 
@@ -94,9 +94,8 @@ def _pairs(rows: pd.DataFrame, step: int | None, loss: str) -> Iterator[tuple[tu
 def _interaction(component: str, method: str, together: _Number, alone: _Two) -> Interaction:
     (value, error), ((first, first_error), (second, second_error)) = together, alone
     one, other = component.split("+")
-    stderr = float(np.sqrt(error**2 + first_error**2 + second_error**2))
-    verdict = _verdict(value, (first, second), stderr)
-    return Interaction(component, (one, other), method, value, (first, second), stderr, verdict)
+    stderr, both = float(np.sqrt(error**2 + first_error**2 + second_error**2)), (first, second)
+    return Interaction(component, (one, other), method, value, both, stderr, _verdict(value, both, stderr))
 
 
 def _verdict(together: float, alone: tuple[float, float], stderr: float) -> str:

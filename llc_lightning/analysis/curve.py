@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from llc_lightning.analysis import table
+from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.monotone import MIN_POINTS, Monotone, fit_monotone
-from llc_lightning.analysis.revisions import of_newest
 from llc_lightning.runtime.errors import SettingError
 
 _POINT = ["step", "component", "n_beta", "gamma", "resolution", "llc", "llc_stderr", "effect", "effect_stderr", "ok"]
@@ -97,7 +96,7 @@ class Curve:
         return found
 
 
-@of_newest
+@revisions.of_newest
 def headline_points(
     rows: pd.DataFrame, *, kind: str | None = None, method: str = "zero", gamma: float | None = None
 ) -> pd.DataFrame:
@@ -125,11 +124,11 @@ def headline_points(
     values, effects = table.numbers(pairs, "llc"), table.numbers(pairs, "effect")
     both_ok = np.asarray((pairs["llc_status"] == "ok") & (pairs["effect_status"] == "ok"), dtype=bool)
     counts = both_ok & np.greater(values, 0) & np.greater(effects, 0)
-    points = pairs.assign(resolution=table.numbers(pairs, "n_beta") * effects, ok=counts)
-    return points[_POINT].reset_index(drop=True)
+    resolution = table.numbers(pairs, "n_beta") * effects
+    return pairs.assign(resolution=resolution, ok=counts)[_POINT].reset_index(drop=True)
 
 
-@of_newest
+@revisions.of_newest
 def fit_curve(
     rows: pd.DataFrame, *, kind: str | None = None, method: str = "zero", gamma: float | None = None
 ) -> Curve | None:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from llc_lightning.analysis import table
-from llc_lightning.analysis.revisions import of_newest
+from llc_lightning.analysis import revisions, table
 
 CLEAR = 0.4
 """A head attends as a role says when its score is above this."""
@@ -53,7 +52,7 @@ class HeadRoles:
         return table.texts(heads, "component")[int(np.nanargmax(values))] if np.isfinite(values).any() else ""
 
 
-@of_newest
+@revisions.of_newest
 def head_roles(rows: pd.DataFrame, *, step: int | None = None, method: str | None = None) -> HeadRoles | None:
     """Returns the heads' scores and effects at a step, or None for a table without both of them.
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from llc_lightning.analysis import table
-from llc_lightning.analysis.revisions import of_newest
+from llc_lightning.analysis import revisions, table
 from llc_lightning.runtime import status as statuses
 from llc_lightning.runtime.kinds import level_of, plural
 
@@ -73,23 +72,16 @@ class Health:
     def sentences(self) -> list[str]:
         """Writes the counts, and from where on the learning coefficients are ok."""
         total = self.ok + self.flagged + self.failed
-        said = [f"{self.ok} of {total} rows are ok, {self.flagged} flagged, {self.failed} failed."]
-        for count in self.counts:
-            if count.quantity == "llc":
-                what = "The full LLC" if level_of(count.kind) == "model" else f"The wrLLC of every {count.kind}"
-                said.append(
-                    f"{what} is ok from step {count.ok_from} on." if count.ok_from is not None else _last(count)
-                )
-        return said
+        said = f"{self.ok} of {total} rows are ok, {self.flagged} flagged, {self.failed} failed."
+        return [said, *(_told(count) for count in self.counts if count.quantity == "llc")]
 
 
-@of_newest
+@revisions.of_newest
 def health(rows: pd.DataFrame) -> Health:
     """Returns how many rows are ok, flagged and failed, by quantity and kind, and by reason."""
     failures = [status for status in table.distinct(rows, "status") if statuses.is_failed(status)]
     counts: list[Count] = []
-    columns = zip(table.texts(rows, "quantity"), table.texts(rows, "kind"), strict=True)
-    groups = dict.fromkeys(columns)
+    groups = set(zip(table.texts(rows, "quantity"), table.texts(rows, "kind"), strict=True))
     for quantity, kind in sorted(groups, key=_order):
         group = table.select(rows, quantity=quantity, kind=kind)
         ok = np.asarray(group["status"] == statuses.OK, dtype=bool)
@@ -112,8 +104,12 @@ def health(rows: pd.DataFrame) -> Health:
     return Health(tuple(counts), _troubles(rows))
 
 
-def _last(count: Count) -> str:
-    if level_of(count.kind) == "model":
+def _told(count: Count) -> str:
+    """Says from where on learning coefficients are ok, or how many are at the last step."""
+    whole = level_of(count.kind) == "model"
+    if count.ok_from is not None:
+        return f"The {'full LLC' if whole else f'wrLLC of every {count.kind}'} is ok from step {count.ok_from} on."
+    if whole:
         return "The full LLC is not ok at the last step."
     return f"At the last step {count.ok_last} of {count.total_last} wrLLC of {plural(count.kind)} are ok."
 

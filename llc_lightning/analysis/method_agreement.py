@@ -9,9 +9,8 @@ import pandas as pd
 from jaxtyping import Float
 from scipy import stats
 
-from llc_lightning.analysis import table
+from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.correlation import Correlation, spearman
-from llc_lightning.analysis.revisions import of_newest
 
 CLEAR = 0.05
 """An effect is clear where its adjusted p-value is below this."""
@@ -58,12 +57,11 @@ class MethodAgreement:
         most = max(self.examples.values())
         parts = [f"{name} on {n} of the {most} examples" for name, n in self.examples.items() if n < most]
         said = [f"Measured on a part, which it was not fitted on: {', '.join(parts)}."] if parts else []
-        if self.left_out:
-            said.append(f"Left out, since measured on other examples or settings: {', '.join(self.left_out)}.")
-        return " ".join(said)
+        out = f"Left out, since measured on other examples or settings: {', '.join(self.left_out)}."
+        return " ".join([*said, *([out] if self.left_out else [])])
 
 
-@of_newest
+@revisions.of_newest
 def method_agreement(
     rows: pd.DataFrame, *, step: int | None = None, kind: str | None = None, loss: str = "train", apart: float = 0.5
 ) -> MethodAgreement | None:
@@ -132,14 +130,11 @@ def adjusted_p(effects: pd.DataFrame) -> Float[np.ndarray, "row"]:
     Where the details tell a sign-flip p-value it is taken, elsewhere the normal one of value and standard error
     (Benjamini and Hochberg 1995 for the adjustment). Give each component once, since every row counts.
     """
-    told = [record.get("p") for record in table.details(effects)]
+    told = np.array([record.get("p") for record in table.details(effects)], dtype=np.float64)
     value, error = table.numbers(effects, "value"), table.numbers(effects, "stderr")
     with np.errstate(divide="ignore", invalid="ignore"):
         normal = 2 * stats.norm.sf(np.abs(value) / error)
-    normal = np.where(value == 0, 1.0, normal)
-    p = np.array(
-        [one if flip is None else float(flip) for one, flip in zip(normal, told, strict=True)], dtype=np.float64
-    )
+    p = np.where(np.isnan(told), np.where(value == 0, 1.0, normal), told)
     known = np.isfinite(p)
     adjusted = np.full(len(p), np.nan)
     if known.any():

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from llc_lightning.analysis import table
-from llc_lightning.analysis.revisions import of_newest
+from llc_lightning.analysis import revisions, table
 from llc_lightning.runtime.kinds import at_level
 
 SELECTIVE = 0.8
@@ -51,7 +50,7 @@ class Group:
         return float(np.sqrt(share * (1 - share) / (self.clear + 4)))
 
 
-@of_newest
+@revisions.of_newest
 def task_pair(rows: pd.DataFrame) -> tuple[str, str] | None:
     """Returns the two tasks that effects were measured on, the last in the alphabet first; None where not two.
 
@@ -62,7 +61,7 @@ def task_pair(rows: pd.DataFrame) -> tuple[str, str] | None:
     return (tasks[0], tasks[1]) if len(tasks) == 2 else None
 
 
-@of_newest
+@revisions.of_newest
 def selectivity(
     rows: pd.DataFrame, *, tasks: tuple[str, str] | None = None, methods: Sequence[str] | None = None
 ) -> pd.DataFrame:

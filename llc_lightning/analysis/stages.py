@@ -36,6 +36,11 @@ class Stage:
     step: int
     """The first logged step at or past the level."""
 
+    @property
+    def when(self) -> str:
+        """Between which logged steps it passes."""
+        return f"by {self.step}" if self.since == self.step else f"{self.since} - {self.step}"
+
     def sides(self, steps: Iterable[int]) -> tuple[int, int]:
         """Returns how many of some steps lie before the stage for sure, and how many after it.
 
@@ -69,10 +74,8 @@ def transition(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
 
     The fall goes from the highest logged loss to the lowest after it, each a running median over three points.
     """
-    name = _first(metrics, ("train/loss", "val/loss"))
-    if not name:
-        return []
-    curve = _smooth(metrics[name])
+    name = next((name for name in ("train/loss", "val/loss") if name in metrics), "")
+    curve = _smooth(metrics[name]) if name else pd.DataFrame()
     if not len(curve):
         return []
     values = curve["value"].to_numpy(dtype=np.float64)
@@ -140,7 +143,3 @@ def _checked(name: str, curve: pd.DataFrame) -> pd.DataFrame:
     if not {"step", "value"} <= set(curve.columns) or not len(curve):
         raise DataError(f"{name} has the columns {list(curve.columns)} and {len(curve)} points; give step and value.")
     return curve
-
-
-def _first(metrics: Mapping[str, pd.DataFrame], names: Iterable[str]) -> str:
-    return next((name for name in names if name in metrics), "")

@@ -1,7 +1,9 @@
-"""Reading the measurement table: rows by column value, columns as arrays, which rows count, matched rows."""
+"""Reading the measurement table: rows by column value, columns as arrays, which rows count, matched rows, numbers."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from math import floor, isfinite, log10
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,34 @@ from llc_lightning.runtime.kinds import at_level, level_of
 
 LEVEL = 0.95
 """Probability of every interval that is drawn or printed, unless the caller says otherwise."""
+_UNSEEN = 1e-5
+"""An error so much smaller than its value is not written."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number with its standard error, NaN where there is none."""
+
+    value: float
+    stderr: float
+
+    def __str__(self) -> str:
+        """Writes the error to one digit, two where it starts with a 1, and the value to as many decimals.
+
+        Example:
+            >>> print(Measured(0.14113, 0.0014), Measured(265.91, 4.2), Measured(16.0, 0.0), Measured(31234.0, 1234.0))
+            0.1411 ± 0.0014 266 ± 4 16 31200 ± 1200
+        """
+        if not isfinite(self.value):
+            return "no value"
+        if not isfinite(self.stderr) or self.stderr <= 0:
+            return f"{self.value:.4g}"
+        if self.stderr < _UNSEEN * abs(self.value):
+            return f"{self.value:.6g}"
+        exponent = floor(log10(self.stderr))
+        place = exponent - (1 if self.stderr / 10.0**exponent < 1.95 else 0)
+        value, error = round(self.value, -place), round(self.stderr, -place)
+        return f"{value:.{max(-place, 0)}f} ± {error:.{max(-place, 0)}f}"
 
 
 def select(rows: pd.DataFrame, **wanted: str | int | float | Collection[str]) -> pd.DataFrame:
@@ -69,6 +99,11 @@ def replicates(rows: pd.DataFrame) -> Int[np.ndarray, "row"]:
 def first_replicate(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows without the replicates that measure the same thing again."""
     return rows.loc[np.equal(replicates(rows), 0)]
+
+
+def measured(rows: pd.DataFrame, at: int = -1) -> Measured:
+    """Returns value and stderr of one of the rows."""
+    return Measured(float(numbers(rows, "value")[at]), float(numbers(rows, "stderr")[at]))
 
 
 def steps(rows: pd.DataFrame) -> list[int]:
@@ -130,6 +165,23 @@ def matched(left: pd.DataFrame, right: pd.DataFrame, on: list[str], names: tuple
     best = right.sort_values("n_examples", kind="stable").drop_duplicates(on, keep="last")
     renamed = best[[*on, "value", "stderr", "status"]].rename(columns=side(best, names[1]))
     return left.rename(columns=side(left, names[0])).merge(renamed, on=on, how="inner", validate="many_to_one")
+
+
+def matrix(
+    rows: pd.DataFrame, down: tuple[str, Sequence[str]], across: tuple[str, Sequence[str] | Sequence[int]]
+) -> Float[np.ndarray, "down across"]:
+    """Returns the values of rows by two of their columns, each with the entries that it shall have.
+
+    Where several rows have the same entries the last counts, where none has them the value is NaN.
+
+    Example:
+        >>> rows = pd.DataFrame({"component": ["a", "b"], "step": [0, 5], "value": [1.0, 2.0]})
+        >>> matrix(rows, ("component", ["a", "b"]), ("step", [0, 5])).tolist()
+        [[1.0, nan], [nan, 2.0]]
+    """
+    last = rows.drop_duplicates([down[0], across[0]], keep="last")
+    grid = last.pivot(index=down[0], columns=across[0], values="value")
+    return grid.reindex(index=list(down[1]), columns=list(across[1])).to_numpy(dtype=np.float64)
 
 
 def half_width(

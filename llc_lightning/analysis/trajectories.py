@@ -67,11 +67,9 @@ def trajectories(
     """
     several = pd.concat([rows, plus_delta(rows)], ignore_index=True) if len(rows) else rows
     kept_losses = {"train"} & table.distinct(several, "loss") if losses is None else losses
-    keep = _matching(several, "loss", kept_losses) & _matching(several, "component", [component])
-    if quantities is not None:
-        keep &= _matching(several, "quantity", quantities)
-    if methods is not None:
-        keep &= _matching(several, "method", methods)
+    wanted = {"loss": kept_losses, "component": [component], "quantity": quantities, "method": methods}
+    masks = [_matching(several, column, names) for column, names in wanted.items() if names is not None]
+    keep: Bool[np.ndarray, "row"] = np.logical_and.reduce(masks)
     kept = table.first_replicate(several.loc[keep])
     half = table.half_width(table.numbers(kept, "stderr"), table.numbers(kept, "chains"), level)
     values = table.numbers(kept, "value")

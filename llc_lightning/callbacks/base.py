@@ -1,6 +1,7 @@
 """What the measuring callbacks share: data, quarantine, sharing among ranks, and keeping what was measured."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor
 
 from llc_lightning.callbacks.cadenced import At, CadencedCallback, callbacks_of
-from llc_lightning.callbacks.dashboard import log_rows, prepare_dashboard
 from llc_lightning.callbacks.folder import open_folder, run_seed, writes
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.components.loss import loss_fn
@@ -18,8 +18,9 @@ from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.measurements import MEASUREMENTS, Plan, measurement_of
 from llc_lightning.measure.run import Outcome, measure
 from llc_lightning.measure.snapshot import Snapshot
-from llc_lightning.report.charts import Charts, quantity_charts
+from llc_lightning.report.charts import Charts, layout, quantity_charts
 from llc_lightning.results.run import run_name
+from llc_lightning.results.schema import Row
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError, at_least
@@ -131,7 +132,7 @@ class MeasurementCallback(CadencedCallback):
             if not writes(trainer):
                 return
             self._folder = open_folder(trainer, seed=self.seed)
-            everything = measuring(trainer)
+            everything = [callback for callback in callbacks_of(trainer, MeasurementCallback) if callback.is_on]
             if everything[0] is self:
                 workers.on_zero(lambda: prepare_dashboard(trainer, [callback.charts() for callback in everything]))
 
@@ -251,9 +252,26 @@ CALLBACKS: Registry[type[MeasurementCallback], CallbackFacts] = Registry("measur
 """The callback of every kind of measurement, by the name of the kind."""
 
 
-def measuring(trainer: L.Trainer) -> list[MeasurementCallback]:
-    """Returns the trainer's measuring callbacks that are switched on."""
-    return [callback for callback in callbacks_of(trainer, MeasurementCallback) if callback.is_on]
+def prepare_dashboard(trainer: L.Trainer, charts: Sequence[Charts]) -> None:
+    """Writes the layout of the custom scalars for all that will be measured; on rank 0 alone, once."""
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            writer: Any = getattr(logger, "experiment")  # noqa: B009 - it has no type
+            writer.add_custom_scalars(layout(charts))
+
+
+def log_rows(trainer: L.Trainer, rows: Sequence[Row], *, step: int) -> None:
+    """Logs the rows of one step at exactly that step; on rank 0 alone.
+
+    ``self.log`` would record them at the next multiple of ``log_every_n_steps``, or never.
+    """
+    from llc_lightning.report.tensorboard import scalars
+
+    values = scalars(rows) if trainer.loggers else {}
+    for logger in trainer.loggers:
+        logger.log_metrics(values, step=step)
 
 
 def _take_buffers_of_rank_zero(trainer: L.Trainer, pl_module: L.LightningModule) -> None:

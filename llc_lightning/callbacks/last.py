@@ -38,8 +38,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves before the first step, unless the training continues."""
         self._folder = run_folder(trainer)
-        self._last_step = trainer.global_step
-        self._saved_at = trainer.global_step
+        self._last_step = self._saved_at = trainer.global_step
         steps = trainer.estimated_stepping_batches
         self._end = steps if steps > 0 else float("inf")
         if trainer.global_step == 0:

@@ -1,20 +1,18 @@
 """The command ``analyze.py ablate``: any methods on any components of a run's snapshots."""
 
-import math
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from llc_lightning.analysis import table
+from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.co_ablation import interactions, unmatched
-from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
-from llc_lightning.analysis.revisions import newest, older, told
-from llc_lightning.cli.files import make_folder
+from llc_lightning.cli.console import make_folder
 from llc_lightning.cli.offline import model_and_examples
 from llc_lightning.components.kinds.joined import PAIRS
 from llc_lightning.measure.ablation.plan import AblationPlan
@@ -23,6 +21,7 @@ from llc_lightning.measure.offline import measure_snapshots
 from llc_lightning.report.cells import Table, number
 from llc_lightning.report.events import Logged
 from llc_lightning.report.figures import draw, save
+from llc_lightning.report.record import plain
 from llc_lightning.report.sections import PANELS, Findings, View, find
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import settings_hash
@@ -56,8 +55,7 @@ class Ablated:
 
     def records(self) -> list[dict[str, object]]:
         """Returns all effects, with None for what is not finite."""
-        rows = self.effects[list(_COLUMNS)].to_dict("records")
-        return [{str(name): _plain(value) for name, value in row.items()} for row in rows]
+        return cast("list[dict[str, object]]", plain(self.effects[list(_COLUMNS)].to_dict("records")))
 
 
 def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
@@ -91,34 +89,30 @@ def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
     fitted = plan.fitted(n_examples(data))
     jobs = fitted.jobs(fitted.components_of(model), data=data_digest(data, fitted.examples))
     every = _rows_of(measured.measurements(), jobs, steps)
-    rows, left_out = newest(every), older(every)
+    rows, left_out = revisions.newest(every), revisions.older(every)
     drawn, notes = _drawn(find(rows, run=measured.name), options.figures) if options.figures else ([], [])
-    notes += [told(left_out)] if left_out else []
+    notes += [revisions.told(left_out)] if left_out else []
     effects = _largest_first(table.select(rows, method={job.method for job in jobs}))
     agreement = method_agreement(rows)
-    tables = [effect_table(effects), *([] if agreement is None else [correlation_table(agreement)])]
-    tables += [] if agreement is None else [disagreement_table(agreement)]
-    tables.append(interaction_table(rows))
+    compared = [correlation_table(agreement), disagreement_table(agreement)] if agreement else []
+    tables = [effect_table(effects), *compared, interaction_table(rows)]
     return Ablated([*written, *drawn], effects, [one for one in tables if one is not None], notes)
 
 
 def effect_table(effects: pd.DataFrame) -> Table | None:
     """Returns the first of the effects that a call asked for; None where there are none."""
-    several = len(table.steps(effects)) > 1
-    numbers = zip(table.numbers(effects, "value").tolist(), table.numbers(effects, "stderr").tolist(), strict=True)
-    told = [str(Measured(value, error)) for value, error in numbers]
-    names = ("component", "method", "loss")
-    columns = [*(table.texts(effects, name) for name in names), told]
-    columns += [table.texts(effects, "n_examples"), table.texts(effects, "status")]
-    columns += [table.texts(effects, "step")] if several else []
-    rows = tuple(zip(*columns, strict=True))
+    several = ("step",) if len(table.steps(effects)) > 1 else ()
+    told = [str(table.measured(effects, at)) for at in range(len(effects))]
+    names = ("component", "method", "loss", "n_examples", "status", *several)
+    what, how = [table.texts(effects, name) for name in names[:3]], [table.texts(effects, name) for name in names[3:]]
+    rows = tuple(zip(*what, told, *how, strict=True))
     if not rows:
         return None
     more = f" {len(rows) - _MOST} more: --json gives all." if len(rows) > _MOST else ""
     return Table(
         "effects",
         "Effects of ablating, the largest first",
-        ("component", "method", "loss or metric", "effect", "examples", "status", *(["step"] if several else [])),
+        ("component", "method", "loss or metric", "effect", "examples", "status", *several),
         rows[:_MOST],
         f"Effect: the rise of the loss or metric by ablating, ± its standard error over examples.{more}",
     )
@@ -156,15 +150,20 @@ def interaction_table(rows: pd.DataFrame) -> Table | None:
     """
     found = interactions(rows)[:_SHOWN]
     told = tuple(
-        (one.component, one.method, str(Measured(one.surplus, one.stderr)), number(one.together, 4), one.verdict)
+        (one.component, one.method, str(table.Measured(one.surplus, one.stderr)), number(one.together, 4), one.verdict)
         for one in found
     )
-    columns = ("pair", "method", "together minus alone", "together", "verdict")
     alone = unmatched(rows)
+    if not told and not alone:
+        return None
     missing = f" Left out, since their members are not measured on the same examples: {len(alone)} pairs."
-    note = f"{_VERDICTS if told else ''}{missing if alone else ''}".strip()
-    title = "Pairs that single ablations hide or make up"
-    return Table("pairs", title, columns, told, note) if told or alone else None
+    return Table(
+        "pairs",
+        "Pairs that single ablations hide or make up",
+        ("pair", "method", "together minus alone", "together", "verdict"),
+        told,
+        f"{_VERDICTS if told else ''}{missing if alone else ''}".strip(),
+    )
 
 
 def _drawn(found: Findings, folder: Path) -> tuple[list[Path], list[str]]:
@@ -178,10 +177,6 @@ def _drawn(found: Findings, folder: Path) -> tuple[list[Path], list[str]]:
             else:
                 notes.append(f"{name}.png is not drawn: it takes {entry.facts.needs}.")
     return written, notes
-
-
-def _plain(value: object) -> object:
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _rows_of(rows: pd.DataFrame, jobs: Sequence[Job], steps: Sequence[int]) -> pd.DataFrame:

@@ -1,24 +1,23 @@
-"""What the command line shows: tables, sentences, bars, and how a command ends."""
+"""What the command line shows: tables, sentences, bars; what a command writes, and how it ends."""
 
 import json
+import os
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from llc_lightning.report.cells import Table
+from llc_lightning.runtime.errors import StoreError
 from llc_lightning.runtime.progress import Advance
-
-if TYPE_CHECKING:
-    from llc_lightning.report.cells import Table
 
 WIDE = 150
 """Columns of text that goes to a file or a pipe."""
 
 
-def rendered(sentences: Iterable[str], tables: "Iterable[Table | None]", *, width: int | None = None) -> str:
+def rendered(sentences: Iterable[str], tables: Iterable[Table | None], *, width: int | None = None) -> str:
     """Returns sentences and tables as text for a terminal, with colours if standard output is one.
 
     Args:
@@ -35,9 +34,7 @@ def rendered(sentences: Iterable[str], tables: "Iterable[Table | None]", *, widt
     with console.capture() as text:
         for sentence in sentences:
             console.print(Text(f"• {sentence}"))
-        for one in tables:
-            if one is None:
-                continue
+        for one in filter(None, tables):
             grid = Grid(title=escape(one.title), title_justify="left", title_style="bold", box=None, pad_edge=False)
             for column in one.columns:
                 grid.add_column(escape(column), overflow="fold")
@@ -68,6 +65,43 @@ class Bars:
                 shown.update(line, advance=n, description=f"{description} {note}" if note else description)
 
             yield advance
+
+
+def make_folder(folder: Path, *, option: str = "--out") -> Path:
+    """Makes a folder where there is none, and returns it.
+
+    Args:
+        folder: The folder.
+        option: The option that chose it, for the message of an error.
+
+    Raises:
+        StoreError: If it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made: {error.strerror}; choose another place with {option}.") from error
+    if not os.access(folder, os.W_OK):
+        raise StoreError(f"{folder} cannot be written; choose another place with {option}.")
+    return folder
+
+
+def write(path: Path, content: str | Callable[[Path], object]) -> Path:
+    """Writes a file, and the folders that it needs, and returns its path.
+
+    Args:
+        path: The file.
+        content: Its text, or what writes it to the path that it is given.
+
+    Raises:
+        StoreError: If it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8") if isinstance(content, str) else content(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}; choose another place with --out.") from error
+    return path
 
 
 _SHOWN = 3

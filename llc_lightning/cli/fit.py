@@ -91,11 +91,11 @@ class FitCLI(LightningCLI):
             if isinstance(parser, Parser):
                 parser.known_keys = sorted(fit.get_defaults(skip_validation=True).keys())
 
-    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+    def add_default_arguments_to_parser(self, parser: Any) -> None:
         """Adds the seed, which must be a number, since so much follows from it."""
-        untyped: Any = parser
-        text = "Seed of the weights, the data and every measurement."
-        untyped.add_argument("--seed_everything", type=int, default=0, help=text)
+        parser.add_argument(
+            "--seed_everything", type=int, default=0, help="Seed of the weights, the data and every measurement."
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the keys beside Lightning's."""
@@ -110,20 +110,18 @@ class FitCLI(LightningCLI):
         untyped.link_arguments("seed_everything", "model.init_args.seed")
         untyped.link_arguments("seed_everything", "data.init_args.seed")
 
-    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+    def parse_arguments(self, parser: Any, args: ArgsType) -> None:
         """Parses, and keeps the checkpoint from Lightning, which would let it overrule the model's arguments."""
-        untyped: Any = parser
         for path in _config_files(self._argv):
-            fault = faulty_file(path)
-            if fault is not None:
-                untyped.error(fault)
-        self.config = untyped.parse_args(self._argv)
+            if fault := faulty_file(path):
+                parser.error(fault)
+        self.config = parser.parse_args(self._argv)
         seed = self.config["fit"]["seed_everything"]
         if not 0 <= seed <= _LARGEST_SEED:
-            untyped.error(f"seed_everything is {seed}; give a whole number from 0 to {_LARGEST_SEED}.")
+            parser.error(f"seed_everything is {seed}; give a whole number from 0 to {_LARGEST_SEED}.")
         for group in ("trainer", "last", *self._parser("fit").callback_keys):
             if not isinstance(self.config["fit"][group], Namespace):
-                untyped.error(f"{group} is {self.config['fit'][group]}; give keys below it, such as those of --help")
+                parser.error(f"{group} is {self.config['fit'][group]}; give keys below it, such as those of --help")
         self._ckpt_path, self.config["fit"]["ckpt_path"] = self.config["fit"]["ckpt_path"], None
 
     def before_instantiate_classes(self) -> None:

@@ -119,12 +119,10 @@ def _made(run: Run, overlay: Path | None) -> dict[str, Any]:
     """Returns model, data and callbacks, by their keys in the configuration."""
     # jsonargparse leaves its own types open.
     parser: Any = Parser(allow_abbrev=False)
-    callback_keys: list[str] = []
-    parser.callback_keys = callback_keys
     parser.add_lightning_class_args(L.LightningModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(L.LightningDataModule, "data", subclass_mode=True)
     add_keys(parser)
-    keys: list[str] = ["model", "data", *callback_keys]
+    keys: list[str] = ["model", "data", *parser.callback_keys]
     found = parser.parse_object({key: value for key, value in run.config.items() if key in keys})
     if overlay is not None:
         parser.known_keys = sorted(found.keys())
@@ -137,7 +135,14 @@ def _fitted(made: Mapping[str, Any]) -> tuple[Any, Any]:
     """Returns the model, which has taken from its data what it takes, and the examples to measure on."""
     model: Any = made["model"]
     data: L.LightningDataModule = made["data"]
-    examples = _examples(data)
+    data.prepare_data()
+    data.setup("fit")
+    if not isinstance(data, HasAnalysisSet):
+        raise SettingError(
+            f"{type(data).__name__} gives no examples to measure on; give it a method analysis_set(), or measure in "
+            "Python, with measure_snapshots."
+        )
+    examples = data.analysis_set()
     if isinstance(model, FitsData):
         model.fit_to(data)
     return model, examples
@@ -148,8 +153,7 @@ def _read(parser: Any, path: Path) -> object:
 
     if not path.is_file():
         parser.error(f"{path} does not exist; give a YAML file with --config.")
-    fault = faulty_file(path)
-    if fault is not None:
+    if fault := faulty_file(path):
         parser.error(fault)
     found: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
@@ -176,14 +180,3 @@ def _chosen(made: Mapping[str, Any], only: Sequence[str] | None, run: Run) -> di
             f"{run.folder / CONFIG} switches on no measurement; give llc or ablation a cadence (when:) with --config."
         )
     return chosen
-
-
-def _examples(data: L.LightningDataModule) -> Any:
-    data.prepare_data()
-    data.setup("fit")
-    if not isinstance(data, HasAnalysisSet):
-        raise SettingError(
-            f"{type(data).__name__} gives no examples to measure on; give it a method analysis_set(), or measure in "
-            "Python, with measure_snapshots."
-        )
-    return data.analysis_set()

@@ -72,8 +72,9 @@ def run_folder(one: Options, such_as: str = "checkpoints/cis/version_0") -> None
 
 def level(one: Options) -> None:
     """Adds the probability of intervals."""
-    text = "probability of the intervals (default: 0.95)"
-    one.add_argument("--level", type=probability, default=0.95, metavar="P", help=text)
+    one.add_argument(
+        "--level", type=probability, default=0.95, metavar="P", help="probability of the intervals (default: 0.95)"
+    )
 
 
 def common(one: Options, **kwargs: Any) -> None:

@@ -1,8 +1,9 @@
 """What a finished training says: what was written, how much of it can be trusted, what it cost, what to type next."""
 
 import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import lightning as L
 
@@ -13,9 +14,6 @@ from llc_lightning.results.run import Run
 from llc_lightning.results.store import part_name
 from llc_lightning.results.timings import write_timing
 from llc_lightning.runtime.status import is_failed, split
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class Stopwatch(L.Callback):
@@ -50,26 +48,20 @@ def outcome(folder: Path, trainer: L.Trainer) -> str:
     return "\n".join([*lines, following(analyze("report", folder))])
 
 
-def trust(statuses: "pd.Series[str]") -> str:
+def trust(statuses: Iterable[str]) -> str:
     """Returns how many rows are ok, flagged and failed, and for which reasons.
 
     Example:
-        >>> import pandas as pd
-        >>> trust(pd.Series(["ok", "not-local", "ok", "error", "not-local+not-mixed"]))
+        >>> trust(["ok", "not-local", "ok", "error", "not-local+not-mixed"])
         '2 ok, 2 flagged (not-local 2, not-mixed 1), 1 failed (error 1)'
     """
-    counts: dict[str, int] = {str(status): int(count) for status, count in statuses.value_counts().items()}
-    groups = {
-        "flagged": {status: n for status, n in counts.items() if status != "ok" and not is_failed(status)},
-        "failed": {status: n for status, n in counts.items() if is_failed(status)},
-    }
-    told = [f"{counts.get('ok', 0)} ok"]
-    for name, group in groups.items():
-        reasons: dict[str, int] = {}
-        for status, n in group.items():
-            for reason in split(status):
-                reasons[reason.name] = reasons.get(reason.name, 0) + n
+    every = list(statuses)
+    bad = [status for status in every if status != "ok"]
+    told = [f"{len(every) - len(bad)} ok"]
+    for name, fails in (("flagged", False), ("failed", True)):
+        group = [status for status in bad if is_failed(status) == fails]
+        reasons = Counter(reason.name for status in group for reason in split(status))
         most = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
         why = f" ({', '.join(f'{reason} {n}' for reason, n in most)})" if most else ""
-        told.append(f"{sum(group.values())} {name}{why}")
+        told.append(f"{len(group)} {name}{why}")
     return ", ".join(told)

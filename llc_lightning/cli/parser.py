@@ -119,8 +119,7 @@ def faulty_file(path: Path) -> str | None:
         return f"{path} is not YAML: {_full_stop(_flat(str(error)))}"
     if root is None:
         return f"{path} is empty; give at least one key."
-    twice = _twice(root)
-    if twice is not None:
+    if twice := _twice(root):
         return f"{path} gives the key {twice!r} twice; give it once."
     return _other_seed(path, untyped.safe_load(path.read_text(encoding="utf-8")))
 
@@ -150,10 +149,9 @@ def _twice(node: Any, above: str = "") -> str | None:
         if name in seen:
             return name
         seen.add(name)
-        found = _twice(value, f"{name}.")
-        if found is not None:
+        if found := _twice(value, f"{name}."):
             return found
-    return next((found for item in items if (found := _twice(item, above)) is not None), None)
+    return next((found for item in items if (found := _twice(item, above))), None)
 
 
 def _flat(text: str) -> str:

@@ -49,8 +49,9 @@ def rung_charts(n_beta: Sequence[float]) -> Charts:
 
 def method_charts(methods: Sequence[str]) -> Charts:
     """Returns a chart of the units' effects for every ablation method."""
-    patterns = {name: [f"^ablation/{method_tag(name)}/"] for name in methods}
-    return {UNITS: {f"effect of {name} ablation": ["Multiline", found] for name, found in patterns.items()}}
+    return {
+        UNITS: {f"effect of {name} ablation": ["Multiline", [f"^ablation/{method_tag(name)}/"]] for name in methods}
+    }
 
 
 def quantity_charts(quantities: Iterable[str]) -> Charts:

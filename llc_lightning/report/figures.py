@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks
+from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks, runs
 
 _MARKERS = {"": "o", "circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "X"}
 _GRID = "#e6e8ec"
@@ -46,21 +46,17 @@ def draw(panel: Panel | Matrix, *, size: tuple[float, float] = (6.6, 4.3)) -> Fi
     return figure
 
 
-def save(figure: Figure, path: Path) -> Path:
+def save(figure: Drawing, path: Path) -> Path:
     """Writes a figure in the format of the path's suffix (``.png``, ``.svg``, ``.pdf``) and returns the path."""
-    _drawing(figure).savefig(path, dpi=130, metadata=_undated(path.suffix))
+    figure.savefig(path, dpi=130, metadata=_undated(path.suffix))
     return path
 
 
-def svg(figure: Figure) -> str:
+def svg(figure: Drawing) -> str:
     """Returns a figure as an SVG element to put into a page."""
     text = io.StringIO()
-    _drawing(figure).savefig(text, format="svg", metadata=_undated(".svg"))
+    figure.savefig(text, format="svg", metadata=_undated(".svg"))
     return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-def _drawing(figure: Figure) -> Drawing:
-    return figure
 
 
 def _undated(suffix: str) -> dict[str, None]:
@@ -208,9 +204,7 @@ def _intervals(axes: Axes, one: Series, low: Float[np.ndarray, "point"], high: F
             alpha=min(0.5, one.opacity),
             zorder=2,
         )
-    if not one.line:
-        return
-    for part in runs(np.isfinite(low) & np.isfinite(high) & np.isfinite(one.y)):
+    for part in runs(one.line & np.isfinite(low) & np.isfinite(high) & np.isfinite(one.y)):
         shade = 0.2 * one.opacity
         axes.fill_between(one.x[part], low[part], high[part], color=one.color, alpha=shade, linewidth=0, zorder=2)
 
@@ -237,17 +231,6 @@ def _cells(figure: Drawing, axes: Axes, matrix: Matrix) -> None:
     figure.colorbar(image, ax=axes, pad=0.01, label=_plain(matrix.unit))
 
 
-def runs(mask: Bool[np.ndarray, "point"]) -> Sequence[slice]:
-    """Returns the stretches where ``mask`` holds without a gap.
-
-    Example:
-        >>> runs(np.array([True, True, False, True]))
-        [slice(0, 2, None), slice(3, 4, None)]
-    """
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
-    return [slice(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
-
-
 def _ends(panel: Panel) -> tuple[float, float]:
     """Returns the ends of the colour scale: the values of the ok points."""
     values = np.concatenate([one.shade[one.good] for one in panel.series if one.shade is not None])
@@ -255,12 +238,11 @@ def _ends(panel: Panel) -> tuple[float, float]:
 
 
 def _handle(one: Series) -> Line2D:
-    line = (0, (4, 2)) if one.dash else "-"
     return Line2D(
         [],
         [],
         color=one.color if one.shade is None else "#444444",
-        linestyle=line if one.line else "",
+        linestyle="" if not one.line else (0, (4, 2)) if one.dash else "-",
         linewidth=max(one.width, 1.5),
         marker=_MARKERS[one.marker] if one.marker else "",
         markersize=5,

@@ -164,12 +164,8 @@ def _follow(found: Findings) -> str:
     """Returns the choice of a unit to draw in black in every figure."""
     units = components(found.rows, found.units)
     choices = "".join(f'<option value="{_text(unit)}">{_text(unit)}</option>' for unit in units)
-    if not units:
-        return ""
-    return (
-        f'<label class="follow">follow one {_text(found.units)} in all figures: '
-        f'<select id="follow"><option value="">none</option>{choices}</select></label>'
-    )
+    label = f'<label class="follow">follow one {_text(found.units)} in all figures: '
+    return f'{label}<select id="follow"><option value="">none</option>{choices}</select></label>' if units else ""
 
 
 def _health(source: Source) -> str:
@@ -181,9 +177,8 @@ def _health(source: Source) -> str:
 def _settings(source: Source, control: Source | None) -> str:
     some = [ledger.settings_table(source.found), ledger.quantity_table(source.found)]
     folded: list[Table | None] = []
-    for one, whose in ((source, ""), (control, "control")):
+    for one, name in ((source, ""), (control, "control-")):
         if one:
-            name = f"{whose}-" if whose else ""
             of = f" of {one.found.run}"
             for at, session in enumerate(one.provenance):
                 part = f", part {at + 1}" if len(one.provenance) > 1 else ""
@@ -195,14 +190,15 @@ def _settings(source: Source, control: Source | None) -> str:
 
 
 def _subtitle(source: Source, control: Source | None) -> str:
-    steps = source.found.steps
-    parts = [f"{len(source.found.rows)} measurements at {len(steps)} steps, {steps[0]} to {steps[-1]}"]
-    if source.provenance:
-        last = source.provenance[-1]
-        parts.append(f"llc_lightning {last.get('llc_lightning')}")
-        seeds: dict[str, Any] = last.get("seeds") or {}
-        parts += [f"seeds {', '.join(f'{name} {seed}' for name, seed in seeds.items())}"] if seeds else []
-    return "; ".join([*parts, *([f"control: {control.found.run}"] if control else [])])
+    steps, last = source.found.steps, source.provenance[-1] if source.provenance else {}
+    seeds: dict[str, Any] = last.get("seeds") or {}
+    parts = (
+        f"{len(source.found.rows)} measurements at {len(steps)} steps, {steps[0]} to {steps[-1]}",
+        f"llc_lightning {last.get('llc_lightning')}" if last else "",
+        f"seeds {', '.join(f'{name} {seed}' for name, seed in seeds.items())}" if seeds else "",
+        f"control: {control.found.run}" if control else "",
+    )
+    return "; ".join(part for part in parts if part)
 
 
 def _anchor(heading: str) -> str:

@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from llc_lightning.report import palette
-from llc_lightning.report.figures import runs
-from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks
+from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks, runs
 
 Json = dict[str, Any]
 
@@ -78,9 +77,8 @@ def _panel(panel: Panel) -> Json:
                 for span in panel.spans
             ),
         ],
+        **({"coloraxis": _color_axis(panel, panel.scale)} if panel.scale else {}),
     }
-    if panel.scale:
-        layout["coloraxis"] = _color_axis(panel, panel.scale)
     return {"data": _traces(panel.series), "layout": layout}
 
 
@@ -115,8 +113,8 @@ def _line(one: Series) -> Json:
 
 
 def _points(one: Series, which: Bool[np.ndarray, "point"], marker: Json) -> Json:
-    points: Json = {"mode": "markers", "x": numbers(one.x[which]), "y": numbers(one.y[which])}
-    points["marker"] = {"symbol": _SYMBOLS.get(one.marker, one.marker), **marker}
+    shape = {"symbol": _SYMBOLS.get(one.marker, one.marker), **marker}
+    points: Json = {"mode": "markers", "x": numbers(one.x[which]), "y": numbers(one.y[which]), "marker": shape}
     if not one.line and one.low is not None and one.high is not None:
         points["error_y"] = _bars(one.y[which], one.low[which], one.high[which], one.color)
     return points | _hover(one, which)
@@ -125,8 +123,8 @@ def _points(one: Series, which: Bool[np.ndarray, "point"], marker: Json) -> Json
 def _single(one: Series) -> Json:
     """Returns what stands for a line where it has a single point: its bar, and a dot where it has no marker."""
     which = one.dots | one.barred
-    points: Json = {"mode": "markers", "x": numbers(one.x[which]), "y": numbers(one.y[which])}
-    points["marker"] = {"color": one.color, "size": [3 + 1.5 * one.width if dot else 0 for dot in one.dots[which]]}
+    dots = {"color": one.color, "size": [3 + 1.5 * one.width if dot else 0 for dot in one.dots[which]]}
+    points: Json = {"mode": "markers", "x": numbers(one.x[which]), "y": numbers(one.y[which]), "marker": dots}
     points["opacity"] = max(one.opacity, 0.55)
     if one.low is not None and one.high is not None:
         points["error_y"] = _bars(one.y[which], one.low[which], one.high[which], one.color)
@@ -150,8 +148,10 @@ def _entry(one: Series) -> Json:
     mode = "+".join(part for part, wanted in (("lines", one.line), ("markers", bool(one.marker))) if wanted)
     line = {"color": color, "width": max(one.width, 1.5), "dash": "dash" if one.dash else "solid"}
     marker = {"symbol": _SYMBOLS.get(one.marker, one.marker), "color": color, "size": 7}
-    empty: Json = {"x": [None], "y": [None], "mode": mode, "line": line, "marker": marker}
-    return empty | {"name": html.escape(one.name), "showlegend": True, "hoverinfo": "skip"}
+    return {
+        **{"x": [None], "y": [None], "mode": mode, "line": line, "marker": marker},
+        **{"name": html.escape(one.name), "showlegend": True, "hoverinfo": "skip"},
+    }
 
 
 def _band(one: Series, low: Float[np.ndarray, "point"], high: Float[np.ndarray, "point"]) -> Json:
@@ -160,15 +160,19 @@ def _band(one: Series, low: Float[np.ndarray, "point"], high: Float[np.ndarray, 
     for part in runs(np.isfinite(low) & np.isfinite(high) & np.isfinite(one.y)):
         x += [*numbers(one.x[part]), *numbers(one.x[part][::-1]), None]
         y += [*numbers(high[part]), *numbers(low[part][::-1]), None]
-    fill = {"fill": "toself", "fillcolor": _transparent(one.color, 0.2 * one.opacity), "hoverinfo": "skip"}
-    return {"mode": "lines", "x": x, "y": y, "line": {"width": 0, "color": one.color}} | fill
+    return {
+        **{"mode": "lines", "x": x, "y": y, "line": {"width": 0, "color": one.color}},
+        **{"fill": "toself", "fillcolor": _transparent(one.color, 0.2 * one.opacity), "hoverinfo": "skip"},
+    }
 
 
 def _bars(
     y: Float[np.ndarray, "point"], low: Float[np.ndarray, "point"], high: Float[np.ndarray, "point"], color: str
 ) -> Json:
-    bars: Json = {"type": "data", "symmetric": False, "array": numbers(high - y), "arrayminus": numbers(y - low)}
-    return bars | {"color": _transparent(color, 0.45), "thickness": 1, "width": 0}
+    return {
+        **{"type": "data", "symmetric": False, "array": numbers(high - y), "arrayminus": numbers(y - low)},
+        **{"color": _transparent(color, 0.45), "thickness": 1, "width": 0},
+    }
 
 
 def _axis(axis: Axis, limits: tuple[float, float]) -> Json:
@@ -193,13 +197,15 @@ def _color_axis(panel: Panel, scale: Axis) -> Json:
     values = np.concatenate([np.log10(one.shade[one.good]) for one in panel.series if one.shade is not None])
     ends = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     ticks = [(math.log10(at), text) for at, text in scale.ticks or () if ends[0] <= math.log10(at) <= ends[1]]
-    bar: Json = {"title": {"text": html.escape(scale.label), "side": "right"}, "thickness": 14, "outlinewidth": 0}
-    bar |= {"tickvals": [at for at, _ in ticks], "ticktext": [html.escape(text) for _, text in ticks]}
+    bar: Json = {
+        **{"title": {"text": html.escape(scale.label), "side": "right"}, "thickness": 14, "outlinewidth": 0},
+        **{"tickvals": [at for at, _ in ticks], "ticktext": [html.escape(text) for _, text in ticks]},
+    }
     return {"colorscale": palette.SCALE.capitalize(), "cmin": ends[0], "cmax": ends[1], "colorbar": bar}
 
 
 def _cells(matrix: Matrix) -> Json:
-    rows, columns = ([html.escape(name) for name in names] for names in (matrix.rows, matrix.columns))
+    rows, columns, *texts = (list(map(html.escape, some)) for some in (matrix.rows, matrix.columns, *matrix.texts))
     told = f"{html.escape(matrix.y_label)} %{{y}}, {html.escape(matrix.x_label)} %{{x}}: %{{z:.4g}}<extra></extra>"
     trace: Json = {
         "type": "heatmap",
@@ -211,7 +217,7 @@ def _cells(matrix: Matrix) -> Json:
         "zmax": float(np.nanmax(matrix.values)) if np.isfinite(matrix.values).any() else 1.0,
         "hoverongaps": False,
         "hovertemplate": told,
-        **({"text": texts, "texttemplate": "%{text}"} if (texts := _escaped(matrix.texts)) else {}),
+        **({"text": texts, "texttemplate": "%{text}"} if texts else {}),
         "colorbar": {"title": {"text": html.escape(matrix.unit), "side": "right"}, "thickness": 14, "outlinewidth": 0},
     }
     category: Json = {"type": "category", "ticks": "outside", "ticklen": 3, "tickfont": {"size": 10}, "showgrid": False}
@@ -225,10 +231,6 @@ def _cells(matrix: Matrix) -> Json:
         "plot_bgcolor": "#f1f1f1",
     }
     return {"data": [trace], "layout": layout}
-
-
-def _escaped(texts: Sequence[Sequence[str]]) -> list[list[str]]:
-    return [[html.escape(text) for text in row] for row in texts]
 
 
 def numbers(values: Float[np.ndarray, "point"]) -> list[float | None]:

@@ -25,9 +25,13 @@ def health_table(found: Findings) -> Table:
     ]
     total = found.health
     every = ("all", "", str(total.ok), str(total.flagged), str(total.failed), "")
-    columns = ("quantity", "kind", "ok", "flagged", "failed", "all ok from step")
-    note = "Flagged values are kept, drawn hollow and left out of every number; failed ones have no value."
-    return Table("health", "How trustworthy the rows are", columns, (*rows, every), note)
+    return Table(
+        "health",
+        "How trustworthy the rows are",
+        ("quantity", "kind", "ok", "flagged", "failed", "all ok from step"),
+        (*rows, every),
+        "Flagged values are kept, drawn hollow and left out of every number; failed ones have no value.",
+    )
 
 
 def trouble_table(found: Findings) -> Table | None:
@@ -66,16 +70,14 @@ def settings_table(found: Findings) -> Table | None:
     for kind, n_beta, gamma in groups:
         part = table.select(llc, kind=kind, n_beta=n_beta, gamma=gamma)
         good = part.loc[table.ok(part)]
-        first = table.details(part.iloc[:1])[0]
-        how = ", ".join(
-            str(first[key]) for key in ("sampler", "preconditioner") if first.get(key) not in (None, "none")
-        )
+        told = map(table.details(part.iloc[:1])[0].get, ("sampler", "preconditioner"))
+        how = ", ".join(str(name) for name in told if name not in (None, "none"))
         rows.append(
             (
                 *(kind, f"{n_beta:g}", f"{gamma:g}", how or NONE),
                 *(_span(table.numbers(part, column)) for column in ("chains", "draws", "n_examples", "step_size")),
-                number(float(np.nanmax(table.numbers(good, "rhat"))) if _any(good, "rhat") else None, 3),
-                number(float(np.nanmin(table.numbers(good, "ess"))) if _any(good, "ess") else None, 0),
+                number(float(good["rhat"].max()), 3),
+                number(float(good["ess"].min()), 0),
             )
         )
     columns = (
@@ -105,9 +107,13 @@ def other_table(found: Findings) -> Table | None:
         for name in names
         for what, part in groups(table.select(curves, quantity=name))
     )
-    columns = ("quantity", "of", "at the end", "unit", "last step")
-    note = "Of several components the median; trajectories has all values with their errors."
-    return Table("other", "Other quantities", columns, rows, note)
+    return Table(
+        "other",
+        "Other quantities",
+        ("quantity", "of", "at the end", "unit", "last step"),
+        rows,
+        "Of several components the median; trajectories has all values with their errors.",
+    )
 
 
 def quantity_table(found: Findings) -> Table:
@@ -116,10 +122,6 @@ def quantity_table(found: Findings) -> Table:
     known = [QUANTITIES.get(name).item for name in present if name in QUANTITIES]
     rows = tuple((one.name, one.unit, one.definition) for one in known)
     return Table("quantities", "What the quantities are", ("quantity", "unit", "definition"), rows)
-
-
-def _any(rows: Any, column: str) -> bool:
-    return bool(np.isfinite(table.numbers(rows, column)).any())
 
 
 def _span(values: "np.ndarray[Any, np.dtype[np.float64]]") -> str:

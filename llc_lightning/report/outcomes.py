@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llc_lightning.analysis import table
 from llc_lightning.analysis.correlation import Correlation
-from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.selectivity import CLEAR, SELECTIVE, Group, groups
 from llc_lightning.report.cells import NONE, Table, number
 from llc_lightning.report.sections import Findings
@@ -60,10 +60,8 @@ def agreement_table(found: Findings) -> Table | None:
     ]
     rows += [(f"wrLLC ~ {name} effect, |w| held fixed", *_cells(each), "") for name, each in one.partial.items()]
     rows += [(f"|w| ~ {name}-ablation effect", *_cells(each), "") for name, each in one.norm_methods.items()]
-    if one.norm_llc:
-        rows.append(("|w| ~ wrLLC", *_cells(one.norm_llc), ""))
-    if one.reliability:
-        rows.append(("wrLLC ~ its replicate", *_cells(one.reliability), ""))
+    single = {"|w| ~ wrLLC": one.norm_llc, "wrLLC ~ its replicate": one.reliability}
+    rows += [(name, *_cells(each), "") for name, each in single.items() if each]
     left = f"; {one.left_out} that are not ok are left out" if one.left_out else ""
     return Table(
         "agreement",
@@ -86,7 +84,7 @@ def residual_table(found: Findings, n: int = 8) -> Table | None:
             str(one.step),
             f"{one.n_beta:g}",
             f"{one.resolution:.3g}",
-            str(Measured(one.llc, one.llc_stderr)),
+            str(table.Measured(one.llc, one.llc_stderr)),
             f"{one.expected:.3g}",
             f"{one.ratio:.2f}",
             f"{one.sigmas:+.1f}",
@@ -130,7 +128,7 @@ def task_table(found: Findings) -> Table | None:
 
 
 def _share(one: Group) -> str:
-    return str(Measured(one.selective, one.stderr)) if one.clear else NONE
+    return str(table.Measured(one.selective, one.stderr)) if one.clear else NONE
 
 
 def _cells(one: Correlation) -> tuple[str, str, str, str]:
@@ -140,5 +138,5 @@ def _cells(one: Correlation) -> tuple[str, str, str, str]:
     return (f"{one.rho:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", chance, str(one.n))
 
 
-def _or_none(value: Measured | None) -> str:
+def _or_none(value: table.Measured | None) -> str:
     return NONE if value is None else str(value)

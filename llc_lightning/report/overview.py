@@ -3,7 +3,6 @@
 import pandas as pd
 
 from llc_lightning.analysis import table
-from llc_lightning.analysis.measured import Measured
 from llc_lightning.report.cells import NONE, Table
 
 _CURVE = ["quantity", "component", "kind", "method", "loss", "params_moved", "n_beta", "gamma", "revision"]
@@ -42,5 +41,5 @@ def _firsts(row: pd.DataFrame, *columns: str) -> list[float]:
 
 
 def _value(row: pd.DataFrame) -> str:
-    value, stderr = _firsts(row, "value", "stderr")
-    return str(Measured(value, stderr)) if value == value else NONE
+    value = table.measured(row)
+    return str(value) if value.value == value.value else NONE

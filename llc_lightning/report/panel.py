@@ -263,6 +263,17 @@ def lone(mask: Bool[np.ndarray, "point"]) -> Bool[np.ndarray, "point"]:
     return mask & ~padded[:-2] & ~padded[2:]
 
 
+def runs(mask: Bool[np.ndarray, "point"]) -> Sequence[slice]:
+    """Returns the stretches where ``mask`` holds without a gap.
+
+    Example:
+        >>> runs(np.array([True, True, False, True]))
+        [slice(0, 2, None), slice(3, 4, None)]
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
+    return [slice(int(start), int(stop)) for start, stop in zip(edges[::2], edges[1::2], strict=True)]
+
+
 def _even_ticks(low: float, high: float) -> list[float]:
     """Returns round numbers the same distance apart, for a range in which a logarithm is nearly a line."""
     size = 10.0 ** np.floor(np.log10(high - low))

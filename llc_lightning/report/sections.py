@@ -4,15 +4,13 @@ A file registers in ``PANELS`` a function from a view of the run to figures. The
 page and among the images of TensorBoard, and where they take ablation effects alone in ``analyze.py ablate`` as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import pandas as pd
 
-from llc_lightning.analysis import table
+from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.agreement import Agreement, agreement, agreements
 from llc_lightning.analysis.cis import (
     EffectMatrix,
@@ -23,7 +21,6 @@ from llc_lightning.analysis.cis import (
 )
 from llc_lightning.analysis.curve import Curve, fit_curve
 from llc_lightning.analysis.health import Health, health
-from llc_lightning.analysis.revisions import Older, newest, older
 from llc_lightning.analysis.selectivity import selectivity, task_pair
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report.events import Logged
@@ -41,7 +38,7 @@ class Findings:
     """Probability of the intervals."""
     rows: pd.DataFrame = field(repr=False)
     """Of the newest revision of each measurement."""
-    older: tuple[Older, ...]
+    older: tuple[revisions.Older, ...]
     """What is left out, since there are newer rows of the same."""
     trajectories: pd.DataFrame = field(repr=False)
     """Of the training loss; see :func:`llc_lightning.analysis.trajectories.trajectories`."""
@@ -76,7 +73,7 @@ def find(rows: pd.DataFrame, *, run: str, level: float = table.LEVEL) -> Finding
         run: Name of the run, for titles.
         level: Probability of the intervals.
     """
-    left_out, rows = older(rows), newest(rows)
+    left_out, rows = revisions.older(rows), revisions.newest(rows)
     return Findings(
         run=run,
         level=level,
@@ -103,7 +100,7 @@ class View:
     found: Findings
     logged: Logged
     """The curves of the run as they were logged."""
-    control: View | None = None
+    control: "View | None" = None
     """The same of a run to compare with."""
 
     @property

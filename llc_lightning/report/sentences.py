@@ -2,11 +2,11 @@
 
 from math import isnan
 
+from llc_lightning.analysis import table
 from llc_lightning.analysis.agreement import Agreement
 from llc_lightning.analysis.cis import LOSS_FACTOR, Verdict
 from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.analysis.curve import Curve, Residual
-from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.revisions import told
 from llc_lightning.analysis.timing import Timing
 from llc_lightning.report.panels.llc import full_llc
@@ -19,18 +19,17 @@ def headlines(found: Findings, *, time: Timing | None = None) -> list[str]:
 
     These are: verdict, curve, agreement, full LLC, oddest unit, health, what is left out for its revision, time.
     """
-    said: list[str] = []
-    if found.verdict:
-        said.append(verdict_sentence(found.verdict))
-    if found.curve:
-        said.append(curve_sentence(found.curve))
-    if found.agreement:
-        said.append(agreement_sentence(found.agreement, level=found.level))
-    said += full_llc_sentences(found)
-    if found.curve:
-        said += [residual_sentence(one) for one in found.curve.largest_residuals(1)]
-    said += [" ".join(found.health.sentences()), *([told(found.older)] if found.older else [])]
-    return [*said, time.sentence()] if time and time.costs else said
+    said = [
+        verdict_sentence(found.verdict) if found.verdict else "",
+        curve_sentence(found.curve) if found.curve else "",
+        agreement_sentence(found.agreement, level=found.level) if found.agreement else "",
+        *full_llc_sentences(found),
+        *(residual_sentence(one) for one in (found.curve.largest_residuals(1) if found.curve else ())),
+        " ".join(found.health.sentences()),
+        told(found.older),
+        time.sentence() if time else "",
+    ]
+    return [sentence for sentence in said if sentence]
 
 
 def verdict_sentence(verdict: Verdict) -> str:
@@ -77,13 +76,12 @@ def agreement_sentence(one: Agreement, *, level: float) -> str:
         f"{where} wrLLC and {name}-ablation effect of {one.units} {plural(one.kind)} have the rank "
         f"correlation {_with_interval(one.methods[name], level)}."
     )
-    beside: list[str] = []
-    if one.reliability and one.reliability.defined:
-        beside.append(f"replicates of wrLLC correlate with {one.reliability.rho:+.2f}")
-    if name in one.norm_methods and one.norm_methods[name].defined:
-        beside.append(f"the weight norm alone with {one.norm_methods[name].rho:+.2f}")
-    if name in one.partial and one.partial[name].defined:
-        beside.append(f"with the norm held fixed {one.partial[name].rho:+.2f} is left")
+    every = (
+        (one.reliability, "replicates of wrLLC correlate with {:+.2f}"),
+        (one.norm_methods.get(name), "the weight norm alone with {:+.2f}"),
+        (one.partial.get(name), "with the norm held fixed {:+.2f} is left"),
+    )
+    beside = [text.format(each.rho) for each, text in every if each and each.defined]
     return f"{said} Beside it: {'; '.join(beside)}." if beside else said
 
 
@@ -103,6 +101,6 @@ def residual_sentence(one: Residual) -> str:
     )
     return (
         f"Farthest off the curve is {one.component} at step {one.step} (n_beta {one.n_beta:g}): wrLLC "
-        f"{Measured(one.llc, one.llc_stderr)} where the curve says {one.expected:.3g}, {one.ratio:.2f} times; "
+        f"{table.Measured(one.llc, one.llc_stderr)} where the curve says {one.expected:.3g}, {one.ratio:.2f} times; "
         f"{meaning}."
     )

@@ -14,7 +14,8 @@ from llc_lightning.analysis.cis import superposition_over_training
 from llc_lightning.analysis.health import health
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report.charts import method_tag, rung_tag
-from llc_lightning.report.sections import other_quantities, sections
+from llc_lightning.report.events import Logged
+from llc_lightning.report.sections import Findings, other_quantities, sections
 from llc_lightning.results.schema import COLUMNS, Row
 from llc_lightning.runtime.kinds import at_level, level_of
 
@@ -76,8 +77,7 @@ def figures(found: "Findings", logged: "Logged") -> "dict[str, Figure]":
     """
     from llc_lightning.report.figures import draw
 
-    panels = [panel for some in sections(found, logged).values() for panel in some]
-    return {f"report/{panel.name}": draw(panel) for panel in panels}
+    return {f"report/{panel.name}": draw(panel) for some in sections(found, logged).values() for panel in some}
 
 
 def write_figures(folder: Path, found: "Findings", logged: "Logged") -> int:

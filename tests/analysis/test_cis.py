@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from llc_lightning.analysis import table
 from llc_lightning.analysis.cis import (
     effect_matrix,
     participation_ratio,
     superposition_over_training,
     superposition_verdict,
 )
-from llc_lightning.analysis.measured import Measured
 from tests.analysis.synthetic import STEPS, SyntheticRun, frame
 
 
@@ -69,7 +69,7 @@ def test_the_superposed_net_is_recognised(superposed: pd.DataFrame) -> None:
 def test_a_loss_of_zero_and_a_baseline_of_zero_have_a_verdict(superposed: pd.DataFrame) -> None:
     verdict = superposition_verdict(superposed)
     assert verdict is not None
-    nothing = Measured(0.0, 0.0)
+    nothing = table.Measured(0.0, 0.0)
     perfect = replace(verdict, loss=nothing)
     assert perfect.loss_ratio.value == 0
     assert perfect.beats_baselines
@@ -92,10 +92,10 @@ def test_the_control_fails_by_its_loss_alone(control: pd.DataFrame) -> None:
 def test_both_comparisons_are_needed_and_strict(superposed: pd.DataFrame) -> None:
     verdict = superposition_verdict(superposed)
     assert verdict is not None
-    assert not replace(verdict, circuits_solved=Measured(16.0, 0.0)).superposition
-    assert replace(verdict, circuits_solved=Measured(17.0, 0.0)).superposition
-    assert not replace(verdict, loss=Measured(0.4, 0.0)).superposition
-    assert replace(verdict, loss=Measured(0.39, 0.0)).superposition
+    assert not replace(verdict, circuits_solved=table.Measured(16.0, 0.0)).superposition
+    assert replace(verdict, circuits_solved=table.Measured(17.0, 0.0)).superposition
+    assert not replace(verdict, loss=table.Measured(0.4, 0.0)).superposition
+    assert replace(verdict, loss=table.Measured(0.39, 0.0)).superposition
 
 
 def test_any_better_baseline_turns_the_verdict(superposed: pd.DataFrame) -> None:

@@ -16,7 +16,19 @@ from llc_lightning.analysis.revisions import Older, newest, older, told
 from llc_lightning.analysis.trajectories import COLUMNS, plus_delta, trajectories
 from tests.analysis.synthetic import SyntheticRun, frame
 
-TOOLS = {"select", "numbers", "texts", "distinct", "ok", "details", "replicates", "first_replicate", "steps"}
+TOOLS = {
+    "select",
+    "numbers",
+    "texts",
+    "distinct",
+    "ok",
+    "details",
+    "measured",
+    "matrix",
+    "replicates",
+    "steps",
+    "first_replicate",
+}
 """Functions of rows that are no analysis: what they are given is chosen already."""
 APART = {"trajectories", "plus_delta", "newest", "older"}
 """Functions that tell revisions apart themselves."""

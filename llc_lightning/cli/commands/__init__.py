@@ -4,14 +4,12 @@ It says what the command does (``DOES``), adds its options, and runs it; it impo
 ``--help`` is there at once.
 """
 
+from argparse import Namespace
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
-if TYPE_CHECKING:
-    from argparse import Namespace
-
-    from llc_lightning.cli.options import Options
+from llc_lightning.cli.options import Options
 
 FIRST = ("summary", "trajectories", "report")
 """What a reader looks for first; the others follow by name."""
@@ -24,11 +22,11 @@ class Command(Protocol):
     DOES: str
     """One sentence for ``--help``."""
 
-    def add_options(self, one: "Options") -> None:
+    def add_options(self, one: Options) -> None:
         """Adds its options to a parser."""
         ...
 
-    def run(self, options: "Namespace") -> None:
+    def run(self, options: Namespace) -> None:
         """Does it."""
         ...
 

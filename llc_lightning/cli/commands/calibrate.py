@@ -8,8 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llc_lightning.cli.console import following, quoted
-from llc_lightning.cli.files import make_folder, write_text
+from llc_lightning.cli.console import following, make_folder, quoted, write
 from llc_lightning.cli.options import Options, common, number, step, whole
 from llc_lightning.runtime.errors import MeasurementError, SnapshotError
 from llc_lightning.runtime.status import explain
@@ -77,17 +76,16 @@ def run(options: Namespace) -> None:
     with bars.task("sweeping", sweep_steps(found)) as advance:
         swept = sweep(snapshot.loss, snapshot.params, snapshot.data, found, seed=snapshot.seed, done=advance)
     name = folder / f"step={snapshot.step:08d}"
-    picture, block_file = save(draw_calibration(found, swept), name.with_suffix(".png")), name.with_suffix(".yaml")
+    picture = save(draw_calibration(found, swept), name.with_suffix(".png"))
     block = llc_block(found, step=snapshot.step)
-    write_text(block_file, block)
+    block_file = write(name.with_suffix(".yaml"), block)
     if options.json:
         sys.stdout.write(_as_json(found, [picture, block_file]))
         return
     sys.stdout.write(f"{_told(found)}\n{block}wrote {picture}, {block_file}\n")
-    block_path = quoted(block_file)
     then = (
-        f"train with -c {block_path} behind the configuration, or measure every snapshot of a run: "
-        f"analyze.py measure RUN --config {block_path}"
+        f"train with -c {quoted(block_file)} behind the configuration, or measure every snapshot of a run: "
+        f"analyze.py measure RUN --config {quoted(block_file)}"
         if found.accepted
         else "raise --budget or give other settings, as said above; do not use the block as it is"
     )
@@ -97,10 +95,9 @@ def run(options: Namespace) -> None:
 def llc_block(found: "Calibration", *, step: int) -> str:
     """Returns the block of a configuration, with a comment on how far to trust it."""
     value = f"LLC {found.record.value:.5g} +- {found.record.stderr:.2g}"
-    lines = [f"# Calibrated at step {step}: {value}, {'accepted' if found.accepted else found.refusal}", "llc:"]
-    for name, option in found.choice.options.items():
-        lines.append(f"  {name}: {'null' if option is None else option}")
-    return "\n".join(lines) + "\n"
+    head = f"# Calibrated at step {step}: {value}, {'accepted' if found.accepted else found.refusal}\nllc:\n"
+    options = found.choice.options.items()
+    return head + "".join(f"  {name}: {'null' if option is None else option}\n" for name, option in options)
 
 
 def _place(options: Namespace) -> tuple[Path, int | None]:
@@ -120,12 +117,11 @@ def _told(found: "Calibration") -> str:
     record = found.record
     lines = [
         f"LLC {record.value:.5g} +- {record.stderr:.2g} at n_beta {record.n_beta:.5g}, gamma {record.gamma:.3g}, step "
-        f"size {record.step_size:.3g} ({record.status}), after {found.steps} of {found.budget} steps"
+        f"size {record.step_size:.3g} ({record.status}), after {found.steps} of {found.budget} steps",
+        *(f"  {'met   ' if check.passed else 'missed'}  {check.said}" for check in found.checks),
+        "accepted" if found.accepted else found.refusal,
+        *(f"  {sentence}" for sentence in explain(record.status) if sentence not in found.refusal),
     ]
-    for check in found.checks:
-        lines.append(f"  {'met   ' if check.passed else 'missed'}  {check.said}")
-    lines.append("accepted" if found.accepted else found.refusal)
-    lines += [f"  {sentence}" for sentence in explain(record.status) if sentence not in found.refusal]
     return "\n".join(lines)
 
 

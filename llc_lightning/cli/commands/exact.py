@@ -12,8 +12,7 @@ from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
-from llc_lightning.cli.console import analyze, following
-from llc_lightning.cli.files import write_text
+from llc_lightning.cli.console import analyze, following, write
 from llc_lightning.cli.options import Options, common, number, whole
 from llc_lightning.runtime.errors import SettingError
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from llc_lightning.exact import KnownAnswer
 
 DOES = "List the known answers, or say what is known about one of them, with its source."
-_NEXT = analyze("exact", "reduced-rank", "--help")
 _READERS = {int: whole, float: number}
 
 
@@ -51,7 +49,7 @@ def run(options: Namespace) -> None:
     if options.out is None:
         sys.stdout.write(text)
         return
-    write_text(options.out, text)
+    write(options.out, text)
     sys.stdout.write(json.dumps({"written": [str(options.out)]}) + "\n" if options.json else f"wrote {options.out}\n")
 
 
@@ -116,11 +114,9 @@ def _about(options: Namespace) -> dict[str, Any]:
 
 
 def _answer(kind: "type[KnownAnswer]", options: Namespace) -> "KnownAnswer":
-    given: dict[str, Any] = {}
-    for parameter in fields(kind):
-        value: Any = getattr(options, parameter.name)
-        given[parameter.name] = tuple(cast("list[object]", value)) if isinstance(value, list) else value
-    return kind(**given)
+    given: dict[str, Any] = {parameter.name: getattr(options, parameter.name) for parameter in fields(kind)}
+    lists = {name: tuple(cast("list[object]", value)) for name, value in given.items() if isinstance(value, list)}
+    return kind(**{**given, **lists})
 
 
 def _as_table(known: list[dict[str, Any]]) -> str:
@@ -129,7 +125,8 @@ def _as_table(known: list[dict[str, Any]]) -> str:
 
     rows = tuple((one["name"], one["summary"], one["finite"] or NONE, one["source"]) for one in known)
     columns = ("name", "loss", "value at finite n_beta", "source")
-    return rendered([], [Table("known", "Known answers", columns, rows)]).lstrip("\n") + f"\n{following(_NEXT)}\n"
+    text = rendered([], [Table("known", "Known answers", columns, rows)]).lstrip("\n")
+    return f"{text}\n{following(analyze('exact', 'reduced-rank', '--help'))}\n"
 
 
 def _as_lines(found: dict[str, Any]) -> str:
@@ -141,8 +138,7 @@ def _as_lines(found: dict[str, Any]) -> str:
         "half the dimension": f"{found['half_dimension']:g}",
     }
     if "value" in found:
-        at = f"at n_beta {found['n_beta']:g}, gamma {found['gamma']:g}"
-        rows[found["quantity"]] = f"{found['value']:.8g} {at}"
+        rows[found["quantity"]] = f"{found['value']:.8g} at n_beta {found['n_beta']:g}, gamma {found['gamma']:g}"
     rows["source"] = found["source"]
     width = max(map(len, rows))
     return f"{found['name']}: {found['summary']}\n\n" + "".join(

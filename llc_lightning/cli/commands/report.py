@@ -36,5 +36,4 @@ def run(options: Namespace) -> None:
         if control and control.found.verdict:
             said.insert(1, f"The control: {verdict_sentence(control.found.verdict)}")
         sys.stdout.write(rendered(said, []))
-    page, folder = quoted(path), quoted(options.run)
-    end(options, [path], f"open {page} in a browser, or type: tensorboard --logdir {folder}")
+    end(options, [path], f"open {quoted(path)} in a browser, or type: tensorboard --logdir {quoted(options.run)}")

@@ -5,14 +5,10 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from llc_lightning.cli.console import analyze, following
+from llc_lightning.cli.console import analyze, following, write
 from llc_lightning.cli.options import Options, common, run_folder
 from llc_lightning.runtime.errors import StoreError
-
-if TYPE_CHECKING:
-    from llc_lightning.analysis.stages import Stage
 
 DOES = "Find the stages of a training from its logged metrics, draw them, and say which lie between sampled steps."
 PICTURE = "stages.png"
@@ -45,21 +41,15 @@ def run(options: Namespace) -> None:
         # Where the learning coefficient can still be sampled.
         marked, what = dict.fromkeys(opened.snapshots, True), "snapshots"
     panel = staged(metrics, found, marked, what=what)
-    written: list[Path] = []
-    if panel is not None:
-        path: Path = options.out or opened.folder / PICTURE
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            written = [save(draw(panel, size=(9.0, 4.8)), path)]
-        except OSError as error:
-            raise StoreError(f"{path} cannot be written: {error.strerror}; choose another with --out") from error
+    picture = panel and draw(panel, size=(9.0, 4.8))
+    written = [write(options.out or opened.folder / PICTURE, lambda path: save(picture, path))] if picture else []
     sides = [one.sides(marked) for one in found]
     if options.json:
         told = [asdict(one) | {"before": a, "after": b} for one, (a, b) in zip(found, sides, strict=True)]
         sys.stdout.write(json.dumps({"stages": told, "of": what, "written": [str(one) for one in written]}) + "\n")
         return
     cells = tuple(
-        (one.name, one.metric, f"{one.level:.4g}", _when(one), str(before), str(after))
+        (one.name, one.metric, f"{one.level:.4g}", one.when, str(before), str(after))
         for one, (before, after) in zip(found, sides, strict=True)
     )
     columns = ("stage", "metric", "passes", "between steps", f"{what} before", "after")
@@ -76,7 +66,3 @@ def run(options: Namespace) -> None:
 
 def _counted(stages: int) -> str:
     return {0: "no stage: nothing passes a level", 1: "1 stage"}.get(stages, f"{stages} stages")
-
-
-def _when(stage: "Stage") -> str:
-    return f"by {stage.step}" if stage.since == stage.step else f"{stage.since} - {stage.step}"

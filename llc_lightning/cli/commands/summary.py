@@ -5,8 +5,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from llc_lightning.cli.console import analyze, end, following
-from llc_lightning.cli.files import write_text
+from llc_lightning.cli.console import analyze, end, following, write
 from llc_lightning.cli.options import Options, common, level, run_folder
 
 DOES = "Say in one screen what a run found and how far to trust it."
@@ -47,7 +46,6 @@ def run(options: Namespace) -> None:
         text = rendered(headlines(found, time=source.time), tables, width=WIDE if options.out else None)
     then = analyze("report", options.run)
     if options.out:
-        write_text(options.out, text)
-        end(options, [options.out], then)
-        return
-    sys.stdout.write(text if options.json else f"{text}\n{following(then)}\n")
+        end(options, [write(options.out, text)], then)
+    else:
+        sys.stdout.write(text if options.json else f"{text}\n{following(then)}\n")

@@ -2,15 +2,11 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from llc_lightning.cli.console import analyze, end, following
+from llc_lightning.cli.console import analyze, end, following, write
 from llc_lightning.cli.options import Options, common, level, run_folder, table_file
-from llc_lightning.runtime.errors import StoreError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DOES = "Show or write every quantity over training, with error bands."
 
@@ -45,23 +41,14 @@ def run(options: Namespace) -> None:
         level=options.level,
     )
     if options.out:
-        _write_table(options.out, curves)
-        end(options, [options.out], analyze("report", options.run))
+        formats: dict[str, Callable[[Path], object]] = {
+            ".csv": lambda path: curves.to_csv(path, index=False),
+            ".parquet": lambda path: curves.to_parquet(path, index=False),
+            ".json": lambda path: curves.to_json(path, orient="records", double_precision=15),
+        }
+        end(options, [write(options.out, formats[options.out.suffix])], analyze("report", options.run))
     elif options.json:
         sys.stdout.write(curves.to_json(orient="records", double_precision=15) + "\n")
     else:
         then = analyze("trajectories", options.run, "--out", "trajectories.csv")
         sys.stdout.write(f"{rendered([], [overview_table(curves)])}\n{following(then)}\n")
-
-
-def _write_table(path: Path, curves: "pd.DataFrame") -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".parquet":
-            curves.to_parquet(path, index=False)
-        elif path.suffix == ".json":
-            path.write_text(curves.to_json(orient="records", double_precision=15), encoding="utf-8")
-        else:
-            curves.to_csv(path, index=False)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written: {error.strerror}; choose another place with --out.") from error

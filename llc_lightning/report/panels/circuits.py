@@ -22,13 +22,12 @@ def circuits(found: Findings, *, control: Findings | None = None) -> Panel | Non
     shown = [
         (found, "circuits_solved", "circuits solved", palette.CIRCUITS, "circle"),
         (found, "circuits_per_unit", "circuits per neuron", palette.SHARING, "diamond"),
+        (control, "circuits_solved", f"circuits solved, {control.run if control else ''}", palette.CONTROL, "circle"),
     ]
-    if control:
-        shown.append((control, "circuits_solved", f"circuits solved, {control.run}", palette.CONTROL, "circle"))
     series = [
         plain_over(part, axis, name=name, color=color, level=found.level, marker=marker)
         for one, quantity, name, color, marker in shown
-        if len(part := table.select(one.over_training, quantity=quantity))
+        if one and len(part := table.select(one.over_training, quantity=quantity))
     ]
     share = table.select(found.over_training, quantity="circuits_per_unit")
     thinned = ""
@@ -57,9 +56,11 @@ def accuracy(found: Findings, *, control: Findings | None = None) -> Panel | Non
     if not len(mine):
         return None
     axis = step_axis(table.steps(mine))
-    runs = [(found, palette.CIRCUITS)] + ([(control, palette.CONTROL)] if control else [])
-    curves = [(one, table.select(one.over_training, quantity="accuracy"), color) for one, color in runs]
-    shown = [(one, part, color) for one, part, color in curves if len(part)]
+    shown = [
+        (one, part, color)
+        for one, color in ((found, palette.CIRCUITS), (control, palette.CONTROL))
+        if one and len(part := table.select(one.over_training, quantity="accuracy"))
+    ]
     return Panel(
         name="accuracy",
         title=f"Mean accuracy over circuits: {'; '.join(_told(one.run, part) for one, part, _ in shown)}",

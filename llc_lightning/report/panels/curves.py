@@ -8,7 +8,6 @@ import pandas as pd
 from jaxtyping import Float
 
 from llc_lightning.analysis import table
-from llc_lightning.analysis.measured import Measured
 from llc_lightning.report.panel import Axis, Series
 from llc_lightning.results.quantities import QUANTITIES
 
@@ -107,13 +106,8 @@ def plain_over(
         high=values + half,
         color=color,
         marker=marker,
-        hover=tuple(f"{name}, step {step}: {Measured(value, error)}" for step, value, error in numbers),
+        hover=tuple(f"{name}, step {step}: {table.Measured(value, error)}" for step, value, error in numbers),
     )
-
-
-def measured(row: pd.DataFrame, at: int = -1) -> Measured:
-    """Returns value and stderr of one of the rows."""
-    return Measured(float(table.numbers(row, "value")[at]), float(table.numbers(row, "stderr")[at]))
 
 
 def half_dimension(rows: pd.DataFrame, kind: str | None) -> float | None:
@@ -179,5 +173,5 @@ def _told(rows: pd.DataFrame) -> tuple[str, ...]:
     for component, method, step, n_beta, value, stderr, status in columns:
         rung = f"n_beta {n_beta:g}" if np.isfinite(n_beta) else ""
         where = ", ".join(part for part in (component or "whole model", method, f"step {step}", rung) if part)
-        told.append(f"{where}: {Measured(value, stderr)} ({status})")
+        told.append(f"{where}: {table.Measured(value, stderr)} ({status})")
     return tuple(told)

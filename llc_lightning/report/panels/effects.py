@@ -62,13 +62,9 @@ def roles(found: Findings) -> Matrix | None:
     steps, units = table.steps(rows), table.natural(table.distinct(rows, "component"))
     if len(steps) < 2 or len(units) < 2:
         return None
-    shares = np.full((len(units), len(steps)), np.nan)
     good = rows.loc[table.ok(rows)]
-    down = {unit: place for place, unit in enumerate(units)}
-    across = {step: place for place, step in enumerate(steps)}
-    cells = ([down[unit] for unit in table.texts(good, "component")], [across[int(step)] for step in good["step"]])
-    shares[cells] = np.clip(table.numbers(good, "value"), 0, None)
-    shares[:, [at for step, at in across.items() if not _stands_out(table.select(good, step=step))]] = np.nan
+    shares = np.clip(table.matrix(good, ("component", units), ("step", steps)), 0, None)
+    shares[:, [not _stands_out(table.select(good, step=step)) for step in steps]] = np.nan
     if bool(np.isnan(shares).all()):
         return None
     total = np.nansum(shares, axis=0)

@@ -7,7 +7,6 @@ import pandas as pd
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.curve import Curve, Residual
-from llc_lightning.analysis.measured import Measured
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Note, Panel, Rule, Series, step_axis
 from llc_lightning.report.panels.curves import EFFECT_LABEL, HOLLOW, half_dimension
@@ -136,9 +135,10 @@ def _rungs(curve: Curve, steps: Axis) -> list[Series]:
         part = part.loc[np.greater(table.numbers(part, "resolution"), 0) & np.greater(table.numbers(part, "llc"), 0)]
         columns = (table.numbers(part, name).tolist() for name in ("llc", "llc_stderr", "resolution"))
         told = zip(table.texts(part, "component"), table.texts(part, "step"), *columns, strict=True)
+        at_rung = f"n_beta {n_beta:g}"
         series.append(
             Series(
-                name=f"n_beta {n_beta:g}",
+                name=at_rung,
                 x=table.numbers(part, "resolution"),
                 y=table.numbers(part, "llc"),
                 ok=np.asarray(part["ok"], dtype=bool),
@@ -148,7 +148,7 @@ def _rungs(curve: Curve, steps: Axis) -> list[Series]:
                 opacity=0.85,
                 shade=steps.place(table.numbers(part, "step")),
                 hover=tuple(
-                    f"{unit}, step {step}, n_beta {n_beta:g}: wrLLC {Measured(llc, error)} at n_beta x effect {at:.3g}"
+                    f"{unit}, step {step}, {at_rung}: wrLLC {table.Measured(llc, error)} at n_beta x effect {at:.3g}"
                     for unit, step, llc, error, at in told
                 ),
             )
@@ -179,7 +179,7 @@ def _units(pairs: pd.DataFrame, *, name: str, color: str, level: float) -> Serie
         line=False,
         marker="circle",
         hover=tuple(
-            f"{unit}: wrLLC {Measured(value, error)}, effect {Measured(effect, effect_error)}"
+            f"{unit}: wrLLC {table.Measured(value, error)}, effect {table.Measured(effect, effect_error)}"
             for unit, value, error, effect, effect_error in zip(table.texts(pairs, "component"), *columns, strict=True)
         ),
     )

@@ -11,7 +11,6 @@ from llc_lightning.report.panels.curves import (
     HOLLOW,
     bundle,
     half_dimension,
-    measured,
     median,
     median_at_the_end,
     over,
@@ -28,23 +27,23 @@ def full_llc(found: Findings) -> list[Panel]:
     raw = table.select(whole, quantity="llc")
     axis = step_axis(table.steps(raw))
     panels: list[Panel] = []
-    pairs = zip(table.numbers(raw, "n_beta").tolist(), table.numbers(raw, "gamma").tolist(), strict=True)
-    resolutions = sorted(set(pairs))
+    resolutions = sorted(
+        set(zip(table.numbers(raw, "n_beta").tolist(), table.numbers(raw, "gamma").tolist(), strict=True))
+    )
     for n_beta, gamma in resolutions:
         here = table.select(whole, n_beta=n_beta, gamma=gamma)
         plain, corrected = (table.select(here, quantity=name) for name in ("llc", "llc_plus_delta"))
-        series = [over(plain, axis, name="raw", color=palette.RAW, marker="circle")]
-        if len(corrected):
-            series.append(
-                over(corrected, axis, name="raw + Delta", color=palette.CORRECTED, marker="square", dash=True)
-            )
+        lines = (
+            over(plain, axis, name="raw", color=palette.RAW, marker="circle"),
+            over(corrected, axis, name="raw + Delta", color=palette.CORRECTED, marker="square", dash=True),
+        )
         panels.append(
             Panel(
                 name=f"full-llc-{n_beta:.0f}-{gamma:.0f}",
                 title=_story(plain, corrected, where=f" at n_beta {n_beta:g}" if len(resolutions) > 1 else ""),
                 x=axis,
                 y=Axis(f"full LLC at n_beta {n_beta:g}, gamma {gamma:g}", limits=_frame(here)),
-                series=tuple(series),
+                series=lines if len(corrected) else lines[:1],
                 rules=(Rule(0.0, ""),),
                 caption=(
                     f"Bands: {100 * found.level:g} % of the sampling error. Delta is what not being at a minimum takes "
@@ -115,7 +114,7 @@ def _story(raw: pd.DataFrame, corrected: pd.DataFrame, *, where: str) -> str:
     good = raw.loc[table.ok(raw)]
     if not len(good):
         return f"The full LLC{where} is not ok at any step"
-    told = f"The full LLC{where} is {measured(good)} at step {table.steps(good)[-1]}"
+    told = f"The full LLC{where} is {table.measured(good)} at step {table.steps(good)[-1]}"
     both = corrected.loc[
         np.isfinite(table.numbers(corrected, "value")) & np.greater(table.numbers(corrected, "step"), 0)
     ]

@@ -6,8 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from llc_lightning.analysis import table
-from llc_lightning.analysis.revisions import of_newest
+from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.stages import Stage, stages
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Panel, Series, Span, step_axis
@@ -20,7 +19,7 @@ _APART = 0.025
 """Of the span of all stages."""
 
 
-@of_newest
+@revisions.of_newest
 def sampled(rows: pd.DataFrame) -> dict[int, bool]:
     """Returns the steps at which the learning coefficient of the whole model was sampled, and whether it was ok."""
     llc = table.select(rows, quantity="llc", component="", params_moved="all")

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import table
-from llc_lightning.analysis.measured import Measured
 from llc_lightning.analysis.selectivity import CLEAR, SELECTIVE, groups
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
@@ -122,7 +121,7 @@ def _points(units: pd.DataFrame, *, color: str, place: int, level: float) -> Ser
         line=False,
         marker=palette.MARKERS[place % len(palette.MARKERS)],
         hover=tuple(
-            f"{unit}: selectivity {Measured(one, wrong)}, effects {first:.3g} and {second:.3g}"
+            f"{unit}: selectivity {table.Measured(one, wrong)}, effects {first:.3g} and {second:.3g}"
             for unit, one, wrong, first, second in told
         ),
     )

@@ -6,7 +6,7 @@ import pandas as pd
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
-from llc_lightning.report.panels.curves import LOSS_LABEL, measured, over
+from llc_lightning.report.panels.curves import LOSS_LABEL, over
 from llc_lightning.report.sections import PANELS, Findings, View
 
 _MOST_POINTS = 800
@@ -43,7 +43,7 @@ def training(
         name = found.verdict.best_baseline.replace("_", " ")
         # A loss of 0 has no place on the logarithmic axis.
         rules = (Rule(best.value, f"best baseline ({name}): {best.value:.3g}"),) if best.value > 0 else ()
-    ending = f" ends at {measured(losses)} at step {table.steps(losses)[-1]}" if len(losses) else ""
+    ending = f" ends at {table.measured(losses)} at step {table.steps(losses)[-1]}" if len(losses) else ""
     caption = f"Bands: {100 * found.level:g} % intervals." if len(losses) else ""
     title, y = f"The loss{ending}", Axis(LOSS_LABEL, log=True)
     return Panel("training", title, axis, y, tuple(series), rules, caption=caption)
