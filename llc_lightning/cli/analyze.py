@@ -35,7 +35,7 @@ def main(argv: Sequence[str], *, help_text: str = "") -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except (LLCLightningError, OSError) as error:
-        if options.debug:
+        if getattr(options, "debug", False):  # a command may have no such option
             raise
         said = one_line(error)
         sys.stderr.write(f"error: {said}{'' if said.endswith('?') else '.'}\n")

@@ -10,6 +10,7 @@ from pkgutil import iter_modules
 from typing import Protocol, cast, runtime_checkable
 
 from llc_lightning.cli.options import Options
+from llc_lightning.runtime.errors import SettingError
 
 FIRST = ("summary", "trajectories", "report")
 """What a reader looks for first; the others follow by name."""
@@ -35,4 +36,8 @@ def commands() -> dict[str, Command]:
     """Returns all commands by name."""
     names = sorted(module.name for module in iter_modules(__path__))
     ordered = [*FIRST, *(name for name in names if name not in FIRST)]
-    return {name: cast("Command", import_module(f"{__name__}.{name}")) for name in ordered}
+    found = {name: import_module(f"{__name__}.{name}") for name in ordered}
+    for name, module in found.items():
+        if not isinstance(module, Command):
+            raise SettingError(f"{module.__name__} is no command {name!r}; give it DOES, add_options and run.")
+    return {name: cast("Command", module) for name, module in found.items()}
