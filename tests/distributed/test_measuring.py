@@ -104,7 +104,7 @@ ARGUMENTS = [
     *("--data.init_args.batches_per_epoch", "10", "--llc.draws", "4", "--llc.burn_in", "2", "--llc.step_size", "1e-5"),
     *("--llc.preconditioner", "none", "--llc_units.when", "null", "--snapshots.when.init_args.first", "3"),
     *("--llc.when.init_args.first", "3", "--ablation.when.init_args.first", "3", "--ablation.examples", "512"),
-    *("--data.init_args.analysis_size", "1024", "--data.init_args.validation_size", "1024"),
+    *("--data.init_args.analysis_size", "1024", "--data.init_args.validation_size", "2048"),
 ]
 BROKEN = """
 import os, time
