@@ -26,6 +26,10 @@ def test_the_files_are_those_of_the_table(written: dict[Path, str]) -> None:
     assert len(written) == 2 * len(EXPERIMENTS)
 
 
+def test_every_configuration_has_a_smoke_variant() -> None:
+    assert {path.name for path in FOLDER.glob("*.yaml")} == {path.name for path in FOLDER.glob("smoke/*.yaml")}
+
+
 def test_the_files_are_up_to_date(written: dict[Path, str]) -> None:
     stale = [str(path.relative_to(ROOT)) for path, text in written.items() if path.read_text(encoding="utf-8") != text]
     assert not stale, "run `make configs`"
@@ -39,6 +43,12 @@ def test_every_key_of_every_configuration_has_a_comment(path: Path) -> None:
     bare = [key for number, key in keys if not re.match(r"\s*# \S", lines[number - 1])]
     groups = GROUPS | ({"trainer:", "init_args:"} if path.parent.name == "overlays" else set())
     assert not [key for key in bare if f"{key.split(':')[0]}:" not in groups]
+    classes = [number for number, key in keys if key.startswith("class_path:")]
+    assert not [
+        lines[number]
+        for number in classes
+        if not any(re.match(r"\s*# \S", lines[before]) for before in (number - 1, number - 2))
+    ], "a class has a comment, or the key that it is given to"
 
 
 def test_an_entry_is_all_that_an_experiment_needs() -> None:
