@@ -10,7 +10,7 @@ from transformer_lens.hook_points import HookPoint
 
 from llc_lightning.ablation.engine.base import METHODS, Method, WeightMethod, method_of
 from llc_lightning.ablation.engine.effect import Effect
-from llc_lightning.ablation.engine.fitted import Fitted
+from llc_lightning.ablation.engine.replacing import Fitted
 from llc_lightning.ablation.engine.split import split_examples
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.procedures.weight_edit import weight_edit

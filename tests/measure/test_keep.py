@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.run import Outcome
+from llc_lightning.measure.measurements import Outcome
 from llc_lightning.results.run import Run
 from llc_lightning.results.traces import read_trace
 from llc_lightning.runtime.errors import SettingError

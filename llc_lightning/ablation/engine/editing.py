@@ -10,7 +10,7 @@ from llc_lightning.ablation.engine.base import WeightMethod
 from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.lanes import Lanes, Losses
 from llc_lightning.ablation.engine.plan import Pass
-from llc_lightning.ablation.engine.sources import Source
+from llc_lightning.ablation.engine.replacing import Source
 from llc_lightning.ablation.engine.weights import Weight
 from llc_lightning.components.component import Component
 from llc_lightning.runtime.batches import Params
@@ -43,11 +43,6 @@ class Editing:
     def sources(self) -> Sequence[Source]:
         """One for each method."""
         return [Source(method, method.draws) for method in self.methods]
-
-    @property
-    def vmapped(self) -> bool:
-        """Whether the lanes have shared forward passes so far."""
-        return self.lanes.vmapped
 
     @property
     def most(self) -> int:

@@ -14,11 +14,10 @@ from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.ablation.engine.editing import Editing
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.examples import Examples
-from llc_lightning.ablation.engine.group import Group
 from llc_lightning.ablation.engine.lanes import Ablation, AtPoints, InWeights, Lanes
 from llc_lightning.ablation.engine.pairing import Ablations, measure
 from llc_lightning.ablation.engine.place import Kind, Place, kind_of
-from llc_lightning.ablation.engine.sources import Replacing, Source, by_side, sources_of
+from llc_lightning.ablation.engine.replacing import Replacing, Source, by_side
 from llc_lightning.ablation.engine.unread import check_read
 from llc_lightning.ablation.engine.weights import WeightReader
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
@@ -78,7 +77,7 @@ def sweep(
         chunk: Ablations per forward pass; without it as many as fit a CPU's cache or a small part of a GPU's memory.
         block: Examples per forward pass, a power of two; changes the last bits.
         warm: Constants of earlier effects for fitted methods to start from as well, by component and method
-            (:func:`~llc_lightning.ablation.engine.warm.warm_start`).
+            (:func:`~llc_lightning.ablation.engine.effect.warm_start`).
 
     Raises:
         SettingError: If a method, metric, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked
@@ -191,8 +190,9 @@ class _Measurement:
             members = list(zip(*(component.members for component in together), strict=True))
             places = tuple(Place.of(some, self.examples.activation(some[0].point), few=few) for some in members)
             lanes = self._lanes(AtPoints(tuple((place.point, place.unit_axis) for place in places)))
-            group = Group(lanes, together, places, self.examples, self.chunk, self.seed, warm)
-            effects |= self._effects(Replacing(group, sources_of(group, methods)))
+            effects |= self._effects(
+                Replacing(lanes, methods, together, places, self.examples, self.chunk, self.seed, warm)
+            )
         return effects
 
     def _kinds(self, component: Component, *, few: bool) -> tuple[Kind, ...]:
@@ -222,7 +222,7 @@ class _Measurement:
 
 def _makes(ablations: Ablations, source: Source) -> Iterator[Callable[..., Effect]]:
     """Yields for every component what makes an effect of it out of what was measured."""
-    same = {"method": source.method.name, "draws": source.method.draws, "vmapped": ablations.vmapped}
+    same = {"method": source.method.name, "draws": source.method.draws, "vmapped": ablations.lanes.vmapped}
     for number, component in enumerate(ablations.components):
         fitted: dict[str, Any] = {}
         if source.constants:

@@ -13,13 +13,12 @@ from torch import Tensor
 
 from llc_lightning.ablation.engine.base import METHODS, Activations, checked_positions
 from llc_lightning.ablation.engine.blocks import Blocks
-from llc_lightning.ablation.engine.fitted import Fitted, FittedValues, Fitting, Variant
-from llc_lightning.ablation.engine.group import Group
+from llc_lightning.ablation.engine.effect import warm_key
 from llc_lightning.ablation.engine.lanes import losses_of
 from llc_lightning.ablation.engine.moments import mean_over_examples, sd_over_examples
 from llc_lightning.ablation.engine.place import Place, Replacement
+from llc_lightning.ablation.engine.replacing import Fitted, FittedValues, Fitting, Replacing, Variant
 from llc_lightning.ablation.engine.split import Split, split_examples
-from llc_lightning.ablation.engine.warm import warm_key
 from llc_lightning.runtime.batches import chunks, take
 from llc_lightning.runtime.errors import SettingError
 
@@ -169,7 +168,7 @@ class _Search:
         by_component = singles.reshape(n_components, n_units, *singles.shape[1:])
         return (torch.cat([by_component[:, unit] for unit in range(n_units)], dim=axis),)
 
-    def _within(self, place: Place, seen: Activations, group: Group) -> Values:
+    def _within(self, place: Place, seen: Activations, group: Replacing) -> Values:
         # The activations of all examples again, since a search takes its own part of them.
         whole = group.examples.seen(place.point, place.unit_axis, [self.method])
         return _Search(self.method, Fitting(group, (whole,)), self._split, self.column, {}).best()
@@ -245,7 +244,7 @@ class _Best:
 class _Data:
     """Some of the examples, and the loss of every component's constants on them."""
 
-    def __init__(self, group: Group, rows: Int[Tensor, "example"], column: int, passes: int) -> None:
+    def __init__(self, group: Replacing, rows: Int[Tensor, "example"], column: int, passes: int) -> None:
         self._group, self._column, self._passes = group, column, passes
         device = group.places[0].where.device
         data = take(group.examples.blocks.data, rows.to(device))

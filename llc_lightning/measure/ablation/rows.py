@@ -7,9 +7,8 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import entry_of, resolve_methods
-from llc_lightning.ablation.engine.effect import Effect
+from llc_lightning.ablation.engine.effect import Effect, warm_start
 from llc_lightning.ablation.engine.sweep import sweep
-from llc_lightning.ablation.engine.warm import warm_start
 from llc_lightning.ablation.significance import with_statistics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import TaskQuantity
