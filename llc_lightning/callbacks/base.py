@@ -151,8 +151,7 @@ class MeasurementCallback(CadencedCallback):
         if not self.is_on or self.replicates == 1 or self._replicated_at == step:
             return
         moment = Moment(step, max(trainer.current_epoch - 1, 0), "end", step)
-        first = 1 if self.fired_at == step else 0
-        for replicate in range(first, self.replicates):
+        for replicate in range(1 if self.fired_at == step else 0, self.replicates):
             self.measure(trainer, pl_module, moment, replicate)
         self._replicated_at = step
 

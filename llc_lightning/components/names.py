@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from llc_lightning.runtime.kinds import KINDS, HookName, KindFacts
+from llc_lightning.runtime.kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,19 @@ def known_point(path: str) -> Known:
     for kind, entry in KINDS.items():
         for hook in entry.facts.hooks:
             if re.search(rf"(^|\.)({hook.pattern})$", path):
-                return _known(kind, entry.facts, hook)
+                facts = entry.facts
+                if facts.level != "units":
+                    return Known(whole=kind)
+                return Known(kind, hook.unit_axis, facts.whole, facts.size, hook.grouped, hook.output)
     return Known()
 
 
-def _known(kind: str, facts: KindFacts, hook: HookName) -> Known:
-    if facts.level != "units":
-        return Known(whole=kind)
-    return Known(kind, hook.unit_axis, facts.whole, facts.size, hook.grouped, hook.output)
-
-
-def size_of(known: Known, module: nn.Module, path: str) -> int | None:
-    """Returns the number of units that the nearest ``cfg`` around a hook point tells; None where none tells it."""
+def size_of(name: str, module: nn.Module, path: str) -> int | None:
+    """Returns the number that the nearest ``cfg`` around a hook point gives a name; None where none gives it."""
     owners = [module]
     for name in path.split(".")[:-1]:
         owners.append(getattr(owners[-1], name))
-    sizes = (getattr(getattr(owner, "cfg", None), known.size or "-", None) for owner in reversed(owners))
+    sizes = (getattr(getattr(owner, "cfg", None), name or "-", None) for owner in reversed(owners))
     return next((size for size in sizes if isinstance(size, int)), None)
 
 

@@ -82,17 +82,18 @@ class Plan(Protocol):
         ...
 
 
-def check_each_once(name: str, values: tuple[object, ...]) -> None:
+def check_each_once(**given: tuple[object, ...]) -> None:
     """Checks that values are there, and each once.
 
     Raises:
         SettingError: If not.
     """
-    if not values:
-        raise SettingError(f"{name} is empty; give at least one.")
-    twice = [value for value in values if values.count(value) > 1]
-    if twice:
-        raise SettingError(f"{name} has {twice[0]!r} twice; give each once.")
+    for name, values in given.items():
+        if not values:
+            raise SettingError(f"{name} is empty; give at least one.")
+        twice = [value for value in values if values.count(value) > 1]
+        if twice:
+            raise SettingError(f"{name} has {twice[0]!r} twice; give each once.")
 
 
 P = TypeVar("P", bound=Plan)

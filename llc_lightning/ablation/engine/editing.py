@@ -57,7 +57,7 @@ class Editing:
         """Yields for every block of examples the losses of its passes."""
         calls = len(passes) * len(self.examples.blocks)
         for block in range(len(self.examples.blocks)):
-            batch, clean = self.examples.batch(block), self.examples.clean[block]
+            batch, clean = self.examples.blocks.batches[block], self.examples.clean[block]
             yield (self.lanes(batch, [self._edited(step)], clean=clean, calls=calls) for step in passes)
 
     @cached_property

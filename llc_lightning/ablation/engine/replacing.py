@@ -28,12 +28,34 @@ _CPU_NUMBERS, _GPU_NUMBERS = 1 << 20, 1 << 26
 
 
 @dataclass(frozen=True)
+class Source:
+    """What ablates: a method, or one of several sets of constants that it has fitted."""
+
+    method: Method
+    draws: int = 1
+    """Ablations of a component, whose mean counts."""
+    places: tuple[Iterator[Tensor], ...] = ()
+    """For every place the blocks' values for all units [draw, row_or_1, *unit]; none for a fitted method."""
+    constants: tuple[Float[Tensor, "component row_or_1 *few"], ...] = ()
+    """For every place the values of the units that each component replaces there, of a fitted method."""
+    losses: tuple[int, ...] | None = None
+    """Which losses are measured with them, by their number; None for all."""
+    counts: Bool[Tensor, "example"] | None = None
+    """The examples that the effects are measured on; None for all."""
+    details: tuple[Mapping[str, float | str], ...] = ()
+    """For every component what is worth knowing about its constants."""
+
+
+@dataclass(frozen=True)
 class Fitted(Method):
     """A method whose values are found by running the network: it fits constants of its own to each component."""
 
     @abstractmethod
-    def fit(self, fitting: Fitting) -> FittedValues:
-        """Returns the fitted values of all components of a group; random numbers are keyed by the group's seed."""
+    def fit(self, fitting: Fitting) -> list[Source]:
+        """Returns the constants of all components of a group, in one set for all losses or in several.
+
+        Random numbers are keyed by the group's seed.
+        """
         ...
 
 
@@ -45,46 +67,6 @@ class Fitting:
     """The components, and how to run them."""
     seen: tuple[Activations, ...]
     """The activations at each place."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One set of constants."""
-
-    constants: tuple[Float[Tensor, "component row_or_1 *few"], ...]
-    """For every place the values of the units that each component replaces there."""
-    losses: tuple[int, ...] | None
-    """Which losses are measured with it, by their number; None for all."""
-    details: tuple[Mapping[str, float | str], ...]
-    """For every component what is worth knowing about its constants."""
-
-
-@dataclass(frozen=True)
-class FittedValues:
-    """What was fitted."""
-
-    variants: tuple[Variant, ...]
-    counts: Bool[Tensor, "example"]
-    """The examples that the effects are measured on."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """What ablates: a method, or one of several sets of constants that it has fitted."""
-
-    method: Method
-    draws: int = 1
-    """Ablations of a component, whose mean counts."""
-    places: tuple[Iterator[Tensor], ...] = ()
-    """For every place the blocks' values for all units [draw, row_or_1, *unit]; none for a fitted method."""
-    constants: tuple[Float[Tensor, "component row_or_1 *few"], ...] = ()
-    """For every place the components' own values, of a fitted method."""
-    losses: tuple[int, ...] | None = None
-    """Which losses are measured with them; None for all."""
-    counts: Bool[Tensor, "example"] | None = None
-    """Which examples count; None for all."""
-    details: tuple[Mapping[str, float | str], ...] = ()
-    """What is worth knowing about the constants of each component."""
 
 
 def by_side(methods: Sequence[Method]) -> tuple[list[Method], list[WeightMethod]]:
@@ -123,11 +105,7 @@ class Replacing:
 
     def _sources(self, method: Method, seen: tuple[Activations, ...]) -> list[Source]:
         if isinstance(method, Fitted):
-            fit = method.fit(Fitting(self, seen))
-            return [
-                Source(method, 1, (), variant.constants, variant.losses, fit.counts, variant.details)
-                for variant in fit.variants
-            ]
+            return method.fit(Fitting(self, seen))
         if isinstance(method, Shared):
             rows = self.examples.blocks.rows
             return [Source(method, method.draws, tuple(method.values(place, rows, seed=self.seed) for place in seen))]
@@ -165,7 +143,7 @@ class Replacing:
         units: list[int] = [] if place.units is None else [int(unit) for unit in place.units.flatten()]
         k = len(units) // len(self.components)
         components = [replace(self.components[i // k], units=(unit,)) for i, unit in enumerate(units)]
-        like = self.examples.activation(place.point)
+        like = self.examples.first[place.point]
         return replace(self, components=components, places=(Place.of(components, like, few=True),), warm={})
 
     def alone(self, at: int) -> Replacing:
@@ -184,7 +162,7 @@ class Replacing:
         aims = [self.aims(one.components) for one in passes]
         calls = len(passes) * len(examples.blocks)
         for block in range(len(examples.blocks)):
-            batch, clean = examples.batch(block), examples.clean[block]
+            batch, clean = examples.blocks.batches[block], examples.clean[block]
             yield (
                 self.run(batch, aim, values, clean=clean, calls=calls)
                 for aim, values in zip(aims, self._values(passes), strict=True)
@@ -196,7 +174,7 @@ class Replacing:
         for step in passes:
             values: list[Tensor] = []
             for at, place in enumerate(self.places):
-                like = self.examples.activation(place.point)
+                like = self.examples.first[place.point]
                 value = like.new_zeros(len(step.components), self.examples.blocks.size, *place.compact_shape)
                 for run in step.runs:
                     source = self.sources[run.kind]
@@ -220,7 +198,7 @@ class Replacing:
         Raises:
             SettingError: If their shape or type does not fit the activation.
         """
-        dtype = self.examples.activation(place.point).dtype
+        dtype = self.examples.first[place.point].dtype
         allowed = [(method.draws, rows, *place.shape) for rows in (1, self.examples.blocks.size)]
         if tuple(values.shape) not in allowed or values.dtype != dtype:
             raise SettingError(

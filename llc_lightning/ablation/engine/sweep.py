@@ -14,7 +14,7 @@ from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.ablation.engine.editing import Editing
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.examples import Examples
-from llc_lightning.ablation.engine.lanes import Ablation, AtPoints, InWeights, Lanes
+from llc_lightning.ablation.engine.lanes import Ablation, AtPoints, Lanes, in_weights
 from llc_lightning.ablation.engine.pairing import Ablations, measure
 from llc_lightning.ablation.engine.place import Kind, Place, kind_of
 from llc_lightning.ablation.engine.replacing import Replacing, Source, by_side
@@ -114,7 +114,7 @@ def sweep(
         effects = measurement.edited(components, editing, WeightReader(loss.module, params))
         if replacing:
             effects |= measurement.replaced(components, replacing, dict(warm or {}))
-            check_read(plain, params, examples.batch(0), _silent(components, replacing, effects))
+            check_read(plain, params, examples.blocks.batches[0], _silent(components, replacing, effects))
     return examples.unablated + [effect for component in components for effect in _listed(component, chosen, effects)]
 
 
@@ -169,7 +169,7 @@ class _Measurement:
         effects: Effects = {}
         for group in groups.values():
             weights = [reader.weights(component) for component in group]
-            lanes = self._lanes(InWeights())
+            lanes = self._lanes(in_weights)
             effects |= self._effects(Editing(lanes, methods, group, weights, self.examples, self.chunk, self.seed))
         return effects
 
@@ -188,7 +188,7 @@ class _Measurement:
         effects: Effects = {}
         for together in groups.values():
             members = list(zip(*(component.members for component in together), strict=True))
-            places = tuple(Place.of(some, self.examples.activation(some[0].point), few=few) for some in members)
+            places = tuple(Place.of(some, self.examples.first[some[0].point], few=few) for some in members)
             lanes = self._lanes(AtPoints(tuple((place.point, place.unit_axis) for place in places)))
             effects |= self._effects(
                 Replacing(lanes, methods, together, places, self.examples, self.chunk, self.seed, warm)
@@ -197,7 +197,7 @@ class _Measurement:
 
     def _kinds(self, component: Component, *, few: bool) -> tuple[Kind, ...]:
         members = component.members
-        return tuple(kind_of(member, self.examples.activation(member.point), few=few) for member in members)
+        return tuple(kind_of(member, self.examples.first[member.point], few=few) for member in members)
 
     def _lanes(self, ablation: Ablation) -> Lanes:
         given = self.examples

@@ -49,8 +49,7 @@ class AblationPlan:
     """Keys donors, noise and resamples; None for the seed of the run."""
 
     def __post_init__(self) -> None:
-        check_each_once("components", self.components)
-        check_each_once("methods", self.methods)
+        check_each_once(components=self.components, methods=self.methods)
         resolve_methods(self.methods)
         resolve_metrics(self.metrics)
         at_least(0, resamples=self.resamples)

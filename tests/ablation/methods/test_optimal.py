@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llc_lightning.ablation.engine.blocks import split_examples
 from llc_lightning.ablation.engine.effect import Effect, warm_start
-from llc_lightning.ablation.engine.split import split_examples
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.methods.optimal import Optimal
 from llc_lightning.components.component import Component
