@@ -178,8 +178,7 @@ class FitCLI(LightningCLI):
 
 def rank() -> int:
     """Returns the number of this process, which launchers tell before the trainer knows."""
-    told: Any = rank_zero_only
-    return int(told.rank)
+    return int(cast("Any", rank_zero_only).rank)
 
 
 def check_same_model(path: Path, checkpoint: dict[str, Any], model: Any) -> None:

@@ -253,8 +253,10 @@ def _share(plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, pro
 
 def _written(plan: Plan, snapshot: Snapshot, share: Share, replicate: int) -> tuple[list[Row], list[Trace]]:
     kind, data = measurement_of(plan), share.data
-    rows = kind.rows(plan, snapshot, share.results, share.once, data=data, replicate=replicate)
-    return list(rows), list(kind.traces(plan, share.results, data=data, replicate=replicate))
+    return (
+        list(kind.rows(plan, snapshot, share.results, share.once, data=data, replicate=replicate)),
+        list(kind.traces(plan, share.results, data=data, replicate=replicate)),
+    )
 
 
 def _error_rows(plan: Plan, snapshot: Snapshot, replicate: int, message: str) -> list[Row]:

@@ -110,7 +110,8 @@ class Examples:
             self._keep(block, forward.caught, kept)
             if block == 0:
                 self._check_few(kept, losses[0][:, 0])
-                kept = [] if self._numbers(kept) > _KEPT else kept
+                numbers = self.blocks.n * sum(self.first[point].numel() for point in kept)
+                kept = [] if numbers > _KEPT else kept
             self.clean.append(forward.outputs)
             real = self.blocks.real(block).to(losses[0].device)[:, None]
             self._broken.append(self._not_finite(losses[: 1 + self.with_tasks], forward.counted))
@@ -134,9 +135,6 @@ class Examples:
     def broken(self) -> Bool[Tensor, "example"]:
         """Which examples have an unablated loss that is no number."""
         return torch.cat(self._broken)[: self.blocks.n].cpu()
-
-    def _numbers(self, points: Sequence[str]) -> int:
-        return self.blocks.n * sum(self.first[point].numel() for point in points)
 
     def _keep(self, block: int, caught: Mapping[str, Tensor], points: Sequence[str]) -> None:
         for point in points:

@@ -121,8 +121,7 @@ class Lanes:
 
     def _traced(self, calls: int, fixed: _Fixed, varying: Lane) -> SplitGraph | None:
         graphs = _GRAPHS.setdefault(self.loss.skeleton, {})
-        like = (fixed, varying)
-        key = (self.ablation, self._with_tasks, self._metrics, str(tree_map(_shape, like)))
+        key = (self.ablation, self._with_tasks, self._metrics, str(tree_map(_shape, (fixed, varying))))
         if self.loss.edits:
             return None
         # Callbacks sweep the same loss again and again: a graph that pays over all of their calls is worth tracing.

@@ -196,8 +196,7 @@ class _Measurement:
         return effects
 
     def _kinds(self, component: Component, *, few: bool) -> tuple[Kind, ...]:
-        members = component.members
-        return tuple(kind_of(member, self.examples.first[member.point], few=few) for member in members)
+        return tuple(kind_of(member, self.examples.first[member.point], few=few) for member in component.members)
 
     def _lanes(self, ablation: Ablation) -> Lanes:
         given = self.examples

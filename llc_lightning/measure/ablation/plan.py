@@ -71,9 +71,14 @@ class AblationPlan:
         return components
 
     @property
+    def revisions(self) -> dict[str, int]:
+        """The revision of every method, by its name in rows."""
+        return {method.name: entry_of(method).revision for method in resolve_methods(self.methods)}
+
+    @property
     def revision(self) -> int:
         """The revision of all its methods together."""
-        return revision_of(*(entry_of(method).revision for method in resolve_methods(self.methods)))
+        return revision_of(*self.revisions.values())
 
     def settings_with(self, data: str, *, revision: int = 1) -> str:
         """Returns what names the settings in rows.
@@ -89,7 +94,7 @@ class AblationPlan:
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
         """Returns one job for each component and method; a replicate is the same again."""
-        methods = [(method.name, entry_of(method).revision) for method in resolve_methods(self.methods)]
+        methods = self.revisions
         return [
             Job(
                 "ablation_effect",
@@ -99,7 +104,7 @@ class AblationPlan:
                 revision=revision,
             )
             for component in components
-            for name, revision in methods
+            for name, revision in methods.items()
         ]
 
     def cost(self, jobs: Sequence[Job]) -> int:

@@ -6,7 +6,6 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from llc_lightning.ablation.engine.base import entry_of, resolve_methods
 from llc_lightning.ablation.engine.effect import Effect, warm_start
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.significance import with_statistics
@@ -104,7 +103,7 @@ MEASUREMENTS.register(
 def _effects(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect], data: str) -> Iterator[Row]:
     """Yields the rows of effects and plain losses, each loss once though every process measures them."""
     # A plain loss has no method.
-    revisions = {"": 1} | {method.name: entry_of(method).revision for method in resolve_methods(plan.methods)}
+    revisions = {"": 1} | plan.revisions
     settings = {name: plan.settings_with(data, revision=revision) for name, revision in revisions.items()}
     losses: set[str] = set()
     for effect in found:
