@@ -49,13 +49,13 @@ def known_point(path: str) -> Known:
     return Known()
 
 
-def size_of(name: str, module: nn.Module, path: str) -> int | None:
-    """Returns the number that the nearest ``cfg`` around a hook point gives a name; None where none gives it."""
+def size_of(size: str, module: nn.Module, path: str) -> int | None:
+    """Returns the number of that name in the nearest ``cfg`` around a hook point that has it; None where none has."""
     owners = [module]
     for name in path.split(".")[:-1]:
         owners.append(getattr(owners[-1], name))
-    sizes = (getattr(getattr(owner, "cfg", None), name or "-", None) for owner in reversed(owners))
-    return next((size for size in sizes if isinstance(size, int)), None)
+    numbers = (getattr(getattr(owner, "cfg", None), size or "-", None) for owner in reversed(owners))
+    return next((number for number in numbers if isinstance(number, int)), None)
 
 
 def output_axis(part: nn.Module) -> int | None:

@@ -60,11 +60,11 @@ class Examples:
         """For every block which rows count for the loss, for each task and for the metrics, where there are any."""
         self.clean: list[tuple[Tensor, ...]] = []
         """For every block the unablated outputs that the metrics look at."""
+        self.first: dict[str, Tensor] = {}
+        """The activations of the first example, by hook point."""
         self.names, self.metrics = tuple(names), tuple(metrics)
         self.with_tasks = len(names) > 1 + len(metrics)
         self._partners = partners
-        self.first: dict[str, Tensor] = {}
-        """The activations of the first example, by hook point."""
         self._kept: dict[str, list[Tensor]] = {}
         self._latest: tuple[str, Tensor] | None = None
         self._labels: dict[str, Tensor] = {}
@@ -152,6 +152,7 @@ class Examples:
         return self._latest[1]
 
     def _computed(self, point: str, blocks: Blocks) -> Tensor:
+        """Returns the activations of all examples of some blocks, in a forward pass for each."""
         pieces = [self.loss.activations(self.params, batch, [point])[point] for batch in blocks.batches]
         return torch.cat(pieces)[: blocks.n]
 
