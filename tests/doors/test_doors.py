@@ -15,18 +15,17 @@ from llc_lightning.ablation.engine.base import METHODS
 from llc_lightning.callbacks.base import CALLBACKS
 from llc_lightning.cli.analyze import main as analyze
 from llc_lightning.cli.train import main as train
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
 from llc_lightning.measure.measurements import MEASUREMENTS
 from llc_lightning.measure.run import measure
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.results.run import Run
-from llc_lightning.runtime import status
 from llc_lightning.runtime.kinds import KINDS
+from llc_lightning.runtime.status import REASONS, explain, join
 from llc_lightning.sampling.base import SAMPLERS
 from llc_lightning.sampling.observables.base import OBSERVABLES
 from tests.measure.small import Net, Stage, snapshot
 
-TABLES: list[Any] = [CALLBACKS, DIAGNOSTICS, KINDS, MEASUREMENTS, METHODS, OBSERVABLES, QUANTITIES, SAMPLERS]
+TABLES: list[Any] = [CALLBACKS, REASONS, KINDS, MEASUREMENTS, METHODS, OBSERVABLES, QUANTITIES, SAMPLERS]
 HERE = {"spread", "tiny", "half", "sign_only", "reach", "weight_spread", "careful"}
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "configs" / "smoke" / "cis.yaml"
@@ -45,7 +44,6 @@ SHORT = [
 def doors() -> Iterator[None]:
     """Registers what stands in this folder, and takes it out again."""
     before = [dict(table._entries) for table in TABLES]
-    reasons, by_name = list(status.REASONS), dict(status._BY_NAME)
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if not path.name.startswith("test_"):
             import_module(f"tests.doors.{path.stem}")
@@ -53,9 +51,6 @@ def doors() -> Iterator[None]:
     for table, entries in zip(TABLES, before, strict=True):
         table._entries.clear()
         table._entries.update(entries)
-    status.REASONS[:] = reasons
-    status._BY_NAME.clear()
-    status._BY_NAME.update(by_name)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +122,7 @@ def test_an_observable_is_found_by_its_name() -> None:
 def test_a_diagnostic_gives_its_reason() -> None:
     record = estimate(n_beta=1e-4)
     assert "tiny" in record.status
-    assert any(sentence.startswith("tiny: the value is below") for sentence in status.explain(record.status))
+    assert any(sentence.startswith("tiny: the value is below") for sentence in explain(record.status))
     assert "tiny" not in estimate().status
 
 
@@ -162,6 +157,16 @@ def test_an_ablation_of_weights_is_a_method_like_others() -> None:
         with torch.no_grad():
             wanted = (loss(edited, data) - loss(params, data)).mean().item()
         assert effect == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize(("n", "status"), [(24, "ok"), (5, "few-examples"), (1, "one-example+few-examples")])
+def test_an_ablation_gives_a_reason_of_its_own(n: int, status: str) -> None:
+    data = tuple(tensor[:n] for tensor in snapshot().data)
+    table = ablation_effects(Net(), data, components="layers", methods=["zero", "sign_only"], seed=0)
+    train = table[table["loss"] == "train"]
+    assert set(train.loc[train["method"] == "sign_only", "status"]) == {status}
+    assert "few-examples" not in "".join(train.loc[train["method"] == "zero", "status"])
+    assert explain(join(["few-examples"])) == ("few-examples: few examples tell little of signs; measure on more.",)
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.kind)
