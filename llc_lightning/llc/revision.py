@@ -6,11 +6,13 @@ from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.sampling.base import SAMPLERS
 
 AT_FIRST = frozenset(
-    """
-    first_order functional_variance mean stein variance all-diverged batch-noise box-hits diverged drifting
-    estimators-disagree frozen nan-loss not-a-minimum not-local not-mixed rounding saturated single-chain
-    too-few-draws unstable-step wrong-gradient
-    """.split()
+    {
+        *("first_order", "functional_variance", "mean", "stein", "variance"),
+        *("all-diverged", "batch-noise", "box-hits", "diverged", "drifting"),
+        *("estimators-disagree", "frozen", "nan-loss", "not-a-minimum", "not-local"),
+        *("not-mixed", "rounding", "saturated", "single-chain", "too-few-draws"),
+        *("unstable-step", "wrong-gradient"),
+    }
 )
 """The estimators and diagnostics that the first rows were made with, each at revision 1; this list stays as it is."""
 

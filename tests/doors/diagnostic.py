@@ -1,7 +1,6 @@
 """A diagnostic with a reason of its own, as a contributor would write it: an estimate close to zero, near w*."""
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 
 @REASONS.register(

@@ -1,7 +1,6 @@
 """Minibatches whose noise heats the chains."""
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 NOISE_SHARE = 0.05
 NOISE_ERRORS = 3.0

@@ -1,7 +1,6 @@
 """A box that held the chains back."""
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 BOX_SHARE = 0.001
 

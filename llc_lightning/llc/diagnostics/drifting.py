@@ -2,9 +2,8 @@
 
 import math
 
-from llc_lightning.llc.diagnostics.base import Evidence
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 from llc_lightning.llc.draws import mcse_of
-from llc_lightning.runtime.status import REASONS
 
 DRIFT_ERRORS = 4.0
 DRIFT_SHARE = 0.05

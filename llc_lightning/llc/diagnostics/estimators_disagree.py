@@ -1,8 +1,7 @@
 """Independent estimators that contradict each other."""
 
-from llc_lightning.llc.diagnostics.base import Evidence
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 from llc_lightning.llc.estimators import stein_gap
-from llc_lightning.runtime.status import REASONS
 
 DISAGREEMENT_ERRORS = 3.0
 DISAGREEMENT_SHARE = 0.05

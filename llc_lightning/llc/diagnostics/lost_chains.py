@@ -1,7 +1,6 @@
 """Chains that never moved, died or exploded."""
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 
 @REASONS.register(

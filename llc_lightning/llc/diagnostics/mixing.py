@@ -2,8 +2,7 @@
 
 import math
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 RHAT_LIMIT = 1.05
 ESS_LIMIT = 100.0

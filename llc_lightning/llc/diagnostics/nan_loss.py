@@ -1,7 +1,6 @@
 """A loss that is not finite at w*."""
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 
 @REASONS.register(

@@ -1,7 +1,6 @@
 """Weights that are not near a minimum."""
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 CORRECTION_SHARE = 0.2
 BELOW_ERRORS = 3.0

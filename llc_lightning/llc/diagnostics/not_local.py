@@ -1,7 +1,6 @@
 """Chains that left the neighbourhood of w*."""
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 LOCAL_DISTANCE = 0.5
 LOCAL_EXCESS = 0.1

@@ -2,8 +2,7 @@
 
 import torch
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 ROUNDED_SHARE = 0.25
 

@@ -1,7 +1,6 @@
 """A value that the number of weights bounds."""
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 SATURATION = 0.9
 

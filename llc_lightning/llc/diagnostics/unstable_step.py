@@ -1,7 +1,6 @@
 """A step size beyond the limit of stability."""
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 STABILITY_LIMIT = 4.0
 

@@ -5,8 +5,7 @@ import math
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.llc.diagnostics.base import Evidence
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 from llc_lightning.sampling.observables.base import apart
 
 WRONG_SHARE = 0.25
