@@ -177,14 +177,15 @@ def test_what_is_here_is_in_every_table(table: Any) -> None:
 @pytest.mark.parametrize(
     ("contract", "name"),
     [
-        ("test_samplers", "careful"),
-        ("test_ablation_methods", "sign_only"),
-        ("test_measurements", "spread"),
-        ("test_component_kinds", "half"),
+        ("contracts/test_samplers", "careful"),
+        ("known_answers/test_cases", "three scales, careful"),
+        ("contracts/test_ablation_methods", "sign_only"),
+        ("contracts/test_measurements", "spread"),
+        ("contracts/test_component_kinds", "half"),
     ],
 )
 def test_contracts_ask_it_too(contract: str, name: str) -> None:
-    module = runpy.run_path(str(ROOT / "tests" / "contracts" / f"{contract}.py"))
+    module = runpy.run_path(str(ROOT / "tests" / f"{contract}.py"))
     asked = [mark.args for item in module.values() for mark in getattr(item, "pytestmark", [])]
     asked += [getattr(item, "_fixture_function_marker", item) for item in module.values()]
     assert name in repr(asked)
