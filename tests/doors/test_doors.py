@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from configs.source import comments
+from configs.source.__main__ import text_of
+from configs.source.experiments import Experiment
+from configs.source.families import CIS
 from docs import tables
 from llc_lightning import ablation_effects, estimate_llc, find_components, loss_fn
 from llc_lightning.ablation.engine.base import METHODS
@@ -100,6 +104,13 @@ def test_a_third_kind_that_fails_has_rows_with_status_error(monkeypatch: pytest.
     plan = MEASUREMENTS.get("spread").facts.plan(components=("layers",))
     rows = measure(plan, snapshot(), on_error="skip").rows
     assert {(row.quantity, row.status) for row in rows} == {("weight_spread", "error")}
+
+
+def test_a_configuration_has_the_words_of_a_third_kind() -> None:
+    comments.of_callbacks.cache_clear()
+    text = text_of("ours", Experiment(CIS, "Ours.", both={"spread.scale": 2.0}), smoke=True)
+    comments.of_callbacks.cache_clear()
+    assert "# Measures how far the weights of components spread.\nspread:\n  # Of the values.\n  scale: 2.0\n" in text
 
 
 def quadratic(params: dict[str, torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
