@@ -74,19 +74,19 @@ def groups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _curves(name: str, part: pd.DataFrame, axis: Axis, at: int) -> list[Series]:
-    color, marker = _COLORS[at % len(_COLORS)], palette.MARKERS[at % len(palette.MARKERS)]
     units = table.natural(table.distinct(part, "component"))
     if len(units) > FEW:
+        color = _COLORS[at % len(_COLORS)]
         return [bundle(part, axis, color=color, group=name), median(part, axis, name=name, color=color)]
-    if len(units) == 1:
-        return [over(part, axis, name=name, color=color, marker=marker)]
-    of_one = [table.select(part, component=unit) for unit in units]
-    # The name begins with what the median is of.
-    names = [", ".join([unit, *name.split(", ")[1:]]) for unit in short_names(units)]
+    # The name of a group of several begins with what its median is of.
+    names = [", ".join([unit, *name.split(", ")[1:]]) for unit in short_names(units)] if len(units) > 1 else [name]
     return [
-        over(one, axis, name=each, color=_COLORS[(at + i) % len(_COLORS)], marker=palette.MARKERS[i])
-        for i, (each, one) in enumerate(zip(names, of_one, strict=True))
-    ]
+        over(
+            table.select(part, component=unit), axis, name=each, color=_COLORS[(at + i) % len(_COLORS)],
+            marker=palette.MARKERS[(at + i) % len(palette.MARKERS)],
+        )
+        for i, (each, unit) in enumerate(zip(names, units, strict=True))
+    ]  # fmt: skip
 
 
 @PANELS.register("other", summary="what no other panel is about", section=SECTION, place=70, quantities=())
