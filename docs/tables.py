@@ -9,13 +9,9 @@ from llc_lightning.ablation import METHODS, METRICS, WeightMethod
 from llc_lightning.llc.estimators import ESTIMATORS
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.kinds import KINDS
-from llc_lightning.runtime.registry import register_all
 from llc_lightning.runtime.status import REASONS, in_order
 from llc_lightning.sampling.base import SAMPLERS
 from llc_lightning.sampling.observables.base import OBSERVABLES
-
-register_all("llc_lightning.sampling.samplers")
-register_all("llc_lightning.sampling.observables")
 
 FOLDER = Path(__file__).parent
 Rows = Iterable[tuple[str, ...]]

@@ -141,7 +141,9 @@ class SamplerFacts:
     """What a calibration first takes of the inverse largest curvature."""
 
 
-SAMPLERS: Registry[type[Sampler], SamplerFacts] = Registry("sampler", SamplerFacts)
+SAMPLERS: Registry[type[Sampler], SamplerFacts] = Registry(
+    "sampler", SamplerFacts, rooms=("llc_lightning.sampling.samplers",)
+)
 """All samplers by name."""
 
 
