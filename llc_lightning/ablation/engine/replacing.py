@@ -44,6 +44,8 @@ class Source:
     """The examples that the effects are measured on; None for all."""
     details: tuple[Mapping[str, float | str], ...] = ()
     """For every component what is worth knowing about its constants."""
+    seen: tuple[Activations, ...] = ()
+    """What the method looked at, for every place; none where weights are edited."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,11 @@ class Replacing:
 
     def _sources(self, method: Method, seen: tuple[Activations, ...]) -> list[Source]:
         if isinstance(method, Fitted):
-            return method.fit(Fitting(self, seen))
+            return [replace(source, seen=seen) for source in method.fit(Fitting(self, seen))]
         if isinstance(method, Shared):
             rows = self.examples.blocks.rows
-            return [Source(method, method.draws, tuple(method.values(place, rows, seed=self.seed) for place in seen))]
+            values = tuple(method.values(place, rows, seed=self.seed) for place in seen)
+            return [Source(method, method.draws, values, seen=seen)]
         raise SettingError(f"{type(method).__name__} is neither a Shared nor a Fitted method; derive it from one.")
 
     @cached_property
