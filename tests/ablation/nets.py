@@ -224,3 +224,15 @@ def values_of(
         return torch.cat(found, dim=1)[:, : blocks.n]
 
     return values
+
+
+def literal_error(changes: Tensor, by_draw: Tensor, counts: Tensor | None = None) -> float:
+    """Returns the standard error of the mean of changes [draw, example] under donors: over all pairs that share one."""
+    draws, n = changes.shape
+    counts = torch.ones(n, dtype=torch.bool) if counts is None else counts
+    centred = ((changes - changes[:, counts].mean()) * counts).flatten()
+    ends = torch.stack([torch.arange(n).repeat(draws), by_draw.flatten()])
+    shared = (ends[:, None, :, None] == ends[None, :, None, :]).sum((0, 1)) > 0
+    number = int(counts.sum())
+    total = (centred[:, None] * centred[None] * shared).sum() / (number * draws) ** 2
+    return float((total * number / (number - 1)).sqrt())

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.effect import Effect
+from llc_lightning.ablation.engine.influence import Donors
 from llc_lightning.ablation.engine.place import check_ablatable, check_some
 from llc_lightning.ablation.engine.spelling import resolved, spell, unspell
 from llc_lightning.ablation.engine.weights import Weight
@@ -107,6 +108,25 @@ class Shared(Method):
             seed: The run's seed; random numbers come from ``seeding.generator(seed, kind, draw)`` alone.
         """
         ...
+
+    def donors(self, seen: Activations, *, seed: int) -> Donors | None:
+        """Returns which examples the values come from, so that the standard error counts them; None for none.
+
+        Args:
+            seen: As for the values.
+            seed: As for the values.
+        """
+        return None
+
+    def moved(
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+    ) -> Iterator[Float[Tensor, "draw row *unit"]]:
+        """Yields estimated constants moved towards the donors, where :meth:`donors` tells a step; arguments as there.
+
+        Raises:
+            SettingError: If the method has donors with a step and does not say how it moves.
+        """
+        raise SettingError(f"{type(self).__name__} has donors with a step; give it a method moved(seen, blocks).")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from llc_lightning.ablation.engine.base import Activations, Method, Shared, WeightMethod
 from llc_lightning.ablation.engine.examples import Examples
+from llc_lightning.ablation.engine.influence import Donors, together
 from llc_lightning.ablation.engine.lanes import AtPoints, Lanes, Losses
 from llc_lightning.ablation.engine.place import Place, Replacement
 from llc_lightning.ablation.engine.plan import Pass
@@ -36,6 +37,10 @@ class Source:
     """Ablations of a component, whose mean counts."""
     places: tuple[Iterator[Tensor], ...] = ()
     """For every place the blocks' values for all units [draw, row_or_1, *unit]; none for a fitted method."""
+    moved: tuple[Iterator[Tensor], ...] = ()
+    """For every place constants moved towards donors [draw, row, *unit], where they are estimated."""
+    donors: Donors | None = None
+    """Which examples gave the values."""
     constants: tuple[Float[Tensor, "component row_or_1 *few"], ...] = ()
     """For every place the values of the units that each component replaces there, of a fitted method."""
     losses: tuple[int, ...] | None = None
@@ -46,6 +51,11 @@ class Source:
     """For every component what is worth knowing about its constants."""
     seen: tuple[Activations, ...] = ()
     """What the method looked at, for every place; none where weights are edited."""
+
+    @property
+    def probes(self) -> int:
+        """Ablations of a component that only tell how it depends on the examples that a constant is estimated from."""
+        return 0 if self.donors is None or self.donors.step is None else len(self.donors.by_draw)
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,11 @@ class Replacing:
         if isinstance(method, Shared):
             rows = self.examples.blocks.rows
             values = tuple(method.values(place, rows, seed=self.seed) for place in seen)
-            return [Source(method, method.draws, values, seen=seen)]
+            donors = together([method.donors(place, seed=self.seed) for place in seen])
+            source = Source(method, method.draws, values, donors=donors, seen=seen)
+            if source.probes:
+                source = replace(source, moved=tuple(method.moved(place, rows, seed=self.seed) for place in seen))
+            return [source]
         raise SettingError(f"{type(method).__name__} is neither a Shared nor a Fitted method; derive it from one.")
 
     @cached_property
@@ -188,21 +202,26 @@ class Replacing:
                 values.append(value)
             yield values
 
-    def _block(self, source: Source) -> list[Float[Tensor, "draw row_or_1 *unit"]]:
-        """Returns the next block's values of a shared method at every place; nothing for a fitted one."""
-        if not source.places:
-            return []
-        streams = zip(source.places, self.places, strict=True)
-        return [self._checked(source.method, next(values), place) for values, place in streams]
+    def _block(self, source: Source) -> list[list[Float[Tensor, "row_or_1 *unit"]]]:
+        """Returns the next block's values of a shared method at every place, by draw; nothing for a fitted one."""
+        by_place: list[list[Tensor]] = []
+        for at, values in enumerate(source.places):
+            by_draw = list(self._checked(source.method, next(values), self.places[at], source.draws))
+            if source.moved:
+                by_draw += self._checked(source.method, next(source.moved[at]), self.places[at], source.probes)
+            by_place.append(by_draw)
+        return by_place
 
-    def _checked(self, method: Method, values: Tensor, place: Place) -> Float[Tensor, "draw row_or_1 *unit"]:
+    def _checked(
+        self, method: Method, values: Tensor, place: Place, draws: int
+    ) -> Float[Tensor, "draw row_or_1 *unit"]:
         """Returns a method's values.
 
         Raises:
             SettingError: If their shape or type does not fit the activation.
         """
         dtype = self.examples.first[place.point].dtype
-        allowed = [(method.draws, rows, *place.shape) for rows in (1, self.examples.blocks.size)]
+        allowed = [(draws, rows, *place.shape) for rows in (1, self.examples.blocks.size)]
         if tuple(values.shape) not in allowed or values.dtype != dtype:
             raise SettingError(
                 f"the ablation method {method.name!r} gave values of shape {tuple(values.shape)} and type "

@@ -9,19 +9,26 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import METHODS, Activations, Shared, checked_positions
+from llc_lightning.ablation.engine.influence import Donors, donors
 from llc_lightning.ablation.engine.moments import mean_over_examples
+
+_MOVES = 2
+"""Donors of each example that the mean is moved towards; two tell apart what a donor adds from noise."""
+_STEP = 0.1
+"""How far: what the loss makes of it is then linear to a few percent, and far above its rounding."""
 
 
 @METHODS.register(
     "mean", summary="replaces the activation by its mean over the examples",
     source="Wang et al. 2022, arXiv:2211.00593", also=("average",), constant=True, needs_reference=True,
-    needs_partner=False, whole=False, draws=1,
+    needs_partner=False, whole=False, draws=1, revision=2,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Mean(Shared):
     """Replaces the activation by its mean over the examples: removes what it says about the input, keeps its level.
 
-    The mean is accumulated in float64.
+    The mean is accumulated in float64. It is estimated from the examples that the effect is measured on, and the
+    standard error counts that (:class:`~llc_lightning.ablation.engine.influence.Influences`).
     """
 
     positions: str = "own"
@@ -46,17 +53,39 @@ class Mean(Shared):
         self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
     ) -> Iterator[Float[Tensor, "1 row_or_1 *unit"]]:
         """Yields the mean, or the means of the rows' labels."""
+        means, label = self._means(seen)
+        for rows in blocks:
+            yield (means if label is None else means[label[rows.to(label.device)]])[None]
+
+    def donors(self, seen: Activations, *, seed: int) -> Donors:
+        """Returns towards which examples the mean is moved, of the same label where it has one."""
+        n = len(seen.activation)
+        label = seen.labels[self.label].cpu() if self.label else None
+        return Donors(
+            torch.stack([donors(n, seed=seed, draw=k, labels=label) for k in range(_MOVES)])[..., None], _STEP
+        )
+
+    def moved(
+        self, seen: Activations, blocks: Sequence[Int[Tensor, "row"]], *, seed: int
+    ) -> Iterator[Float[Tensor, "draw row *unit"]]:
+        """Yields the mean moved a little towards what a donor adds to it."""
+        means, label = self._means(seen)
+        by_draw = self.donors(seen, seed=seed).by_draw[..., 0]
+        for rows in blocks:
+            mean = means if label is None else means[label[rows.to(label.device)]]
+            given = [self._over_positions(seen.activation[one[rows].to(means.device)], seen) for one in by_draw]
+            yield torch.stack([mean + _STEP * (one - mean) for one in given])
+
+    def _means(self, seen: Activations) -> tuple[Float[Tensor, "label *unit"], Int[Tensor, "example"] | None]:
+        """Returns the mean of every label, and the place of each example's own; one mean where there are none."""
+        dtype = seen.activation.dtype
         if not self.label:
-            mean = self._over_positions(mean_over_examples(seen.activation)[None], seen).to(seen.activation.dtype)
-            yield from (mean[None] for _ in blocks)
-            return
+            return self._over_positions(mean_over_examples(seen.activation)[None], seen).to(dtype), None
         given = seen.labels[self.label]
         classes = cast("Tensor", given.unique())  # pyright: ignore[reportUnknownMemberType]
         labels = torch.searchsorted(classes, given)
         means = torch.stack([mean_over_examples(seen.activation[labels == place]) for place in range(len(classes))])
-        means = self._over_positions(means, seen).to(seen.activation.dtype)
-        for rows in blocks:
-            yield means[labels[rows.to(labels.device)]][None]
+        return self._over_positions(means, seen).to(dtype), labels
 
     def _over_positions(self, means: Float[Tensor, "label *unit"], seen: Activations) -> Float[Tensor, "label *unit"]:
         if self.positions == "own" or not seen.positions:

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import METHODS, Activations, Shared
+from llc_lightning.ablation.engine.influence import Donors, cycle, donors
 from llc_lightning.runtime.errors import DataError, SettingError
 from llc_lightning.runtime.seeding import generator
 
@@ -19,13 +20,16 @@ _POSITIONS = ("joint", "own", "pooled")
     "resample", summary="replaces the activation by that of another example",
     source="Chan et al. 2022, causal scrubbing; Li and Janson 2024, arXiv:2409.09951",
     also=("shuffle", "permute"), constant=False, needs_reference=True, needs_partner=False, whole=False, draws=4,
+    revision=2,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Resample(Shared):
     """Replaces the activation by that of a donor: another example, drawn at random, the same for all units.
 
     It keeps the activation's marginal distribution and removes what it says about the input. The donors of a draw are a
-    permutation without fixed points (:func:`donors`), the same at every hook point and step.
+    permutation without fixed points (:func:`donors`), the same at every hook point and step. Every example is also
+    others' donor, and the standard error counts that
+    (:class:`~llc_lightning.ablation.engine.influence.Influences`).
     """
 
     draws: int = 4
@@ -57,8 +61,8 @@ class Resample(Shared):
         reference, n = seen.activation, len(seen.activation)
         labels = seen.labels[self.label].cpu() if self.label else None
         self._check_donors(torch.zeros(n, dtype=torch.int64) if labels is None else labels, seen)
-        if self.positions == "joint" or not seen.positions:
-            by_draw = torch.stack([donors(n, seed=seed, draw=draw, labels=labels) for draw in range(self.draws)])
+        if self._is_joint(seen):
+            by_draw = self._joint(n, seed, labels)
             for rows in blocks:
                 chosen = by_draw[:, rows].to(reference.device)
                 yield reference.index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
@@ -74,6 +78,23 @@ class Resample(Shared):
             shape = (*chosen.shape[:2], *sizes, *entries.shape[1:])
             taken = entries.index_select(0, chosen.flatten()).reshape(shape)
             yield taken.movedim(tuple(range(2, 2 + len(sizes))), tuple(1 + axis for axis in seen.positions))
+
+    def donors(self, seen: Activations, *, seed: int) -> Donors:
+        """Returns the donors of every draw, for all positions or for each."""
+        n = len(seen.activation)
+        labels = seen.labels[self.label].cpu() if self.label else None
+        if self._is_joint(seen):
+            return Donors(self._joint(n, seed, labels)[..., None])
+        positions = torch.Size(seen.activation.shape[axis] for axis in seen.positions).numel()
+        draws = range(self.draws)
+        at = torch.stack([self._at(n, positions, seed=seed, draw=draw, labels=labels) for draw in draws])
+        return Donors(at // positions)
+
+    def _is_joint(self, seen: Activations) -> bool:
+        return self.positions == "joint" or not seen.positions
+
+    def _joint(self, n: int, seed: int, labels: Int[Tensor, "example"] | None) -> Int[Tensor, "draw example"]:
+        return torch.stack([donors(n, seed=seed, draw=draw, labels=labels) for draw in range(self.draws)])
 
     def _check_donors(self, labels: Int[Tensor, "example"], seen: Activations) -> None:
         """Checks that some example has another to take an activation from.
@@ -95,25 +116,5 @@ class Resample(Shared):
         stream = generator(seed, "donors", self.positions, draw)
         if self.positions == "pooled":
             return torch.randint(n * positions, (n, positions), generator=stream)
-        own = [_cycle(torch.randperm(n, generator=stream), labels) for _ in range(positions)]
+        own = [cycle(torch.randperm(n, generator=stream), labels) for _ in range(positions)]
         return torch.stack(own, dim=1) * positions + torch.arange(positions)
-
-
-def donors(n: int, *, seed: int, draw: int, labels: Int[Tensor, "example"] | None = None) -> Int[Tensor, "example"]:
-    """Returns for each of ``n`` examples the index of its donor: a uniformly random cyclic permutation.
-
-    With labels there is a cycle for each of them. A cyclic permutation of two or more has no fixed point; a single
-    example can only be its own donor.
-    """
-    return _cycle(torch.randperm(n, generator=generator(seed, "donors", draw)), labels)
-
-
-def _cycle(order: Int[Tensor, "example"], labels: Int[Tensor, "example"] | None) -> Int[Tensor, "example"]:
-    donor = torch.empty_like(order)
-    groups = [order]
-    if labels is not None:
-        known = cast("Tensor", labels.unique())  # pyright: ignore[reportUnknownMemberType]
-        groups = [order[labels[order] == label] for label in known]
-    for group in groups:
-        donor[group] = group.roll(1)
-    return donor

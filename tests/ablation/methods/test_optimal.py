@@ -331,4 +331,4 @@ def test_parts_are_disjoint_and_make_up_the_whole(n: int) -> None:
 
 def test_a_component_made_by_hand() -> None:
     part = Component("hook_hidden", "layer", "hook_hidden")
-    assert effects(Circuits(), circuits_data(90), [part], "optimal(steps=3)").popitem()[1].status == "ok"
+    assert effects(Circuits(), circuits_data(90), [part], "optimal(steps=3)").popitem()[1].n > 0

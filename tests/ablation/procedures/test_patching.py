@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from llc_lightning.ablation.engine.influence import donors
 from llc_lightning.ablation.engine.sweep import sweep
-from llc_lightning.ablation.methods.resample import donors
 from llc_lightning.ablation.procedures.patching import patch, patching
 from llc_lightning.ablation.procedures.path_patching import path_patching
 from llc_lightning.ablation.procedures.tracing import tracing
