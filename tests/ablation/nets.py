@@ -206,7 +206,7 @@ def values_of_constants(component: Component, constants: Sequence[Tensor]) -> Ca
         constant, axis = by_point[member.point][None], activation.ndim + member.unit_axis
         if constant.shape[axis + 1] == activation.shape[axis]:
             return constant
-        every = torch.zeros(1, 1, *activation.shape[1:])
+        every = torch.zeros(*constant.shape[:2], *activation.shape[1:])
         return every.index_copy(axis + 1, torch.tensor(member.units), constant)
 
     return values

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
 from llc_lightning.ablation.engine.base import METHODS, Method, WeightMethod, method_of
-from llc_lightning.ablation.engine.blocks import split_examples
+from llc_lightning.ablation.engine.blocks import fold_of
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.replacing import Fitted
 from llc_lightning.ablation.engine.sweep import sweep
@@ -144,10 +144,10 @@ def literal_effect(family: Family, part: Component, method: Method, effect: Effe
     """Returns the effect by hooks, on the examples that it is scored on where the method is fitted."""
     module, data = family.module, family.data
     if isinstance(method, Fitted):
-        values = values_of_constants(part, effect.constants)
+        folds = fold_of(N, seed=1)
+        values = values_of_constants(part, [constant[folds] for constant in effect.constants])
         clean, ablated = literal_losses(module, data, part, values)
-        held = split_examples(N, seed=1).score
-        return float((ablated[0] - clean)[held].mean())
+        return float((ablated[0] - clean).mean())
 
     def partners(point: str) -> Tensor:
         return loss_fn(module).activations(snapshot_params(module), family.partners, [point])[point]
@@ -186,11 +186,14 @@ def test_constants_are_weight_edits(name: str, method: str) -> None:
         mean = activation.flatten(1, -2 if part.kind == "head" else -1).mean(1)
         constant = torch.zeros_like(mean) if method == "zero" else mean
         constant = constant if part.units is None else constant[list(part.units)]
-        if effect.constants:  # the same for the only row and all positions
-            constant = effect.constants[0].movedim(part.unit_axis, 0).reshape(len(constant), -1, *mean.shape[1:])[:, 0]
-        edited = loss(weight_edit(module, params, part, constant), data) - loss(params, data)
-        held = effect.per_example.isfinite()
-        torch.testing.assert_close(effect.per_example[held], edited[held], atol=1e-5, rtol=1e-4)
+        folds = fold_of(N, seed=0)
+        for fold in range(2):
+            if effect.constants:  # the same for all positions
+                fitted = effect.constants[0][fold][None].movedim(part.unit_axis, 0)
+                constant = fitted.reshape(len(constant), -1, *mean.shape[1:])[:, 0]
+            edited = loss(weight_edit(module, params, part, constant), data) - loss(params, data)
+            here = folds == fold
+            torch.testing.assert_close(effect.per_example[here], edited[here], atol=1e-5, rtol=1e-4)
 
 
 def test_pairs_are_all_pairs() -> None:

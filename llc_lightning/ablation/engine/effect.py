@@ -128,7 +128,8 @@ class Summary:
             errors, skews = (torch.cat([each[i] for each in found], dim=-1) for i in range(2))
             if kept is not None:
                 moved = torch.cat([found[0][2], *([found[-1][2]] if self._metrics else [])], dim=-1)
-        numbers = [one.tolist() for one in (counts, means, errors, skews)]
+        told: list[Any] = [counts, means, errors, skews]
+        numbers = [one.tolist() for one in told]
         for i, make in enumerate(makes):
             yield [
                 make(

@@ -86,7 +86,7 @@ class Lanes:
         self.ablation = ablation
         self.vmapped = True
         self._with_tasks = with_tasks
-        self._metrics = tuple(metrics)
+        self.metrics = tuple(metrics)
         self._graphs: dict[Any, SplitGraph | None] = {}
         self._prepared: tuple[object, object, tuple[Tensor, ...]] | None = None
 
@@ -121,7 +121,7 @@ class Lanes:
 
     def _traced(self, calls: int, fixed: _Fixed, varying: Lane) -> SplitGraph | None:
         graphs = _GRAPHS.setdefault(self.loss.skeleton, {})
-        key = (self.ablation, self._with_tasks, self._metrics, str(tree_map(_shape, (fixed, varying))))
+        key = (self.ablation, self._with_tasks, self.metrics, str(tree_map(_shape, (fixed, varying))))
         if self.loss.edits:
             return None
         # Callbacks sweep the same loss again and again: a graph that pays over all of their calls is worth tracing.
@@ -158,11 +158,11 @@ class Lanes:
     def _one(self, fixed: _Fixed, varying: Lane) -> Losses:
         params, batch, clean = fixed
         loss, params = self.ablation(self.loss, params, varying)
-        forward = losses_of(loss, params, batch, self._with_tasks, self._metrics)
+        forward = losses_of(loss, params, batch, self._with_tasks, self.metrics)
         losses = forward.losses
-        if not self._metrics:
+        if not self.metrics:
             return losses
-        pairs = zip(self._metrics, forward.outputs, clean, strict=True)
+        pairs = zip(self.metrics, forward.outputs, clean, strict=True)
         return (*losses, torch.stack([metric(after, before, batch) for metric, after, before in pairs], dim=-1))
 
 

@@ -56,16 +56,8 @@ def measure(ablations: Ablations, *, keep: bool) -> list[Summary]:
             draw = -1 if sources[run.kind].probes else run.draw
             summary.given(rows, counted, differences, draw=draw, components=run.components)
             if run.draw == draws - 1 and run.components.stop == n_components:
-                chosen = sources[run.kind].counts
-                counts = counted if chosen is None else [_also(count, chosen[rows]) for count in counted]
-                summary.add([total / draws for total in sums], counts)
+                summary.add([total / draws for total in sums], counted)
     return summaries
-
-
-def _also(counted: Counted, chosen: Tensor) -> Counted:
-    """Returns which losses count among those of chosen examples."""
-    rows = chosen.to(counted.mask.device).float()[None, :, None].expand(1, -1, counted.mask.shape[1])
-    return Counted(counted.mask & (counted.pack(rows)[0] > 0), counted.index)
 
 
 def _differences(

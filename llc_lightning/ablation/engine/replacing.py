@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import Activations, Method, Shared, WeightMethod
@@ -20,6 +20,7 @@ from llc_lightning.ablation.engine.influence import Donors, together
 from llc_lightning.ablation.engine.lanes import AtPoints, Lanes, Losses
 from llc_lightning.ablation.engine.place import Place, Replacement
 from llc_lightning.ablation.engine.plan import Pass
+from llc_lightning.ablation.metrics import Metric
 from llc_lightning.components.component import Component
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import SettingError
@@ -41,12 +42,14 @@ class Source:
     """For every place constants moved towards donors [draw, row, *unit], where they are estimated."""
     donors: Donors | None = None
     """Which examples gave the values."""
-    constants: tuple[Float[Tensor, "component row_or_1 *few"], ...] = ()
+    constants: tuple[Float[Tensor, "component fold *few"], ...] = ()
     """For every place the values of the units that each component replaces there, of a fitted method."""
+    folds: Int[Tensor, "example"] | None = None
+    """Which of the constants each example takes; None where there is one for all."""
+    kept: tuple[int, ...] = ()
+    """Positions that keep their activation."""
     losses: tuple[int, ...] | None = None
     """Which losses are measured with them, by their number; None for all."""
-    counts: Bool[Tensor, "example"] | None = None
-    """The examples that the effects are measured on; None for all."""
     details: tuple[Mapping[str, float | str], ...] = ()
     """For every component what is worth knowing about its constants."""
     seen: tuple[Activations, ...] = ()
@@ -104,6 +107,8 @@ class Replacing:
     seed: int
     warm: Mapping[str, tuple[Tensor, ...]]
     """Constants of earlier fits, by component, method and loss."""
+    kept: tuple[int, ...] = ()
+    """Positions that keep their activation, whatever the values."""
 
     @cached_property
     def sources(self) -> Sequence[Source]:
@@ -139,7 +144,24 @@ class Replacing:
 
     def aims(self, numbers: Int[Tensor, "lane"]) -> tuple[Replacement, ...]:
         """Returns where lanes put something at every place: components by their number, -1 for none."""
-        return tuple(place.aims(numbers) for place in self.places)
+        aims = (place.aims(numbers) for place in self.places)
+        return tuple(self._spared(at, aim, slice(None), self.kept) for at, aim in enumerate(aims))
+
+    def _spared(self, at: int, aim: Replacement, lanes: slice, kept: tuple[int, ...]) -> Replacement:
+        """Returns a replacement that some of its lanes do not make at some positions."""
+        if not kept:
+            return aim
+        where = self.places[at].at_positions(aim["where"]).clone()
+        where[lanes, list(kept)] = False
+        return {**aim, "where": where}
+
+    def _aims(self, one: Pass) -> list[Replacement]:
+        """Returns where the lanes of a pass put something, each by what its source spares."""
+        aims = list(self.aims(one.components))
+        for run in one.runs:
+            kept = self.sources[run.kind].kept
+            aims = [self._spared(at, aim, run.lanes, kept) for at, aim in enumerate(aims)]
+        return aims
 
     def run(
         self,
@@ -168,24 +190,25 @@ class Replacing:
         components = [component.members[at] for component in self.components]
         return replace(self, components=components, places=(self.places[at],), warm={})
 
-    def fitting(self, *, with_tasks: bool) -> Replacing:
+    def fitting(self, *, with_tasks: bool, metrics: Sequence[Metric]) -> Replacing:
         """Returns the same components, whose lanes compute no more than the losses that something is fitted to."""
         at = AtPoints(tuple((place.point, place.unit_axis) for place in self.places))
-        return replace(self, lanes=Lanes(self.lanes.loss, self.lanes.params, at, with_tasks=with_tasks))
+        lanes = Lanes(self.lanes.loss, self.lanes.params, at, with_tasks=with_tasks, metrics=metrics)
+        return replace(self, lanes=lanes)
 
     def losses(self, passes: Sequence[Pass]) -> Iterator[Iterator[Losses]]:
         """Yields for every block of examples the losses of its passes; the blocks must be taken in turn."""
         examples = self.examples
-        aims = [self.aims(one.components) for one in passes]
+        aims = [self._aims(one) for one in passes]
         calls = len(passes) * len(examples.blocks)
         for block in range(len(examples.blocks)):
             batch, clean = examples.blocks.batches[block], examples.clean[block]
             yield (
                 self.run(batch, aim, values, clean=clean, calls=calls)
-                for aim, values in zip(aims, self._values(passes), strict=True)
+                for aim, values in zip(aims, self._values(passes, examples.blocks.rows[block]), strict=True)
             )
 
-    def _values(self, passes: Sequence[Pass]) -> Iterator[list[Tensor]]:
+    def _values(self, passes: Sequence[Pass], rows: Int[Tensor, "row"]) -> Iterator[list[Tensor]]:
         """Yields for every pass the values of its lanes at every place; reads one block from the methods."""
         block = [self._block(source) for source in self.sources]
         for step in passes:
@@ -198,7 +221,9 @@ class Replacing:
                     if source.places:
                         value[run.lanes] = place.compact(block[run.kind][at][run.draw], run.components)
                     else:
-                        value[run.lanes] = source.constants[at][run.components]
+                        constants = source.constants[at][run.components]
+                        folds = None if source.folds is None else source.folds[rows].to(constants.device)
+                        value[run.lanes] = constants if folds is None else constants[:, folds]
                 values.append(value)
             yield values
 

@@ -239,7 +239,7 @@ def _makes(ablations: Ablations, source: Source) -> Iterator[Callable[..., Effec
 def _judged(effect: Effect, source: Source) -> Effect:
     """Returns an effect with what its own method says against it."""
     reasons = [*source.method.reasons(effect, source.seen)]
-    if effect.skew**2 > _SKEWED:
+    if effect.n > 1 and effect.skew**2 > _SKEWED:
         reasons.append("too-few-examples")
     return replace(effect, status=join([*effect.status.split("+"), *reasons])) if reasons else effect
 

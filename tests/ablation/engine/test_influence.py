@@ -1,6 +1,5 @@
 """Standard errors that count donors and estimated constants, against their formulas by hand."""
 
-
 import pytest
 import torch
 from torch import Tensor, nn
