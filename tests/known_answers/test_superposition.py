@@ -11,7 +11,7 @@ import torch
 from llc_lightning.analysis.cis import Verdict, effect_matrix, superposition_verdict
 from llc_lightning.data.cis import CISData
 from llc_lightning.measure.ablation.plan import AblationPlan
-from llc_lightning.measure.run import measure
+from llc_lightning.measure.measurements import measure
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.models.cis import CISModel
 from llc_lightning.results.schema import to_table

@@ -7,7 +7,7 @@ import pytest
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.llc.plan import LLCPlan
-from llc_lightning.measure.run import Outcome
+from llc_lightning.measure.measurements import Outcome
 from llc_lightning.results.run import Run
 from llc_lightning.results.traces import read_trace
 from llc_lightning.runtime.errors import SettingError

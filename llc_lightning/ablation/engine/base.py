@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.place import check_ablatable, check_some
 from llc_lightning.ablation.engine.spelling import resolved, spell, unspell
 from llc_lightning.ablation.engine.weights import Weight
@@ -39,9 +40,9 @@ class Activations:
 class Method(ABC):  # noqa: B024 - its kinds say what is abstract
     """A way to ablate: ``h <- where(mask, value, h)``, with the value from here and the mask from the component.
 
-    Its kinds are :class:`Shared` and :class:`~llc_lightning.ablation.engine.fitted.Fitted`, which make such values, and
-    :class:`WeightMethod`, which edits the component's weights instead. A method enters itself in :data:`METHODS`, with
-    its :class:`MethodFacts`.
+    Its kinds are :class:`Shared` and :class:`~llc_lightning.ablation.engine.replacing.Fitted`, which make such values,
+    and :class:`WeightMethod`, which edits the component's weights instead. A method enters itself in :data:`METHODS`,
+    with its :class:`MethodFacts`.
 
     Its options are the fields of its class. In text, a method with other options than the defaults is written with
     them: ``mean``, ``mean(positions=pooled)``, ``noise(scale=0.5,draws=8)``; this is also its name in the results.
@@ -58,6 +59,15 @@ class Method(ABC):  # noqa: B024 - its kinds say what is abstract
     @property
     def label_names(self) -> tuple[str, ...]:
         """The labels that it needs."""
+        return ()
+
+    def reasons(self, effect: Effect, seen: Sequence[Activations]) -> Sequence[str]:
+        """Returns the names of the registered reasons that it has against an effect of its own; here none.
+
+        Args:
+            effect: The effect of one component on one loss.
+            seen: The activations at each hook point of the component; none where weights are edited.
+        """
         return ()
 
     def check(self, component: Component) -> None:
