@@ -111,7 +111,7 @@ def agreement(
     llc, again = _by_unit(first), _by_unit(units.loc[np.equal(table.replicates(units), 1)])
     norm = _by_unit(table.select(rows, quantity="weight_norm", step=step))
     measured = table.distinct(table.select(rows, quantity="ablation_effect", step=step), "method")
-    names = sorted(measured, key=_order) if methods is None else methods
+    names = table.in_order(measured, _METHODS) if methods is None else methods
     effects = {name: _by_unit(_effects(rows, step, name)) for name in names}
 
     def correlate(left: Mapping[str, float], right: Mapping[str, float]) -> Correlation:
@@ -165,7 +165,3 @@ def _reliability(effects: pd.DataFrame) -> float:
     good = effects.loc[table.ok(effects)]
     spread = float(np.var(table.numbers(good, "value"), ddof=1)) if len(good) > 2 else 0.0
     return 1 - float(np.mean(table.numbers(good, "stderr") ** 2)) / spread if spread else float("nan")
-
-
-def _order(method: str) -> tuple[int, str]:
-    return (_METHODS.index(method) if method in _METHODS else len(_METHODS), method)

@@ -68,8 +68,7 @@ def head_roles(rows: pd.DataFrame, *, step: int | None = None, method: str | Non
         return None
     step = both[-1] if step is None else step
     effects, scores = table.select(effects, step=step), table.select(scores, step=step)
-    measured = table.distinct(effects, "method")
-    method = method or next(name for name in (*_METHODS, *sorted(measured)) if name in measured)
+    method = method or table.in_order(table.distinct(effects, "method"), _METHODS)[0]
     effects = table.select(effects, method=method)
     if not len(effects):
         return None

@@ -25,6 +25,7 @@ TOOLS = {
     "details",
     "measured",
     "matrix",
+    "most_examples",
     "replicates",
     "steps",
     "first_replicate",
