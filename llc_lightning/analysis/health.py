@@ -115,7 +115,7 @@ def _told(count: Count) -> str:
 
 
 def _troubles(rows: pd.DataFrame) -> tuple[Trouble, ...]:
-    reasons = rows.assign(reason=[status.split("+") for status in table.texts(rows, "status")]).explode("reason")
+    reasons = rows.assign(reason=rows["status"].str.split("+")).explode("reason")
     hits = ((reason, table.select(reasons, reason=reason.name)) for reason in statuses.REASONS)
     return tuple(_trouble(reason, hit) for reason, hit in hits if len(hit))
 

@@ -164,6 +164,19 @@ def full_llc(rows: pd.DataFrame) -> pd.DataFrame:
     return first_replicate(select(rows, quantity="llc", component="", params_moved="all", loss="train", method=""))
 
 
+def by(rows: pd.DataFrame, *columns: str) -> list[tuple[Any, pd.DataFrame]]:
+    """Returns the rows by their values of a column, or by the tuple of those of several, in the order of the values.
+
+    Rows without a value there are in none of the parts.
+
+    Example:
+        >>> rows = pd.DataFrame({"n_beta": [300.0, 30.0, 300.0]})
+        >>> [(n_beta, len(part)) for n_beta, part in by(rows, "n_beta")]
+        [(30.0, 1), (300.0, 2)]
+    """
+    return list(rows.groupby(columns[0] if len(columns) == 1 else list(columns)))
+
+
 def matched(left: pd.DataFrame, right: pd.DataFrame, on: list[str], names: tuple[str, str]) -> pd.DataFrame:
     """Returns pairs of rows with equal values in ``on``: value, stderr and status of each side, named after the sides.
 

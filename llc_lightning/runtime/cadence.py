@@ -263,8 +263,8 @@ class Clock:
         Raises:
             SettingError: If the rule needs the end of the training and the moment does not know it.
         """
-        if moment.event == "start":
-            self._begin(moment.step)
+        if moment.event == "start" and not 0 <= self._seen <= moment.step:  # never used, or started over
+            self._seen, self._fired = moment.step - 1, -1
         due = self.cadence.due(moment, after=self._seen) and moment.step > self._fired
         if moment.event != "epoch_end":
             self._seen = max(self._seen, moment.step)
@@ -279,12 +279,6 @@ class Clock:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continues from a saved state."""
         self._seen, self._fired = int(state["seen"]), int(state["fired"])
-
-    def _begin(self, step: int) -> None:
-        started_over = step < self._seen
-        never_used = self._seen < 0
-        if started_over or never_used:
-            self._seen, self._fired = step - 1, -1
 
 
 @lru_cache(maxsize=128)

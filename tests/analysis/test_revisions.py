@@ -24,6 +24,7 @@ TOOLS = {
     "ok",
     "details",
     "measured",
+    "by",
     "matrix",
     "most_examples",
     "replicates",

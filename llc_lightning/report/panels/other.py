@@ -9,7 +9,7 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Panel, Series, step_axis
-from llc_lightning.report.panels.curves import FEW, HOLLOW, bundle, median, median_at_the_end, over
+from llc_lightning.report.panels.curves import FEW, HOLLOW, median_at_the_end, of_each, over
 from llc_lightning.report.sections import PANELS, Findings, View, other_quantities
 from llc_lightning.results.quantities import unit_of
 from llc_lightning.runtime.kinds import plural
@@ -63,15 +63,9 @@ def groups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def _curves(name: str, part: pd.DataFrame, axis: Axis, at: int) -> list[Series]:
     color, marker = _COLORS[at % len(_COLORS)], palette.MARKERS[at % len(palette.MARKERS)]
     units = table.natural(table.distinct(part, "component"))
-    if len(units) > FEW:
-        return [bundle(part, axis, color=color, group=name), median(part, axis, name=name, color=color)]
     if len(units) == 1:
         return [over(part, axis, name=name, color=color, marker=marker)]
-    of_one = [table.select(part, component=unit) for unit in units]
-    return [
-        over(one, axis, name=f"{unit}, {name}", color=color, marker=mark)
-        for unit, one, mark in zip(units, of_one, palette.MARKERS, strict=False)
-    ]
+    return of_each(part, units, axis, name=name, color=color, middle=name)
 
 
 @PANELS.register("other", summary="what no other panel is about", section=SECTION, place=70, quantities=())
