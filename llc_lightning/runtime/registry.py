@@ -143,6 +143,9 @@ class Registry(Generic[T, F]):
         """Returns all (name, entry) pairs, in the order of registration."""
         return tuple(self._entries.items())
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
