@@ -116,13 +116,13 @@ def _told(count: Count) -> str:
 
 def _troubles(rows: pd.DataFrame) -> tuple[Trouble, ...]:
     reasons = rows.assign(reason=rows["status"].str.split("+")).explode("reason")
-    hits = ((reason, table.select(reasons, reason=reason.name)) for reason in statuses.REASONS)
-    return tuple(_trouble(reason, hit) for reason, hit in hits if len(hit))
+    hits = ((reason, table.select(reasons, reason=reason.name)) for reason in statuses.in_order(statuses.REASONS))
+    return tuple(_trouble(reason.name, reason.facts, hit) for reason, hit in hits if len(hit))
 
 
-def _trouble(reason: statuses.Reason, hit: pd.DataFrame) -> Trouble:
+def _trouble(name: str, told: statuses.Reason, hit: pd.DataFrame) -> Trouble:
     steps, quantities = table.steps(hit), tuple(sorted(table.distinct(hit, "quantity")))
-    return Trouble(reason.name, reason.failed, reason.sentence, len(hit), steps[0], steps[-1], quantities)
+    return Trouble(name, told.failed, told.sentence, len(hit), steps[0], steps[-1], quantities)
 
 
 def _order(group: tuple[str, str]) -> tuple[int, str, str]:

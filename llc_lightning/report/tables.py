@@ -41,9 +41,9 @@ def verdict_table(runs: Sequence[Findings]) -> Table | None:
         ("loss / best baseline (below 0.8 is asked)", [str(verdict.loss_ratio) for _, verdict in judged]),
         ("circuits solved", [f"{verdict.circuits_solved} of {verdict.circuits}" for _, verdict in judged]),
         ("circuits that fit without sharing", [f"{verdict.circuits_dedicated:g}" for _, verdict in judged]),
-        ("mean accuracy over circuits", [_or_none(verdict.accuracy) for _, verdict in judged]),
-        ("circuits per neuron", [_or_none(verdict.circuits_per_unit) for _, verdict in judged]),
-        ("neurons per circuit", [_or_none(verdict.units_per_circuit) for _, verdict in judged]),
+        ("mean accuracy over circuits", [str(verdict.accuracy or NONE) for _, verdict in judged]),
+        ("circuits per neuron", [str(verdict.circuits_per_unit or NONE) for _, verdict in judged]),
+        ("neurons per circuit", [str(verdict.units_per_circuit or NONE) for _, verdict in judged]),
         ("at step", [str(verdict.step) for _, verdict in judged]),
     ]
     return Table(
@@ -272,10 +272,6 @@ def _cells(one: Correlation) -> tuple[str, str, str, str]:
         return (NONE, NONE, NONE, str(one.n))
     chance = NONE if np.isnan(one.p) else f"{one.p:.2g}"
     return (f"{one.rho:+.2f}", f"{one.low:+.2f} to {one.high:+.2f}", chance, str(one.n))
-
-
-def _or_none(value: table.Measured | None) -> str:
-    return NONE if value is None else str(value)
 
 
 def _span(values: "np.ndarray[Any, np.dtype[np.float64]]") -> str:

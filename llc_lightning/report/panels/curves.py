@@ -77,9 +77,7 @@ def median(rows: pd.DataFrame, axis: Axis, *, name: str, color: str) -> Series:
     return Series(name, axis.place(steps), np.array(middle), color, width=2.6, hover=hover)
 
 
-def of_each(
-    rows: pd.DataFrame, units: Sequence[str], axis: Axis, *, name: str, color: str, middle: str = ""
-) -> list[Series]:
+def of_each(rows: pd.DataFrame, units: Sequence[str], axis: Axis, *, name: str, color: str) -> list[Series]:
     """Returns the curves of components: one each for up to :data:`FEW`, of more a faint bundle and its median.
 
     Args:
@@ -88,10 +86,9 @@ def of_each(
         axis: Of the step.
         name: What the rows have in common.
         color: Of all the curves.
-        middle: The name of the median; by default that of what is common, with the word.
     """
     if len(units) > FEW:
-        of_all = median(rows, axis, name=middle or f"{name}, median", color=color)
+        of_all = median(rows, axis, name=f"{name}, median", color=color)
         return [bundle(rows, axis, color=color, group=of_all.name), of_all]
     parts = [table.select(rows, component=unit) for unit in units]
     return [

@@ -19,7 +19,7 @@ class Quantity:
     """What the values are, in one sentence."""
 
 
-QUANTITIES: Registry[Quantity, NoFacts] = Registry("quantity", NoFacts, room="llc_lightning.results.quantities")
+QUANTITIES: Registry[Quantity, NoFacts] = Registry("quantity", NoFacts, rooms=("llc_lightning.results.quantities",))
 """All quantities by name."""
 
 

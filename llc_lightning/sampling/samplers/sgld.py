@@ -14,6 +14,7 @@ from llc_lightning.sampling.base import SAMPLERS, LangevinSampler
     limited=True,
     bias_known=True,
     noise_known=True,
+    order=1,
     fraction=0.2,
 )
 class SGLD(LangevinSampler):
