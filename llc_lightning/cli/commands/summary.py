@@ -32,7 +32,7 @@ def run(options: Namespace) -> None:
         text = json.dumps(record(source), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     else:
         found = source.found
-        tables = [
+        shown = [
             tables.verdict_table([found]),
             tables.task_table(found),
             tables.agreement_table(found),
@@ -42,7 +42,7 @@ def run(options: Namespace) -> None:
             tables.health_table(found),
             tables.trouble_table(found),
         ]
-        text = rendered(headlines(found, time=source.time), tables, width=WIDE if options.out else None)
+        text = rendered(headlines(found, time=source.time), shown, width=WIDE if options.out else None)
     then = analyze("report", options.run)
     if options.out:
         end(options, [write(options.out, text)], then)
