@@ -10,6 +10,7 @@ from benchmarks.truth import (
     crossings,
     kinks,
     known_failures,
+    linear_networks,
     minibatches,
     quadratics,
     valleys,
@@ -17,7 +18,7 @@ from benchmarks.truth import (
 )
 from benchmarks.truth.case import Case
 
-SOURCES = (catalogue, known_failures, quadratics, valleys, kinks, minibatches, crossings, wells)
+SOURCES = (catalogue, known_failures, quadratics, valleys, kinks, minibatches, crossings, linear_networks, wells)
 
 
 @cache

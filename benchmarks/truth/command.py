@@ -9,8 +9,7 @@ from pathlib import Path
 
 from benchmarks.truth import table
 from benchmarks.truth.collection import chosen
-from benchmarks.truth.estimates import Row, columns, estimated, from_plain, to_plain
-from llc_lightning.sampling.base import SAMPLERS
+from benchmarks.truth.estimates import ESTIMATORS, Row, columns, estimated, from_plain, to_plain
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,7 +32,10 @@ def report(rows: Sequence[Row], *, every_case: bool) -> list[str]:
     lines += [f"\n## Reasons\n{'':24}{'right':>7}{'wrong':>7}", *table.reasons(rows)]
     refused, silent = table.refused(rows), table.silent(rows)
     if refused:
-        lines.append(f"\n{refused} refused by the sampler, and counted as flagged")
+        lines.append(f"\n{refused} refused by the sampler, and in no column")
+    removed = table.removals(rows)
+    if removed:
+        lines += ["\n## Change of the value as a unit is removed", *removed]
     return [*lines, f"\n## Silently wrong: {len(silent)} of {len(rows)}", *silent]
 
 
@@ -62,7 +64,7 @@ def _rows(asked: argparse.Namespace) -> list[Row]:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks truth", description=__doc__)
     parser.add_argument("--seeds", type=int, default=4, help="seeds of each case (default: 4)")
-    parser.add_argument("--sampler", nargs="+", default=["lm"], choices=SAMPLERS.names(), help="default: lm")
+    parser.add_argument("--sampler", nargs="+", default=["lm"], choices=ESTIMATORS, help="default: lm")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="PATTERN", help="cases that hold or match one of these"
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -17,11 +18,12 @@ from benchmarks.truth.case import Case
 from benchmarks.truth.collection import all_cases
 from llc_lightning import estimate_llc
 from llc_lightning.runtime.errors import LLCLightningError
+from llc_lightning.sampling.base import SAMPLERS
 
 _STDERRS, _SHARE = 4.0, 0.05
 _DIGITS = 6
 REFUSED = "refused"
-"""Status of what the sampler refuses to estimate."""
+"""Status of what the sampler refuses to estimate, such as minibatches by one that needs the full batch."""
 
 
 class Verdict(StrEnum):
@@ -31,6 +33,7 @@ class Verdict(StrEnum):
     FALSE_ALARM = "flagged, though right"
     ALARM = "flagged and wrong"
     SILENT = "SILENT"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Row:
     @property
     def verdict(self) -> Verdict:
         """What came of it."""
+        if self.status == REFUSED:
+            return Verdict.REFUSED
         if self.wrong:
             return Verdict.SILENT if self.ok else Verdict.ALARM
         return Verdict.RIGHT if self.ok else Verdict.FALSE_ALARM
@@ -78,6 +83,37 @@ class Row:
     def key(self) -> tuple[str, str, int]:
         """What it is an estimate of."""
         return self.case, self.sampler, self.seed
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a package says of a case: the value, its error, a 90 % interval, and whether to trust it."""
+
+    value: float
+    stderr: float
+    low: float
+    high: float
+    status: str
+
+
+Estimator: TypeAlias = Callable[[Case, int], Found]
+"""What estimates a case under a seed."""
+
+
+def ours(sampler: str, case: Case, seed: int) -> Found:
+    """Returns the estimate of ``estimate_llc`` by this sampler, at the defaults but for what belongs to the case."""
+    try:
+        record = estimate_llc(
+            case.loss, dict(case.params), case.data, n_beta=case.n_beta, gamma=case.gamma, seed=seed,
+            sampler=sampler, **case.settings,
+        )  # fmt: skip
+    except LLCLightningError:
+        return Found(math.nan, math.nan, math.nan, math.nan, REFUSED)
+    return Found(record.value, record.stderr, *record.interval(), record.status)
+
+
+ESTIMATORS: dict[str, Estimator] = {sampler: partial(ours, sampler) for sampler in SAMPLERS.names()}
+"""By the name that a row calls its sampler; another package is one more entry."""
 
 
 def estimated(names: Iterable[str], samplers: Iterable[str], seeds: int, *, jobs: int = 1) -> Iterator[Row]:
@@ -91,32 +127,17 @@ def estimated(names: Iterable[str], samplers: Iterable[str], seeds: int, *, jobs
 
 
 def _estimate(asked: tuple[str, str, int]) -> Row:
-    name, sampler, seed = asked
-    return estimate(all_cases()[name], name, sampler, seed)
+    return estimate(*asked)
 
 
-def estimate(case: Case, name: str, sampler: str, seed: int) -> Row:
-    """Returns the estimate of a case at the defaults, by this sampler."""
+def estimate(name: str, sampler: str, seed: int) -> Row:
+    """Returns the row of a case, by its name among all cases."""
     torch.set_num_threads(1)
+    case = all_cases()[name]
     started = time.process_time()
-    try:
-        record = estimate_llc(
-            case.loss,
-            dict(case.params),
-            case.data,
-            n_beta=case.n_beta,
-            gamma=case.gamma,
-            seed=seed,
-            sampler=sampler,
-            **case.settings,
-        )
-    except LLCLightningError:
-        found = (math.nan, math.nan, math.nan, math.nan, REFUSED)
-    else:
-        found = (record.value, record.stderr, *record.interval(), record.status)
+    found = ESTIMATORS[sampler](case, seed)
     seconds = time.process_time() - started
-    *numbers, status = found
-    return Row(name, sampler, seed, case.exact, case.error, *numbers, status, seconds)
+    return Row(name, sampler, seed, case.exact, case.error, **vars(found), seconds=seconds)
 
 
 def to_plain(rows: Iterable[Row]) -> list[list[Any]]:

@@ -35,7 +35,7 @@ def on_a_line(loss: Function, *, n_beta: float, gamma: float, dimension: int = 1
     return mean(dimension * log_r - energy - gamma / 2 * r**2, energy)
 
 
-def on_a_plane(loss: Function, *, n_beta: float, gamma: float, points: int = 1600) -> float:
+def on_a_plane(loss: Function, *, n_beta: float, gamma: float, points: int = 600) -> float:
     """Returns the value of a loss of two weights, on logarithmic grids in each of the four quadrants."""
     log_r = log_grid(gamma, points)
     x, y = np.exp(log_r)[:, None], np.exp(log_r)[None, :]
@@ -44,7 +44,7 @@ def on_a_plane(loss: Function, *, n_beta: float, gamma: float, points: int = 160
     return mean(base - energy, energy)
 
 
-def of_rays(loss: Function, degree: float, *, n_beta: float, gamma: float, points: int = 40_000) -> float:
+def of_rays(loss: Function, degree: float, *, n_beta: float, gamma: float, points: int = 10_000) -> float:
     """Returns the value of a loss of two weights that is ``r^degree`` times a function of the angle."""
     log_r = log_grid(gamma, 400)[:, None]
     angle = (np.arange(points) + 0.5) * (2 * np.pi / points)
@@ -54,7 +54,7 @@ def of_rays(loss: Function, degree: float, *, n_beta: float, gamma: float, point
 
 def on_a_grid(loss: Function, *, n_beta: float, gamma: float, reach: float, centre: tuple[float, float]) -> float:
     """Returns the value of a smooth loss of two weights on an even grid around w*."""
-    line = np.linspace(-reach, reach, 3001)
+    line = np.linspace(-reach, reach, 801)
     x, y = line[:, None], line[None, :]
     energy = n_beta * loss(centre[0] + x, centre[1] + y)
     return mean(-energy - gamma / 2 * (x**2 + y**2), energy)

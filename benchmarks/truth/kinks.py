@@ -14,6 +14,8 @@ from torch import Tensor
 from benchmarks.truth.case import Case, of_weights, quadratic_sum, turned
 from benchmarks.truth.integrals import Numbers, log_grid, mean, of_powers, on_a_line, on_a_plane
 
+_TIP = 1e-3
+
 
 @dataclass(frozen=True)
 class Kink:
@@ -33,7 +35,7 @@ def half_parabola(*, n_beta: float, gamma: float) -> float:
 
 def half_parabola_by_quadrature(*, n_beta: float, gamma: float) -> float:
     """Returns the same on a grid."""
-    w = np.linspace(-12, 12, 2_000_001) / gamma**0.5
+    w = np.linspace(-12, 12, 400_001) / gamma**0.5
     energy = n_beta * np.maximum(w, 0) ** 2 / 2
     return mean(-energy - gamma / 2 * w**2, energy)
 
@@ -59,7 +61,7 @@ PRODUCT_OF_THREE = Kink(3, lambda w: (w[0] * w[1] * w[2]).abs(), partial(of_powe
 RELU = Kink(1, lambda w: w.clamp(min=0).square().sum() / 2, half_parabola, half_parabola_by_quadrature)
 LARGEST = Kink(
     2, lambda w: w.abs().amax(), partial(largest, 2),
-    partial(on_a_plane, lambda x, y: np.maximum(abs(x), abs(y)), points=3000),
+    partial(on_a_plane, lambda x, y: np.maximum(abs(x), abs(y)), points=1200),
 )  # fmt: skip
 LARGEST_OF_FIVE = Kink(5, lambda w: w.abs().amax(), partial(largest, 5))
 UPWARDS = Kink(
@@ -73,11 +75,11 @@ def summed(dimension: int) -> Kink:
 
 
 def cone(dimension: int) -> Kink:
-    """``sqrt(w_1^2 + .. + w_d^2)``."""
+    """``|w|``, rounded off within a thousandth of its tip so that it has a gradient there."""
     return Kink(
         dimension,
-        lambda w: (w.square().sum() + 1e-24).sqrt(),
-        partial(on_a_line, partial(_power, 1), dimension=dimension),
+        lambda w: (w.square().sum() + _TIP**2).sqrt() - _TIP,
+        partial(on_a_line, lambda r: r**2 / (np.sqrt(r**2 + _TIP**2) + _TIP), dimension=dimension),
     )
 
 

@@ -67,16 +67,15 @@ def curved(name: str, curvatures: Tensor, *, batch_size: int) -> Case:
 
 
 def regression(name: str, covariates: Tensor, noise: float, *, batch_size: int) -> Case:
-    """``1/2 (x_i . w - y_i)^2`` at the least squares of noisy targets."""
-    errors = noise * torch.randn(EXAMPLES, generator=torch.Generator().manual_seed(11))
+    """``1/2 (x_i . w - y_i)^2`` at the least squares, for targets of weights of 1 with noise."""
+    targets = covariates.sum(1) + noise * torch.randn(EXAMPLES, generator=torch.Generator().manual_seed(11))
     hessian = covariates.double().T @ covariates.double() / EXAMPLES
-    start = torch.linalg.solve(hessian, covariates.double().T @ errors.double() / EXAMPLES).float()
+    start = torch.linalg.solve(hessian, covariates.double().T @ targets.double() / EXAMPLES).float()
 
     def loss(params: Params, batch: tuple[Tensor, Tensor]) -> Tensor:
         return (batch[0] @ params["w"] - batch[1]).square() / 2
 
-    curvature = torch.linalg.eigvalsh(hessian).tolist()
-    return _case(name, loss, start, (covariates, errors), curvature, batch_size)
+    return _case(name, loss, start, (covariates, targets), torch.linalg.eigvalsh(hessian).tolist(), batch_size)
 
 
 def _case(

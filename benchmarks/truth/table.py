@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from benchmarks.truth.collection import all_cases
 from benchmarks.truth.estimates import REFUSED, Row, Verdict
+from benchmarks.truth.linear_networks import GROUP, REMOVED
 
 K = TypeVar("K")
 
@@ -26,7 +27,7 @@ HEAD = "\n".join(
 
 
 def counts(name: str, rows: Sequence[Row]) -> str:
-    """Returns a line of the table: what came of the rows."""
+    """Returns a line of the table: what came of the rows, and how many intervals of those that read ok hold."""
     verdicts = Counter(row.verdict for row in rows)
     ok = [row for row in rows if row.ok]
     stderrs = [row.stderr for row in rows if math.isfinite(row.stderr)]
@@ -58,6 +59,7 @@ def of_cases(rows: Sequence[Row]) -> list[str]:
 def of_groups(rows: Sequence[Row]) -> list[str]:
     """Returns a line for each group and sampler, and for all; those out of reach stand apart."""
     lines: list[str] = []
+    rows = [row for row in rows if row.verdict is not Verdict.REFUSED]
     reached = [row for row in rows if not all_cases()[row.case].out_of_reach]
     for sampler, by_sampler in _grouped(reached, lambda row: row.sampler):
         for group, found in _grouped(by_sampler, lambda row: all_cases()[row.case].group):
@@ -73,6 +75,8 @@ def reasons(rows: Iterable[Row]) -> list[str]:
     """Returns how often each reason was given to a right and to a wrong value."""
     right, wrong = Counter[str](), Counter[str]()
     for row in rows:
+        if row.verdict is Verdict.REFUSED:
+            continue
         (wrong if row.wrong else right).update(row.status.split("+"))
     names = sorted(right | wrong, key=lambda name: -(right[name] + wrong[name]))
     return [f"{name:24}{right[name]:7}{wrong[name]:7}" for name in names]
@@ -101,6 +105,32 @@ def against(rows: Sequence[Row], earlier: Sequence[Row]) -> list[str]:
         f"standard error of what was right before: x {median(grown):.3f} (median)" if grown else "nothing was right",
         f"CPU seconds: {seconds[0]:.1f} before, {seconds[1]:.1f} now",
     ]
+
+
+def removals(rows: Iterable[Row]) -> list[str]:
+    """Returns a line for each pair of linear networks, with and without a unit, and how often the change is right."""
+    found = {row.key: row for row in rows}
+    lines: list[str] = []
+    for whole, less in REMOVED:
+        pairs = [
+            (row, found[f"{GROUP}: {less}", *row.key[1:]])
+            for row in found.values()
+            if row.case == f"{GROUP}: {whole}" and (f"{GROUP}: {less}", *row.key[1:]) in found
+        ]
+        if pairs:
+            lines.append(f"{f'{whole} less {less}':32}{_change(pairs)}")
+    return lines
+
+
+def _change(pairs: Sequence[tuple[Row, Row]]) -> str:
+    exact = pairs[0][0].exact - pairs[0][1].exact
+    changes = [one.value - other.value for one, other in pairs]
+    errors = [math.hypot(one.stderr, other.stderr, one.error, other.error) for one, other in pairs]
+    kept = [abs(change - exact) <= 2 * error for change, error in zip(changes, errors, strict=True)]
+    return (
+        f"{sum(changes) / len(changes):7.3f} +- {median(errors):.3f} each for {exact:.3f}, within 2 errors {sum(kept)} "
+        f"of {len(kept)}"
+    )
 
 
 def silent(rows: Iterable[Row]) -> list[str]:

@@ -47,8 +47,8 @@ class Bend:
     def again(self) -> float:
         """Returns the value on a grid of two weights, sheared so that the valley is straight."""
         width = 9 / self.gamma**0.5
-        x = np.linspace(-width, width, 4001)[:, None]
-        across = np.linspace(-9, 9, 1601)[None, :] / (self.n_beta * self.steep) ** 0.5
+        x = np.linspace(-width, width, 1201)[:, None]
+        across = np.linspace(-9, 9, 101)[None, :] / (self.n_beta * self.steep) ** 0.5
         y = across + self.bend * x**self.power
         energy = self.n_beta / 2 * (self.steep * across**2 + self.along * x**2)
         return self.copies * mean(-energy - self.gamma / 2 * (x**2 + y**2), energy)
