@@ -12,6 +12,7 @@ from torch import Tensor
 from llc_lightning.llc.assess import Assessor
 from llc_lightning.llc.batch_noise import NoiseBias, NoisePrediction
 from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
+from llc_lightning.llc.diagnostics.base import diagnostics
 from llc_lightning.llc.facts import Bias
 from llc_lightning.llc.local import (
     Local,
@@ -30,11 +31,10 @@ from llc_lightning.sampling.base import SAMPLERS, Posterior, StepLoss
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.curvature import Spectrum
-from llc_lightning.sampling.observables.base import Observable, recorded_every, spared_every
+from llc_lightning.sampling.observables.base import Observable, asked_for, recorded_every, spared_every
 from llc_lightning.sampling.observables.batch_noise import BatchNoise
 from llc_lightning.sampling.observables.distance import SquaredDistance
 from llc_lightning.sampling.observables.example_losses import ExampleLosses
-from llc_lightning.sampling.observables.gradient_check import GradientCheck
 from llc_lightning.sampling.observables.loss_pair import LossPair
 from llc_lightning.sampling.observables.virial import Virial
 from llc_lightning.sampling.recorder import Recorder
@@ -239,7 +239,8 @@ class LaneBatch:
         def weights(position: Stack) -> Stack:
             return virial_weights(stacked, position, self._local.batch, at, seed=self._seed)
 
-        found: list[Observable] = [GradientCheck(spared), SquaredDistance(every), Virial(every, weights)]
+        asked = (name for entry in diagnostics().values() for name in entry.facts.observes)
+        found = [*asked_for(tuple(asked), settings.draws), SquaredDistance(every), Virial(every, weights)]
         if settings.batch_size is not None:
             found += [BatchNoise(spared), LossPair(every)]  # in this order: the pair takes over the noise's loss
         if self._task_losses is not None:

@@ -27,6 +27,7 @@ COUPLING = 0.01
     limited=False,
     bias_known=False,
     noise_known=False,
+    order=1,
     fraction=0.4,
 )
 class SGNHT(Sampler):
