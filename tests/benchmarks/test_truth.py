@@ -14,6 +14,7 @@ from benchmarks.truth.gibbs import sampled
 from benchmarks.truth.linear_networks import NETWORKS, REMOVED
 from llc_lightning.exact import reduced_rank_value
 
+EARLIER = Path(command.__file__).parents[1] / "results" / "truth-6996717.json"
 SAMPLE = (
     "catalogue: quadratic, round",
     "known failures: (w1 + .. + w10)^2 / 2, n_beta 100",
@@ -128,11 +129,12 @@ def test_reasons_that_hold_by_their_definition_are_no_false_alarm() -> None:
 
 
 def test_the_comparison_tells_what_became_silent_and_how_errors_grew() -> None:
-    before = [row(2.0, 0.1, "drifting"), row(seed=1), row(2.0, 0.1, seed=2)]
-    now = [row(2.0, 0.1), row(1.0, 0.15, "drifting", seed=1), row(seed=2), row(seed=3)]
+    before = [row(2.0, 0.1, "drifting"), row(seed=1), row(2.0, 0.1, seed=2), row(2.0, 0.1, seed=4)]
+    now = [row(2.0, 0.1), row(1.0, 0.15, "drifting", seed=1), row(seed=2), row(seed=3), row(2.0, 0.1, seed=4)]
     told = "\n".join(table.against(now, before))
-    assert "3 estimates" in told
+    assert "4 estimates" in told
     assert "flagged before, now SILENT: 1\n    catalogue: quadratic, round [lm], seed 0: 2 +- 0.1 for 1, ok" in told
+    assert "ok before and now, and SILENT now: 1" in told
     assert "SILENT before, not now: 1" in told
     assert "right and ok before, flagged now: 1" in told
     assert "x 1.500 (median)" in told
@@ -155,6 +157,14 @@ def test_estimates_are_stored_and_printed_again(tmp_path: Path, capsys: pytest.C
     assert "Silently wrong: 0 of 2" in capsys.readouterr().out
     command.store(stored, [row(2.0, 0.01)])
     assert command.main(["--read", str(stored)]) == 1
+
+
+def test_the_stored_run_of_an_earlier_version_is_of_these_cases() -> None:
+    stored = command.load(EARLIER)
+    assert {found.case for found in stored} == set(all_cases())
+    away = [abs(found.exact - all_cases()[found.case].exact) / abs(found.exact) for found in stored]
+    assert max(away) < 1e-4
+    assert len({found.key for found in stored}) == len(stored)
 
 
 def test_cases_are_chosen_by_a_part_of_their_names_or_a_pattern() -> None:
