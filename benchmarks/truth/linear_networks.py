@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import pairwise
@@ -105,6 +105,11 @@ NETWORKS: dict[str, Network] = {
     "4 2 2 4 of 2": Network((4, 2, 2, 4), 2, 1000.0, 10.0, 5.9827, 0.0029),
     "6 3 3 5 of 1": Network((6, 3, 3, 5), 1, 1000.0, 100.0, 4.8591, 0.0030),
     "5 4 3 4 5 of 2": Network((5, 4, 3, 4, 5), 2, 1000.0, 30.0, 7.9395, 0.0033),
+    "4 3 4 of 2, gamma 10": Network((4, 3, 4), 2, 1000.0, 10.0, 6.6239, 0.0017),
+    "5 3 5 of 1, gamma 20": Network((5, 3, 5), 1, 1000.0, 20.0, 6.9072, 0.0019),
+    "6 4 5 of 2, gamma 20": Network((6, 4, 5), 2, 1e4, 20.0, 11.5061, 0.0023),
+    "4 3 8 of 2, gamma 20": Network((4, 3, 8), 2, 1e4, 20.0, 10.9745, 0.0023),
+    "3 3 3 3 of 2, gamma 20": Network((3, 3, 3, 3), 2, 1e4, 20.0, 4.0925, 0.0013),
 }
 """By widths and rank; the values are what ``python -m benchmarks.truth.network_values`` prints."""
 
@@ -119,15 +124,25 @@ REMOVED = (
 """Networks with and without one unit, at the same resolution."""
 
 
+SHORT = ("4 3 4 of 2", "6 4 5 of 2", "5 3 4 of 3", "8 4 3 of 1", "4 4 4 4 of 2", "4 3 4 of 2, gamma 10")
+"""Also estimated in the number of steps that is the default."""
+
+
 def cases() -> Iterator[Case]:
     """Yields the networks."""
     for name, network in NETWORKS.items():
-        at = {"n_beta": network.n_beta, "gamma": network.gamma}
-        yield Case(
-            name=name, group=GROUP, loss=network.loss(), known="Gibbs sampling", value=partial(_stored, network),
-            error=network.error, again=partial(_sampled, network), settings=STEPS, **at,
-            params={str(i + 1): weight.float() for i, weight in enumerate(network.weights())},
-        )  # fmt: skip
+        yield _case(name, network, STEPS)
+    for name in SHORT:
+        yield _case(f"{name}, few steps", NETWORKS[name], {})
+
+
+def _case(name: str, network: Network, steps: Mapping[str, int]) -> Case:
+    at = {"n_beta": network.n_beta, "gamma": network.gamma}
+    return Case(
+        name=name, group=GROUP, loss=network.loss(), known="Gibbs sampling", value=partial(_stored, network),
+        error=network.error, again=partial(_sampled, network), settings=steps, **at,
+        params={str(i + 1): weight.float() for i, weight in enumerate(network.weights())},
+    )  # fmt: skip
 
 
 def _stored(network: Network) -> float:

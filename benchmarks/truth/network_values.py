@@ -15,7 +15,7 @@ if __name__ == "__main__":
     for name in sys.argv[1:] or NETWORKS:
         network = NETWORKS[name]
         at = {"n_beta": network.n_beta, "gamma": network.gamma}
-        found = sampled(network.weights(), **at, chains=128, sweeps=2000, burn_in=1000)
+        found = sampled(network.weights(), **at, chains=128, sweeps=4000, burn_in=2000)
         norm = sum(weight.square().sum() for weight in network.weights()) ** 0.5
         print(
             f"{name:32}{found.value:9.4f}{found.error:9.4f}{found.rhat:9.4f}{found.distance / norm:17.2f}"
