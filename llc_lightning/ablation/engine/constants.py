@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,6 +21,8 @@ from llc_lightning.ablation.engine.place import Place, Replacement
 from llc_lightning.ablation.engine.replacing import Replacing
 from llc_lightning.runtime.batches import chunks, take
 from llc_lightning.runtime.errors import SettingError
+
+T = TypeVar("T")
 
 Values = tuple[Float[Tensor, "lane row *few"], ...]
 """For every place one value for each lane, with a row axis of length 1."""
@@ -55,6 +57,26 @@ class Found:
     steps: Sequence[int]
     drift: Sequence[tuple[float, float]]
     """How far each is from the mean: over the size of the mean, and in standard deviations of the activation."""
+
+    def or_better(self, other: Found, *, by: float) -> Found:
+        """Returns this, but what another search found where that gained more, by a share of the gain."""
+        better = [b > a + by * abs(a) for a, b in zip(self.gains, other.gains, strict=True)]
+        which = torch.tensor(better)
+
+        def picked(mine: Sequence[T], others: Sequence[T]) -> list[T]:
+            return [b if won else a for a, b, won in zip(mine, others, better, strict=True)]
+
+        return Found(
+            tuple(
+                torch.where(which.to(a.device).view(-1, *(1,) * (a.ndim - 1)), b, a)
+                for a, b in zip(self.values, other.values, strict=True)
+            ),
+            picked(self.starts, other.starts),
+            picked(self.left, other.left),
+            picked(self.gains, other.gains),
+            picked(self.steps, other.steps),
+            picked(self.drift, other.drift),
+        )
 
 
 class Search:
@@ -97,14 +119,16 @@ class Search:
         self.means = tuple(_restricted(place, mean_over_examples(one.activation), one) for place, one in self._places())
         self._scales = tuple(_spread(place, one) for place, one in self._places())
 
-    def best(self, known: Mapping[str, Values], *, pooled: bool) -> Found:
+    def best(self, known: Mapping[str, Values], *, pooled: bool, alone: bool = False) -> Found:
         """Returns the best constants.
 
         Args:
             known: Constants to start from as well, by a name for each.
             pooled: Whether all positions share one.
+            alone: Whether to start from these alone, beside zero and the mean.
         """
-        starts = self._starts() | dict(known)
+        own = self._starts()
+        starts = ({name: own[name] for name in ("zero", "mean")} if alone else own) | dict(known)
         apart = not pooled and any(one.positions for one in self._seen)
         plain = ["zero", "mean"]
         if apart:

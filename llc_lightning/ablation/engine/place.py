@@ -111,7 +111,7 @@ class Place:
         shape = (*chosen.shape[:axis], *units.shape, *chosen.shape[axis + 1 :])
         return chosen.reshape(shape).movedim(axis, 0)
 
-    def at_positions(self, where: Bool[Tensor, "lane *entry"]) -> Bool[Tensor, "lane position *entry"]:
+    def at_positions(self, where: Bool[Tensor, "lane *entry"]) -> Bool[Tensor, "lane position *rest"]:
         """Returns where lanes replace something, with an entry for each position of a sequence.
 
         Raises:

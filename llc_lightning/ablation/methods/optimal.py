@@ -52,7 +52,8 @@ class Optimal(Fitted):
     constants that are best on the other (2048 examples of it at most). So all examples count, as with the other
     methods, and the effect is free of the bias of a minimum told by the examples that chose it. Where a
     constant is not better than zero or the mean by more than noise would be, it is the better of these. How they are
-    searched for is told by :class:`~llc_lightning.ablation.engine.constants.Search`.
+    searched for is told by :class:`~llc_lightning.ablation.engine.constants.Search`. A warm start is a search of its
+    own and counts where it gains a hundredth more: ``start`` is ``warm`` there, and all else is as without it.
 
     The details of an effect, each the larger of the folds: ``left``, by how much the loss would still fall (beyond a
     hundredth of ``gain`` and half a standard error the status is ``not-converged``); ``steps``; ``drift``, the distance
@@ -146,13 +147,16 @@ class _Fold:
     def best(self, column: int) -> Found:
         """Returns the best constants for a loss; those for the training loss are among the starts of the others."""
         search = self._search(self._group, self._seen, self._means, column)
-        known = self._warm(search, column)
+        known: dict[str, Values] = {}
         if column and self._train is not None:
             known["train"] = self._train
         alone = self._alone(column)
         if alone is not None:
             known["alone"] = alone
-        found = search.best(known, pooled=self._method.positions == "pooled")
+        pooled = self._method.positions == "pooled"
+        found, warm = search.best(known, pooled=pooled), self._warm(search, column)
+        if warm:
+            found = found.or_better(search.best(warm, pooled=pooled, alone=True), by=_UNDECIDED)
         if column == 0:
             self._train = found.values
         return found
