@@ -14,7 +14,8 @@ from llc_lightning.sampling.chains import Chains
 from llc_lightning.sampling.observables.batch_noise import noise_between
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
-from llc_lightning.sampling.step_size import stiffness
+from llc_lightning.sampling.curvature import lanczos
+from llc_lightning.sampling.step_size import Stiffness
 
 _ENDS, _PRODUCTS = 8, 4
 _TINY = 1e-30
@@ -90,7 +91,8 @@ class NoisePrediction:
         if metric is not None:
             metric = {name: value[:1] for name, value in metric.items()}
             start = {name: metric[name].sqrt() * value for name, value in noise.items()}
-        found = stiffness(self.stacked, self.posterior, metric, at, self.batch, start, _PRODUCTS)
+        stiffness = Stiffness(self.stacked, self.posterior, metric)
+        found = lanczos(stiffness.product(at, self.batch), start, _PRODUCTS)
         pull = self.posterior.gamma * found.norm2[0] / size  # the localisation's part of the stiffness
         lost = found.weights[0] * pull[:, None] / found.nodes[0].clamp(min=pull.clamp(min=_TINY)[:, None])
         return 1 - lost.sum(-1).clamp(0, 1), size

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from llc_lightning.llc.assess import Assessor
 from llc_lightning.llc.batch_noise import NoiseBias, NoisePrediction
-from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
+from llc_lightning.llc.correction import displaced_minimum_correction
+from llc_lightning.llc.estimators import Estimate
 from llc_lightning.llc.facts import Bias
 from llc_lightning.llc.local import (
     Local,
@@ -23,6 +24,7 @@ from llc_lightning.llc.local import (
 )
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings, Resolution
+from llc_lightning.llc.settling import Settling, settling
 from llc_lightning.llc.tasks import Tasks
 from llc_lightning.llc.virial import virial_weights
 from llc_lightning.runtime.batches import Batch, LossFn, take
@@ -40,14 +42,14 @@ from llc_lightning.sampling.observables.virial import Virial
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
-from llc_lightning.sampling.step_size import automatic_step_size, curvature_at_the_end
+from llc_lightning.sampling.step_size import WORST_SHARE, Stiffness, automatic_step_size, exploded, on_grid
 from llc_lightning.sampling.streams import BatchStream
 
 _NOISE = 0.1
 """Share of the largest eigenvalue up to which a negative one may be the noise of few examples."""
 _FLAT = 1e-3
 """Share of the largest eigenvalue up to which a negative one may be rounding."""
-_ENDS = 8
+_TRIALS = 8
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class _Run:
     step_size: Float[Tensor, "width"]
     step_times_curvature: Float[Tensor, "width"]
     noise_bias: NoiseBias
+    settling: Settling
 
 
 class LaneBatch:
@@ -120,7 +123,9 @@ class LaneBatch:
             return [self._assessor(lane).failed(at) for lane in range(len(self._lanes))]
         run = self._run(at)
         correction = self._correction(at)
-        bias = self._bias(at, run.step_size)
+        bias, left = self._bias(run), self._left
+        unsettled = run.settling.unsettled(left, run.step_size)
+        cold = run.settling.cold(left, run.step_size)
         distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
         return [
             self._assessor(lane).record(
@@ -129,9 +134,11 @@ class LaneBatch:
                 bias=Bias(
                     correction=correction[lane].item(),
                     predicted_bias=bias[lane].item(),
+                    unsettled=unsettled[lane].item(),
                     noise_bias=_told(run.noise_bias.value[lane]),
                     noise_bias_stderr=_told(run.noise_bias.stderr[lane]),
                 ),
+                cold=_over_chains(cold[:, lane]),
                 curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
                 expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
                 step_size=run.step_size[lane].item(),
@@ -179,13 +186,54 @@ class LaneBatch:
         return local_curvature(self._stacked, self._lanes, gradient, self._data, self._settings, seed=self._seed)
 
     def _run(self, at: Resolution) -> _Run:
-        """Runs the chains."""
-        settings, stacked, losses = self._settings, self._stacked, self._centre.losses
-        posterior, preconditioner = self._posterior(at), self._local.preconditioner(at)
-        facts, second = SAMPLERS.get(settings.sampler).facts, self._second()
+        """Runs the chains, with an automatic step again and smaller where it turned out to be too large."""
+        settings, posterior, preconditioner = self._settings, self._posterior(at), self._local.preconditioner(at)
         step_size = self._step_size(posterior, preconditioner)
+        automatic = settings.step_size == "auto"
+        for trial in reversed(range(_TRIALS)):
+            try:
+                run = self._chains(at, posterior, preconditioner, step_size, strict=automatic and trial > 0)
+            except _TooStiffError as error:
+                step_size = torch.where(error.lanes, torch.minimum(on_grid(error.allowed), step_size / 2), step_size)
+                continue
+            lost = self._lost(run.chains, posterior)
+            if not automatic or trial == 0 or not bool(lost.any()):
+                break
+            step_size = torch.where(lost, step_size / 2, step_size)
+        return run
+
+    def _lost(self, chains: Chains, posterior: Posterior) -> Bool[Tensor, "width"]:
+        """Returns of which lanes a chain died or exploded."""
+        lost = torch.zeros_like(posterior.n_beta, dtype=torch.bool)
+        n_beta = posterior.n_beta[: self._stacked.lanes].cpu()
+        lost[: self._stacked.lanes] = exploded(chains, n_beta, self._stacked.layout.dimension).any(1).to(lost.device)
+        return lost
+
+    def _chains(
+        self, at: Resolution, posterior: Posterior, preconditioner: Stack | None, step_size: Tensor, *, strict: bool
+    ) -> _Run:
+        """Runs the chains with a step size.
+
+        Raises:
+            _TooStiffError: If it is too large where they are when burn-in ends, and ``strict``.
+        """
+        settings, stacked, losses = self._settings, self._stacked, self._centre.losses
+        facts, second = SAMPLERS.get(settings.sampler).facts, self._second()
         sampler = SAMPLERS.get(settings.sampler).item(posterior, step_size, preconditioner)
-        recorder = Recorder([*self._diagnosed(at), *self._observe], posterior, lanes=stacked.lanes, second=second)
+        found: list[Settling] = []
+
+        def virial(position: Stack) -> Stack:
+            weights = virial_weights(stacked, position, self._local.batch, at, seed=self._seed)
+            metric = sampler.metric or preconditioner
+            found.append(settling(stacked, posterior, metric, self._local.batch, position, weights, seed=self._seed))
+            allowed = WORST_SHARE * settings.step_fraction / found[0].largest
+            stiff = ~(step_size <= allowed)
+            stiff[stacked.lanes :] = False
+            if strict and bool(stiff.any()):
+                raise _TooStiffError(stiff, allowed.to(step_size.dtype))
+            return weights
+
+        recorder = Recorder([*self._diagnosed(virial), *self._observe], posterior, lanes=stacked.lanes, second=second)
         linear = settings.estimator == "first_order" or facts.needs_centre_gradient
         chains = run_chains(
             stacked, sampler, self._data, losses,
@@ -196,16 +244,22 @@ class LaneBatch:
         step_times_curvature = torch.full_like(step_size, math.nan)
         # An automatic step is far below the limit by itself.
         if settings.step_size != "auto" and facts.limited:
-            step_times_curvature = step_size * curvature_at_the_end(
-                stacked, posterior, preconditioner, _highest_ends(chains), self._local.batch, seed=self._seed
-            ).to(step_size.dtype)
+            end = Stiffness(stacked, posterior, preconditioner).largest(_highest_end(chains), self._local.batch, seed=self._seed)
+            step_times_curvature = step_size * torch.maximum(end[0], found[0].largest).to(step_size.dtype)
         noise_bias = NoiseBias(*(torch.zeros(stacked.lanes) for _ in range(2)))
         if second is not None:  # two more of the diagnostics' minibatches, as at the first draw
             further = partial(second, 0)
             prediction = NoisePrediction(stacked, sampler, posterior, preconditioner, self._local.batch, further)
             means = chains.excess[..., settings.burn_in :].double().mean(2)
             noise_bias = prediction.bias(chains, at.n_beta * means.nanmedian(1).values)  # dead chains do not count
-        return _Run(chains, step_size, step_times_curvature, noise_bias)
+        return _Run(chains, step_size, step_times_curvature, noise_bias, found[0])
+
+    def _left(self, stiffness: Tensor) -> Tensor:
+        """Returns how much of its variance a direction lacks on average over the draws, by step size times stiffness."""
+        settings = self._settings
+        shrunk = SAMPLERS.get(settings.sampler).facts.contraction(stiffness).double().square()
+        all_draws = (1 - shrunk**settings.draws) / (settings.draws * (1 - shrunk))
+        return shrunk**settings.burn_in * torch.where(shrunk < 1, all_draws, 1.0)
 
     @property
     def _numbers(self) -> range:
@@ -231,15 +285,16 @@ class LaneBatch:
         gradient = stack_lanes([lane.read(self._centre.gradient) for lane in self._lanes], width)
         return Posterior(centre, n_beta, torch.full_like(n_beta, at.gamma), gradient)
 
-    def _diagnosed(self, at: Resolution) -> list[Observable]:
+    def _diagnosed(self, virial: Callable[[Stack], Stack]) -> list[Observable]:
         """Returns what is recorded for the estimators and the diagnostics."""
         stacked, settings, every = self._stacked, self._settings, self._every
         spared = spared_every(settings.draws)
-
-        def weights(position: Stack) -> Stack:
-            return virial_weights(stacked, position, self._local.batch, at, seed=self._seed)
-
-        found: list[Observable] = [GradientCheck(spared), SquaredDistance(every), Virial(every, weights)]
+        found: list[Observable] = [
+            GradientCheck(spared),
+            SquaredDistance(every),
+            Virial(every, virial),
+            Virial(every, _ones, name="plain_virial"),
+        ]
         if settings.batch_size is not None:
             found += [BatchNoise(spared), LossPair(every)]  # in this order: the pair takes over the noise's loss
         if self._task_losses is not None:
@@ -270,17 +325,31 @@ class LaneBatch:
 
         return second
 
-    def _bias(self, at: Resolution, step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
+    def _bias(self, run: _Run) -> Float[Tensor, "lane"]:
         """Returns the predicted bias of the step size, NaN where there is no formula."""
-        if not SAMPLERS.get(self._settings.sampler).facts.bias_known or self._settings.preconditioner != "none":
-            return torch.full_like(step_size, math.nan)
-        return predicted_step_bias(
-            self._local.from_probe,
-            n_beta=at.n_beta,
-            gamma=at.gamma,
-            step_size=step_size,
-            dimension=self._stacked.layout.dimension,
-        )
+        if not SAMPLERS.get(self._settings.sampler).facts.bias_known:
+            return torch.full_like(run.step_size, math.nan)
+        return run.settling.heated(run.step_size)
+
+
+class _TooStiffError(Exception):
+    """A step that is too large for some lanes, and what is allowed."""
+
+    def __init__(self, lanes: Bool[Tensor, "width"], allowed: Float[Tensor, "width"]) -> None:
+        super().__init__()
+        self.lanes = lanes
+        self.allowed = allowed
+
+
+def _ones(position: Stack) -> Stack:
+    return {name: torch.ones_like(value) for name, value in position.items()}
+
+
+def _over_chains(values: Float[Tensor, "chain"]) -> Estimate:
+    """Returns the mean of the chains that are alive, and its standard error; 0 for one."""
+    known = values[values.isfinite()].double()
+    spread = known.std().item() / math.sqrt(len(known)) if len(known) > 1 else 0.0
+    return Estimate(known.mean().item(), spread)
 
 
 def _told(number: Tensor) -> float:
@@ -288,9 +357,9 @@ def _told(number: Tensor) -> float:
     return float(f"{number.item():.4g}")
 
 
-def _highest_ends(chains: Chains) -> Stack:
-    """Returns where the chains of highest loss end, up to 8 of each lane: where an unstable step shows."""
-    highest = chains.excess[..., -1].argsort(1, descending=True)[:, :_ENDS].T
+def _highest_end(chains: Chains) -> Stack:
+    """Returns where the chain of highest loss ends, of each lane: where an unstable step shows."""
+    highest = chains.excess[..., -1].nan_to_num(nan=math.inf).argmax(1)
     lane = torch.arange(next(iter(chains.end.values())).shape[1])
-    chain = highest[:, lane.clamp(max=highest.shape[1] - 1)]
-    return {name: value[chain.to(value.device), lane.to(value.device)] for name, value in chains.end.items()}
+    chain = highest[lane.clamp(max=len(highest) - 1)]
+    return {name: value[chain.to(value.device), lane.to(value.device)][None] for name, value in chains.end.items()}

@@ -10,7 +10,16 @@ from torch import Tensor
 from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.runtime.batches import Batch, Params, n_examples, take
 from llc_lightning.runtime.seeding import generator
-from llc_lightning.sampling.curvature import Spectrum, hessian_diagonal, lanczos, probe
+from llc_lightning.sampling.curvature import (
+    Spectrum,
+    all_of,
+    flat,
+    hessian_diagonal,
+    lanczos,
+    mean_of,
+    probe,
+    signs,
+)
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 
@@ -18,6 +27,9 @@ _PRODUCTS = 12
 _PROBE_PRODUCTS = 10
 _PROBES = 32
 _STEP_EXAMPLES = 512
+_ENOUGH = 256
+WHOLE = 12
+"""Weights up to which the whole Hessian costs no more than the quadratures."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +72,40 @@ def local_curvature(
     start = stacked.start(1)
     size = settings.curvature_size(n_examples(data))
     batch, few = (some_examples(data, count, seed) for count in (size, min(size, _STEP_EXAMPLES)))
-    from_probe = lanczos(stacked.hessian(start, few), probe(start, seed), _PROBE_PRODUCTS)
     diagonal = None
     if settings.preconditioner == "hutchinson":
         diagonal = hessian_diagonal(stacked, batch, seed=seed, probes=_PROBES)
+    from_probe = spectrum_around(stacked, few, start, seed)
     return Local(spectrum_of_gradient(stacked, lanes, gradient, batch), from_probe, diagonal, few)
+
+
+def spectrum_around(stacked: StackedLoss, batch: Batch, start: Stack, seed: int) -> Spectrum:
+    """Returns the whole spectrum of few weights, or its quadrature from a few vectors, of which one is of signs."""
+    hessian, dimension = stacked.hessian(start, batch), stacked.layout.dimension
+    if dimension <= WHOLE:
+        nodes, _ = all_of(hessian, start)
+        even = torch.full_like(nodes, 1 / dimension)
+        return Spectrum(nodes, even, even.sum(-1) * dimension)
+    vectors = [signs(start, seed), *(probe(start, seed, 1 + number) for number in range(_few(dimension)))]
+    return mean_of([lanczos(hessian, vector, _PROBE_PRODUCTS) for vector in vectors])
+
+
+def _few(dimension: int) -> int:
+    """Returns of how many random vectors the mean tells a trace about as well as one of many weights does."""
+    return min(max(1, _ENOUGH // dimension), 4)
 
 
 def spectrum_of_gradient(stacked: StackedLoss, lanes: Sequence[Moved], gradient: Params, batch: Batch) -> Spectrum:
     """Returns the quadrature of the Hessian on some examples, from the gradient of every lane."""
     along = stack_lanes([lane.read(gradient) for lane in lanes], stacked.width)
-    return lanczos(stacked.hessian(stacked.start(1), batch), along, _PRODUCTS)
+    start = stacked.start(1)
+    hessian = stacked.hessian(start, batch)
+    if stacked.layout.dimension > WHOLE:
+        return lanczos(hessian, along, _PRODUCTS)
+    nodes, vectors = all_of(hessian, start)
+    parts = (flat(along)[..., None, :] @ vectors)[..., 0, :].square()
+    norm2 = parts.sum(-1)
+    return Spectrum(nodes, parts / norm2.clamp(min=torch.finfo(norm2.dtype).tiny)[..., None], norm2)
 
 
 def some_examples(data: Batch, size: int, seed: int) -> Batch:

@@ -76,10 +76,22 @@ REASONS: list[Reason] = [
         "or use a preconditioner.",
     ),
     Reason(
+        "not-settled",
+        False,
+        "slow directions that count have not settled, so that the value is too low; raise burn_in and draws, raise "
+        "gamma, or use a preconditioner.",
+    ),
+    Reason(
+        "step-bias",
+        False,
+        "the step size heats the chains and raises the value by more than 5 %; lower step_fraction or the step size, "
+        "or use another sampler (lm, mala).",
+    ),
+    Reason(
         "estimators-disagree",
         False,
-        "two estimators that agree in equilibrium contradict each other; lower the step size, raise burn_in or "
-        "batch_size, or use another sampler (lm, mala).",
+        "two estimators that agree in equilibrium contradict each other; raise burn_in and draws, or use another "
+        "sampler (lm, mala).",
     ),
     Reason(
         "batch-noise",

@@ -1,6 +1,7 @@
 """The contract of a sampler, the loss that it sees in a step, and the table of samplers."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -137,6 +138,8 @@ class SamplerFacts:
     """What the noise of minibatches adds to its moves is :meth:`Sampler.batch_noise`, and not None."""
     fraction: float
     """What a calibration first takes of the inverse largest curvature."""
+    contraction: Callable[[Tensor], Tensor]
+    """By what a distance shrinks in a step, as a function of step size times curvature."""
 
 
 SAMPLERS: Registry[type[Sampler], SamplerFacts] = Registry("sampler", SamplerFacts)

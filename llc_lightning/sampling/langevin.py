@@ -53,3 +53,8 @@ class LangevinSampler(Sampler):
     def batch_noise(self, noise: Stack) -> Stack:
         """Returns what noise in the gradient adds to a move, as a multiple of the noise that belongs there."""
         return self._move.batch_noise(noise)
+
+
+def langevin_contraction(stiffness: Tensor) -> Tensor:
+    """Returns by what a step shrinks the distance in a direction of that step size times curvature."""
+    return (1 - stiffness / 2).abs()

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from llc_lightning.llc.estimator import moved_by_default
-from llc_lightning.llc.local import some_examples
+from llc_lightning.llc.local import some_examples, spectrum_around
 from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.runtime.batches import Batch, LossFn, Params, n_examples
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.sampling.base import SAMPLERS
-from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
+from llc_lightning.sampling.curvature import Spectrum
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import StackedLoss
 
@@ -30,7 +30,6 @@ _DRAWS = 200
 _SHARE = 10
 """Of the budget, for the longest trial: its two checks are twice as long each, and shorter trials went before."""
 _FEW_EXAMPLES, _MANY_EXAMPLES = 32, 128
-_PRODUCTS = 12
 _EXAMPLES = 512
 
 
@@ -140,7 +139,7 @@ def _around(
     lane = moved_entries(params, moved_by_default(loss_fn, params) if moved is None else moved)
     stacked = StackedLoss(loss_fn, params, [lane])
     at = stacked.start(1)
-    spectrum = lanczos(stacked.hessian(at, some_examples(data, _EXAMPLES, seed)), probe(at, seed), _PRODUCTS)
+    spectrum = spectrum_around(stacked, some_examples(data, _EXAMPLES, seed), at, seed)
     norm = math.sqrt(sum(v.double().square().sum().item() for v in params.values() if v.is_floating_point()))
     return spectrum, lane.layout.dimension, norm
 
@@ -149,7 +148,7 @@ def _localisation(spectrum: Spectrum, dimension: int, norm: float, n_beta: float
     """Returns the smallest gamma that is local and mixes.
 
     Args:
-        spectrum: Of the Hessian, from random signs.
+        spectrum: Of the Hessian.
         dimension: Number of moved weights.
         norm: Of all weights; 0 sets no limit to the distance.
         n_beta: Inverse temperature times sample size.

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior
-from llc_lightning.sampling.langevin import LangevinSampler
+from llc_lightning.sampling.langevin import LangevinSampler, langevin_contraction
 from llc_lightning.sampling.stacked import Stack
 
 
@@ -20,6 +20,7 @@ from llc_lightning.sampling.stacked import Stack
     bias_known=False,
     noise_known=True,
     fraction=0.6,
+    contraction=langevin_contraction,
 )
 class LeimkuhlerMatthews(LangevinSampler):
     """Steps ``w' = w - eps/2 (n_beta grad L(w) + gamma (w - w*)) + sqrt(eps) (xi_t + xi_(t+1)) / 2``.

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior, Sampler, per_lane
-from llc_lightning.sampling.langevin import LangevinMove
+from llc_lightning.sampling.langevin import LangevinMove, langevin_contraction
 from llc_lightning.sampling.stacked import Stack
 
 
@@ -21,6 +21,7 @@ from llc_lightning.sampling.stacked import Stack
     bias_known=False,
     noise_known=False,
     fraction=0.6,
+    contraction=langevin_contraction,
 )
 class MALA(Sampler):
     """Proposes SGLD's step and accepts it with ``min(1, p(w') q(w | w') / (p(w) q(w' | w)))``, chain by chain.

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior
-from llc_lightning.sampling.langevin import LangevinMove, LangevinSampler
+from llc_lightning.sampling.langevin import LangevinMove, LangevinSampler, langevin_contraction
 from llc_lightning.sampling.stacked import Stack
 
 DECAY = 0.99
@@ -24,6 +24,7 @@ STABILITY = 0.1
     bias_known=False,
     noise_known=True,
     fraction=0.2,
+    contraction=langevin_contraction,
 )
 class RMSpropSGLD(LangevinSampler):
     """SGLD with ``eps M``, ``M = 1 / (0.1 + sqrt V)`` and ``V' = 0.99 V + 0.01 (grad L)^2``, for every chain by itself.

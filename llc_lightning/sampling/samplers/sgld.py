@@ -1,7 +1,7 @@
 """Stochastic gradient Langevin dynamics."""
 
 from llc_lightning.sampling.base import SAMPLERS
-from llc_lightning.sampling.langevin import LangevinSampler
+from llc_lightning.sampling.langevin import LangevinSampler, langevin_contraction
 
 
 @SAMPLERS.register(
@@ -16,6 +16,7 @@ from llc_lightning.sampling.langevin import LangevinSampler
     bias_known=True,
     noise_known=True,
     fraction=0.2,
+    contraction=langevin_contraction,
 )
 class SGLD(LangevinSampler):
     """Steps ``w' = w - eps/2 (n_beta grad L(w) + gamma (w - w*)) + sqrt(eps) xi`` with standard normal ``xi``.

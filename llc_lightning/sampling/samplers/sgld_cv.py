@@ -5,7 +5,7 @@ from torch import Tensor
 
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Posterior
-from llc_lightning.sampling.langevin import LangevinSampler
+from llc_lightning.sampling.langevin import LangevinSampler, langevin_contraction
 from llc_lightning.sampling.stacked import Stack
 
 
@@ -21,6 +21,7 @@ from llc_lightning.sampling.stacked import Stack
     bias_known=True,
     noise_known=True,
     fraction=0.2,
+    contraction=langevin_contraction,
 )
 class SGLDCV(LangevinSampler):
     """SGLD along ``grad L_b(w) - grad L_b(w*) + grad L(w*)``, with ``L_b`` the loss on the minibatch.

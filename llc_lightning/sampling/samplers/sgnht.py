@@ -16,6 +16,13 @@ COUPLING = 0.01
 """How much of an excess of temperature the friction per step takes up in a step; free of the weights' unit."""
 
 
+def _contraction(stiffness: Tensor) -> Tensor:
+    # A damped oscillator of frequency h sqrt(a) and friction 0.1 per step: stiff directions lose half the friction a step,
+    # slow ones h^2 a / 0.1.
+    slow = FRICTION / 2 - (FRICTION**2 / 4 - stiffness / 2).clamp(min=0).sqrt()
+    return torch.exp(-slow)
+
+
 @SAMPLERS.register(
     "sgnht",
     summary="Langevin dynamics with momentum, whose friction adapts so that gradient noise does not heat it",
@@ -28,6 +35,7 @@ COUPLING = 0.01
     bias_known=False,
     noise_known=False,
     fraction=0.4,
+    contraction=_contraction,
 )
 class SGNHT(Sampler):
     """Momentum ``p``, friction ``xi`` and noise of one step of length ``h = sqrt(eps / 2)``, split symmetrically.
