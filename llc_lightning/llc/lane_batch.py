@@ -33,12 +33,11 @@ from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.curvature import Spectrum
 from llc_lightning.sampling.observables.base import Observable, recorded_every, spared_every
-from llc_lightning.sampling.observables.batch_noise import BatchNoise
 from llc_lightning.sampling.observables.distance import SquaredDistance
 from llc_lightning.sampling.observables.example_losses import ExampleLosses
 from llc_lightning.sampling.observables.gradient_check import GradientCheck
 from llc_lightning.sampling.observables.loss_pair import LossPair
-from llc_lightning.sampling.observables.virial import Virial
+from llc_lightning.sampling.observables.virial import Virial, seeing
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
@@ -50,6 +49,8 @@ _NOISE = 0.1
 _FLAT = 1e-3
 """Share of the largest eigenvalue up to which a negative one may be rounding."""
 _TRIALS = 8
+_NOISE_SHARE = 10
+"""What the examples that batch noise is told by may cost: one in so many of those that the chains took."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,8 @@ class LaneBatch:
         def virial(position: Stack) -> Stack:
             weights = virial_weights(stacked, position, self._local.batch, at, seed=self._seed)
             metric = sampler.metric or preconditioner
-            found.append(settling(stacked, posterior, metric, self._local.batch, position, weights, seed=self._seed))
+            seen, _ = seeing(weights)
+            found.append(settling(stacked, posterior, metric, self._local.batch, position, seen, seed=self._seed))
             allowed = WORST_SHARE * settings.step_fraction / found[0].largest
             stiff = ~(step_size <= allowed)
             stiff[stacked.lanes :] = False
@@ -249,9 +251,15 @@ class LaneBatch:
         noise_bias = NoiseBias(*(torch.zeros(stacked.lanes) for _ in range(2)))
         if second is not None:  # two more of the diagnostics' minibatches, as at the first draw
             further = partial(second, 0)
-            prediction = NoisePrediction(stacked, sampler, posterior, preconditioner, self._local.batch, further)
+            size = settings.batch_size or 1
+            prediction = NoisePrediction(
+                stacked, sampler, posterior, preconditioner, self._local.batch, self._data, self._centre, size,
+                settings.chains * settings.steps * size // _NOISE_SHARE, further, self._seed,
+            )  # fmt: skip
+            alive = chains.excess.isfinite().all(-1).all(0).nonzero().flatten().tolist()
             means = chains.excess[..., settings.burn_in :].double().mean(2)
-            noise_bias = prediction.bias(chains, at.n_beta * means.nanmedian(1).values)  # dead chains do not count
+            value = at.n_beta * means.nanmedian(1).values  # dead chains do not count
+            noise_bias = prediction.bias(chains.end, alive or range(settings.chains), value)
         return _Run(chains, step_size, step_times_curvature, noise_bias, found[0])
 
     def _left(self, stiffness: Tensor) -> Tensor:
@@ -296,7 +304,7 @@ class LaneBatch:
             Virial(every, _ones, name="plain_virial"),
         ]
         if settings.batch_size is not None:
-            found += [BatchNoise(spared), LossPair(every)]  # in this order: the pair takes over the noise's loss
+            found.append(LossPair(every))
         if self._task_losses is not None:
             found.append(self._task_losses)
         if settings.watched_examples:

@@ -25,7 +25,7 @@ WORST_SHARE = 1.5
 """How much stiffer than what the step is made for the worst of several places may be."""
 _STABLE = 4.0
 _PILOT_STEPS = 32
-_HALVINGS = 40
+_HALVINGS, _MOST = 40, 16
 _GRID = 4
 """Automatic step sizes are powers of 2^(1/4), so that rounding on the way to them changes none."""
 
@@ -167,15 +167,17 @@ def automatic_step_size(
         secant = pilot.observed["secant"][..., -1].to(step.device)
         there = _where_steepest(stacked, posterior, metric, pilot.end, secant, batch, seed=seed)
         met = torch.maximum(there, secant.amax(1).double()) / WORST_SHARE
-        allowed = fraction / torch.maximum(curvature, met)
-        failed = torch.ones_like(step, dtype=torch.bool)
-        failed[: stacked.lanes] = exploded(pilot, posterior.n_beta, stacked.layout.dimension).any(1)[: stacked.lanes].to(step.device)
-        failed |= ~(step <= WORST_SHARE * allowed)  # a curvature that is NaN fails too
+        allowed = (fraction / torch.maximum(curvature, met)).to(step.dtype)
+        lost = torch.zeros_like(step, dtype=torch.bool)
+        lost[: stacked.lanes] = exploded(pilot, posterior.n_beta, stacked.layout.dimension).any(1)[: stacked.lanes]
+        lost |= ~allowed.isfinite()
+        failed = lost | (step > WORST_SHARE * allowed)
         failed[stacked.lanes :] = False
-        smaller = torch.minimum(step, allowed.nan_to_num(nan=math.inf).to(step.dtype))
-        step = on_grid(torch.where(failed, torch.minimum(step / 2, smaller), smaller))
         if not failed.any():
-            break
+            return on_grid(torch.minimum(step, allowed))
+        # What a lost chain met is no measure of what it should meet.
+        smaller = torch.maximum(torch.minimum(step / 2, allowed), step / _MOST).where(~lost, step / 2)
+        step = on_grid(smaller.where(failed, step))
     return step
 
 
