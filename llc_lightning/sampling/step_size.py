@@ -26,6 +26,7 @@ WORST_SHARE = 1.5
 _STABLE = 4.0
 _PILOT_STEPS = 32
 _HALVINGS, _MOST = 40, 16
+_NOISY_SHARE = 3.0
 _GRID = 4
 """Automatic step sizes are powers of 2^(1/4), so that rounding on the way to them changes none."""
 
@@ -166,10 +167,12 @@ def automatic_step_size(
         metric = metric if found is None else _mean(found)
         secant = pilot.observed["secant"][..., -1].to(step.device)
         there = _where_steepest(stacked, posterior, metric, pilot.end, secant, batch, seed=seed)
-        met = torch.maximum(there, secant.amax(1).double()) / WORST_SHARE
+        # Minibatches curve more than their mean, which heats the chains a little: that is told by itself.
+        along = secant.amax(1) / WORST_SHARE if batch_size is None else secant.mean(1) / _NOISY_SHARE
+        met = torch.maximum(there / WORST_SHARE, along.double())
         allowed = (fraction / torch.maximum(curvature, met)).to(step.dtype)
         lost = torch.zeros_like(step, dtype=torch.bool)
-        lost[: stacked.lanes] = exploded(pilot, posterior.n_beta, stacked.layout.dimension).any(1)[: stacked.lanes]
+        lost[: stacked.lanes] = exploded(pilot, posterior.n_beta[: stacked.lanes].cpu(), stacked.layout.dimension).any(1).to(step.device)
         lost |= ~allowed.isfinite()
         failed = lost | (step > WORST_SHARE * allowed)
         failed[stacked.lanes :] = False
