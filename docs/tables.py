@@ -9,13 +9,9 @@ from llc_lightning.ablation import METHODS, METRICS, WeightMethod
 from llc_lightning.llc.estimators import ESTIMATORS
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.kinds import KINDS
-from llc_lightning.runtime.registry import register_all
-from llc_lightning.runtime.status import REASONS
+from llc_lightning.runtime.status import REASONS, in_order
 from llc_lightning.sampling.base import SAMPLERS
 from llc_lightning.sampling.observables.base import OBSERVABLES
-
-register_all("llc_lightning.sampling.samplers")
-register_all("llc_lightning.sampling.observables")
 
 FOLDER = Path(__file__).parent
 Rows = Iterable[tuple[str, ...]]
@@ -24,8 +20,8 @@ Rows = Iterable[tuple[str, ...]]
 def reasons() -> Rows:
     """Yields what can be wrong with a value."""
     yield "reason", "value", "what it means and what to change"
-    for reason in REASONS:
-        yield f"`{reason.name}`", "NaN" if reason.failed else "kept", reason.sentence
+    for reason in in_order(REASONS):
+        yield f"`{reason.name}`", "NaN" if reason.facts.failed else "kept", reason.facts.sentence
 
 
 def samplers() -> Rows:

@@ -33,8 +33,9 @@ def text_of(name: str, experiment: Experiment, *, smoke: bool) -> str:
         about = f"{experiment.about} {experiment.family.hint.format(path=path)}"
     config = experiment.config(name, smoke=smoke)
     told = comments.of_callbacks() | comments.OTHERS
-    groups = [group for group in comments.OTHERS if "." not in group]
-    if stray := {key for key in config if key.partition(".")[0] not in groups}:
+    used = {key.partition(".")[0]: key for key in config}
+    groups = [key for key in dict.fromkeys([*comments.OTHERS, *told]) if key in used]
+    if stray := [key for group, key in used.items() if group not in groups]:
         raise KeyError(f"{name} has keys of no group: {', '.join(sorted(stray))}")
     head = [*comment(about, 0), *comment("Made by `make configs` from configs/source/experiments.py.", 0)]
     first, second, *others = ["\n".join(lines_of(group, config, told, 0)) for group in groups]

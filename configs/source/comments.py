@@ -7,6 +7,7 @@ from typing import Any
 
 from docstring_parser import parse_from_object
 
+from llc_lightning.callbacks.base import CALLBACKS
 from llc_lightning.callbacks.last import LastCheckpoint
 from llc_lightning.cli.keys import add_keys
 from llc_lightning.cli.parser import Parser
@@ -39,11 +40,16 @@ OTHERS = {
 
 @cache
 def of_callbacks() -> dict[str, str]:
-    """Returns the comments of the keys that measure, such as ``llc.gamma``: what `train.py fit --help` says."""
+    """Returns the comments of the keys that measure, such as ``llc.gamma``: what `train.py fit --help` says.
+
+    The comment of a callback's own key is what its docstring begins with.
+    """
     parser: Any = Parser()
     add_keys(parser)
     parser.add_lightning_class_args(LastCheckpoint, "last")
-    return {one.dest: _plain(one.help) for one in parser._actions}
+    keys = {key: parse_from_object(entry.item) for _, entry in CALLBACKS.items() for key in entry.facts.keys}
+    headings = {key: _plain(told.short_description or "") for key, told in keys.items()}
+    return {one.dest: _plain(one.help) for one in parser._actions} | headings
 
 
 @cache

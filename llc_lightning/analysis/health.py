@@ -117,15 +117,13 @@ def _told(count: Count) -> str:
 def _troubles(rows: pd.DataFrame) -> tuple[Trouble, ...]:
     bad = rows.loc[np.asarray(rows["status"] != statuses.OK, dtype=bool)]
     found: list[Trouble] = []
-    for reason in statuses.REASONS:
+    for reason in statuses.in_order(statuses.REASONS):
         has = np.array([reason.name in status.split("+") for status in table.texts(bad, "status")], dtype=bool)
-        hit = bad.loc[has]
+        hit, told = bad.loc[has], reason.facts
         if len(hit):
             steps = table.steps(hit)
             quantities = tuple(sorted(table.distinct(hit, "quantity")))
-            found.append(
-                Trouble(reason.name, reason.failed, reason.sentence, len(hit), steps[0], steps[-1], quantities)
-            )
+            found.append(Trouble(reason.name, told.failed, told.sentence, len(hit), steps[0], steps[-1], quantities))
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from llc_lightning.llc.assess import Assessor
 from llc_lightning.llc.batch_noise import NoiseBias, NoisePrediction
 from llc_lightning.llc.correction import displaced_minimum_correction
+from llc_lightning.llc.diagnostics.base import diagnostics
 from llc_lightning.llc.estimators import Estimate
 from llc_lightning.llc.facts import Bias
 from llc_lightning.llc.local import (
@@ -32,10 +33,9 @@ from llc_lightning.sampling.base import SAMPLERS, Posterior, StepLoss
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.curvature import Spectrum
-from llc_lightning.sampling.observables.base import Observable, recorded_every, spared_every
+from llc_lightning.sampling.observables.base import Observable, asked_for, recorded_every
 from llc_lightning.sampling.observables.distance import SquaredDistance
 from llc_lightning.sampling.observables.example_losses import ExampleLosses
-from llc_lightning.sampling.observables.gradient_check import GradientCheck
 from llc_lightning.sampling.observables.loss_pair import LossPair
 from llc_lightning.sampling.observables.virial import Virial, seeing
 from llc_lightning.sampling.recorder import Recorder
@@ -296,9 +296,9 @@ class LaneBatch:
     def _diagnosed(self, virial: Callable[[Stack], Stack]) -> list[Observable]:
         """Returns what is recorded for the estimators and the diagnostics."""
         stacked, settings, every = self._stacked, self._settings, self._every
-        spared = spared_every(settings.draws)
-        found: list[Observable] = [
-            GradientCheck(spared),
+        asked = (name for entry in diagnostics().values() for name in entry.facts.observes)
+        found = [
+            *asked_for(tuple(asked), settings.draws),
             SquaredDistance(every),
             Virial(every, virial),
             Virial(every, _ones, name="plain_virial"),

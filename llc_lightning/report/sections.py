@@ -128,7 +128,7 @@ class PanelFacts:
     takes. '' for what takes more than effects."""
 
 
-PANELS: Registry[Draws, PanelFacts] = Registry("panel", PanelFacts, room="llc_lightning.report.panels")
+PANELS: Registry[Draws, PanelFacts] = Registry("panel", PanelFacts, rooms=("llc_lightning.report.panels",))
 """All functions of figures."""
 
 

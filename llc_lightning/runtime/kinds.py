@@ -61,7 +61,7 @@ class KindFacts:
 
 
 KINDS: Registry[Lister | None, KindFacts] = Registry(
-    "kind of component", KindFacts, room="llc_lightning.components.kinds"
+    "kind of component", KindFacts, rooms=("llc_lightning.components.kinds",)
 )
 """All kinds; what is registered lists the components that a kind's word or form names, None where it has neither."""
 

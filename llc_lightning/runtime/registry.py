@@ -42,8 +42,9 @@ class Registry(Generic[T, F]):
     Args:
         kind: What an entry is, as error messages say it: "ablation method", "sampler".
         facts: A frozen dataclass whose fields are the facts that every entry must tell.
-        room: The package whose files enter themselves here, for entries that are also read by whoever may not import
-            their room; it is imported at the first look, as :func:`register_all` does. '' where importing is enough.
+        rooms: The packages whose files enter themselves here, for entries that are also read by whoever may not import
+            their rooms; they are imported at the first look, as :func:`register_all` does. None where importing is
+            enough.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -57,16 +58,16 @@ class Registry(Generic[T, F]):
         True
     """
 
-    def __init__(self, kind: str, facts: type[F], *, room: str = "") -> None:
+    def __init__(self, kind: str, facts: type[F], *, rooms: tuple[str, ...] = ()) -> None:
         self.kind = kind
         self._facts = facts
-        self._room = room
+        self._rooms = rooms
         self._known: dict[str, Entry[T, F]] = {}
 
     @property
     def _entries(self) -> dict[str, Entry[T, F]]:
-        room, self._room = self._room, ""
-        if room:
+        rooms, self._rooms = self._rooms, ()
+        for room in rooms:
             register_all(room)
         return self._known
 
@@ -95,14 +96,14 @@ class Registry(Generic[T, F]):
         """
         if not name:
             raise SettingError(f"the {self.kind} has an empty name; give it one.")
-        if name in self._entries:
+        if name in self._known:
             raise SettingError(f"the {self.kind} {name!r} is registered already; choose another name.")
         if type(revision) is not int or revision < 1:
             raise SettingError(f"the {self.kind} {name!r} has revision {revision!r}; give a whole number, at least 1.")
         told = self._told(name, facts)
 
         def enter(item: S) -> S:
-            self._entries[name] = Entry(name, cast("T", item), summary, source, also, revision, told)
+            self._known[name] = Entry(name, cast("T", item), summary, source, also, revision, told)
             return item
 
         return enter

@@ -136,13 +136,17 @@ class SamplerFacts:
     """What the step size adds on a quadratic is :func:`.correction.predicted_step_bias`."""
     noise_known: bool
     """What the noise of minibatches adds to its moves is :meth:`Sampler.batch_noise`, and not None."""
+    order: int
+    """Of its bias in the step size; 0 where there is none at any step."""
     fraction: float
     """What a calibration first takes of the inverse largest curvature."""
     contraction: Callable[[Tensor], Tensor]
     """By what a distance shrinks in a step, as a function of step size times curvature."""
 
 
-SAMPLERS: Registry[type[Sampler], SamplerFacts] = Registry("sampler", SamplerFacts)
+SAMPLERS: Registry[type[Sampler], SamplerFacts] = Registry(
+    "sampler", SamplerFacts, rooms=("llc_lightning.sampling.samplers",)
+)
 """All samplers by name."""
 
 

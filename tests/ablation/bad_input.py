@@ -5,6 +5,7 @@ Prints a JSON object: the name of each case -> the type of what was raised and i
 
 import json
 import sys
+from bisect import bisect
 from collections.abc import Callable
 from typing import Any
 
@@ -14,17 +15,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llc_lightning import ablation_effects
+from llc_lightning.ablation.engine.base import METHODS
 from llc_lightning.ablation.methods.noise import Noise
 from llc_lightning.ablation.methods.zero import Zero
-from llc_lightning.ablation.metrics import Own
+from llc_lightning.ablation.metrics import METRICS, Own
 from llc_lightning.ablation.procedures.patching import patching
 from llc_lightning.ablation.procedures.path_patching import path_patching
 from llc_lightning.ablation.procedures.scrubbing import Node, scrubbing
 from llc_lightning.ablation.procedures.tracing import tracing
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.runtime.errors import unknown
+from llc_lightning.runtime.kinds import KINDS
 
 N = 90
 X = torch.randn(N, 4, generator=torch.Generator().manual_seed(0))
+WORDS = sorted({entry.facts.word for _, entry in KINDS.items()} - {""})
 Y, WRONG = torch.arange(N) % 3, (torch.arange(N) + 1) % 3
 DATA = X, Y, WRONG
 
@@ -95,8 +100,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "methods: an empty list": (
         lambda: effects(methods=[]),
-        "SettingError: no ablation method is given; use one or more of: counterfactual, low_rank, mean, noise, "
-        "optimal,",
+        f"SettingError: no ablation method is given; use one or more of: {', '.join(METHODS)}.",
     ),
     "methods: a class": (
         lambda: effects(methods=Zero),
@@ -108,7 +112,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "methods: a number": (
         lambda: effects(methods=[3]),
-        "SettingError: 3 is no ablation method; give the name of one, or an object. There are: counterfactual,",
+        f"SettingError: 3 is no ablation method; give the name of one, or an object. There are: {', '.join(METHODS)}.",
     ),
     "methods: an option without its name": (
         lambda: effects(methods="noise(2)"),
@@ -136,28 +140,27 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "methods: gaussian": (
         lambda: effects(methods="gaussian"),
-        "SettingError: unknown ablation method 'gaussian'; did you mean 'noise'? Use one of: counterfactual,",
+        "SettingError: " + unknown("ablation method", "gaussian", METHODS, near=["noise"]),
     ),
     "methods: counterfactual_pair": (
         lambda: effects(methods="counterfactual_pair"),
-        "SettingError: unknown ablation method 'counterfactual_pair'; did you mean 'counterfactual'? Use one of:",
+        "SettingError: " + unknown("ablation method", "counterfactual_pair", METHODS, near=["counterfactual"]),
     ),
     "methods: zero_ablation": (
         lambda: effects(methods="zero_ablation"),
-        "SettingError: unknown ablation method 'zero_ablation'; did you mean 'zero'? Use one of: counterfactual,",
+        "SettingError: " + unknown("ablation method", "zero_ablation", METHODS, near=["zero"]),
     ),
     "methods: Zero": (
         lambda: effects(methods="Zero"),
-        "SettingError: unknown ablation method 'Zero'; did you mean 'zero'? Use one of: counterfactual, low_rank, "
-        "mean,",
+        "SettingError: " + unknown("ablation method", "Zero", METHODS, near=["zero"]),
     ),
     "metrics: none": (
         lambda: effects(metrics=None),
-        "SettingError: None is no metric; give the name of one, or an object. There are: kl, accuracy,",
+        f"SettingError: None is no metric; give the name of one, or an object. There are: {', '.join(METRICS)}.",
     ),
     "metrics: unknown": (
         lambda: effects(metrics="kl_divergence"),
-        "SettingError: unknown metric 'kl_divergence'; did you mean 'kl' or 'logit_difference'? Use one of:",
+        "SettingError: " + unknown("metric", "kl_divergence", METRICS, near=["kl"]),
     ),
     "metrics: answers [n, 1]": (
         lambda: effects((X, Y, WRONG[:, None]), metrics="logit_difference"),
@@ -277,7 +280,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "components: unknown": (
         lambda: effects(components="xyz[0]"),
-        "AddressError: unknown component 'xyz[0]'. Use one of: all, channels, heads, layers, neurons, one,",
+        f"AddressError: unknown component 'xyz[0]'. Use one of: {', '.join([*WORDS[: bisect(WORDS, 'one')], 'one'])},",
     ),
     "components: a unit that is not there": (
         lambda: effects(components="one[5]"),

@@ -10,6 +10,7 @@ from llc_lightning import LLCCallback, estimate_llc, loss_fn
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.cadence import AtEnd, AtSteps, Every
 from llc_lightning.runtime.errors import SettingError
+from llc_lightning.sampling.base import SAMPLERS
 from tests.callbacks.plain import PlainModule, examples, fit, trainer
 
 SHORT: dict[str, Any] = {"chains": 2, "draws": 6, "burn_in": 2, "batch_size": 16, "step_size": 1e-5}
@@ -40,7 +41,7 @@ def test_a_resolution_has_no_default() -> None:
         ({"replicates": 0}, "replicates is 0; give an integer of at least 1."),
         (
             {"sampler": "sgdl"},
-            "unknown sampler 'sgdl'; did you mean 'sgld'? Use one of: lm, mala, rmsprop_sgld, sgld, sgld_cv, sgnht.",
+            f"unknown sampler 'sgdl'; did you mean 'sgld'? Use one of: {', '.join(sorted(SAMPLERS))}.",
         ),
     ],
 )

@@ -10,7 +10,12 @@ from llc_lightning.components.component import Component, WeightSlice
 from llc_lightning.components.hooks import WeightAxes
 from llc_lightning.components.listing import find_components
 from llc_lightning.runtime.errors import AddressError
+from llc_lightning.runtime.kinds import KINDS
 from tests.components.nets import MLP, Declared, Shared, Tied, Wrapped, weights
+
+WORDS = {entry.facts.word for _, entry in KINDS.items()} - {""}
+HOOKS = ["net.hook_one", "net.hook_two", "net.hook_out"]
+NAMES = ", ".join(sorted([*WORDS, *HOOKS, *weights(Wrapped())]))
 
 
 def addresses(module: nn.Module, *spec: str) -> list[str]:
@@ -186,17 +191,12 @@ def test_no_spec_names_nothing() -> None:
     [
         (
             "net.hook_ome",
-            "unknown component 'net.hook_ome'; did you mean 'net.hook_one' or 'net.hook_two' or 'net.hook_out'? Use "
-            "one of: all, channels, heads, layers, net.W_in.bias, net.W_in.weight, net.W_mid.bias, net.W_mid.weight, "
-            "net.W_out.bias, net.W_out.weight, net.hook_one, net.hook_out, net.hook_two, neurons, norm.bias, "
-            "norm.weight, parameters.",
+            "unknown component 'net.hook_ome'; did you mean 'net.hook_one' or 'net.hook_two' or 'net.hook_out'? "
+            f"Use one of: {NAMES}.",
         ),
         (
             "neuron",
-            "unknown component 'neuron'; did you mean 'neurons'? Use one of: "
-            "all, channels, heads, layers, net.W_in.bias, net.W_in.weight, net.W_mid.bias, net.W_mid.weight, "
-            "net.W_out.bias, "
-            "net.W_out.weight, net.hook_one, net.hook_out, net.hook_two, neurons, norm.bias, norm.weight, parameters.",
+            f"unknown component 'neuron'; did you mean 'neurons'? Use one of: {NAMES}.",
         ),
         (
             "net.hook_one[2,5]",

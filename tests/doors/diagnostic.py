@@ -1,11 +1,14 @@
-"""A diagnostic with a reason of its own, as a contributor would write it: an estimate far below zero."""
+"""A diagnostic with a reason of its own, as a contributor would write it: an estimate close to zero, near w*."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
-from llc_lightning.runtime.status import Reason, add_reason
-
-add_reason(Reason("tiny", False, "the value is below a thousandth; raise n_beta."), before="too-few-draws")
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 
-@DIAGNOSTICS.register("tiny", summary="the value is below a thousandth")
+@REASONS.register(
+    "tiny",
+    summary="the value is below a thousandth, and no weight moved by more than 1000",
+    sentence="the value is below a thousandth; raise n_beta.",
+    order=115,
+    observes=("reach",),
+)
 def tiny(evidence: Evidence) -> bool:
-    return abs(evidence.value.value) < 1e-3
+    return abs(evidence.value.value) < 1e-3 and evidence.observed["reach"].max().item() < 1e3

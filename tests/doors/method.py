@@ -1,12 +1,18 @@
-"""An ablation of weights, as a contributor would write it: weights keep their signs alone."""
+"""An ablation of weights with a reason of its own, as a contributor would write it: weights keep their signs alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from llc_lightning.ablation.engine.base import METHODS, WeightMethod
+from llc_lightning.ablation.engine.base import METHODS, Activations, WeightMethod
+from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.weights import Weight
+from llc_lightning.runtime.status import REASONS
+
+REASONS.register(
+    "few-examples", summary="fewer than 8 examples", sentence="few examples tell little of signs; measure on more."
+)(None)
 
 
 @METHODS.register(
@@ -22,3 +28,6 @@ from llc_lightning.ablation.engine.weights import Weight
 class SignOnly(WeightMethod):
     def edited(self, weights: Sequence[Weight], *, seed: int, draw: int) -> Sequence[Tensor]:
         return [weight.values.sign() for weight in weights]
+
+    def reasons(self, effect: Effect, seen: Sequence[Activations]) -> Sequence[str]:
+        return ["few-examples"] if effect.n < 8 else []

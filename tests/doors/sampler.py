@@ -18,6 +18,7 @@ from llc_lightning.sampling.stacked import Stack
     limited=True,
     bias_known=False,
     noise_known=True,
+    order=1,
     fraction=0.2,
 )
 class Careful(SGLD):

@@ -9,24 +9,27 @@ from typing import Any
 import pytest
 import torch
 
+from configs.source import comments
+from configs.source.__main__ import text_of
+from configs.source.experiments import Experiment
+from configs.source.families import CIS
 from docs import tables
 from llc_lightning import ablation_effects, estimate_llc, find_components, loss_fn
 from llc_lightning.ablation.engine.base import METHODS
 from llc_lightning.callbacks.base import CALLBACKS
 from llc_lightning.cli.analyze import main as analyze
 from llc_lightning.cli.train import main as train
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
 from llc_lightning.measure.measurements import MEASUREMENTS
 from llc_lightning.measure.run import measure
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.results.run import Run
-from llc_lightning.runtime import status
 from llc_lightning.runtime.kinds import KINDS
+from llc_lightning.runtime.status import REASONS, explain, join
 from llc_lightning.sampling.base import SAMPLERS
 from llc_lightning.sampling.observables.base import OBSERVABLES
 from tests.measure.small import Net, Stage, snapshot
 
-TABLES: list[Any] = [CALLBACKS, DIAGNOSTICS, KINDS, MEASUREMENTS, METHODS, OBSERVABLES, QUANTITIES, SAMPLERS]
+TABLES: list[Any] = [CALLBACKS, REASONS, KINDS, MEASUREMENTS, METHODS, OBSERVABLES, QUANTITIES, SAMPLERS]
 HERE = {"spread", "tiny", "half", "sign_only", "reach", "weight_spread", "careful"}
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "configs" / "smoke" / "cis.yaml"
@@ -45,7 +48,6 @@ SHORT = [
 def doors() -> Iterator[None]:
     """Registers what stands in this folder, and takes it out again."""
     before = [dict(table._entries) for table in TABLES]
-    reasons, by_name = list(status.REASONS), dict(status._BY_NAME)
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if not path.name.startswith("test_"):
             import_module(f"tests.doors.{path.stem}")
@@ -53,9 +55,6 @@ def doors() -> Iterator[None]:
     for table, entries in zip(TABLES, before, strict=True):
         table._entries.clear()
         table._entries.update(entries)
-    status.REASONS[:] = reasons
-    status._BY_NAME.clear()
-    status._BY_NAME.update(by_name)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +106,13 @@ def test_a_third_kind_that_fails_has_rows_with_status_error(monkeypatch: pytest.
     assert {(row.quantity, row.status) for row in rows} == {("weight_spread", "error")}
 
 
+def test_a_configuration_has_the_words_of_a_third_kind() -> None:
+    comments.of_callbacks.cache_clear()
+    text = text_of("ours", Experiment(CIS, "Ours.", both={"spread.scale": 2.0}), smoke=True)
+    comments.of_callbacks.cache_clear()
+    assert "# Measures how far the weights of components spread.\nspread:\n  # Of the values.\n  scale: 2.0\n" in text
+
+
 def quadratic(params: dict[str, torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
     return 0.5 * params["w"].square().sum() + 0.0 * batch
 
@@ -127,7 +133,7 @@ def test_an_observable_is_found_by_its_name() -> None:
 def test_a_diagnostic_gives_its_reason() -> None:
     record = estimate(n_beta=1e-4)
     assert "tiny" in record.status
-    assert any(sentence.startswith("tiny: the value is below") for sentence in status.explain(record.status))
+    assert any(sentence.startswith("tiny: the value is below") for sentence in explain(record.status))
     assert "tiny" not in estimate().status
 
 
@@ -164,6 +170,16 @@ def test_an_ablation_of_weights_is_a_method_like_others() -> None:
         assert effect == pytest.approx(wanted, abs=1e-6)
 
 
+@pytest.mark.parametrize(("n", "status"), [(24, "ok"), (5, "few-examples"), (1, "one-example+few-examples")])
+def test_an_ablation_gives_a_reason_of_its_own(n: int, status: str) -> None:
+    data = tuple(tensor[:n] for tensor in snapshot().data)
+    table = ablation_effects(Net(), data, components="layers", methods=["zero", "sign_only"], seed=0)
+    train = table[table["loss"] == "train"]
+    assert set(train.loc[train["method"] == "sign_only", "status"]) == {status}
+    assert "few-examples" not in "".join(train.loc[train["method"] == "zero", "status"])
+    assert explain(join(["few-examples"])) == ("few-examples: few examples tell little of signs; measure on more.",)
+
+
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.kind)
 def test_what_is_here_is_in_every_table(table: Any) -> None:
     assert len(HERE & set(table.names())) == 1
@@ -172,14 +188,15 @@ def test_what_is_here_is_in_every_table(table: Any) -> None:
 @pytest.mark.parametrize(
     ("contract", "name"),
     [
-        ("test_samplers", "careful"),
-        ("test_ablation_methods", "sign_only"),
-        ("test_measurements", "spread"),
-        ("test_component_kinds", "half"),
+        ("contracts/test_samplers", "careful"),
+        ("known_answers/test_cases", "three scales, careful"),
+        ("contracts/test_ablation_methods", "sign_only"),
+        ("contracts/test_measurements", "spread"),
+        ("contracts/test_component_kinds", "half"),
     ],
 )
 def test_contracts_ask_it_too(contract: str, name: str) -> None:
-    module = runpy.run_path(str(ROOT / "tests" / "contracts" / f"{contract}.py"))
+    module = runpy.run_path(str(ROOT / "tests" / f"{contract}.py"))
     asked = [mark.args for item in module.values() for mark in getattr(item, "pytestmark", [])]
     asked += [getattr(item, "_fixture_function_marker", item) for item in module.values()]
     assert name in repr(asked)

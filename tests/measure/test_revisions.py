@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from llc_lightning.ablation.engine.base import METHODS
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS
 from llc_lightning.llc.estimators import ESTIMATORS
 from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.run import measure
 from llc_lightning.results.store import Store
 from llc_lightning.runtime.registry import Registry
+from llc_lightning.runtime.status import REASONS
 from llc_lightning.sampling.base import SAMPLERS
 from tests.measure.small import ABLATION, LLC, alone, snapshot
 
@@ -41,7 +41,7 @@ def test_a_method_s_rows_alone_are_of_its_new_revision(monkeypatch: pytest.Monke
     assert part_of(30, "ablation", revision=ABLATION.revision).endswith("-revision=3"), "and replaces neither of them"
 
 
-@pytest.mark.parametrize(("table", "name"), [(SAMPLERS, "lm"), (ESTIMATORS, "stein"), (DIAGNOSTICS, "not-mixed")])
+@pytest.mark.parametrize(("table", "name"), [(SAMPLERS, "lm"), (ESTIMATORS, "stein"), (REASONS, "not-mixed")])
 def test_an_llc_is_revised_by_any_part_of_its_engine(
     monkeypatch: pytest.MonkeyPatch, table: Registry[Any, Any], name: str
 ) -> None:

@@ -50,15 +50,29 @@ def test_it_has_a_figure_with_its_unit_and_its_errors(found: Findings) -> None:
     assert panel.name == "other-susceptibility"
     assert panel.y.label == "susceptibility (nats)"
     whole, heads, middle = panel.series
-    assert (whole.name, middle.name) == ("whole model, shift, task:a", "heads, shift, task:a")
+    assert (whole.name, middle.name) == ("whole model, shift, task:a", "median of 6 heads, shift, task:a")
     assert whole.y.tolist() == [7.0, 17.0, 107.0]
     assert whole.high is not None
     assert np.allclose(whole.high - whole.y, 1.96 * 0.1, atol=1e-3)
     assert int(heads.hollow.sum()) == 1
     assert middle.y.tolist() == [2.5, 2.5, 2.0]
     assert panel.title == (
-        "susceptibility over training; at the end whole model, shift, task:a 107, heads, shift, task:a 2 (5 of 6 ok)"
+        "susceptibility over training; at the end whole model, shift, task:a 107, "
+        "median of 6 heads, shift, task:a 2 (5 of 6 ok)"
     )
+
+
+def test_what_would_crowd_a_figure_has_one_for_each_method() -> None:
+    few = rows_of().loc[lambda rows: rows["component"].isin([f"h[{head}]" for head in range(4)])]
+    both = pd.concat([few, few.assign(method="shift(by=2)")], ignore_index=True)
+    (panel,) = sections(find(both, run="few"), Logged({}, 0.0))["Other quantities"]
+    assert isinstance(panel, Panel)
+    assert [one.name for one in panel.series[3:5]] == ["3, shift, task:a", "0, shift(by=2), task:a"]
+    assert len({(one.color, one.marker) for one in panel.series}) == len(panel.series) == 8
+    crowd = pd.concat([both, few.assign(method="drop")], ignore_index=True)
+    every = sections(find(crowd, run="crowd"), Logged({}, 0.0))["Other quantities"]
+    assert [one.name for one in every] == [f"other-susceptibility-{name}" for name in ("drop", "shift", "shift-by-2-")]
+    assert "at the end median of 4 heads, drop, task:a 1.5" in every[0].title
 
 
 def test_it_stands_beside_what_is_known() -> None:
@@ -75,7 +89,7 @@ def test_it_has_a_table(found: Findings) -> None:
     assert table is not None
     assert table.rows == (
         ("susceptibility", "whole model, shift, task:a", "107", "nats", "100"),
-        ("susceptibility", "heads, shift, task:a", "2 (5 of 6 ok)", "nats", "100"),
+        ("susceptibility", "median of 6 heads, shift, task:a", "2 (5 of 6 ok)", "nats", "100"),
     )
     assert ledger.quantity_table(found).rows[0][:2] == ("susceptibility", "nats")
 

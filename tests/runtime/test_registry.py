@@ -116,7 +116,7 @@ def test_a_registry_of_a_room_imports_it_at_the_first_look(tmp_path: Path, monke
     (room / "__init__.py").write_text("")
     (room / "one.py").write_text("import sys\n\nsys.modules['late_things'].register('one', summary='first')(1)\n")
     monkeypatch.syspath_prepend(tmp_path)
-    things: Registry[int, NoFacts] = Registry("thing", NoFacts, room="late_room")
+    things: Registry[int, NoFacts] = Registry("thing", NoFacts, rooms=("late_room",))
     monkeypatch.setitem(sys.modules, "late_things", things)  # pyright: ignore[reportArgumentType]
     assert "late_room" not in sys.modules
     assert things.names() == ("one",)

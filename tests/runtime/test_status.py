@@ -11,10 +11,11 @@ def test_the_order_of_reasons_is_fixed() -> None:
     flagged = ["diverged", "not-local", "not-a-minimum", "drifting", "not-mixed", "estimators-disagree", "box-hits"]
     flagged[-1:-1] = ["batch-noise", "unstable-step", "wrong-gradient", "rounding"]
     last = ["too-few-draws", "saturated", "no-gap", "one-example", "single-chain"]
-    names = [reason.name for reason in status.REASONS]
+    reasons = status.in_order(status.REASONS)
+    names = [reason.name for reason in reasons]
     assert [name for name in names if name in {*failed, *flagged, *last}] == [*failed, *flagged, *last]
-    count = sum(reason.failed for reason in status.REASONS)
-    assert all(reason.failed for reason in status.REASONS[:count]), "failed ones come first"
+    count = sum(reason.facts.failed for reason in reasons)
+    assert all(reason.facts.failed for reason in reasons[:count]), "failed ones come first"
     assert set(failed) <= set(names[:count])
 
 
@@ -24,8 +25,8 @@ def test_join_sorts_and_drops_repeats() -> None:
 
 
 def test_split_is_the_inverse_of_join() -> None:
-    everything = status.join(reason.name for reason in status.REASONS)
-    assert list(status.split(everything)) == status.REASONS
+    everything = status.join(status.REASONS)
+    assert status.split(everything) == status.in_order(status.REASONS)
     assert status.split("ok") == ()
 
 
@@ -38,8 +39,8 @@ def test_judgements() -> None:
 
 def test_every_reason_says_what_to_change() -> None:
     for reason in status.REASONS:
-        (told,) = status.explain(reason.name)
-        assert told.startswith(f"{reason.name}: ")
+        (told,) = status.explain(reason)
+        assert told.startswith(f"{reason}: ")
         assert ";" in told
         assert told.endswith(".")
 
@@ -59,13 +60,14 @@ def test_wrong_order_is_refused() -> None:
 
 
 def test_a_reason_from_outside_has_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(status, "REASONS", [*status.REASONS])
-    monkeypatch.setattr(status, "_BY_NAME", {reason.name: reason for reason in status.REASONS})
-    cold = status.Reason("cold", False, "the chains are cold; warm them.")
-    status.add_reason(cold, before="drifting")
+    monkeypatch.setattr(status.REASONS, "_known", dict(status.REASONS._entries))
+    sentence = "the chains are cold; warm them."
+    status.REASONS.register("cold", summary="too cold", sentence=sentence, order=35)(None)
     assert status.join(["drifting", "cold", "diverged"]) == "diverged+cold+drifting"
     assert status.explain("cold") == ("cold: the chains are cold; warm them.",)
-    with pytest.raises(SettingError, match="'cold' is there already"):
-        status.add_reason(cold, before="drifting")
-    with pytest.raises(SettingError, match="did you mean 'drifting'"):
-        status.add_reason(status.Reason("warm", False, ""), before="driftng")
+    status.REASONS.register("at-rest", summary="", sentence="")(None)
+    assert status.join(["at-rest", "single-chain"]) == "single-chain+at-rest", "without a place it is the last"
+    with pytest.raises(SettingError, match="'cold' is registered already"):
+        status.REASONS.register("cold", summary="too cold", sentence=sentence)
+    with pytest.raises(SettingError, match="the status reason 'warm' does not say sentence"):
+        status.REASONS.register("warm", summary="too warm")

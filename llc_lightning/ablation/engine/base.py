@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.place import check_ablatable, check_some
 from llc_lightning.ablation.engine.spelling import resolved, spell, unspell
 from llc_lightning.ablation.engine.weights import Weight
@@ -58,6 +59,15 @@ class Method(ABC):  # noqa: B024 - its kinds say what is abstract
     @property
     def label_names(self) -> tuple[str, ...]:
         """The labels that it needs."""
+        return ()
+
+    def reasons(self, effect: Effect, seen: Sequence[Activations]) -> Sequence[str]:
+        """Returns the names of the registered reasons that it has against an effect of its own; here none.
+
+        Args:
+            effect: The effect of one component on one loss.
+            seen: The activations at each hook point of the component; none where weights are edited.
+        """
         return ()
 
     def check(self, component: Component) -> None:

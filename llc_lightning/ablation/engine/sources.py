@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from llc_lightning.ablation.engine.base import Method, Shared, WeightMethod
+from llc_lightning.ablation.engine.base import Activations, Method, Shared, WeightMethod
 from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.fitted import Fitted, Fitting
 from llc_lightning.ablation.engine.group import Group
@@ -38,6 +38,8 @@ class Source:
     """Which examples count; None for all."""
     details: tuple[Mapping[str, float | str], ...] = ()
     """What is worth knowing about the constants of each component."""
+    seen: tuple[Activations, ...] = ()
+    """What the method looked at, for every place; none where weights are edited."""
 
 
 def by_side(methods: Sequence[Method]) -> tuple[list[Method], list[WeightMethod]]:
@@ -58,12 +60,12 @@ def sources_of(group: Group, methods: Sequence[Method]) -> list[Source]:
         if isinstance(method, Fitted):
             fit = method.fit(Fitting(group, seen))
             sources += [
-                Source(method, 1, (), variant.constants, variant.losses, fit.counts, variant.details)
+                Source(method, 1, (), variant.constants, variant.losses, fit.counts, variant.details, seen)
                 for variant in fit.variants
             ]
         elif isinstance(method, Shared):
             values = tuple(method.values(place, rows, seed=group.seed) for place in seen)
-            sources.append(Source(method, method.draws, values))
+            sources.append(Source(method, method.draws, values, seen=seen))
         else:
             raise SettingError(f"{type(method).__name__} is neither a Shared nor a Fitted method; derive it from one.")
     return sources

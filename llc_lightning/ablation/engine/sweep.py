@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -26,6 +26,7 @@ from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, check_partners, n_examples, to_device
 from llc_lightning.runtime.errors import SettingError, at_least, unless_none
+from llc_lightning.runtime.status import join
 
 
 def sweep(
@@ -216,7 +217,8 @@ class _Measurement:
                 if source.losses is not None and number not in source.losses:
                     continue
                 for component, by_loss in zip(ablations.components, by_component, strict=True):
-                    effects.setdefault((component.address, source.method.name), []).append(by_loss[number])
+                    known = effects.setdefault((component.address, source.method.name), [])
+                    known.append(_judged(by_loss[number], source))
         return effects
 
 
@@ -229,6 +231,12 @@ def _makes(ablations: Ablations, source: Source) -> Iterator[Callable[..., Effec
             constants = tuple(values[number] for values in source.constants)
             fitted = {"details": source.details[number], "constants": constants}
         yield partial(Effect, "ablation_effect", component.address, component.kind, **same, **fitted)
+
+
+def _judged(effect: Effect, source: Source) -> Effect:
+    """Returns an effect with what its own method says against it."""
+    reasons = source.method.reasons(effect, source.seen)
+    return replace(effect, status=join([*effect.status.split("+"), *reasons])) if reasons else effect
 
 
 def _device(params: Params) -> torch.device:

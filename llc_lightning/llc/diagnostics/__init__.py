@@ -1,8 +1,4 @@
 """What can speak against an estimate: one reason, one registered function of the evidence.
 
-A file that is added here registers what it has. The words of a reason are in :mod:`llc_lightning.runtime.status`.
+A file that is added here registers what it has, with the words and the place of its reason.
 """
-
-from llc_lightning.runtime.registry import register_all
-
-register_all(__name__)

@@ -1,9 +1,9 @@
-"""What a diagnostic is and what it looks at, and the table of all of them."""
+"""What a diagnostic is and what it looks at, and all of them."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float
@@ -13,8 +13,8 @@ from llc_lightning.llc.draws import Mixing
 from llc_lightning.llc.estimators import Estimate, KeptDraws
 from llc_lightning.llc.facts import Bias, Geometry, Motion, Run
 from llc_lightning.llc.settings import Resolution
-from llc_lightning.runtime.registry import NoFacts, Registry
-from llc_lightning.runtime.status import is_failed
+from llc_lightning.runtime.registry import Entry
+from llc_lightning.runtime.status import REASONS, Diagnostic, Reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +53,9 @@ class Evidence:
         return self.value.value / self.at.n_beta
 
 
-Diagnostic: TypeAlias = Callable[[Evidence], bool]
-
-DIAGNOSTICS: Registry[Diagnostic, NoFacts] = Registry("diagnostic", NoFacts)
-"""All diagnostics by the name of their reason; each says whether the evidence gives it, and no where it cannot know."""
+def diagnostics() -> dict[str, Entry[Diagnostic, Reason]]:
+    """Returns all diagnostics by the name of their reason."""
+    return {name: cast("Entry[Diagnostic, Reason]", entry) for name, entry in REASONS.items() if entry.item}
 
 
 def reasons_against(evidence: Evidence) -> list[str]:
@@ -64,6 +63,7 @@ def reasons_against(evidence: Evidence) -> list[str]:
 
     Where one says that there is no value, only such ones: the others are about the value.
     """
-    failed = [name for name, entry in DIAGNOSTICS.items() if is_failed(name) and entry.item(evidence)]
-    flagged = (name for name, entry in DIAGNOSTICS.items() if not is_failed(name) and entry.item(evidence))
+    table = diagnostics()
+    failed = [name for name, entry in table.items() if entry.facts.failed and entry.item(evidence)]
+    flagged = (name for name, entry in table.items() if not entry.facts.failed and entry.item(evidence))
     return failed or list(flagged)

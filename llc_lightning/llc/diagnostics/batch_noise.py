@@ -1,13 +1,17 @@
 """Minibatches whose noise heats the chains."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 NOISE_SHARE = 0.05
 NOISE_ERRORS = 3.0
 
 
-@DIAGNOSTICS.register(
-    "batch-noise", summary=f"minibatches raise the value by more than {NOISE_SHARE:.0%} and by more than its error"
+@REASONS.register(
+    "batch-noise",
+    summary=f"minibatches raise the value by more than {NOISE_SHARE:.0%} and by more than its error",
+    sentence="the noise of minibatches heats the chains and raises the value by more than 5 %; raise batch_size, or "
+    "lower the step size.",
+    order=70,
 )
 def batch_noise(evidence: Evidence) -> bool:
     """Says whether minibatches raise the value too much, where what they add is known to a third."""

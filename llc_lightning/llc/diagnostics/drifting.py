@@ -2,7 +2,7 @@
 
 import math
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 from llc_lightning.llc.draws import mcse_of
 
 DRIFT_ERRORS = 4.0
@@ -10,10 +10,12 @@ DRIFT_SHARE = 0.05
 _FEWEST = 4
 
 
-@DIAGNOSTICS.register(
+@REASONS.register(
     "drifting",
     summary=f"the first and the last half of the draws differ by more than {DRIFT_ERRORS:.0f} of their errors and "
     f"{DRIFT_SHARE:.0%} of the value",
+    sentence="the loss along the chains has not settled; raise burn_in, or use a preconditioner.",
+    order=40,
 )
 def drifting(evidence: Evidence) -> bool:
     """Says whether the two halves of the draws differ.

@@ -1,15 +1,18 @@
 """Weights that are not near a minimum."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 CORRECTION_SHARE = 0.2
 BELOW_ERRORS = 3.0
 
 
-@DIAGNOSTICS.register(
+@REASONS.register(
     "not-a-minimum",
     summary=f"Delta exceeds {CORRECTION_SHARE} of the estimate, the curvature is indefinite, or the estimate is more "
     f"than {BELOW_ERRORS:.0f} standard errors below 0",
+    sentence="the weights are not near a minimum of the loss at this resolution; read the value with its "
+    "llc_correction, train longer, or raise gamma.",
+    order=30,
 )
 def not_a_minimum(evidence: Evidence) -> bool:
     """Says whether the loss falls away from w*.

@@ -1,15 +1,18 @@
 """Chains that left the neighbourhood of w*."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 LOCAL_DISTANCE = 0.5
 LOCAL_EXCESS = 0.1
 
 
-@DIAGNOSTICS.register(
+@REASONS.register(
     "not-local",
     summary=f"the rms distance from w* exceeds {LOCAL_DISTANCE} of the norm of the model's weights, or the full "
     f"model's excess loss {LOCAL_EXCESS} of the trivial predictor's loss",
+    sentence="the chains left the neighbourhood of the weights, the value is not about them; raise gamma or lower "
+    "n_beta.",
+    order=20,
 )
 def not_local(evidence: Evidence) -> bool:
     """Says whether the chains went too far or too high, where a norm above 0 or the trivial loss is there to compare.

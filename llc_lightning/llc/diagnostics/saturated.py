@@ -1,12 +1,16 @@
 """A value that the number of weights bounds."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 SATURATION = 0.9
 
 
-@DIAGNOSTICS.register(
-    "saturated", summary=f"a restricted estimate exceeds {SATURATION} of half the number of moved weights"
+@REASONS.register(
+    "saturated",
+    summary=f"a restricted estimate exceeds {SATURATION} of half the number of moved weights",
+    sentence="the value is close to half the number of moved weights and hardly depends on the loss; lower n_beta or"
+    " raise gamma.",
+    order=130,
 )
 def saturated(evidence: Evidence) -> bool:
     """Says whether the value of a part hardly depends on the loss; that of the full model seldom can."""

@@ -1,16 +1,19 @@
 """A step size that heats the chains."""
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 from llc_lightning.llc.estimators import Estimate, plain_gap, unexplained
 
 STEP_BIAS_SHARE = 0.05
 STEP_BIAS_ERRORS = 3.0
 
 
-@DIAGNOSTICS.register(
+@REASONS.register(
     "step-bias",
     summary=f"the step size adds more than {STEP_BIAS_SHARE:.0%} of the value: by the formula where there is one, else "
     f"by a virial above its prediction by more than {STEP_BIAS_ERRORS:.0f} errors",
+    sentence="the step size heats the chains and raises the value by more than 5 %; lower step_fraction or the step "
+    "size, or use another sampler (lm, mala).",
+    order=56,
 )
 def step_bias(evidence: Evidence) -> bool:
     """Says whether the step size makes the value too high.

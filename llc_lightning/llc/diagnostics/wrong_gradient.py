@@ -5,17 +5,21 @@ import math
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.llc.diagnostics.base import DIAGNOSTICS, Evidence
+from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 from llc_lightning.sampling.observables.base import apart
 
 WRONG_SHARE = 0.25
 WRONG_ERRORS = 4.0
 
 
-@DIAGNOSTICS.register(
+@REASONS.register(
     "wrong-gradient",
     summary=f"away from w* the loss rises otherwise than its gradient says, by {WRONG_SHARE} of both and by "
     f"{WRONG_ERRORS:.0f} errors of the difference",
+    sentence="along the chains the loss changes otherwise than its gradient says; compute it with differentiable "
+    "operations of all moved weights, without detach(), round() or argmax().",
+    order=90,
+    observes=("gradient_check",),
 )
 def wrong_gradient(evidence: Evidence) -> bool:
     """Says whether the gradient is that of another function."""

@@ -1,5 +1,6 @@
 """Quantities that no other panel is about: one figure of each over training, with its unit and its intervals."""
 
+import re
 from collections.abc import Iterator
 from math import isfinite
 
@@ -9,7 +10,7 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Panel, Series, step_axis
-from llc_lightning.report.panels.curves import FEW, HOLLOW, bundle, median, median_at_the_end, over
+from llc_lightning.report.panels.curves import FEW, HOLLOW, bundle, median, median_at_the_end, over, short_names
 from llc_lightning.report.sections import PANELS, Findings, View, other_quantities
 from llc_lightning.results.quantities import unit_of
 from llc_lightning.runtime.kinds import plural
@@ -19,24 +20,36 @@ _CURVES = ["kind", "method", "loss", "params_moved", "n_beta", "gamma"]
 _COLORS = (palette.LOSS, palette.RAW, palette.CIRCUITS, palette.SHARING, *palette.OTHERS)
 _MOST = 12
 """So many groups of curves are drawn."""
+_CROWD = 8
+"""More curves than that are shown method by method."""
 
 
-def other(found: Findings, quantity: str) -> Panel | None:
-    """Returns one quantity over training, of the whole network and of every component, on every loss."""
+def other(found: Findings, quantity: str) -> list[Panel]:
+    """Returns one quantity over training, of the whole network and of every component, on every loss.
+
+    What would crowd one figure has a figure for each method.
+    """
     rows = trajectories(found.rows, quantities=[quantity], losses=["*"], level=found.level)
-    if not len(rows):
-        return None
+    parts = {"": rows}
+    if len(rows[["component", *_CURVES]].drop_duplicates()) > _CROWD and rows["method"].nunique() > 1:
+        parts = {f"-{re.sub('[^a-z0-9]+', '-', str(name))}": part for name, part in rows.groupby("method", sort=False)}
+    return [_panel(found, quantity, mark, part) for mark, part in parts.items() if len(part)]
+
+
+def _panel(found: Findings, quantity: str, mark: str, rows: pd.DataFrame) -> Panel:
     axis, every = step_axis(table.steps(rows)), list(groups(rows))
-    series = [one for at, (name, part) in enumerate(every[:_MOST]) for one in _curves(name, part, axis, at)]
+    series: list[Series] = []
+    for name, part in every[:_MOST]:
+        series += _curves(name, part, axis, len(series))
     ends = [f"{name} {end}" for name, part in every[:FEW] if (end := median_at_the_end(part, 3))]
     left = f" {len(every) - _MOST} more curves are left to analyze.py trajectories." if len(every) > _MOST else ""
     return Panel(
-        name=f"other-{quantity}",
+        name=f"other-{quantity}{mark}",
         title=f"{quantity} over training" + (f"; at the end {', '.join(ends)}" if ends else ""),
         x=axis,
         y=Axis(f"{quantity} ({unit_of(quantity)})"),
         series=tuple(series),
-        caption=f"Bands: {100 * found.level:g} % intervals; of several components the median. {HOLLOW}{left}",
+        caption=f"Bands: {100 * found.level:g} % intervals. {HOLLOW}{left}",
     )
 
 
@@ -54,26 +67,29 @@ def groups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         )
         numbers = {name: float(table.numbers(first, name)[0]) for name in ("n_beta", "gamma")}
         rungs = [f"{name} {value:g}" for name, value in numbers.items() if isfinite(value)]
-        several = len(table.distinct(part, "component")) > 1
-        what = plural(kind) if several else component or "whole model"
+        units = table.distinct(part, "component")
+        what = f"median of {len(units)} {plural(kind)}" if len(units) > 1 else component or "whole model"
         words = (what, method, "" if loss == "train" else loss, "" if moved in ("", "all") else moved, *rungs)
         yield ", ".join(word for word in words if word), rows.loc[part.index]
 
 
 def _curves(name: str, part: pd.DataFrame, axis: Axis, at: int) -> list[Series]:
-    color, marker = _COLORS[at % len(_COLORS)], palette.MARKERS[at % len(palette.MARKERS)]
     units = table.natural(table.distinct(part, "component"))
     if len(units) > FEW:
+        color = _COLORS[at % len(_COLORS)]
         return [bundle(part, axis, color=color, group=name), median(part, axis, name=name, color=color)]
-    if len(units) == 1:
-        return [over(part, axis, name=name, color=color, marker=marker)]
-    of_one = [table.select(part, component=unit) for unit in units]
+    # The name of a group of several begins with what its median is of.
+    names = [", ".join([unit, *name.split(", ")[1:]]) for unit in short_names(units)] if len(units) > 1 else [name]
     return [
-        over(one, axis, name=f"{unit}, {name}", color=color, marker=mark)
-        for unit, one, mark in zip(units, of_one, palette.MARKERS, strict=False)
-    ]
+        over(
+            table.select(part, component=unit), axis, name=each, color=_COLORS[(at + i) % len(_COLORS)],
+            marker=palette.MARKERS[(at + i) % len(palette.MARKERS)],
+        )
+        for i, (each, unit) in enumerate(zip(names, units, strict=True))
+    ]  # fmt: skip
 
 
 @PANELS.register("other", summary="what no other panel is about", section=SECTION, place=70, quantities=())
-def _drawn(view: View) -> list[Panel | None]:
-    return [other(view.found, name) for name in other_quantities(table.distinct(view.found.rows, "quantity"))]
+def _drawn(view: View) -> list[Panel]:
+    names = other_quantities(table.distinct(view.found.rows, "quantity"))
+    return [panel for name in names for panel in other(view.found, name)]

@@ -1,5 +1,1 @@
 """What is seen along a chain: every observable is a file here, and being here registers it."""
-
-from llc_lightning.runtime.registry import register_all
-
-register_all("llc_lightning.sampling.observables")

@@ -98,7 +98,9 @@ class ObservableFacts:
     """A look costs several steps, so that it looks 4 to 8 times only."""
 
 
-OBSERVABLES: Registry[Callable[[int], Observable], ObservableFacts] = Registry("observable", ObservableFacts)
+OBSERVABLES: Registry[Callable[[int], Observable], ObservableFacts] = Registry(
+    "observable", ObservableFacts, rooms=("llc_lightning.sampling.observables",)
+)
 """Observables that need nothing but a look, by name; each is made with how many draws apart it looks."""
 
 

@@ -19,6 +19,7 @@ from llc_lightning.sampling.stacked import Stack
     limited=True,
     bias_known=False,
     noise_known=True,
+    order=2,
     fraction=0.6,
     contraction=langevin_contraction,
 )

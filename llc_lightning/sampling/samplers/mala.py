@@ -20,6 +20,7 @@ from llc_lightning.sampling.stacked import Stack
     limited=False,
     bias_known=False,
     noise_known=False,
+    order=0,
     fraction=0.6,
     contraction=langevin_contraction,
 )

@@ -23,6 +23,7 @@ STABILITY = 0.1
     limited=False,
     bias_known=False,
     noise_known=True,
+    order=1,
     fraction=0.2,
     contraction=langevin_contraction,
 )

@@ -15,6 +15,7 @@ from llc_lightning.sampling.langevin import LangevinSampler, langevin_contractio
     limited=True,
     bias_known=True,
     noise_known=True,
+    order=1,
     fraction=0.2,
     contraction=langevin_contraction,
 )

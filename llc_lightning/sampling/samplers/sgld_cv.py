@@ -20,6 +20,7 @@ from llc_lightning.sampling.stacked import Stack
     limited=True,
     bias_known=True,
     noise_known=True,
+    order=1,
     fraction=0.2,
     contraction=langevin_contraction,
 )

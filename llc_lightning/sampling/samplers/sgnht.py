@@ -34,6 +34,7 @@ def _contraction(stiffness: Tensor) -> Tensor:
     limited=False,
     bias_known=False,
     noise_known=False,
+    order=1,
     fraction=0.4,
     contraction=_contraction,
 )
