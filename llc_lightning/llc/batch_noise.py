@@ -71,9 +71,7 @@ class NoisePrediction:
     further: Callable[[], StepLoss]
     seed: int
 
-    def bias(
-        self, end: Stack, healthy: Sequence[int], value: Float[Tensor, "lane"]
-    ) -> NoiseBias:
+    def bias(self, end: Stack, healthy: Sequence[int], value: Float[Tensor, "lane"]) -> NoiseBias:
         """Returns what is added to each lane's value; NaN where the sampler takes the noise off by itself.
 
         All m are taken for 1, which is a bound, except where that is much of the value: there the quadrature of the

@@ -17,9 +17,10 @@ from llc_lightning.llc.estimators import Estimate
 from llc_lightning.llc.facts import Bias
 from llc_lightning.llc.local import (
     Local,
+    along_gradient,
+    displacement,
     local_curvature,
     some_examples,
-    spectrum_of_gradient,
     stack_lanes,
     which_examples,
 )
@@ -32,7 +33,7 @@ from llc_lightning.runtime.batches import Batch, LossFn, take
 from llc_lightning.sampling.base import SAMPLERS, Posterior, StepLoss
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains
-from llc_lightning.sampling.curvature import Spectrum
+from llc_lightning.sampling.curvature import Krylov, Spectrum
 from llc_lightning.sampling.observables.base import Observable, asked_for, recorded_every
 from llc_lightning.sampling.observables.distance import SquaredDistance
 from llc_lightning.sampling.observables.example_losses import ExampleLosses
@@ -41,7 +42,7 @@ from llc_lightning.sampling.observables.virial import Virial, seeing
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
-from llc_lightning.sampling.step_size import WORST_SHARE, Stiffness, automatic_step_size, exploded, on_grid
+from llc_lightning.sampling.step_size import Stiffness, automatic_step_size, exploded, on_grid
 from llc_lightning.sampling.streams import BatchStream
 
 _NOISE = 0.1
@@ -49,7 +50,9 @@ _NOISE = 0.1
 _FLAT = 1e-3
 """Share of the largest eigenvalue up to which a negative one may be rounding."""
 _TRIALS = 8
-_NOISE_SHARE = 10
+_STIFFEST = 2.0
+"""How much stiffer than what the step is made for the stiffest of several chains may be when burn-in ends."""
+_NOISE_SHARE = 25
 """What the examples that batch noise is told by may cost: one in so many of those that the chains took."""
 
 
@@ -164,7 +167,8 @@ class LaneBatch:
 
     def _correction(self, at: Resolution) -> Float[Tensor, "lane"]:
         """Returns Delta; where the Hessian is slightly indefinite, as by the noise of few examples, taken on more."""
-        spectrum, around = self._local.from_gradient, self._local.from_probe
+        around, dimension = self._local.from_probe, self._stacked.layout.dimension
+        spectrum = displacement(self._local.from_gradient, around, at, dimension)
         correction = displaced_minimum_correction(spectrum, n_beta=at.n_beta, gamma=at.gamma)[0]
         # Where there is no gradient, as at a symmetric saddle, only another vector can see that the loss falls.
         falls = around.smallest[0] + at.gamma / at.n_beta < -_FLAT * around.largest[0].abs()
@@ -172,14 +176,15 @@ class LaneBatch:
         doubtful = correction.isnan() & (spectrum.smallest[0] > -_NOISE * spectrum.largest[0])
         if self._settings.curvature_examples != "auto" or not doubtful.any():
             return correction
-        thorough = displaced_minimum_correction(self._from_gradient, n_beta=at.n_beta, gamma=at.gamma)[0]
+        from_more = displacement(self._from_gradient, around, at, dimension)
+        thorough = displaced_minimum_correction(from_more, n_beta=at.n_beta, gamma=at.gamma)[0]
         return thorough.where(doubtful, correction)
 
     @cached_property
-    def _from_gradient(self) -> Spectrum:
+    def _from_gradient(self) -> Spectrum | Krylov:
         size = self._settings.curvature_size(len(self._centre.losses), thorough=True)
         batch = some_examples(self._data, size, self._seed)
-        return spectrum_of_gradient(self._stacked, self._lanes, self._centre.gradient, batch)
+        return along_gradient(self._stacked, self._lanes, self._centre.gradient, batch)
 
     @cached_property
     def _local(self) -> Local:
@@ -195,7 +200,7 @@ class LaneBatch:
             try:
                 run = self._chains(at, posterior, preconditioner, step_size, strict=automatic and trial > 0)
             except _TooStiffError as error:
-                step_size = torch.where(error.lanes, torch.minimum(on_grid(error.allowed), step_size / 2), step_size)
+                step_size = torch.where(error.lanes, on_grid(error.allowed), step_size)
                 continue
             lost = self._lost(run.chains, posterior)
             if not automatic or trial == 0 or not bool(lost.any()):
@@ -228,7 +233,8 @@ class LaneBatch:
             metric = sampler.metric or preconditioner
             seen, _ = seeing(weights)
             found.append(settling(stacked, posterior, metric, self._local.batch, position, seen, seed=self._seed))
-            allowed = WORST_SHARE * settings.step_fraction / found[0].largest
+            stiffest = _STIFFEST if settings.batch_size is None else 4 * _STIFFEST  # beside minibatches' own
+            allowed = stiffest * settings.step_fraction / found[0].largest
             stiff = ~(step_size <= allowed)
             stiff[stacked.lanes :] = False
             if strict and bool(stiff.any()):
@@ -246,7 +252,9 @@ class LaneBatch:
         step_times_curvature = torch.full_like(step_size, math.nan)
         # An automatic step is far below the limit by itself.
         if settings.step_size != "auto" and facts.limited:
-            end = Stiffness(stacked, posterior, preconditioner).largest(_highest_end(chains), self._local.batch, seed=self._seed)
+            end = Stiffness(stacked, posterior, preconditioner).largest(
+                _highest_end(chains), self._local.batch, seed=self._seed
+            )
             step_times_curvature = step_size * torch.maximum(end[0], found[0].largest).to(step_size.dtype)
         noise_bias = NoiseBias(*(torch.zeros(stacked.lanes) for _ in range(2)))
         if second is not None:  # two more of the diagnostics' minibatches, as at the first draw

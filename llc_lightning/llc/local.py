@@ -7,10 +7,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llc_lightning.llc.correction import displaced_minimum_correction
 from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.runtime.batches import Batch, Params, n_examples, take
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.sampling.curvature import (
+    Krylov,
     Spectrum,
     all_of,
     flat,
@@ -24,9 +26,9 @@ from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 _PRODUCTS = 12
-_PROBE_PRODUCTS = 10
+_PROBE_PRODUCTS = 8
 _PROBES = 32
-_STEP_EXAMPLES = 512
+_TINY, _SERVED = 1e-30, 0.01
 _ENOUGH = 256
 WHOLE = 12
 """Weights up to which the whole Hessian costs no more than the quadratures."""
@@ -36,12 +38,12 @@ WHOLE = 12
 class Local:
     """The curvature at w*, per lane.
 
-    ``from_gradient`` and ``from_probe`` are quadratures of the Hessian from the gradient and from random signs;
+    ``from_gradient`` and ``from_probe`` are quadratures of the Hessian from the gradient and from a few random vectors;
     ``diagonal`` is Hutchinson's estimate where the settings ask for a preconditioner. ``batch`` is what step sizes are
     chosen on.
     """
 
-    from_gradient: Spectrum
+    from_gradient: Spectrum | Krylov
     from_probe: Spectrum
     diagonal: Stack | None
     batch: Batch
@@ -71,12 +73,12 @@ def local_curvature(
     """
     start = stacked.start(1)
     size = settings.curvature_size(n_examples(data))
-    batch, few = (some_examples(data, count, seed) for count in (size, min(size, _STEP_EXAMPLES)))
+    batch, few = (some_examples(data, count, seed) for count in (size, min(size, settings.step_examples(n_examples(data)))))
     diagonal = None
     if settings.preconditioner == "hutchinson":
         diagonal = hessian_diagonal(stacked, batch, seed=seed, probes=_PROBES)
     from_probe = spectrum_around(stacked, few, start, seed)
-    return Local(spectrum_of_gradient(stacked, lanes, gradient, batch), from_probe, diagonal, few)
+    return Local(along_gradient(stacked, lanes, gradient, batch), from_probe, diagonal, few)
 
 
 def spectrum_around(stacked: StackedLoss, batch: Batch, start: Stack, seed: int) -> Spectrum:
@@ -95,17 +97,35 @@ def _few(dimension: int) -> int:
     return min(max(1, _ENOUGH // dimension), 4)
 
 
-def spectrum_of_gradient(stacked: StackedLoss, lanes: Sequence[Moved], gradient: Params, batch: Batch) -> Spectrum:
-    """Returns the quadrature of the Hessian on some examples, from the gradient of every lane."""
+def along_gradient(stacked: StackedLoss, lanes: Sequence[Moved], gradient: Params, batch: Batch) -> Spectrum | Krylov:
+    """Returns the quadrature of the Hessian on some examples from the gradient of every lane: all of it, or to grow."""
     along = stack_lanes([lane.read(gradient) for lane in lanes], stacked.width)
     start = stacked.start(1)
     hessian = stacked.hessian(start, batch)
     if stacked.layout.dimension > WHOLE:
-        return lanczos(hessian, along, _PRODUCTS)
+        return Krylov(hessian, along)
     nodes, vectors = all_of(hessian, start)
     parts = (flat(along)[..., None, :] @ vectors)[..., 0, :].square()
     norm2 = parts.sum(-1)
     return Spectrum(nodes, parts / norm2.clamp(min=torch.finfo(norm2.dtype).tiny)[..., None], norm2)
+
+
+def displacement(along: Spectrum | Krylov, around: Spectrum, at: Resolution, dimension: int) -> Spectrum:
+    """Returns the quadrature from the gradient, by as many products as change Delta by more than 1 % of the value.
+
+    The value is that of the quadratic approximation, ``1/2 sum_i n_beta h_i / (n_beta h_i + gamma)``, or Delta where
+    that is larger.
+    """
+    if isinstance(along, Spectrum):
+        return along
+    felt = at.n_beta * around.nodes.clamp(min=0)
+    value = dimension / 2 * (around.weights * felt / (felt + at.gamma).clamp(min=_TINY)).sum(-1)
+
+    def served(spectrum: Spectrum) -> Tensor:
+        delta = displaced_minimum_correction(spectrum, n_beta=at.n_beta, gamma=at.gamma)
+        return torch.asinh(delta / value.clamp(min=_TINY)) / _SERVED
+
+    return along.served(served, _PRODUCTS)
 
 
 def some_examples(data: Batch, size: int, seed: int) -> Batch:

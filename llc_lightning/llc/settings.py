@@ -53,6 +53,7 @@ CHOICES = ("mean", "first_order")
 
 # About 50 Hessian products, each as dear as two gradients, on this share of the examples that the chains evaluate.
 _SHARE, _FEWEST, _MOST = 400, 16, 4096
+_STEP_SHARE, _FEWEST_IN_STEPS, _MOST_IN_STEPS = 1000, 256, 512
 _THOROUGH = 8
 
 
@@ -135,6 +136,12 @@ class ChainSettings:
         evaluations = self.chains * self.steps * (self.batch_size or n_examples)
         size = max(_FEWEST, evaluations // _SHARE) * (_THOROUGH if thorough else 1)
         return min(n_examples, size, _MOST)
+
+
+    def step_examples(self, n_examples: int) -> int:
+        """Returns on how many of the examples largest eigenvalues and relaxations are measured, in many products."""
+        evaluations = self.chains * self.steps * (self.batch_size or n_examples)
+        return min(max(_FEWEST_IN_STEPS, evaluations // _STEP_SHARE), _MOST_IN_STEPS)
 
 
 def _check_not_word(name: str, value: object) -> None:

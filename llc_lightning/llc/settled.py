@@ -12,9 +12,8 @@ from torch import Tensor
 
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.base import Posterior
-from llc_lightning.sampling.curvature import Krylov, signs
-from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
-from llc_lightning.sampling.step_size import stiffness_at
+from llc_lightning.sampling.curvature import Krylov
+from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 _SIGNIFICANT = 2.0
 _PROBES, _QUADRATURES, _PRODUCTS = 8, 4, 6

@@ -10,14 +10,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.llc.local import WHOLE
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.base import Posterior
 from llc_lightning.sampling.curvature import Krylov, all_of, flat, signs
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 from llc_lightning.sampling.step_size import Stiffness
-from llc_lightning.runtime.batches import Batch
 
-_QUADRATURES, _PRODUCTS = 4, 6
+_QUADRATURES, _PRODUCTS = 4, 5
 _FLAT = 3e-6
 """Share of the largest stiffness that single precision cannot tell from none."""
 
@@ -51,9 +51,7 @@ class Settling:
         lacking = (added * left(step_size[:, None] * self.nodes)).sum(-1).nansum(0)
         return torch.where(lacking > 0, lacking / added.sum(-1).nansum(0), 0.0)
 
-    def cold(
-        self, left: Callable[[Tensor], Tensor], step_size: Float[Tensor, "lane"]
-    ) -> Float[Tensor, "chain lane"]:
+    def cold(self, left: Callable[[Tensor], Tensor], step_size: Float[Tensor, "lane"]) -> Float[Tensor, "chain lane"]:
         """Returns what half the virial still lacks on average over the kept draws, as each quadrature tells.
 
         ``1/2 tr(M mean_t (1 - eps B / 2)^2t)`` for Langevin steps from w*.
@@ -92,7 +90,9 @@ def settling(
     """
     chains = min(len(next(iter(position.values()))), _QUADRATURES)
     virial = {name: value.mean(0, keepdim=True) for name, value in virial.items()}  # the gap is their mean as well
-    found = [_at(stacked, posterior, _own(metric, chain), batch, position, virial, chain, seed) for chain in range(chains)]
+    found = [
+        _at(stacked, posterior, _own(metric, chain), batch, position, virial, chain, seed) for chain in range(chains)
+    ]
     nodes, weights, weighted, pull = (torch.cat(parts) for parts in zip(*found, strict=True))
     nodes = torch.maximum(nodes, pull)  # NaN where a chain is dead
     rigid = nodes - pull
@@ -122,5 +122,7 @@ def _at(
     krylov = Krylov(product, vector)
     krylov.against({name: virial[name] * value for name, value in vector.items()})
     spectrum = krylov.spectrum(_PRODUCTS)
-    pull = (inner({name: value * vector[name] for name, value in stiffness.pull(vector).items()}, vector) / spectrum.norm2)[..., None].expand_as(spectrum.nodes)
+    pull = (
+        inner({name: value * vector[name] for name, value in stiffness.pull(vector).items()}, vector) / spectrum.norm2
+    )[..., None].expand_as(spectrum.nodes)
     return spectrum.nodes, spectrum.weights * spectrum.norm2[..., None], krylov.bilinear(_PRODUCTS), pull

@@ -157,7 +157,9 @@ def all_of(product: Product, like: Stack) -> tuple[Float[Tensor, "chain lane d"]
         unit = torch.zeros(sum(sizes), dtype=torch.float64, device=next(iter(like.values())).device)
         unit[number] = 1
         parts = zip(like.items(), unit.split(sizes), strict=True)
-        image = product({name: part.to(value.dtype).view(value.shape[2:]).expand_as(value) for (name, value), part in parts})
+        image = product(
+            {name: part.to(value.dtype).view(value.shape[2:]).expand_as(value) for (name, value), part in parts}
+        )
         columns.append(flat(image))
     matrix = torch.stack(columns, -1)
     finite = matrix.isfinite().flatten(2).all(-1)[..., None]

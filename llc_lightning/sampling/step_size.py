@@ -1,6 +1,5 @@
 """The automatic step size: a fraction of the inverse of the largest curvature that the chains will meet."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,20 +12,20 @@ from llc_lightning.sampling.base import Posterior, Sampler, per_lane
 from llc_lightning.sampling.chains import Chains, run_chains
 from llc_lightning.sampling.curvature import Product, Spectrum, lanczos, probe
 from llc_lightning.sampling.observables.secant import Secant
-from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.recorder import Recorder
-from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
+from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 EXPLOSION = 1000.0
 """Times its chain's own median, or half the dimension: an excess n_beta (L - L(w*)) beyond this is a divergence."""
 
-_PRODUCTS = 8
+_PRODUCTS = 5
 WORST_SHARE = 1.5
 """How much stiffer than what the step is made for the worst of several places may be."""
 _STABLE = 4.0
-_PILOT_STEPS = 32
+_PILOT_STEPS = 24
 _HALVINGS, _MOST = 40, 16
-_NOISY_SHARE = 3.0
+_STEEPEST = 3.0
+"""How much the secant may exceed what the step is made for: it is a mean along a way, and of few chains."""
 _GRID = 4
 """Automatic step sizes are powers of 2^(1/4), so that rounding on the way to them changes none."""
 
@@ -78,7 +77,8 @@ class Stiffness:
     def pull(self, like: Stack) -> Stack:
         """Returns the diagonal that is the localisation's part of it."""
         return {
-            name: per_lane(self.posterior.gamma, value) * (1 if self.metric is None else self.metric[name])
+            name: per_lane(self.posterior.gamma, value)
+            * (1 if self.metric is None else self.metric[name])
             * torch.ones_like(value)
             for name, value in like.items()
         }
@@ -168,18 +168,20 @@ def automatic_step_size(
         secant = pilot.observed["secant"][..., -1].to(step.device)
         there = _where_steepest(stacked, posterior, metric, pilot.end, secant, batch, seed=seed)
         # Minibatches curve more than their mean, which heats the chains a little: that is told by itself.
-        along = secant.amax(1) / WORST_SHARE if batch_size is None else secant.mean(1) / _NOISY_SHARE
+        along = secant.amax(1) / _STEEPEST if batch_size is None else secant.mean(1) / _STEEPEST
         met = torch.maximum(there / WORST_SHARE, along.double())
         allowed = (fraction / torch.maximum(curvature, met)).to(step.dtype)
         lost = torch.zeros_like(step, dtype=torch.bool)
-        lost[: stacked.lanes] = exploded(pilot, posterior.n_beta[: stacked.lanes].cpu(), stacked.layout.dimension).any(1).to(step.device)
+        lost[: stacked.lanes] = (
+            exploded(pilot, posterior.n_beta[: stacked.lanes].cpu(), stacked.layout.dimension).any(1).to(step.device)
+        )
         lost |= ~allowed.isfinite()
         failed = lost | (step > WORST_SHARE * allowed)
         failed[stacked.lanes :] = False
         if not failed.any():
             return on_grid(torch.minimum(step, allowed))
         # What a lost chain met is no measure of what it should meet.
-        smaller = torch.maximum(torch.minimum(step / 2, allowed), step / _MOST).where(~lost, step / 2)
+        smaller = torch.maximum(allowed, step / _MOST).where(~lost, step / 2)
         step = on_grid(smaller.where(failed, step))
     return step
 
