@@ -234,7 +234,7 @@ class LaneBatch:
             seen, _ = seeing(weights)
             found.append(settling(stacked, posterior, metric, self._local.batch, position, seen, seed=self._seed))
             stiffest = _STIFFEST if settings.batch_size is None else 4 * _STIFFEST  # beside minibatches' own
-            allowed = stiffest * settings.step_fraction / found[0].largest
+            allowed = stiffest * settings.fraction / found[0].largest
             stiff = ~(step_size <= allowed)
             stiff[stacked.lanes :] = False
             if strict and bool(stiff.any()):
@@ -290,7 +290,7 @@ class LaneBatch:
         return automatic_step_size(
             self._stacked, SAMPLERS.get(settings.sampler).item, posterior, preconditioner, self._data,
             self._centre.losses, self._local.batch,
-            fraction=settings.step_fraction, seed=self._seed, chains=self._numbers, batch_size=settings.batch_size,
+            fraction=settings.fraction, seed=self._seed, chains=self._numbers, batch_size=settings.batch_size,
             spectrum=self._local.from_probe if preconditioner is None else None,
         )  # fmt: skip
 

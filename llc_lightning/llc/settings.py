@@ -61,7 +61,8 @@ _THOROUGH = 8
 class ChainSettings:
     """The settings of one estimate's chains.
 
-    ``step_size`` is SGLD's ``eps``, or ``auto``: ``step_fraction`` over the largest curvature met. ``draws`` are kept
+    ``step_size`` is SGLD's ``eps``, or ``auto``: ``step_fraction`` over the largest curvature met, None for what keeps
+    the sampler's own bias small. ``draws`` are kept
     per chain after ``burn_in``. ``batch_size`` None means the full batch. ``estimator`` names the one whose value is
     reported first. ``box`` holds every weight within that distance of w*. The curvature is measured on
     ``curvature_examples``; ``auto`` takes as many as keep that a tenth or so of the work, and more
@@ -71,7 +72,7 @@ class ChainSettings:
 
     sampler: str = "lm"
     step_size: float | Literal["auto"] = "auto"
-    step_fraction: float = 0.4
+    step_fraction: float | None = None
     preconditioner: str = "none"
     chains: int = 8
     draws: int = 500
@@ -102,7 +103,8 @@ class ChainSettings:
         _check_not_word("step_size", self.step_size)
         if self.step_size != "auto":
             positive(step_size=self.step_size)
-        positive(step_fraction=self.step_fraction)
+        if self.step_fraction is not None:
+            positive(step_fraction=self.step_fraction)
         at_least(1, chains=self.chains, draws=self.draws)
         at_least(0, burn_in=self.burn_in, watched_examples=self.watched_examples)
         _check_not_word("curvature_examples", self.curvature_examples)
@@ -123,6 +125,11 @@ class ChainSettings:
     def steps(self) -> int:
         """Steps of a chain, burn-in included."""
         return self.burn_in + self.draws
+
+    @property
+    def fraction(self) -> float:
+        """What ``auto`` takes of the inverse largest curvature."""
+        return SAMPLERS.get(self.sampler).facts.step_fraction if self.step_fraction is None else self.step_fraction
 
     def on(self, n_examples: int) -> ChainSettings:
         """Returns the settings for that many examples: a batch of as many or more is all of them."""

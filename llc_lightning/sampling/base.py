@@ -140,6 +140,8 @@ class SamplerFacts:
     """Of its bias in the step size; 0 where there is none at any step."""
     fraction: float
     """What a calibration first takes of the inverse largest curvature."""
+    step_fraction: float
+    """What an automatic step takes of the inverse largest curvature, so that its own bias stays below 5 %."""
     contraction: Callable[[Tensor], Tensor]
     """By what a distance shrinks in a step, as a function of step size times curvature."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from llc_lightning.runtime.batches import Batch
@@ -164,17 +164,16 @@ def automatic_step_size(
     step = on_grid(torch.where(curvature > 0, fraction / curvature, fraction).to(baseline.dtype))
     for _ in range(_HALVINGS):
         pilot, found = pilot_with(step)
-        metric = metric if found is None else _mean(found)
+        lost = torch.zeros_like(step, dtype=torch.bool)
+        lost[: stacked.lanes] = _lost(pilot, posterior.n_beta, stacked).to(step.device)
+        if found is not None and not lost.any():
+            metric = _mean(found)
         secant = pilot.observed["secant"][..., -1].to(step.device)
         there = _where_steepest(stacked, posterior, metric, pilot.end, secant, batch, seed=seed)
         # Minibatches curve more than their mean, which heats the chains a little: that is told by itself.
-        along = secant.amax(1) / _STEEPEST if batch_size is None else secant.mean(1) / _STEEPEST
+        along = (secant.amax(1) if batch_size is None else secant.mean(1)) / _STEEPEST
         met = torch.maximum(there / WORST_SHARE, along.double())
         allowed = (fraction / torch.maximum(curvature, met)).to(step.dtype)
-        lost = torch.zeros_like(step, dtype=torch.bool)
-        lost[: stacked.lanes] = (
-            exploded(pilot, posterior.n_beta[: stacked.lanes].cpu(), stacked.layout.dimension).any(1).to(step.device)
-        )
         lost |= ~allowed.isfinite()
         failed = lost | (step > WORST_SHARE * allowed)
         failed[stacked.lanes :] = False
@@ -184,6 +183,13 @@ def automatic_step_size(
         smaller = torch.maximum(allowed, step / _MOST).where(~lost, step / 2)
         step = on_grid(smaller.where(failed, step))
     return step
+
+
+def _lost(pilot: Chains, n_beta: Float[Tensor, "width"], stacked: StackedLoss) -> Bool[Tensor, "lane"]:
+    """Returns of which lanes a chain died or exploded, or all of them together are far beyond equilibrium."""
+    n_beta = n_beta[: stacked.lanes].cpu()
+    high = (n_beta[:, None] * pilot.excess.median(-1).values).amin(1) > EXPLOSION * stacked.layout.dimension
+    return high | exploded(pilot, n_beta, stacked.layout.dimension).any(1)
 
 
 def _where_steepest(

@@ -62,7 +62,7 @@ class Choice:
     def finer(self) -> Choice:
         """Returns half the step, and twice the steps to go as far."""
         longer = self.longer()
-        return replace(longer, settings=replace(longer.settings, step_fraction=self.settings.step_fraction / 2))
+        return replace(longer, settings=replace(longer.settings, step_fraction=self.settings.fraction / 2))
 
     def at_step(self, step_size: float) -> Choice:
         """Returns the choice with a step size in place of the automatic one."""

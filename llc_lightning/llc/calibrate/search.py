@@ -110,7 +110,7 @@ class Search:
         # In the order in which the reasons make each other: what died tells nothing of where it went, and what left the
         # neighbourhood nothing of the minimum; only chains that are sound otherwise are worth their length.
         wrong = {reason.name for reason in split(record.status)}
-        finer = choice.finer() if choice.settings.step_fraction > _SMALLEST_FRACTION else None
+        finer = choice.finer() if choice.settings.fraction > _SMALLEST_FRACTION else None
         if wrong & {"all-diverged", "diverged"}:
             return finer
         if "not-local" in wrong:

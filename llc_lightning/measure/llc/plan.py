@@ -98,7 +98,7 @@ class LLCPlan:
         """
         place = {"measure": self.kind, "n_beta": rung, "gamma": self.gamma, "data": data, "replicate": replicate}
         always = {**place, "sampled": loss}
-        return settings_name(always, asdict(self.settings), baseline=BASELINE, revision=self.revision)
+        return settings_name(always, asdict(self.settings) | {"step_fraction": self.settings.fraction}, baseline=BASELINE, revision=self.revision)
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
         """Returns one job for each component, loss and rung, rung by rung within a loss within a component."""

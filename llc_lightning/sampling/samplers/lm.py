@@ -21,6 +21,7 @@ from llc_lightning.sampling.stacked import Stack
     noise_known=True,
     order=2,
     fraction=0.6,
+    step_fraction=0.4,
     contraction=langevin_contraction,
 )
 class LeimkuhlerMatthews(LangevinSampler):

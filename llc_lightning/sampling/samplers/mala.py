@@ -22,6 +22,7 @@ from llc_lightning.sampling.stacked import Stack
     noise_known=False,
     order=0,
     fraction=0.6,
+    step_fraction=0.4,
     contraction=langevin_contraction,
 )
 class MALA(Sampler):

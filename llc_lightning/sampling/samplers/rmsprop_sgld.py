@@ -25,6 +25,7 @@ STABILITY = 0.1
     noise_known=True,
     order=1,
     fraction=0.2,
+    step_fraction=0.15,
     contraction=langevin_contraction,
 )
 class RMSpropSGLD(LangevinSampler):

@@ -17,6 +17,7 @@ from llc_lightning.sampling.langevin import LangevinSampler, langevin_contractio
     noise_known=True,
     order=1,
     fraction=0.2,
+    step_fraction=0.15,
     contraction=langevin_contraction,
 )
 class SGLD(LangevinSampler):

@@ -22,6 +22,7 @@ from llc_lightning.sampling.stacked import Stack
     noise_known=True,
     order=1,
     fraction=0.2,
+    step_fraction=0.15,
     contraction=langevin_contraction,
 )
 class SGLDCV(LangevinSampler):

@@ -36,6 +36,7 @@ def _contraction(stiffness: Tensor) -> Tensor:
     noise_known=False,
     order=1,
     fraction=0.4,
+    step_fraction=0.4,
     contraction=_contraction,
 )
 class SGNHT(Sampler):
