@@ -26,6 +26,7 @@ $(READY): pyproject.toml
 	$(PYTHON3) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
 	@echo "Installing into $(VENV): about 2 GB, a few minutes"
+	$(PYTHON) -m pip install --quiet --upgrade pip # that of Python 3.11 takes twice the time to choose what to install
 	$(PYTHON) -m pip install --quiet --editable '.[dev]'
 	@touch $@
 

@@ -11,7 +11,7 @@ from llc_lightning.ablation.engine.base import (
     resolve_methods,
 )
 from llc_lightning.ablation.engine.effect import Effect
-from llc_lightning.ablation.engine.fitted import Fitted
+from llc_lightning.ablation.engine.replacing import Fitted
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.engine.weights import Weight
 from llc_lightning.ablation.methods.counterfactual import Counterfactual

@@ -94,18 +94,15 @@ def ablation_effects(
     if resamples:
         effects = with_statistics(effects, resamples=resamples, seed=seed)
     unablated = {effect.loss: effect.value for effect in effects if effect.quantity == "loss"}
+    ablated = [effect for effect in effects if effect.quantity == "ablation_effect"]
     rows = [
         (
             *(effect.component, effect.kind, effect.method, effect.loss, effect.value, effect.stderr, effect.status),
             *(unablated[effect.loss], effect.draws, effect.n, effect.vmapped),
         )
-        for effect in effects
-        if effect.quantity == "ablation_effect"
+        for effect in ablated
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    if not resamples:
-        return table
-    details = [effect.details for effect in effects if effect.quantity == "ablation_effect"]
-    for name in ("low", "high", "p", "p_adjusted"):
-        table[name] = [one.get(name) for one in details]
+    for name in ("low", "high", "p", "p_adjusted") if resamples else ():
+        table[name] = [effect.details.get(name) for effect in ablated]
     return table

@@ -75,11 +75,8 @@ def sign_flip_p(values: Float[np.ndarray, "example"], *, resamples: int, seed: i
     if len(values) > _MOST:
         return 2 * float(tests.norm.sf(abs(values.sum()) / np.sqrt((values**2).sum())))
 
-    def mean(sample: Any, axis: int = -1) -> Any:
-        return np.mean(sample, axis=axis)
-
     test = tests.permutation_test(
-        (values,), mean, permutation_type="samples", n_resamples=resamples, vectorized=True, rng=seed
+        (values,), np.mean, permutation_type="samples", n_resamples=resamples, vectorized=True, rng=seed
     )
     return float(test.pvalue)
 

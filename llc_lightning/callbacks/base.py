@@ -15,8 +15,7 @@ from llc_lightning.callbacks.folder import open_folder, run_seed, writes
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.components.loss import loss_fn
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.measurements import MEASUREMENTS, Plan, measurement_of
-from llc_lightning.measure.run import Outcome, measure
+from llc_lightning.measure.measurements import MEASUREMENTS, Outcome, Plan, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.report.charts import Charts, layout, quantity_charts
 from llc_lightning.results.run import run_name
@@ -152,8 +151,7 @@ class MeasurementCallback(CadencedCallback):
         if not self.is_on or self.replicates == 1 or self._replicated_at == step:
             return
         moment = Moment(step, max(trainer.current_epoch - 1, 0), "end", step)
-        first = 1 if self.fired_at == step else 0
-        for replicate in range(first, self.replicates):
+        for replicate in range(1 if self.fired_at == step else 0, self.replicates):
             self.measure(trainer, pl_module, moment, replicate)
         self._replicated_at = step
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import lightning as L
 from jsonargparse import Namespace
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import ArgsType, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from llc_lightning.callbacks.folder import run_folder, writes
@@ -97,18 +97,16 @@ class FitCLI(LightningCLI):
             "--seed_everything", type=int, default=0, help="Seed of the weights, the data and every measurement."
         )
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+    def add_arguments_to_parser(self, parser: Any) -> None:
         """Adds the keys beside Lightning's."""
-        assert isinstance(parser, Parser)  # noqa: S101 - made from parser_class
-        untyped: Any = parser
-        untyped.add_argument(
+        parser.add_argument(
             "--experiment", type=str, default="default", help="Name of the folder below trainer.default_root_dir."
         )
         parser.add_lightning_class_args(LastCheckpoint, "last")
         add_keys(parser)
         # One seed for everything; ignored where a class has no argument of that name.
-        untyped.link_arguments("seed_everything", "model.init_args.seed")
-        untyped.link_arguments("seed_everything", "data.init_args.seed")
+        parser.link_arguments("seed_everything", "model.init_args.seed")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
 
     def parse_arguments(self, parser: Any, args: ArgsType) -> None:
         """Parses, and keeps the checkpoint from Lightning, which would let it overrule the model's arguments."""
@@ -180,8 +178,7 @@ class FitCLI(LightningCLI):
 
 def rank() -> int:
     """Returns the number of this process, which launchers tell before the trainer knows."""
-    told: Any = rank_zero_only
-    return int(told.rank)
+    return int(cast("Any", rank_zero_only).rank)
 
 
 def check_same_model(path: Path, checkpoint: dict[str, Any], model: Any) -> None:

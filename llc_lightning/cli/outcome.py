@@ -60,8 +60,7 @@ def trust(statuses: Iterable[str]) -> str:
     told = [f"{len(every) - len(bad)} ok"]
     for name, fails in (("flagged", False), ("failed", True)):
         group = [status for status in bad if is_failed(status) == fails]
-        reasons = Counter(reason.name for status in group for reason in split(status))
-        most = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+        most = Counter(sorted(reason.name for status in group for reason in split(status))).most_common()
         why = f" ({', '.join(f'{reason} {n}' for reason, n in most)})" if most else ""
         told.append(f"{len(group)} {name}{why}")
     return ", ".join(told)

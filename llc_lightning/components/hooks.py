@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from torch import nn
 
-from llc_lightning.components.names import WRAPPED, known_point, output_axis, projection_of_heads, size_of
+from llc_lightning.components.names import WRAPPED, Known, known_point, output_axis, projection_of_heads, size_of
 from llc_lightning.runtime.errors import AddressError
 
 INPUT = ":input"
@@ -63,19 +63,15 @@ class HookSite:
     """Axis of the units in the activation, counted from the end."""
     width: int | None = None
     """Number of units, None where it is not known."""
-    named: str = "unit"
-    """What its name calls one unit."""
-    whole: str = "layer"
-    """What its name calls all of its units together."""
+    known: Known = field(default_factory=Known)
+    """What its name says."""
     group: int = 1
     """Features that make one unit, where units are groups of neighbouring ones."""
-    output: bool = False
-    """Whether its name says that words such as ``heads`` mean it."""
 
     @property
     def unit(self) -> str:
         """The kind of one unit of this site."""
-        return self.named if self.axes is None else self.axes.unit
+        return self.known.unit if self.axes is None else self.axes.unit
 
 
 def hook_sites(module: nn.Module) -> dict[str, HookSite]:
@@ -200,17 +196,17 @@ def _named_site(path: str, module: nn.Module, declared: dict[str, HookSite]) -> 
     known = known_point(path)
     if path in declared:
         return declared[path]
-    width = size_of(known, module, path)
+    width = size_of(known.size, module, path)
     if width is None:
         beside = path.rpartition(".")[0]
         units = (site for site in declared.values() if site.unit == known.unit and known_point(site.path).output)
         width = next((site.width for site in units if site.path.rpartition(".")[0] == beside), None)
     if not known.grouped:
-        return HookSite(path, None, known.unit_axis, width, known.unit, known.whole, output=known.output)
-    d_head = size_of(replace(known, size="d_head"), module, path)
+        return HookSite(path, None, known.unit_axis, width, known)
+    d_head = size_of("d_head", module, path)
     if width is None or d_head is None:
         return HookSite(path)
-    return HookSite(path, None, known.unit_axis, width, known.unit, known.whole, d_head, known.output)
+    return HookSite(path, None, known.unit_axis, width, known, d_head)
 
 
 def _heads(path: str, part: nn.Module) -> Iterator[HookSite]:
@@ -224,9 +220,7 @@ def _heads(path: str, part: nn.Module) -> Iterator[HookSite]:
         return
     inputs = projection.get_parameter("weight").shape[1 - axis]
     if inputs % number == 0:
-        yield HookSite(
-            _join(path, name) + INPUT, None, -1, number, named="head", whole="attention", group=inputs // number
-        )
+        yield HookSite(_join(path, name) + INPUT, None, -1, number, Known("head", whole="attention"), inputs // number)
 
 
 def _plain_site(path: str, part: nn.Module, names: dict[str, str]) -> HookSite:

@@ -81,8 +81,7 @@ class Listing:
         if units == "*" and not at:
             return [unit for site in sites for unit in self.each_unit(site)]
         if units == "*":
-            each = [unit.address for site in sites for unit in self.each_unit(site)]
-            return [self._addressed(f"{address}{at}") for address in each]
+            return [self._addressed(f"{unit.address}{at}") for site in sites for unit in self.each_unit(site)]
         if units is None and not at:
             return [layer(site) for site in sites]
         return [self._addressed(f"{site.path}{'' if units is None else f'[{units}]'}{at}") for site in sites]
@@ -168,7 +167,7 @@ def units(listing: Listing, text: str) -> list[Component]:
     kinds = {name for name, entry in KINDS.items() if entry.facts.word == text}
     sites = [site for site in listing.sites.values() if site.unit in kinds]
     # One hook point for each unit: what a module declares, else what names call the units' output.
-    chosen = [site for site in sites if site.axes is not None] or [site for site in sites if site.output]
+    chosen = [site for site in sites if site.axes is not None] or [site for site in sites if site.known.output]
     return listing.some(text, [unit for site in chosen or sites for unit in listing.each_unit(site)])
 
 
@@ -191,7 +190,7 @@ def layer(site: HookSite) -> Component:
     """Returns all units of a hook point as one component."""
     made_by = () if site.axes is None else site.axes.incoming + site.axes.bias
     weights = tuple(WeightSlice(parameter) for parameter, _ in made_by)
-    return Component(site.path, site.whole, site.path, None, site.unit_axis, weights)
+    return Component(site.path, site.known.whole, site.path, None, site.unit_axis, weights)
 
 
 def parameter(name: str) -> Component:

@@ -130,7 +130,7 @@ class ModuleLoss:
             SettingError: If the module returns anything but one loss per example, or a name is not the module's.
             AddressError: If an edit is at no hook point.
         """
-        return _one_per_example(self._run("per_example_loss", params, batch), batch)
+        return _one_per_example(self.asked("per_example_loss", params, batch), batch)
 
     @property
     def module(self) -> nn.Module:
@@ -157,18 +157,14 @@ class ModuleLoss:
         if not isinstance(self.module, HasTasks):
             name = type(self.module).__name__
             raise SettingError(f"{name} has no tasks; give it task_names and per_task_loss(batch).")
-        return self._run("per_task_loss", params, batch)
-
-    def asked(self, method: str, params: Params, batch: Batch) -> Any:
-        """Returns what another method of the module gives for a batch, edits included."""
-        return self._run(method, params, batch)
+        return self.asked("per_task_loss", params, batch)
 
     def task_quantities(self, params: Params, batch: Batch) -> list[TaskQuantity]:
         """Returns the module's own quantities; none where it has none."""
         if not isinstance(self.module, HasTaskQuantities):
             return []
         with torch.no_grad():
-            return self._run("task_quantities", params, batch)
+            return self.asked("task_quantities", params, batch)
 
     def activations(self, params: Params, batch: Batch, points: Sequence[str]) -> dict[str, Tensor]:
         """Returns the activations at hook points, edits included, in one forward pass, without gradient.
@@ -198,7 +194,7 @@ class ModuleLoss:
 
             return catch
 
-        losses = self._run("per_example_loss", params, batch, [(point, catcher(point)) for point in caught])
+        losses = self.asked("per_example_loss", params, batch, [(point, catcher(point)) for point in caught])
         for point, found in caught.items():
             if len(found) != 1:
                 raise AddressError(
@@ -207,13 +203,19 @@ class ModuleLoss:
                 )
         return _one_per_example(losses, batch), {point: found[0] for point, found in caught.items()}
 
-    def _run(
+    def asked(
         self,
         method: str,
         params: Params,
         batch: Batch,
         changes: Sequence[tuple[str, Callable[[Tensor], Tensor]]] = (),
     ) -> Any:
+        """Returns what a method of the module gives for a batch, edits and then changes at hook points included.
+
+        Raises:
+            SettingError: If a parameter's name is not the module's.
+            AddressError: If an edit or a change is at no hook point.
+        """
         with ExitStack() as hooks:
             for point, change in [*((edit.point, edit) for edit in self.edits), *changes]:
                 hooks.enter_context(_hooked(self.module, point, change))

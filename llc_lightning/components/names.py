@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from llc_lightning.runtime.kinds import KINDS, HookName, KindFacts
+from llc_lightning.runtime.kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,20 @@ def known_point(path: str) -> Known:
     for kind, entry in KINDS.items():
         for hook in entry.facts.hooks:
             if re.search(rf"(^|\.)({hook.pattern})$", path):
-                return _known(kind, entry.facts, hook)
+                facts = entry.facts
+                if facts.level != "units":
+                    return Known(whole=kind)
+                return Known(kind, hook.unit_axis, facts.whole, facts.size, hook.grouped, hook.output)
     return Known()
 
 
-def _known(kind: str, facts: KindFacts, hook: HookName) -> Known:
-    if facts.level != "units":
-        return Known(whole=kind)
-    return Known(kind, hook.unit_axis, facts.whole, facts.size, hook.grouped, hook.output)
-
-
-def size_of(known: Known, module: nn.Module, path: str) -> int | None:
-    """Returns the number of units that the nearest ``cfg`` around a hook point tells; None where none tells it."""
+def size_of(size: str, module: nn.Module, path: str) -> int | None:
+    """Returns the number of that name in the nearest ``cfg`` around a hook point that has it; None where none has."""
     owners = [module]
     for name in path.split(".")[:-1]:
         owners.append(getattr(owners[-1], name))
-    sizes = (getattr(getattr(owner, "cfg", None), known.size or "-", None) for owner in reversed(owners))
-    return next((size for size in sizes if isinstance(size, int)), None)
+    numbers = (getattr(getattr(owner, "cfg", None), size or "-", None) for owner in reversed(owners))
+    return next((number for number in numbers if isinstance(number, int)), None)
 
 
 def output_axis(part: nn.Module) -> int | None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from llc_lightning.measure.run import Outcome
+from llc_lightning.measure.measurements import Outcome
 from llc_lightning.results.run import run_name
 from llc_lightning.results.store import Store, part_name
 from llc_lightning.results.timings import write_timing

@@ -11,8 +11,7 @@ from llc_lightning.components.loss import loss_fn
 from llc_lightning.components.skeleton import independent_copy
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.measurements import Plan, measurement_of
-from llc_lightning.measure.run import measure
+from llc_lightning.measure.measurements import Plan, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot, restore
 from llc_lightning.results.run import Run, run_name
 from llc_lightning.results.schema import KEY

@@ -82,10 +82,11 @@ def restore(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str = "
     """
     own = named_tensors(module)
     lacks, has = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    shapes = {
-        name: (tuple(tensors[name].shape), tuple(tensor.shape)) for name, tensor in own.items() if name in tensors
-    }
-    differ = [f"{name} has shape {one}, not {other}" for name, (one, other) in shapes.items() if one != other]
+    differ = [
+        f"{name} has shape {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
     wrong = [
         *([f"it lacks {_some(lacks)}"] if lacks else []),
         *([f"it has {_some(has)} too many"] if has else []),

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformer_lens.hook_points import HookPoint
 
 from llc_lightning.ablation.engine.base import METHODS, Method, WeightMethod, method_of
+from llc_lightning.ablation.engine.blocks import split_examples
 from llc_lightning.ablation.engine.effect import Effect
-from llc_lightning.ablation.engine.fitted import Fitted
-from llc_lightning.ablation.engine.split import split_examples
+from llc_lightning.ablation.engine.replacing import Fitted
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.procedures.weight_edit import weight_edit
 from llc_lightning.components.component import Component

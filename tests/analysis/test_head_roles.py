@@ -8,7 +8,7 @@ from llc_lightning.analysis.head_roles import head_roles
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.sequence_data import SequenceData
 from llc_lightning.measure.ablation.plan import AblationPlan
-from llc_lightning.measure.run import measure
+from llc_lightning.measure.measurements import measure
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.models.hand_built import DECOY, TASK, hand_built_induction
 from llc_lightning.results.schema import COLUMNS

@@ -19,7 +19,7 @@ from llc_lightning.ablation.engine.base import (
     method_of,
 )
 from llc_lightning.ablation.engine.blocks import Blocks
-from llc_lightning.ablation.engine.fitted import Fitted
+from llc_lightning.ablation.engine.replacing import Fitted
 from llc_lightning.ablation.engine.weights import Weight
 from llc_lightning.components.component import Component, WeightSlice
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from llc_lightning.callbacks.base import CALLBACKS
-from llc_lightning.measure.measurements import MEASUREMENTS, Plan, measurement_of
-from llc_lightning.measure.run import measure
+from llc_lightning.measure.measurements import MEASUREMENTS, Plan, measure, measurement_of
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.registry import register_all

@@ -19,8 +19,7 @@ from llc_lightning.ablation.engine.base import METHODS
 from llc_lightning.callbacks.base import CALLBACKS
 from llc_lightning.cli.analyze import main as analyze
 from llc_lightning.cli.train import main as train
-from llc_lightning.measure.measurements import MEASUREMENTS
-from llc_lightning.measure.run import measure
+from llc_lightning.measure.measurements import MEASUREMENTS, measure
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.kinds import KINDS

@@ -12,7 +12,7 @@ from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.llc.plan import LLCPlan
-from llc_lightning.measure.run import Outcome, measure
+from llc_lightning.measure.measurements import Outcome, measure
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.workers import Workers
 from tests.components.nets import Declared, regression

@@ -217,7 +217,7 @@ def test_rows_of_errors_are_measured_again(live: Run, tmp_path: Path) -> None:
             raise FloatingPointError("broken")
 
     from llc_lightning.measure.keep import keep
-    from llc_lightning.measure.run import measure
+    from llc_lightning.measure.measurements import measure
     from llc_lightning.measure.snapshot import Snapshot
 
     run = copied(live, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from llc_lightning.ablation.engine.base import METHODS
 from llc_lightning.llc.estimators import ESTIMATORS
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.run import measure
+from llc_lightning.measure.measurements import measure
 from llc_lightning.results.store import Store
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.status import REASONS

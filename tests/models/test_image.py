@@ -19,7 +19,7 @@ from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.images import MNISTFashionData
 from llc_lightning.data.layouts import LAYOUTS
 from llc_lightning.measure.ablation.plan import AblationPlan
-from llc_lightning.measure.run import measure
+from llc_lightning.measure.measurements import measure
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.models.image import ImageModel
 from llc_lightning.runtime.errors import DataError, SettingError

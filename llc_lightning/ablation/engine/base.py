@@ -40,9 +40,9 @@ class Activations:
 class Method(ABC):  # noqa: B024 - its kinds say what is abstract
     """A way to ablate: ``h <- where(mask, value, h)``, with the value from here and the mask from the component.
 
-    Its kinds are :class:`Shared` and :class:`~llc_lightning.ablation.engine.fitted.Fitted`, which make such values, and
-    :class:`WeightMethod`, which edits the component's weights instead. A method enters itself in :data:`METHODS`, with
-    its :class:`MethodFacts`.
+    Its kinds are :class:`Shared` and :class:`~llc_lightning.ablation.engine.replacing.Fitted`, which make such values,
+    and :class:`WeightMethod`, which edits the component's weights instead. A method enters itself in :data:`METHODS`,
+    with its :class:`MethodFacts`.
 
     Its options are the fields of its class. In text, a method with other options than the defaults is written with
     them: ``mean``, ``mean(positions=pooled)``, ``noise(scale=0.5,draws=8)``; this is also its name in the results.

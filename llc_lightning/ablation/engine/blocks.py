@@ -1,4 +1,7 @@
-"""The examples in blocks of one fixed size, whatever else is computed beside them."""
+"""How examples are parted: in blocks of one fixed size, whatever else is computed beside them, and for fits in three.
+
+What is fitted and chosen on some examples is measured on others.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from torch import Tensor
 
 from llc_lightning.runtime.batches import Batch, n_examples, take
 from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.seeding import generator
 
 _SMALLEST, _LARGEST = 64, 256
+_SELECT = 1024
+"""So many examples at most select."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,34 @@ class Blocks:
         """Returns the number of blocks."""
         return len(self.rows)
 
-    def batch(self, block: int) -> Batch:
-        """Returns the examples of a block, a copy: a module may write to it."""
-        return take(self.data, self.rows[block])
+    @cached_property
+    def batches(self) -> tuple[Batch, ...]:
+        """The examples of every block, copies, since a module may write to them; the same objects every time."""
+        return tuple(take(self.data, rows) for rows in self.rows)
 
     def real(self, block: int) -> Bool[Tensor, "row"]:
         """Says which rows of a block are examples of their own, not filling."""
         return torch.arange(self.size) < self.n - block * self.size
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three random parts of the examples, by their index."""
+
+    fit: Int[Tensor, "fit"]
+    """One half, on which constants are fitted."""
+    select: Int[Tensor, "select"]
+    """One quarter, 1024 at most, which select among constants."""
+    score: Int[Tensor, "score"]
+    """The others, on which effects are measured; of one or two examples those that select."""
+
+
+def split_examples(n: int, *, seed: int) -> Split:
+    """Returns the parts of ``n`` examples; a single one is in all of them."""
+    order = torch.randperm(n, generator=generator(seed, "held-out"))
+    if n == 1:
+        return Split(order, order, order)
+    rest = order[n // 2 :]
+    size = min(_SELECT, max(1, len(rest) // 2))
+    select, score = rest[:size], rest[size:] if len(rest) > 1 else rest
+    return Split(order[: n // 2].sort().values, select.sort().values, score.sort().values)

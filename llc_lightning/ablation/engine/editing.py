@@ -10,7 +10,7 @@ from llc_lightning.ablation.engine.base import WeightMethod
 from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.lanes import Lanes, Losses
 from llc_lightning.ablation.engine.plan import Pass
-from llc_lightning.ablation.engine.sources import Source
+from llc_lightning.ablation.engine.replacing import Source
 from llc_lightning.ablation.engine.weights import Weight
 from llc_lightning.components.component import Component
 from llc_lightning.runtime.batches import Params
@@ -45,11 +45,6 @@ class Editing:
         return [Source(method, method.draws) for method in self.methods]
 
     @property
-    def vmapped(self) -> bool:
-        """Whether the lanes have shared forward passes so far."""
-        return self.lanes.vmapped
-
-    @property
     def most(self) -> int:
         """Lanes that one forward pass takes; at least 2, since a library's kernels may round a single one apart."""
         if self.chunk is not None:
@@ -62,7 +57,7 @@ class Editing:
         """Yields for every block of examples the losses of its passes."""
         calls = len(passes) * len(self.examples.blocks)
         for block in range(len(self.examples.blocks)):
-            batch, clean = self.examples.batch(block), self.examples.clean[block]
+            batch, clean = self.examples.blocks.batches[block], self.examples.clean[block]
             yield (self.lanes(batch, [self._edited(step)], clean=clean, calls=calls) for step in passes)
 
     @cached_property

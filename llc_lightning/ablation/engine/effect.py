@@ -43,6 +43,16 @@ class Effect:
     """The constants of a fitted method, one tensor for each hook point."""
 
 
+def warm_start(effects: Sequence[Effect]) -> dict[str, tuple[Tensor, ...]]:
+    """Returns the constants of fitted methods among effects, for ``sweep(warm=...)`` at the next snapshot."""
+    return {warm_key(one.component, one.method, one.loss): one.constants for one in effects if one.constants}
+
+
+def warm_key(component: str, method: str, loss: str) -> str:
+    """Returns the name of a constant in ``sweep(warm=...)``."""
+    return f"{component} {method} {loss}"
+
+
 class Summary:
     """Collects values per example of several series (components), block by block, on ``train`` and on the tasks."""
 

@@ -60,11 +60,11 @@ class Examples:
         """For every block which rows count for the loss, for each task and for the metrics, where there are any."""
         self.clean: list[tuple[Tensor, ...]] = []
         """For every block the unablated outputs that the metrics look at."""
+        self.first: dict[str, Tensor] = {}
+        """The activations of the first example, by hook point."""
         self.names, self.metrics = tuple(names), tuple(metrics)
         self.with_tasks = len(names) > 1 + len(metrics)
         self._partners = partners
-        self._batches = [blocks.batch(block) for block in range(len(blocks))]
-        self._first: dict[str, Tensor] = {}
         self._kept: dict[str, list[Tensor]] = {}
         self._latest: tuple[str, Tensor] | None = None
         self._labels: dict[str, Tensor] = {}
@@ -96,7 +96,7 @@ class Examples:
         Their activations must have an axis of examples. Their losses must be those that they had in their block, which
         is filled up and used again: no other examples, no chance, and no write to the batch may decide them.
         """
-        few = take(self.batch(0), slice(0, min(self.blocks.n, _FEW)))
+        few = take(self.blocks.batches[0], slice(0, min(self.blocks.n, _FEW)))
         losses, caught = self.loss.watched(self.params, few, points)
         for point, values in caught.items():
             _checked(values, point, n_examples(few))
@@ -106,12 +106,12 @@ class Examples:
         summary = Summary(self.names, n=self.blocks.n, keep=keep, metrics=len(self.metrics))
         kept = list(dict.fromkeys(points))
         for block in range(len(self.blocks)):
-            batch = self.batch(block)
-            forward, losses = self._observed(batch, kept)
+            forward, losses = self._observed(self.blocks.batches[block], kept)
             self._keep(block, forward.caught, kept)
             if block == 0:
                 self._check_few(kept, losses[0][:, 0])
-                kept = [] if self._numbers(kept) > _KEPT else kept
+                numbers = self.blocks.n * sum(self.first[point].numel() for point in kept)
+                kept = [] if numbers > _KEPT else kept
             self.clean.append(forward.outputs)
             real = self.blocks.real(block).to(losses[0].device)[:, None]
             self._broken.append(self._not_finite(losses[: 1 + self.with_tasks], forward.counted))
@@ -136,35 +136,25 @@ class Examples:
         """Which examples have an unablated loss that is no number."""
         return torch.cat(self._broken)[: self.blocks.n].cpu()
 
-    def _numbers(self, points: Sequence[str]) -> int:
-        return self.blocks.n * sum(self._first[point].numel() for point in points)
-
     def _keep(self, block: int, caught: Mapping[str, Tensor], points: Sequence[str]) -> None:
         for point in points:
             values = caught[point].detach()
             if block == 0:
-                self._first[point] = values[0]
+                self.first[point] = values[0]
             self._kept.setdefault(point, []).append(values[: self.blocks.n - block * self.blocks.size])
-
-    def batch(self, block: int) -> Batch:
-        """Returns the examples of a block, the same object every time."""
-        return self._batches[block]
-
-    def activation(self, point: str) -> Tensor:
-        """Returns the activation of the first example."""
-        return self._first[point]
 
     def activations(self, point: str) -> Tensor:
         """Returns the activations of all examples."""
         if point in self._kept:
             return torch.cat(self._kept[point])
         if self._latest is None or self._latest[0] != point:
-            pieces: list[Tensor] = []
-            for block in range(len(self.blocks)):
-                values = self.loss.activations(self.params, self.batch(block), [point])[point]
-                pieces.append(values[: self.blocks.n - block * self.blocks.size])
-            self._latest = (point, torch.cat(pieces))
+            self._latest = (point, self._computed(point, self.blocks))
         return self._latest[1]
+
+    def _computed(self, point: str, blocks: Blocks) -> Tensor:
+        """Returns the activations of all examples of some blocks, in a forward pass for each."""
+        pieces = [self.loss.activations(self.params, batch, [point])[point] for batch in blocks.batches]
+        return torch.cat(pieces)[: blocks.n]
 
     def labels(self, names: Sequence[str]) -> dict[str, Int[Tensor, "example"]]:
         """Returns labels by name."""
@@ -184,18 +174,14 @@ class Examples:
         if partners is None:
             return None
         check_partners(partners, self.blocks.data, what="counterfactual partners")
-        self._partners = to_device(partners, self.activation(point).device)
-        blocks = Blocks.of(self._partners, self.blocks.size)
-        pieces = [
-            self.loss.activations(self.params, blocks.batch(block), [point])[point] for block in range(len(blocks))
-        ]
-        return torch.cat(pieces)[: self.blocks.n]
+        self._partners = to_device(partners, self.first[point].device)
+        return self._computed(point, Blocks.of(self._partners, self.blocks.size))
 
     def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Activations:
         """Returns what methods may look at, of the activations no more than they need."""
         facts = [entry_of(method).facts for method in methods]
         whole = any(one.needs_reference for one in facts)
-        activation = self.activations(point) if whole else self.activation(point)[None]
+        activation = self.activations(point) if whole else self.first[point][None]
         labels = self.labels([name for method in methods for name in method.label_names])
         partner = self.partner(point) if any(one.needs_partner for one in facts) else None
         return Activations(activation, unit_axis, labels, partner)

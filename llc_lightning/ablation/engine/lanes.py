@@ -1,8 +1,8 @@
 """Many ablations in one forward pass: a lane is one of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 import torch
@@ -36,13 +36,8 @@ _CALLS: WeakKeyDictionary[Skeleton, dict[Any, int]] = WeakKeyDictionary()
 """How often a loss was called so far."""
 
 
-@runtime_checkable
-class Ablation(Protocol):
-    """What lanes change. It can be hashed: what was traced of one holds for an equal one."""
-
-    def applied(self, loss: ModuleLoss, params: Params, lane: Lane) -> tuple[ModuleLoss, Params]:
-        """Returns the loss and the weights of one lane."""
-        ...
+Ablation: TypeAlias = Callable[[ModuleLoss, Params, Lane], tuple[ModuleLoss, Params]]
+"""What lanes change: returns the loss and the weights of one lane. What was traced of one holds for an equal one."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +46,15 @@ class AtPoints:
 
     points: tuple[tuple[str, int], ...]
 
-    def applied(self, loss: ModuleLoss, params: Params, lane: Lane) -> tuple[ModuleLoss, Params]:
+    def __call__(self, loss: ModuleLoss, params: Params, lane: Lane) -> tuple[ModuleLoss, Params]:
         """Returns the loss with the replacements."""
         changes = [ReplacementAt(point, axis, what) for (point, axis), what in zip(self.points, lane, strict=True)]
         return loss.with_edits(changes), params
 
 
-@dataclass(frozen=True)
-class InWeights:
-    """A lane holds edited parameters by name."""
-
-    def applied(self, loss: ModuleLoss, params: Params, lane: Lane) -> tuple[ModuleLoss, Params]:
-        """Returns the weights with the edited ones among them."""
-        return loss, {**params, **lane[0]}
+def in_weights(loss: ModuleLoss, params: Params, lane: Lane) -> tuple[ModuleLoss, Params]:
+    """Returns the weights with the edited ones among them: a lane holds edited parameters by name."""
+    return loss, {**params, **lane[0]}
 
 
 class Lanes:
@@ -130,8 +121,7 @@ class Lanes:
 
     def _traced(self, calls: int, fixed: _Fixed, varying: Lane) -> SplitGraph | None:
         graphs = _GRAPHS.setdefault(self.loss.skeleton, {})
-        like = (fixed, varying)
-        key = (self.ablation, self._with_tasks, self._metrics, str(tree_map(_shape, like)))
+        key = (self.ablation, self._with_tasks, self._metrics, str(tree_map(_shape, (fixed, varying))))
         if self.loss.edits:
             return None
         # Callbacks sweep the same loss again and again: a graph that pays over all of their calls is worth tracing.
@@ -167,7 +157,7 @@ class Lanes:
 
     def _one(self, fixed: _Fixed, varying: Lane) -> Losses:
         params, batch, clean = fixed
-        loss, params = self.ablation.applied(self.loss, params, varying)
+        loss, params = self.ablation(self.loss, params, varying)
         forward = losses_of(loss, params, batch, self._with_tasks, self._metrics)
         losses = forward.losses
         if not self._metrics:
@@ -176,16 +166,13 @@ class Lanes:
         return (*losses, torch.stack([metric(after, before, batch) for metric, after, before in pairs], dim=-1))
 
 
-class ForwardPass:
+class ForwardPass(NamedTuple):
     """What one forward pass tells: losses, which of those by task count, the metrics' outputs, and activations."""
 
-    def __init__(
-        self, losses: Losses, counted: Tensor | None, outputs: tuple[Tensor, ...], caught: dict[str, Tensor]
-    ) -> None:
-        self.losses = losses
-        self.counted = counted
-        self.outputs = outputs
-        self.caught = caught
+    losses: Losses
+    counted: Tensor | None
+    outputs: tuple[Tensor, ...]
+    caught: dict[str, Tensor]
 
 
 def losses_of(

@@ -1,53 +1,21 @@
 """Effects as paired differences: example by example, against a lane of the same forward pass that ablates nothing."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llc_lightning.ablation.engine.editing import Editing
 from llc_lightning.ablation.engine.effect import Summary
-from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.lanes import Losses
 from llc_lightning.ablation.engine.moments import Counted
 from llc_lightning.ablation.engine.plan import Pass, plan
-from llc_lightning.ablation.engine.sources import Source
-from llc_lightning.components.component import Component
+from llc_lightning.ablation.engine.replacing import Replacing
 
-
-@runtime_checkable
-class Ablations(Protocol):
-    """Some components under some sources, whose ablations share forward passes."""
-
-    @property
-    def examples(self) -> Examples:
-        """What they are measured on."""
-        ...
-
-    @property
-    def components(self) -> Sequence[Component]:
-        """What is ablated."""
-        ...
-
-    @property
-    def sources(self) -> Sequence[Source]:
-        """What ablates."""
-        ...
-
-    @property
-    def most(self) -> int:
-        """Lanes that one forward pass takes."""
-        ...
-
-    @property
-    def vmapped(self) -> bool:
-        """Whether the lanes have shared forward passes so far."""
-        ...
-
-    def losses(self, passes: Sequence[Pass]) -> Iterator[Iterator[Losses]]:
-        """Yields for every block of examples the losses of the lanes of its passes; blocks must be taken in turn."""
-        ...
+Ablations: TypeAlias = Editing | Replacing
+"""Some components under some methods, whose ablations share forward passes."""
 
 
 def measure(ablations: Ablations, *, keep: bool) -> list[Summary]:

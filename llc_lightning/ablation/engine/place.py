@@ -39,14 +39,13 @@ class ReplacementAt:
         Raises:
             SettingError: If mask or value do not broadcast against the activation.
         """
-        h = activation
-        where, value = self.what["where"], self.what["value"].to(h.dtype)
+        where, value = self.what["where"], self.what["value"].to(activation.dtype)
         if "units" in self.what:
-            return Delta.of(h, Few(self.unit_axis, self.what["units"], where, value))
+            return Delta.of(activation, Few(self.unit_axis, self.what["units"], where, value))
         if "basis" in self.what:
-            basis = self.what["basis"].to(h.dtype)
-            value = h + ((value - h) @ basis.T) @ basis
-        return torch.where(where, value, h).contiguous()
+            basis = self.what["basis"].to(activation.dtype)
+            value = activation + ((value - activation) @ basis.T) @ basis
+        return torch.where(where, value, activation).contiguous()
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,13 @@ def _basis(component: Component, activation: Tensor) -> Tensor:
     return basis
 
 
-def overlap(a: Component, b: Component) -> bool:
+def in_common(some: Sequence[Component], others: Sequence[Component]) -> tuple[Component, Component] | None:
+    """Returns the first two with entries of one activation in common, one of each; None where there are none."""
+    pairs = ((one, other) for one in some for other in others)
+    return next((p for p in pairs if any(_overlap(a, b) for a in p[0].members for b in p[1].members)), None)
+
+
+def _overlap(a: Component, b: Component) -> bool:
     """Says whether two components have entries of one activation in common; positions count as they are written."""
 
     def meet(some: tuple[int, ...] | None, others: tuple[int, ...] | None) -> bool:

@@ -14,11 +14,10 @@ from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.ablation.engine.editing import Editing
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.examples import Examples
-from llc_lightning.ablation.engine.group import Group
-from llc_lightning.ablation.engine.lanes import Ablation, AtPoints, InWeights, Lanes
+from llc_lightning.ablation.engine.lanes import Ablation, AtPoints, Lanes, in_weights
 from llc_lightning.ablation.engine.pairing import Ablations, measure
 from llc_lightning.ablation.engine.place import Kind, Place, kind_of
-from llc_lightning.ablation.engine.sources import Replacing, Source, by_side, sources_of
+from llc_lightning.ablation.engine.replacing import Replacing, Source, by_side
 from llc_lightning.ablation.engine.unread import check_read
 from llc_lightning.ablation.engine.weights import WeightReader
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
@@ -79,7 +78,7 @@ def sweep(
         chunk: Ablations per forward pass; without it as many as fit a CPU's cache or a small part of a GPU's memory.
         block: Examples per forward pass, a power of two; changes the last bits.
         warm: Constants of earlier effects for fitted methods to start from as well, by component and method
-            (:func:`~llc_lightning.ablation.engine.warm.warm_start`).
+            (:func:`~llc_lightning.ablation.engine.effect.warm_start`).
 
     Raises:
         SettingError: If a method, metric, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked
@@ -116,7 +115,7 @@ def sweep(
         effects = measurement.edited(components, editing, WeightReader(loss.module, params))
         if replacing:
             effects |= measurement.replaced(components, replacing, dict(warm or {}))
-            check_read(plain, params, examples.batch(0), _silent(components, replacing, effects))
+            check_read(plain, params, examples.blocks.batches[0], _silent(components, replacing, effects))
     return examples.unablated + [effect for component in components for effect in _listed(component, chosen, effects)]
 
 
@@ -171,7 +170,7 @@ class _Measurement:
         effects: Effects = {}
         for group in groups.values():
             weights = [reader.weights(component) for component in group]
-            lanes = self._lanes(InWeights())
+            lanes = self._lanes(in_weights)
             effects |= self._effects(Editing(lanes, methods, group, weights, self.examples, self.chunk, self.seed))
         return effects
 
@@ -190,15 +189,15 @@ class _Measurement:
         effects: Effects = {}
         for together in groups.values():
             members = list(zip(*(component.members for component in together), strict=True))
-            places = tuple(Place.of(some, self.examples.activation(some[0].point), few=few) for some in members)
+            places = tuple(Place.of(some, self.examples.first[some[0].point], few=few) for some in members)
             lanes = self._lanes(AtPoints(tuple((place.point, place.unit_axis) for place in places)))
-            group = Group(lanes, together, places, self.examples, self.chunk, self.seed, warm)
-            effects |= self._effects(Replacing(group, sources_of(group, methods)))
+            effects |= self._effects(
+                Replacing(lanes, methods, together, places, self.examples, self.chunk, self.seed, warm)
+            )
         return effects
 
     def _kinds(self, component: Component, *, few: bool) -> tuple[Kind, ...]:
-        members = component.members
-        return tuple(kind_of(member, self.examples.activation(member.point), few=few) for member in members)
+        return tuple(kind_of(member, self.examples.first[member.point], few=few) for member in component.members)
 
     def _lanes(self, ablation: Ablation) -> Lanes:
         given = self.examples
@@ -224,7 +223,7 @@ class _Measurement:
 
 def _makes(ablations: Ablations, source: Source) -> Iterator[Callable[..., Effect]]:
     """Yields for every component what makes an effect of it out of what was measured."""
-    same = {"method": source.method.name, "draws": source.method.draws, "vmapped": ablations.vmapped}
+    same = {"method": source.method.name, "draws": source.method.draws, "vmapped": ablations.lanes.vmapped}
     for number, component in enumerate(ablations.components):
         fitted: dict[str, Any] = {}
         if source.constants:

@@ -1,9 +1,9 @@
 """Hook points whose activation nothing reads: replacing it would be an effect of 0 that says nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.components.loss import ModuleLoss
@@ -29,7 +29,7 @@ def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[
     for point in points:
         with torch.enable_grad():
             probe = torch.zeros((), requires_grad=True)
-            total = loss.with_edits([_Shift(point, probe)])(params, batch).sum()
+            total = _shifted(loss, params, batch, point, probe).sum()
             gradient: tuple[Tensor | None, ...] = (None,)
             if total.requires_grad:
                 gradient = torch.autograd.grad(total, probe, allow_unused=True)
@@ -37,7 +37,7 @@ def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[
             continue
         # A module may cut its graph off; then numbers must tell.
         with torch.no_grad():
-            shifted = loss.with_edits([_Shift(point, torch.ones(()))])(params, batch)
+            shifted = _shifted(loss, params, batch, point, torch.ones(()))
             if torch.equal(shifted, loss(params, batch)):
                 raise AddressError(
                     f"the loss does not depend on what the hook point {point!r} shows, so that ablating it does "
@@ -45,13 +45,6 @@ def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[
                 )
 
 
-@dataclass(frozen=True)
-class _Shift:
-    """Adds a number to an activation."""
-
-    point: str
-    by: Tensor
-
-    def __call__(self, activation: Tensor) -> Tensor:
-        """Returns the sum."""
-        return activation + self.by.to(activation)
+def _shifted(loss: ModuleLoss, params: Params, batch: Batch, point: str, by: Tensor) -> Float[Tensor, "example"]:
+    """Returns the losses with a number added to an activation."""
+    return loss.asked("per_example_loss", params, batch, [(point, lambda activation: activation + by.to(activation))])

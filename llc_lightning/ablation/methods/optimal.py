@@ -12,14 +12,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import METHODS, Activations, checked_positions
-from llc_lightning.ablation.engine.blocks import Blocks
-from llc_lightning.ablation.engine.fitted import Fitted, FittedValues, Fitting, Variant
-from llc_lightning.ablation.engine.group import Group
+from llc_lightning.ablation.engine.blocks import Blocks, Split, split_examples
+from llc_lightning.ablation.engine.effect import warm_key
 from llc_lightning.ablation.engine.lanes import losses_of
 from llc_lightning.ablation.engine.moments import mean_over_examples, sd_over_examples
 from llc_lightning.ablation.engine.place import Place, Replacement
-from llc_lightning.ablation.engine.split import Split, split_examples
-from llc_lightning.ablation.engine.warm import warm_key
+from llc_lightning.ablation.engine.replacing import Fitted, Fitting, Replacing, Source
 from llc_lightning.runtime.batches import chunks, take
 from llc_lightning.runtime.errors import SettingError
 
@@ -77,25 +75,26 @@ class Optimal(Fitted):
                 f"steps is {self.steps} and rate {self.rate}; give whole steps from 0 and a positive rate."
             )
 
-    def fit(self, fitting: Fitting) -> FittedValues:
-        """Returns the constants of all components, and the examples that their effects are measured on."""
+    def fit(self, fitting: Fitting) -> list[Source]:
+        """Returns the constants of all components, for all losses or for each, and what they are measured on."""
         examples = fitting.group.examples
         split = split_examples(examples.blocks.n, seed=fitting.group.seed)
         names = examples.names
         columns = list(range(len(names) - len(examples.metrics))) if self.losses == "each" else [0]
-        variants: list[Variant] = []
+        counts = examples.broken.clone()  # a fit without examples whose loss is no number must not hide them
+        counts[split.score] = True
+        sources: list[Source] = []
         for column in columns:
             # The best constants for the training loss are among those for a task.
-            known = {"train": variants[0].constants} if column else {}
+            known = {"train": sources[0].constants} if column else {}
             search = _Search(self, fitting, split, column, known)
             values = search.best()
             losses = None if len(columns) == 1 else (column,)
             if column == 0 and len(columns) > 1:
                 losses = (0, *range(len(columns), len(names)))
-            variants.append(Variant(values, losses, tuple(search.details(values))))
-        counts = examples.broken.clone()  # a fit without examples whose loss is no number must not hide them
-        counts[split.score] = True
-        return FittedValues(tuple(variants), counts)
+            details = tuple(search.details(values))
+            sources.append(Source(self, constants=values, losses=losses, counts=counts, details=details))
+        return sources
 
 
 class _Search:
@@ -158,18 +157,18 @@ class _Search:
         """Returns the constants that the parts of a component have alone; None for components without small parts."""
         places = self.group.places
         if len(places) != 1:
-            alone = [self._within(place, seen, self.group.alone(at)) for at, (place, seen) in enumerate(self._places())]
+            alone = [self._within(place, self.group.alone(at)) for at, place in enumerate(places)]
             return tuple(values for (values,) in alone)
         units = places[0].units
         if units is None or not 1 < units.shape[1] <= _SINGLES:
             return None
-        (singles,) = self._within(places[0], self.seen[0], self.group.singles())
+        (singles,) = self._within(places[0], self.group.singles())
         axis = singles.ndim + places[0].unit_axis
         n_components, n_units = units.shape
         by_component = singles.reshape(n_components, n_units, *singles.shape[1:])
         return (torch.cat([by_component[:, unit] for unit in range(n_units)], dim=axis),)
 
-    def _within(self, place: Place, seen: Activations, group: Group) -> Values:
+    def _within(self, place: Place, group: Replacing) -> Values:
         # The activations of all examples again, since a search takes its own part of them.
         whole = group.examples.seen(place.point, place.unit_axis, [self.method])
         return _Search(self.method, Fitting(group, (whole,)), self._split, self.column, {}).best()
@@ -245,12 +244,11 @@ class _Best:
 class _Data:
     """Some of the examples, and the loss of every component's constants on them."""
 
-    def __init__(self, group: Group, rows: Int[Tensor, "example"], column: int, passes: int) -> None:
+    def __init__(self, group: Replacing, rows: Int[Tensor, "example"], column: int, passes: int) -> None:
         self._group, self._column, self._passes = group, column, passes
         device = group.places[0].where.device
         data = take(group.examples.blocks.data, rows.to(device))
         self._blocks = Blocks.of(data, min(group.examples.blocks.size, Blocks.of(data).size))
-        self._batches = [self._blocks.batch(block) for block in range(len(self._blocks))]
         self._counts = [self._counted(block).to(device) for block in range(len(self._blocks))]
         numbers = torch.arange(len(group.components), device=device)
         self._chunks = [(some, group.aims(numbers[some])) for some in chunks(len(numbers), group.most)]
@@ -283,7 +281,7 @@ class _Data:
 
     def _sums(self, block: int, aims: Sequence[Replacement], values: Values) -> Float[Tensor, "component"]:
         calls = self._passes * len(self._chunks)
-        losses = self._group.run(self._batches[block], aims, values, calls=calls)
+        losses = self._group.run(self._blocks.batches[block], aims, values, calls=calls)
         column = losses[0][..., 0] if self._column == 0 else losses[1][..., self._column - 1]
         return torch.where(self._counts[block], column, 0).sum(-1)
 
@@ -293,7 +291,7 @@ class _Data:
         if self._column == 0:
             return real
         examples = self._group.examples
-        counted = losses_of(examples.loss, examples.params, self._batches[block], with_tasks=True).counted
+        counted = losses_of(examples.loss, examples.params, self._blocks.batches[block], with_tasks=True).counted
         return real if counted is None else real & counted[:, self._column - 1].cpu()
 
 

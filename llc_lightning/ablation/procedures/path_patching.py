@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.ablation.engine.place import check_ablatable, overlap
+from llc_lightning.ablation.engine.place import check_ablatable, in_common
 from llc_lightning.ablation.procedures.patching import activations, patch
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
@@ -51,9 +51,9 @@ def path_patching(
     senders, readers, still = (find_components(loss.module, one) for one in (sender, receivers, frozen))
     if not senders:
         raise SettingError("the path has no sender; give the component whose message is exchanged.")
-    if not readers or _common(senders, readers):
+    if not readers or in_common(senders, readers):
         raise SettingError(f"the path from {senders[0].address!r} needs receivers other than the sender; give some.")
-    deaf = _common(readers, still)
+    deaf = in_common(readers, still)
     if deaf:
         raise SettingError(
             f"the receiver {deaf[0].address!r} is frozen by {deaf[1].address!r}, so that it hears nothing; leave it "
@@ -73,9 +73,3 @@ def path_patching(
         heard = activations(loss.with_edits(edits), params, clean, points)
         patched = [edit for one in readers for edit in patch(one, heard)]
         return loss.with_edits(patched)(params, clean) - base
-
-
-def _common(some: Sequence[Component], others: Sequence[Component]) -> tuple[Component, Component] | None:
-    """Returns the first two that have something in common, one of each; None where there are none."""
-    pairs = ((one, other) for one in some for other in others)
-    return next((p for p in pairs if any(overlap(a, b) for a in p[0].members for b in p[1].members)), None)

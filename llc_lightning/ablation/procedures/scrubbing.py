@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from llc_lightning.ablation.engine.place import ablatable, overlap
+from llc_lightning.ablation.engine.place import ablatable, in_common
 from llc_lightning.ablation.procedures.patching import activations, patch
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
@@ -131,13 +131,12 @@ def _check_apart(important: Sequence[Component], strange: Sequence[Component]) -
     Raises:
         SettingError: If something is.
     """
-    for one in important:
-        for other in strange:
-            if any(overlap(a, b) for a in one.members for b in other.members):
-                raise SettingError(
-                    f"{one.address!r} is in the hypothesis and overlaps {other.address!r}, which is to be unimportant; "
-                    "leave it out of one of them."
-                )
+    both = in_common(important, strange)
+    if both:
+        raise SettingError(
+            f"{both[0].address!r} is in the hypothesis and overlaps {both[1].address!r}, which is to be unimportant; "
+            "leave it out of one of them."
+        )
 
 
 class _Scrub:

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from llc_lightning.cli.console import analyze, end
+from llc_lightning.cli.console import Bars, analyze, end, rendered
 from llc_lightning.cli.options import Options, common, run_folder, step
 
 DOES = "Ablate components of a run's snapshots by any methods, and say how these agree."
@@ -28,7 +28,6 @@ def add_options(one: Options) -> None:
 def run(options: Namespace) -> None:
     """Ablates, shows the largest effects, and says how the methods agree."""
     from llc_lightning.cli.ablate import ablate_run
-    from llc_lightning.cli.console import Bars, rendered
 
     done = ablate_run(options, progress=Bars())
     then = analyze("report", options.out or options.run)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llc_lightning.cli.console import following, make_folder, quoted, write
+from llc_lightning.cli.console import Bars, following, make_folder, quoted, write
 from llc_lightning.cli.options import Options, common, number, step, whole
 from llc_lightning.runtime.errors import MeasurementError, SnapshotError
 from llc_lightning.runtime.status import explain
@@ -41,7 +41,6 @@ def add_options(one: Options) -> None:
 
 def run(options: Namespace) -> None:
     """Calibrates a checkpoint."""
-    from llc_lightning.cli.console import Bars
     from llc_lightning.cli.offline import restored
     from llc_lightning.llc.calibrate.calibration import calibrate
     from llc_lightning.llc.calibrate.sweep import sweep, sweep_steps

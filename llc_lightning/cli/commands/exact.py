@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
 
-from llc_lightning.cli.console import analyze, following, write
+from llc_lightning.cli.console import analyze, following, rendered, write
 from llc_lightning.cli.options import Options, common, number, whole
 from llc_lightning.runtime.errors import SettingError
 
@@ -120,7 +120,6 @@ def _answer(kind: "type[KnownAnswer]", options: Namespace) -> "KnownAnswer":
 
 
 def _as_table(known: list[dict[str, Any]]) -> str:
-    from llc_lightning.cli.console import rendered
     from llc_lightning.report.cells import NONE, Table
 
     rows = tuple((one["name"], one["summary"], one["finite"] or NONE, one["source"]) for one in known)

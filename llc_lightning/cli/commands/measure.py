@@ -3,7 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
-from llc_lightning.cli.console import analyze, end
+from llc_lightning.cli.console import Bars, analyze, end
 from llc_lightning.cli.options import Options, common, run_folder, step
 
 DOES = "Measure the snapshots of a run again or more, by the run's own settings or others."
@@ -22,7 +22,6 @@ def add_options(one: Options) -> None:
 
 def run(options: Namespace) -> None:
     """Measures snapshots."""
-    from llc_lightning.cli.console import Bars
     from llc_lightning.cli.offline import measure_run
 
     written = measure_run(

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from llc_lightning.cli.console import end, quoted
+from llc_lightning.cli.console import end, quoted, rendered
 from llc_lightning.cli.options import Options, common, level, run_folder
 
 DOES = "Write one HTML page with all figures and tables, which opens from disk."
@@ -22,7 +22,6 @@ def add_options(one: Options) -> None:
 
 def run(options: Namespace) -> None:
     """Writes the page, and says what is at its top."""
-    from llc_lightning.cli.console import rendered
     from llc_lightning.report.html import write_report
     from llc_lightning.report.sentences import headlines, verdict_sentence
     from llc_lightning.report.source import Source

@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from llc_lightning.cli.console import analyze, following, write
+from llc_lightning.cli.console import analyze, following, rendered, write
 from llc_lightning.cli.options import Options, common, run_folder
 from llc_lightning.runtime.errors import StoreError
 
@@ -24,7 +24,6 @@ def add_options(one: Options) -> None:
 def run(options: Namespace) -> None:
     """Finds, draws and tells the stages of a run."""
     from llc_lightning.analysis.stages import stages
-    from llc_lightning.cli.console import rendered
     from llc_lightning.report.cells import Table
     from llc_lightning.report.events import read_events
     from llc_lightning.report.figures import draw, save

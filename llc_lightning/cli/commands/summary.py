@@ -5,7 +5,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from llc_lightning.cli.console import analyze, end, following, write
+from llc_lightning.cli.console import WIDE, analyze, end, following, rendered, write
 from llc_lightning.cli.options import Options, common, level, run_folder
 
 DOES = "Say in one screen what a run found and how far to trust it."
@@ -21,7 +21,6 @@ def add_options(one: Options) -> None:
 
 def run(options: Namespace) -> None:
     """Says what a run found and how far to trust it."""
-    from llc_lightning.cli.console import WIDE, rendered
     from llc_lightning.report import ledger, outcomes
     from llc_lightning.report.record import record
     from llc_lightning.report.sentences import headlines

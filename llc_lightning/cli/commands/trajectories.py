@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from llc_lightning.cli.console import analyze, end, following, write
+from llc_lightning.cli.console import analyze, end, following, rendered, write
 from llc_lightning.cli.options import Options, common, level, run_folder, table_file
 
 DOES = "Show or write every quantity over training, with error bands."
@@ -28,7 +28,6 @@ def add_options(one: Options) -> None:
 def run(options: Namespace) -> None:
     """Shows or writes every quantity over training."""
     from llc_lightning.analysis.trajectories import trajectories
-    from llc_lightning.cli.console import rendered
     from llc_lightning.report.overview import overview_table
     from llc_lightning.results.run import Run
 

@@ -49,8 +49,7 @@ class AblationPlan:
     """Keys donors, noise and resamples; None for the seed of the run."""
 
     def __post_init__(self) -> None:
-        check_each_once("components", self.components)
-        check_each_once("methods", self.methods)
+        check_each_once(components=self.components, methods=self.methods)
         resolve_methods(self.methods)
         resolve_metrics(self.metrics)
         at_least(0, resamples=self.resamples)
@@ -72,9 +71,14 @@ class AblationPlan:
         return components
 
     @property
+    def revisions(self) -> dict[str, int]:
+        """The revision of every method, by its name in rows."""
+        return {method.name: entry_of(method).revision for method in resolve_methods(self.methods)}
+
+    @property
     def revision(self) -> int:
         """The revision of all its methods together."""
-        return revision_of(*(entry_of(method).revision for method in resolve_methods(self.methods)))
+        return revision_of(*self.revisions.values())
 
     def settings_with(self, data: str, *, revision: int = 1) -> str:
         """Returns what names the settings in rows.
@@ -90,7 +94,7 @@ class AblationPlan:
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
         """Returns one job for each component and method; a replicate is the same again."""
-        methods = [(method.name, entry_of(method).revision) for method in resolve_methods(self.methods)]
+        methods = self.revisions
         return [
             Job(
                 "ablation_effect",
@@ -100,7 +104,7 @@ class AblationPlan:
                 revision=revision,
             )
             for component in components
-            for name, revision in methods
+            for name, revision in methods.items()
         ]
 
     def cost(self, jobs: Sequence[Job]) -> int:

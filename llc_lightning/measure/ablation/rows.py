@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from torch import Tensor
 
-from llc_lightning.ablation.engine.base import entry_of, resolve_methods
-from llc_lightning.ablation.engine.effect import Effect
+from llc_lightning.ablation.engine.effect import Effect, warm_start
 from llc_lightning.ablation.engine.sweep import sweep
-from llc_lightning.ablation.engine.warm import warm_start
 from llc_lightning.ablation.significance import with_statistics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import TaskQuantity
@@ -104,22 +102,19 @@ MEASUREMENTS.register(
 
 def _effects(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect], data: str) -> Iterator[Row]:
     """Yields the rows of effects and plain losses, each loss once though every process measures them."""
-    plain_settings = plan.settings_with(data)
-    revisions = {method.name: entry_of(method).revision for method in resolve_methods(plan.methods)}
+    # A plain loss has no method.
+    revisions = {"": 1} | plan.revisions
+    settings = {name: plan.settings_with(data, revision=revision) for name, revision in revisions.items()}
     losses: set[str] = set()
     for effect in found:
         plain = effect.quantity == "loss"
         if plain and effect.loss in losses:
             continue
         losses.add(effect.loss)
-        details: dict[str, Any] = {}
-        if not plain:
-            details = {"draws": effect.draws, "vmapped": effect.vmapped, **effect.details}
-            details.pop("p_adjusted", None)  # over the components of one process; the analysis adjusts over all of them
-        revision = 1 if plain else revisions[effect.method]
-        settings = plain_settings if revision == 1 else plan.settings_with(data, revision=revision)
+        # p_adjusted is over the components of one process; the analysis adjusts over all of them.
+        known = {name: value for name, value in effect.details.items() if name != "p_adjusted"}
         yield Row(
-            **snapshot.columns(settings=settings, revision=revision),
+            **snapshot.columns(settings=settings[effect.method], revision=revisions[effect.method]),
             quantity=effect.quantity,
             component=effect.component,
             kind=effect.kind,
@@ -130,7 +125,7 @@ def _effects(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect], da
             status=effect.status,
             draws=effect.draws,
             n_examples=effect.n,
-            details=encode_details(details),
+            details=encode_details({} if plain else {"draws": effect.draws, "vmapped": effect.vmapped, **known}),
         )
 
 

@@ -43,9 +43,7 @@ class LLCPlan:
     """Whether the chains of the training loss also record the loss of every task of the module."""
 
     def __post_init__(self) -> None:
-        check_each_once("components", self.components)
-        check_each_once("n_beta", self.n_beta)
-        check_each_once("losses", self.losses)
+        check_each_once(components=self.components, n_beta=self.n_beta, losses=self.losses)
         _ = self.resolutions
 
     @property
@@ -96,9 +94,9 @@ class LLCPlan:
             replicate: Number of the set of random streams.
             loss: The loss that is sampled.
         """
-        place = {"measure": self.kind, "n_beta": rung, "gamma": self.gamma, "data": data, "replicate": replicate}
-        always = {**place, "sampled": loss}
-        return settings_name(always, asdict(self.settings) | {"step_fraction": self.settings.fraction}, baseline=BASELINE, revision=self.revision)
+        always = {"n_beta": rung, "gamma": self.gamma, "data": data, "replicate": replicate, "sampled": loss}
+        options = asdict(self.settings) | {"step_fraction": self.settings.fraction}
+        return settings_name({"measure": self.kind, **always}, options, baseline=BASELINE, revision=self.revision)
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
         """Returns one job for each component, loss and rung, rung by rung within a loss within a component."""

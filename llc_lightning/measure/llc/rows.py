@@ -160,9 +160,8 @@ def _llc(place: dict[str, Any], record: LLCRecord) -> Iterator[Row]:
     # Where the curvature is indefinite there is no minimum to correct to, and no Delta: the estimate says so.
     if math.isfinite(record.correction):
         reasons = {reason.name for reason in split(record.status)}
-        beside: dict[str, Any] = {**place, "quantity": "llc_correction"}
         yield Row(
-            **beside,
+            **dict(place, quantity="llc_correction"),
             value=record.correction,
             stderr=0.0,
             status=join(reasons & {"not-a-minimum"}),
@@ -177,9 +176,8 @@ def _slopes(plan: LLCPlan, place: dict[str, Any], records: Sequence[LLCRecord], 
         pair = (lower.n_beta, upper.n_beta)
         settings = plan.settings_at(pair, data=data, replicate=upper.replicate, loss=loss)
         reasons = {reason.name for record in (lower, upper) for reason in split(record.status)}
-        where: dict[str, Any] = {**place, "settings": settings, "n_beta": upper.n_beta}
         yield Row(
-            **where,
+            **dict(place, settings=settings, n_beta=upper.n_beta),
             value=found.value,
             stderr=found.stderr,
             status=join(reasons - {"not-a-minimum"}),  # it needs no baseline at w*
@@ -194,9 +192,8 @@ def _recorded(place: dict[str, Any], record: LLCRecord) -> Iterator[Row]:
     """Yields the rows of tasks that were recorded along the chains; a task without examples has none."""
     for name, found in record.tasks.items():
         if math.isfinite(found.value) and not is_failed(record.status):
-            where: dict[str, Any] = {**place, "loss": name}
             yield Row(
-                **where,
+                **dict(place, loss=name),
                 value=found.value,
                 stderr=found.stderr,
                 status=record.status,

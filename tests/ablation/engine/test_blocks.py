@@ -16,9 +16,9 @@ def test_the_size_follows_from_the_number_of_examples(n: int, size: int, count: 
 def test_every_example_is_there_once_and_the_rest_is_filling() -> None:
     data = {"x": torch.arange(300), "y": torch.arange(300) * 2}
     blocks = Blocks.of(data)
-    seen = [blocks.batch(block)["x"][blocks.real(block)] for block in range(len(blocks))]
+    seen = [blocks.batches[block]["x"][blocks.real(block)] for block in range(len(blocks))]
     assert torch.cat(seen).tolist() == list(range(300))
-    last = blocks.batch(1)
+    last = blocks.batches[1]
     assert isinstance(last, dict)
     assert last["y"].tolist() == [2 * min(i, 299) for i in range(256, 512)]
     assert torch.cat(blocks.rows).tolist() == [min(i, 299) for i in range(512)]

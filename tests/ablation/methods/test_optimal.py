@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llc_lightning.ablation.engine.effect import Effect
-from llc_lightning.ablation.engine.split import split_examples
+from llc_lightning.ablation.engine.blocks import split_examples
+from llc_lightning.ablation.engine.effect import Effect, warm_start
 from llc_lightning.ablation.engine.sweep import sweep
-from llc_lightning.ablation.engine.warm import warm_start
 from llc_lightning.ablation.methods.optimal import Optimal
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components

@@ -9,7 +9,7 @@ import torch
 from llc_lightning.components.loss import Edit
 from llc_lightning.measure.ablation.rows import Warm
 from llc_lightning.measure.jobs import data_digest
-from llc_lightning.measure.run import measure
+from llc_lightning.measure.measurements import measure
 from llc_lightning.results.schema import Row, decode_details
 from tests.components.nets import MLP
 from tests.measure.small import ABLATION, Net, alone, snapshot

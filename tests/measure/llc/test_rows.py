@@ -9,7 +9,7 @@ import torch
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.llc.rows import LLCMeasurement
-from llc_lightning.measure.run import Outcome, measure
+from llc_lightning.measure.measurements import Outcome, measure
 from llc_lightning.results.schema import Row, decode_details
 from tests.measure.small import CHAINS, LLC, Net, alone, snapshot
 

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.measure.measurements import Plan, measurement_of
-from llc_lightning.measure.run import Outcome, measure
+from llc_lightning.measure.measurements import Outcome, Plan, measure, measurement_of
 from llc_lightning.results.schema import COLUMNS, Row, decode_details
 from llc_lightning.results.traces import Trace
 from llc_lightning.runtime.errors import MeasurementError
