@@ -252,9 +252,8 @@ class LaneBatch:
         step_times_curvature = torch.full_like(step_size, math.nan)
         # An automatic step is far below the limit by itself.
         if settings.step_size != "auto" and facts.limited:
-            end = Stiffness(stacked, posterior, preconditioner).largest(
-                _highest_end(chains), self._local.batch, seed=self._seed
-            )
+            stiffness = Stiffness(stacked, posterior, preconditioner)
+            end = stiffness.largest(_highest_end(chains), self._local.batch, seed=self._seed)
             step_times_curvature = step_size * torch.maximum(end[0], found[0].largest).to(step_size.dtype)
         noise_bias = NoiseBias(*(torch.zeros(stacked.lanes) for _ in range(2)))
         if second is not None:  # two more of the diagnostics' minibatches, as at the first draw
@@ -271,7 +270,7 @@ class LaneBatch:
         return _Run(chains, step_size, step_times_curvature, noise_bias, found[0])
 
     def _left(self, stiffness: Tensor) -> Tensor:
-        """Returns how much of its variance a direction lacks on average over the draws, by step size times stiffness."""
+        """Returns how much of its variance a direction lacks over the draws, by step size times stiffness."""
         settings = self._settings
         shrunk = SAMPLERS.get(settings.sampler).facts.contraction(stiffness).double().square()
         all_draws = (1 - shrunk**settings.draws) / (settings.draws * (1 - shrunk))

@@ -73,7 +73,9 @@ def local_curvature(
     """
     start = stacked.start(1)
     size = settings.curvature_size(n_examples(data))
-    batch, few = (some_examples(data, count, seed) for count in (size, min(size, settings.step_examples(n_examples(data)))))
+    batch, few = (
+        some_examples(data, count, seed) for count in (size, min(size, settings.step_examples(n_examples(data))))
+    )
     diagonal = None
     if settings.preconditioner == "hutchinson":
         diagonal = hessian_diagonal(stacked, batch, seed=seed, probes=_PROBES)

@@ -144,7 +144,6 @@ class ChainSettings:
         size = max(_FEWEST, evaluations // _SHARE) * (_THOROUGH if thorough else 1)
         return min(n_examples, size, _MOST)
 
-
     def step_examples(self, n_examples: int) -> int:
         """Returns on how many of the examples largest eigenvalues and relaxations are measured, in many products."""
         evaluations = self.chains * self.steps * (self.batch_size or n_examples)

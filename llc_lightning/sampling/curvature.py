@@ -151,16 +151,12 @@ def mean_of(spectra: Sequence[Spectrum]) -> Spectrum:
 
 def all_of(product: Product, like: Stack) -> tuple[Float[Tensor, "chain lane d"], Float[Tensor, "chain lane d d"]]:
     """Returns the eigenvalues and eigenvectors of an operator, by as many products as it has dimensions."""
-    sizes = [value[0, 0].numel() for value in like.values()]
     columns: list[Tensor] = []
-    for number in range(sum(sizes)):
-        unit = torch.zeros(sum(sizes), dtype=torch.float64, device=next(iter(like.values())).device)
-        unit[number] = 1
-        parts = zip(like.items(), unit.split(sizes), strict=True)
-        image = product(
-            {name: part.to(value.dtype).view(value.shape[2:]).expand_as(value) for (name, value), part in parts}
-        )
-        columns.append(flat(image))
+    for name, value in like.items():
+        for number in range(value[0, 0].numel()):
+            unit = {other: torch.zeros_like(one) for other, one in like.items()}
+            unit[name].flatten(2)[..., number] = 1
+            columns.append(flat(product(unit)))
     matrix = torch.stack(columns, -1)
     finite = matrix.isfinite().flatten(2).all(-1)[..., None]
     linalg: Any = torch.linalg  # its functions carry no types

@@ -8,8 +8,8 @@ UNSETTLED_SHARE = 0.05
 @REASONS.register(
     "not-settled",
     summary=f"slow directions would still add more than {UNSETTLED_SHARE:.0%} of the value, as the curvature tells",
-    sentence="slow directions that count have not settled, so that the value is too low; raise burn_in and draws, raise "
-    "gamma, or use a preconditioner.",
+    sentence="slow directions that count have not settled, so that the value is too low; raise burn_in and draws, "
+    "raise gamma, or use a preconditioner.",
     order=52,
 )
 def not_settled(evidence: Evidence) -> bool:

@@ -17,8 +17,8 @@ COUPLING = 0.01
 
 
 def _contraction(stiffness: Tensor) -> Tensor:
-    # A damped oscillator of frequency h sqrt(a) and friction 0.1 per step: stiff directions lose half the friction a step,
-    # slow ones h^2 a / 0.1.
+    # A damped oscillator of frequency h sqrt(a) and friction 0.1 per step: stiff directions lose half of the friction
+    # in a step, slow ones h^2 a / 0.1.
     slow = FRICTION / 2 - (FRICTION**2 / 4 - stiffness / 2).clamp(min=0).sqrt()
     return torch.exp(-slow)
 
