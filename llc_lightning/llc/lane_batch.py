@@ -196,17 +196,17 @@ class LaneBatch:
         settings, posterior, preconditioner = self._settings, self._posterior(at), self._local.preconditioner(at)
         step_size = self._step_size(posterior, preconditioner)
         automatic = settings.step_size == "auto"
-        for trial in reversed(range(_TRIALS)):
+        for _ in range(_TRIALS if automatic else 0):
             try:
-                run = self._chains(at, posterior, preconditioner, step_size, strict=automatic and trial > 0)
+                run = self._chains(at, posterior, preconditioner, step_size, strict=True)
             except _TooStiffError as error:
                 step_size = torch.where(error.lanes, on_grid(error.allowed), step_size)
                 continue
             lost = self._lost(run.chains, posterior)
-            if not automatic or trial == 0 or not bool(lost.any()):
-                break
+            if not bool(lost.any()):
+                return run
             step_size = torch.where(lost, step_size / 2, step_size)
-        return run
+        return self._chains(at, posterior, preconditioner, step_size, strict=False)
 
     def _lost(self, chains: Chains, posterior: Posterior) -> Bool[Tensor, "width"]:
         """Returns of which lanes a chain died or exploded."""
@@ -263,7 +263,8 @@ class LaneBatch:
                 stacked, sampler, posterior, preconditioner, self._local.batch, self._data, self._centre, size,
                 settings.chains * settings.steps * size // _NOISE_SHARE, further, self._seed,
             )  # fmt: skip
-            alive = chains.excess.isfinite().all(-1).all(0).nonzero().flatten().tolist()
+            finite = chains.excess.isfinite().all(-1).all(0)
+            alive = [chain for chain in range(settings.chains) if bool(finite[chain])]
             means = chains.excess[..., settings.burn_in :].double().mean(2)
             value = at.n_beta * means.nanmedian(1).values  # dead chains do not count
             noise_bias = prediction.bias(chains.end, alive or range(settings.chains), value)
@@ -272,7 +273,7 @@ class LaneBatch:
     def _left(self, stiffness: Tensor) -> Tensor:
         """Returns how much of its variance a direction lacks over the draws, by step size times stiffness."""
         settings = self._settings
-        shrunk = SAMPLERS.get(settings.sampler).facts.contraction(stiffness).double().square()
+        shrunk = SAMPLERS.get(settings.sampler).item.contraction(stiffness).double().square()
         all_draws = (1 - shrunk**settings.draws) / (settings.draws * (1 - shrunk))
         return shrunk**settings.burn_in * torch.where(shrunk < 1, all_draws, 1.0)
 

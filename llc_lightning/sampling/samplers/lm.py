@@ -3,8 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior
-from llc_lightning.sampling.langevin import LangevinSampler, langevin_contraction
+from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, LangevinSampler, Noise, Posterior
 from llc_lightning.sampling.stacked import Stack
 
 
@@ -22,7 +21,6 @@ from llc_lightning.sampling.stacked import Stack
     order=2,
     fraction=0.6,
     step_fraction=0.4,
-    contraction=langevin_contraction,
 )
 class LeimkuhlerMatthews(LangevinSampler):
     """Steps ``w' = w - eps/2 (n_beta grad L(w) + gamma (w - w*)) + sqrt(eps) (xi_t + xi_(t+1)) / 2``.

@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior, Sampler, per_lane
-from llc_lightning.sampling.langevin import LangevinMove, langevin_contraction
+from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, LangevinMove, Noise, Posterior, Sampler, per_lane
 from llc_lightning.sampling.stacked import Stack
 
 
@@ -23,7 +22,6 @@ from llc_lightning.sampling.stacked import Stack
     order=0,
     fraction=0.6,
     step_fraction=0.4,
-    contraction=langevin_contraction,
 )
 class MALA(Sampler):
     """Proposes SGLD's step and accepts it with ``min(1, p(w') q(w | w') / (p(w) q(w' | w)))``, chain by chain.

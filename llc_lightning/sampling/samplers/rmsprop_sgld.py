@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior
-from llc_lightning.sampling.langevin import LangevinMove, LangevinSampler, langevin_contraction
+from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, LangevinMove, LangevinSampler, Noise, Posterior
 from llc_lightning.sampling.stacked import Stack
 
 DECAY = 0.99
@@ -26,7 +25,6 @@ STABILITY = 0.1
     order=1,
     fraction=0.2,
     step_fraction=0.15,
-    contraction=langevin_contraction,
 )
 class RMSpropSGLD(LangevinSampler):
     """SGLD with ``eps M``, ``M = 1 / (0.1 + sqrt V)`` and ``V' = 0.99 V + 0.01 (grad L)^2``, for every chain by itself.

@@ -1,7 +1,6 @@
 """Stochastic gradient Langevin dynamics."""
 
-from llc_lightning.sampling.base import SAMPLERS
-from llc_lightning.sampling.langevin import LangevinSampler, langevin_contraction
+from llc_lightning.sampling.base import SAMPLERS, LangevinSampler
 
 
 @SAMPLERS.register(
@@ -18,7 +17,6 @@ from llc_lightning.sampling.langevin import LangevinSampler, langevin_contractio
     order=1,
     fraction=0.2,
     step_fraction=0.15,
-    contraction=langevin_contraction,
 )
 class SGLD(LangevinSampler):
     """Steps ``w' = w - eps/2 (n_beta grad L(w) + gamma (w - w*)) + sqrt(eps) xi`` with standard normal ``xi``.

@@ -4,8 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Posterior
-from llc_lightning.sampling.langevin import LangevinSampler, langevin_contraction
+from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, LangevinSampler, Posterior
 from llc_lightning.sampling.stacked import Stack
 
 
@@ -23,7 +22,6 @@ from llc_lightning.sampling.stacked import Stack
     order=1,
     fraction=0.2,
     step_fraction=0.15,
-    contraction=langevin_contraction,
 )
 class SGLDCV(LangevinSampler):
     """SGLD along ``grad L_b(w) - grad L_b(w*) + grad L(w*)``, with ``L_b`` the loss on the minibatch.
