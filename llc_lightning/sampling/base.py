@@ -108,7 +108,7 @@ class Sampler(ABC):
 
     @staticmethod
     def contraction(stiffness: Tensor) -> Tensor:
-        """Returns by what a step shrinks a distance, as a function of step size times curvature: as Langevin steps do."""
+        """Returns by what a step shrinks a distance, by step size times curvature: as Langevin steps do."""
         return (1 - stiffness / 2).abs()
 
     @property

@@ -80,8 +80,8 @@ class SGNHT(Sampler):
     @staticmethod
     def contraction(stiffness: Tensor) -> Tensor:
         """Returns by what a step shrinks a distance, as a function of step size times curvature."""
-        # A damped oscillator of frequency h sqrt(a) and friction 0.1 per step: stiff directions lose half of the friction
-        # in a step, slow ones h^2 a / 0.1.
+        # A damped oscillator of frequency h sqrt(a) and friction 0.1 per step: stiff directions lose half of the
+        # friction in a step, slow ones h^2 a / 0.1.
         rate = FRICTION / 2 - (FRICTION**2 / 4 - stiffness / 2).clamp(min=0).sqrt()
         return torch.exp(-rate)
 
