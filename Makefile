@@ -15,7 +15,7 @@ LOOK ?= out/look
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format configs docs bench zoo peers look clean
+.PHONY: help setup demo test check lint format configs docs bench truth zoo peers look clean
 
 help: ## what there is to make (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ docs: $(READY) ## write the tables of docs/ that are registries
 
 bench: $(READY) ## ratios of CPU time against plain training and devinterp
 	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks $(ARGS)
+
+truth: $(READY) ## every exactly known value, estimated at the defaults: right, flagged, silently wrong (ARGS="--only kinks")
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks truth $(ARGS)
 
 zoo: $(READY) ## train every model on three seeds; expected and reached figures (ARGS="cis_xor --seeds 0" for a part)
 	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.zoo $(ARGS)
