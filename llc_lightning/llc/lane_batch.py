@@ -49,6 +49,7 @@ _NOISE = 0.1
 """Share of the largest eigenvalue up to which a negative one may be the noise of few examples."""
 _FLAT = 1e-3
 """Share of the largest eigenvalue up to which a negative one may be rounding."""
+_ENDS = 8
 _TRIALS = 8
 _STIFFEST = 2.0
 """How much stiffer than what the step is made for the stiffest of several chains may be when burn-in ends."""
@@ -173,7 +174,7 @@ class LaneBatch:
         # Where there is no gradient, as at a symmetric saddle, only another vector can see that the loss falls.
         falls = around.smallest[0] + at.gamma / at.n_beta < -_FLAT * around.largest[0].abs()
         correction = correction.masked_fill((spectrum.norm2[0] == 0) & falls, math.nan)
-        doubtful = correction.isnan() & (spectrum.smallest[0] > -_NOISE * spectrum.largest[0])
+        doubtful = correction.isnan() & (spectrum.norm2[0] > 0) & (spectrum.smallest[0] > -_NOISE * spectrum.largest[0])
         if self._settings.curvature_examples != "auto" or not doubtful.any():
             return correction
         from_more = displacement(self._from_gradient, around, at, dimension)
@@ -253,8 +254,8 @@ class LaneBatch:
         # An automatic step is far below the limit by itself.
         if settings.step_size != "auto" and facts.limited:
             stiffness = Stiffness(stacked, posterior, preconditioner)
-            end = stiffness.largest(_highest_end(chains), self._local.batch, seed=self._seed)
-            step_times_curvature = step_size * torch.maximum(end[0], found[0].largest).to(step_size.dtype)
+            end = stiffness.largest(_highest_ends(chains), self._local.batch, seed=self._seed)
+            step_times_curvature = step_size * torch.maximum(end.amax(0), found[0].largest).to(step_size.dtype)
         noise_bias = NoiseBias(*(torch.zeros(stacked.lanes) for _ in range(2)))
         if second is not None:  # two more of the diagnostics' minibatches, as at the first draw
             further = partial(second, 0)
@@ -373,9 +374,9 @@ def _told(number: Tensor) -> float:
     return float(f"{number.item():.4g}")
 
 
-def _highest_end(chains: Chains) -> Stack:
-    """Returns where the chain of highest loss ends, of each lane: where an unstable step shows."""
-    highest = chains.excess[..., -1].nan_to_num(nan=math.inf).argmax(1)
+def _highest_ends(chains: Chains) -> Stack:
+    """Returns where the chains of highest loss end, up to 8 of each lane: where an unstable step shows."""
+    highest = chains.excess[..., -1].argsort(1, descending=True)[:, :_ENDS].T
     lane = torch.arange(next(iter(chains.end.values())).shape[1])
-    chain = highest[lane.clamp(max=len(highest) - 1)]
-    return {name: value[chain.to(value.device), lane.to(value.device)][None] for name, value in chains.end.items()}
+    chain = highest[:, lane.clamp(max=highest.shape[1] - 1)]
+    return {name: value[chain.to(value.device), lane.to(value.device)] for name, value in chains.end.items()}

@@ -66,7 +66,7 @@ def test_its_options_are_those_of_an_estimate_and_give_the_same_value(accepted: 
 
 def test_the_sweep_holds_the_choice_and_its_steps_are_those_it_announces(accepted: Calibration) -> None:
     params, data = regression()
-    settings = dataclasses.replace(accepted.choice.settings, burn_in=30, draws=60)
+    settings = dataclasses.replace(accepted.choice.settings, burn_in=60, draws=200)
     chosen = dataclasses.replace(accepted, choice=dataclasses.replace(accepted.choice, settings=settings))
     told: list[int] = []
     swept = sweep(squared, params, data, chosen, seed=1, done=lambda steps, note: told.append(steps))
@@ -77,7 +77,7 @@ def test_the_sweep_holds_the_choice_and_its_steps_are_those_it_announces(accepte
     assert swept.plateaus
     assert sweep_steps(dataclasses.replace(accepted, budget=40_000)) < 40_000 < sweep_steps(accepted)
     assert title_of(chosen, swept) == "Calibration of lm: accepted."
-    assert f"with 60 draws a chain in place of {accepted.choice.settings.draws}." in title_of(accepted, swept)
+    assert f"with 200 draws a chain in place of {accepted.choice.settings.draws}." in title_of(accepted, swept)
 
 
 def test_given_resolutions_are_kept() -> None:
