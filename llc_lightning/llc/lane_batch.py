@@ -26,7 +26,7 @@ from llc_lightning.llc.local import (
 )
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings, Resolution
-from llc_lightning.llc.settling import Settling, settling
+from llc_lightning.llc.settling import Settling, around_centre, settling
 from llc_lightning.llc.tasks import Tasks
 from llc_lightning.llc.virial import virial_weights
 from llc_lightning.runtime.batches import Batch, LossFn, take
@@ -129,7 +129,7 @@ class LaneBatch:
         run = self._run(at)
         correction = self._correction(at)
         bias, left = self._bias(run), self._left
-        unsettled = run.settling.unsettled(left, run.step_size)
+        unsettled = self._unsettled(at, run)
         cold = run.settling.cold(left, run.step_size)
         distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
         return [
@@ -341,6 +341,14 @@ class LaneBatch:
             return StepLoss(self._stacked, self._data, losses, stream.draw().to(losses.device))
 
         return second
+
+    def _unsettled(self, at: Resolution, run: _Run) -> Float[Tensor, "lane"]:
+        """Returns the share of the value that has not settled: the larger of what w* and the ends of burn-in tell."""
+        at_the_ends = run.settling.unsettled(self._left, run.step_size)
+        if self._settings.preconditioner != "none" or SAMPLERS.get(self._settings.sampler).facts.adapts:
+            return at_the_ends
+        centre = around_centre(self._local.from_probe, self._posterior(at), self._stacked.layout.dimension)
+        return torch.maximum(at_the_ends, centre.unsettled(self._left, run.step_size))
 
     def _bias(self, run: _Run) -> Float[Tensor, "lane"]:
         """Returns the predicted bias of the step size, NaN where there is no formula."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from llc_lightning.llc.local import WHOLE
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.base import Posterior
-from llc_lightning.sampling.curvature import Krylov, all_of, flat, signs
+from llc_lightning.sampling.curvature import Krylov, Spectrum, all_of, flat, signs
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 from llc_lightning.sampling.step_size import Stiffness
@@ -73,6 +73,18 @@ class Settling:
         return bias.where((~(of_limit >= 1)).all(-1).all(0), torch.nan)
 
 
+def around_centre(spectrum: Spectrum, posterior: Posterior, dimension: int) -> Settling:
+    """Returns the same at w*, from the spectrum of the Hessian there; without the weights of a virial."""
+    pull = posterior.gamma.double()[:, None]
+    rigid = posterior.n_beta.double()[:, None] * spectrum.nodes.clamp(min=0)
+    weights = dimension * spectrum.weights
+    return Settling(rigid + pull, weights, torch.zeros_like(weights), _felt(rigid, rigid + pull))
+
+
+def _felt(rigid: Tensor, nodes: Tensor) -> Tensor:
+    return torch.where(rigid > _FLAT * nodes.amax(-1, keepdim=True), rigid / nodes, 0.0)
+
+
 def settling(
     stacked: StackedLoss, posterior: Posterior, metric: Stack | None, batch: Batch, position: Stack, virial: Stack, *,
     seed: int,
@@ -95,9 +107,7 @@ def settling(
     ]
     nodes, weights, weighted, pull = (torch.cat(parts) for parts in zip(*found, strict=True))
     nodes = torch.maximum(nodes, pull)  # NaN where a chain is dead
-    rigid = nodes - pull
-    felt = torch.where(rigid > _FLAT * nodes.amax(-1, keepdim=True), rigid / nodes, 0.0)
-    return Settling(nodes, weights, weighted, felt)
+    return Settling(nodes, weights, weighted, _felt(nodes - pull, nodes))
 
 
 def _own(of: Stack | None, chain: int) -> Stack | None:

@@ -24,7 +24,7 @@ WORST_SHARE = 1.5
 _STABLE = 4.0
 _PILOT_STEPS = 24
 _HALVINGS, _MOST = 40, 16
-_STEEPEST = 3.0
+_STEEPEST = 2.0
 """How much the secant may exceed what the step is made for: it is a mean along a way, and of few chains."""
 _GRID = 4
 """Automatic step sizes are powers of 2^(1/4), so that rounding on the way to them changes none."""
