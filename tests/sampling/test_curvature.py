@@ -68,7 +68,7 @@ def test_products_end_where_what_they_serve_changes_no_more_and_each_lane_has_wh
     alone = Krylov(operator(matrix[:1, 1:2]), few).served(served, 12)
     assert alone.nodes.shape[-1] == 3 < together.nodes.shape[-1]
     assert torch.equal(served(alone)[0, 0], served(together)[0, 1])
-    exact = (flat(probe(zeros(30), 0))[..., None, :] @ torch.linalg.inv(matrix + 0.1 * torch.eye(30).double()))
+    exact = flat(probe(zeros(30), 0))[..., None, :] @ torch.linalg.inv(matrix + 0.1 * torch.eye(30).double())
     exact = (exact @ flat(probe(zeros(30), 0))[..., None])[..., 0, 0] / together.norm2
     assert (served(together) * 0.05 - exact).abs().max() < 0.2 * exact.max()
 
