@@ -124,7 +124,8 @@ class Search:
                 return finer
             quieter = self._quieter(choice, record)
             return quieter if passed(mixed(record)[:2]) else self._longer(quieter, record)
-        if "estimators-disagree" in wrong and not record.temperature < 1:
+        hot = "estimators-disagree" in wrong and not record.temperature < 1
+        if hot or wrong & {"step-bias", "unstable-step"}:
             return finer
         return self._longer(choice, record)
 

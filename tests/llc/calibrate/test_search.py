@@ -84,6 +84,10 @@ def test_what_is_fine_is_repeated_at_half_the_step_and_twice_the_length(record: 
         (flagged("ok", ess=300.0), FIRST.longer().longer()),
         (flagged("estimators-disagree", temperature=1.3), FIRST.finer()),
         (flagged("estimators-disagree", temperature=0.7), FIRST.longer()),
+        (flagged("not-settled"), FIRST.longer()),
+        (flagged("step-bias"), FIRST.finer()),
+        (flagged("not-settled+step-bias"), FIRST.finer()),
+        (flagged("unstable-step"), FIRST.finer()),
     ],
     ids=lambda value: "" if isinstance(value, Choice) else "-".join(str(one) for one in value.values()),
 )
