@@ -62,8 +62,8 @@ def reconciled(one: Rung, other: Rung) -> str:
         said += ", so that more directions count for the first"
     if finer.counted is not None and coarser.counted is not None:
         said += (
-            f". By the curvature at w* {finer.counted:.4g} and {coarser.counted:.4g} directions count: "
-            f"{finer.counted / 2:.4g} and {coarser.counted / 2:.4g} in halves"
+            f". By the curvature at w* alone {finer.counted:.4g} and {coarser.counted:.4g} directions count, which "
+            f"makes {finer.counted / 2:.3g} and {coarser.counted / 2:.3g}; the rest is not quadratic in the loss"
         )
     return f"{said}. Compare values at equal n_beta and gamma alone."
 

@@ -22,8 +22,8 @@ def test_more_directions_count_at_the_finer_resolution_whichever_is_given_first(
 
 def test_the_curvature_says_how_many() -> None:
     counted = (Rung(634.0, 5.0, 11_123.0, 230.0, counted=1290.0), Rung(268.0, 3.0, 10_000.0, 1000.0, counted=540.0))
-    assert "w* 1290 and 540 directions count: 645 and 270 in halves. Compare" in reconciled(*counted)
-    assert "directions count: " not in reconciled(FINE, counted[1])
+    assert "at w* alone 1290 and 540 directions count, which makes 645 and 270; the rest is not" in reconciled(*counted)
+    assert "alone" not in reconciled(FINE, counted[1]).replace("gamma alone", "")
 
 
 def test_a_value_that_falls_at_the_finer_resolution_is_not_explained_away() -> None:

@@ -91,7 +91,7 @@ def test_a_value_at_another_resolution_than_the_runs_own_is_explained(
     assert said.startswith("beside the run's own value: ")
     assert "(n_beta 30, gamma 300) and " in said
     assert "which is 10 for the first and 30 for the second, so that more directions count" in said
-    assert "directions count: " in said
+    assert "directions count, which makes " in said
 
 
 def test_what_is_wrong_is_one_sentence(capsys: pytest.CaptureFixture[str], run: Path) -> None:

@@ -102,6 +102,7 @@ def test_what_is_wrong_decides_what_is_tried_next(record: LLCRecord, wrong: dict
     [
         (flagged("batch-noise", noise_bias=0.9), NOISY.larger_batches(4, 10_000)),  # 0.9 / (0.04 * 9.1)
         (flagged("batch-noise", noise_bias=5.0), NOISY.larger_batches(16, 10_000)),
+        (flagged("step-bias", noise_bias=0.3), NOISY.larger_batches(2, 10_000)),
         (flagged("batch-noise", noise_bias=5.0, n_examples=100), NOISY.larger_batches(16, 100)),
         (
             flagged("not-mixed+batch-noise", noise_bias=0.9, ess=300.0),
