@@ -22,7 +22,7 @@ _ENDS, _PRODUCTS = 8, 4
 _TINY = 1e-30
 _NUMBERS = 2**22
 """Numbers of the gradients that are taken at once."""
-_FEWEST, _UNMAPPED = 4096, 256
+_ALL, _FEWEST, _UNMAPPED = 4096, 256, 256
 _PLACES = 0.1
 """Relative error of the mean over places, where every example is looked at once."""
 
@@ -43,7 +43,8 @@ class NoisePrediction:
     which belongs there (for Langevin steps ``eps n_beta^2 Var(g_i) / (4 B)``, with g the gradient of an example and B
     of them in a batch), and ``m_i = n_beta h_i / (n_beta h_i + gamma)`` how far the loss, and not the localisation,
     decides where the weight goes. The gradients are those of single examples where the chains end, so that rare ones of
-    much larger noise count as well: all examples, each at one chain, or 4096 at random and more where that costs little beside the chains.
+    much larger noise count as well: up to 4096 all of them, each at one chain, else so many at random that they cost
+    little beside the chains.
 
     Args:
         stacked: The loss.
@@ -99,7 +100,7 @@ class NoisePrediction:
     def _noise(self, at: Stack) -> tuple[Tensor, Tensor] | None:
         """Returns the bound of every lane and its error; None where the sampler takes the noise off by itself."""
         n, chains = len(self.centre.losses), len(next(iter(at.values())))
-        count = min(n, max(_FEWEST, self.examples))
+        count = n if n <= _ALL else min(n, max(_FEWEST, self.examples))
         if not self.stacked.vmapped:
             count = min(count, _UNMAPPED)
         width = sum(value[0].numel() for value in at.values())

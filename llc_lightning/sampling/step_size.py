@@ -138,12 +138,14 @@ def automatic_step_size(
         spectrum: Of the Hessian at the centre, where it is known and there is no preconditioner.
     """
 
+    steps = _PILOT_STEPS if batch_size is None else _PILOT_STEPS // 2  # secants of minibatches cost gradients
+
     def pilot_with(step: Float[Tensor, "lane"]) -> tuple[Chains, Stack | None]:
         made = sampler(posterior, step, preconditioner)
         recorder = Recorder([Secant(lambda: made.metric or preconditioner)], posterior, lanes=stacked.width)
         pilot = run_chains(
             stacked, made, data, baseline,
-            seed=seed, chains=chains, steps=_PILOT_STEPS, burn_in=_PILOT_STEPS // 2, batch_size=batch_size,
+            seed=seed, chains=chains, steps=steps, burn_in=steps // 2, batch_size=batch_size,
             streams="pilot-", recorder=recorder,
         )  # fmt: skip
         return pilot, made.metric

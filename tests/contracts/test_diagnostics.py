@@ -148,7 +148,12 @@ CASES: dict[str, list[tuple[dict[str, object], dict[str, object]]]] = {
         (gap(5.0, cold=Estimate(0.0, 1.7)), gap(5.0, cold=Estimate(0.0, 1.6))),
         (variance(33.0), variance(above(33.0))),
     ],
-    "not-settled": [({"unsettled": 0.05}, {"unsettled": above(0.05)}), ({"unsettled": NAN}, {"unsettled": 1.0})],
+    "not-settled": [
+        ({"unsettled": 0.05}, {"unsettled": above(0.05)}),
+        ({"unsettled": NAN}, {"unsettled": 1.0}),
+        ({"unsettled": 0.5, **value(10.0, 20.0)}, {"unsettled": 0.5, **value(10.0, 19.9)}),
+        ({"unsettled": 0.5, **value(10.0, 20.0)}, {"unsettled": 0.5, **value(10.0, NAN)}),
+    ],
     "step-bias": [
         (gap(-0.476), gap(-0.477)),
         (noisy_gap(-2.99), noisy_gap(-3.01)),
