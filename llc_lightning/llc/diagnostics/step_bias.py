@@ -1,5 +1,7 @@
 """A step size that heats the chains."""
 
+import math
+
 from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 from llc_lightning.llc.estimators import Estimate, plain_gap, unexplained
 
@@ -21,13 +23,14 @@ def step_bias(evidence: Evidence) -> bool:
     The virial is compared with what it should be on the way to equilibrium, so that directions that have not settled do
     not hide the heat.
     """
-    value, predicted = evidence.value.value, evidence.bias.predicted_bias
+    value, predicted, noise = evidence.value.value, evidence.bias.predicted_bias, evidence.bias.noise_bias
     by_formula = predicted > STEP_BIAS_SHARE * abs(value - predicted)
-    return by_formula or any(_hot(rest, value) for rest in (unexplained(evidence.kept), plain_gap(evidence.kept)))
+    own = 0.0 if math.isnan(noise) else noise  # what minibatches add has a reason of its own
+    return by_formula or any(_hot(rest, value, own) for rest in (unexplained(evidence.kept), plain_gap(evidence.kept)))
 
 
-def _hot(rest: Estimate | None, value: float) -> bool:
+def _hot(rest: Estimate | None, value: float, noise: float) -> bool:
     if rest is None:
         return False
-    heat = -rest.value
+    heat = -rest.value - noise
     return heat > STEP_BIAS_ERRORS * rest.stderr and heat > STEP_BIAS_SHARE * abs(value - heat)
