@@ -28,6 +28,8 @@ _STEEPEST = 2.0
 """How much the secant may exceed what the step is made for: it is a mean along a way, and of few chains."""
 _GRID = 4
 """Automatic step sizes are powers of 2^(1/4), so that rounding on the way to them changes none."""
+_ROUNDED = 1e-3
+"""Of a step of the grid: what is on it in single precision stays there."""
 
 
 def exploded(chains: Chains, n_beta: Float[Tensor, "lane"], dimension: int) -> torch.Tensor:
@@ -95,7 +97,7 @@ class Stiffness:
 
 def on_grid(step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
     """Returns the next smaller power of 2^(1/4)."""
-    exponent = (_GRID * step_size.double().log2()).floor() / _GRID
+    exponent = (_GRID * step_size.double().log2() + _ROUNDED).floor() / _GRID
     return torch.exp2(exponent).to(step_size.dtype)
 
 

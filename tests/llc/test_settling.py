@@ -10,6 +10,7 @@ from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.batches import Params
 from llc_lightning.sampling.base import SAMPLERS
+from llc_lightning.sampling.step_size import on_grid
 
 DRAWS, BURN_IN = 300, 100
 
@@ -86,3 +87,10 @@ def test_an_automatic_step_is_a_power_of_the_fourth_root_of_two() -> None:
     for sampler in ("lm", "sgld", "rmsprop_sgld"):
         exponent = 4 * math.log2(estimate([1.0, 0.37, 0.1], sampler=sampler, draws=50).step_size)
         assert exponent == pytest.approx(round(exponent), abs=1e-3)
+
+
+def test_what_is_on_the_grid_stays_there() -> None:
+    steps = torch.exp2(torch.arange(-80, 9) / 4)
+    assert torch.equal(on_grid(steps), steps)
+    assert torch.equal(on_grid(1.1 * steps), steps)
+    assert torch.equal(on_grid(0.99 * steps[1:]), steps[:-1])
