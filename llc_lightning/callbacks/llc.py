@@ -41,7 +41,7 @@ class LLCCallback(MeasurementCallback):
         batch_size: Examples per step; None takes all of them.
         sampler: The sampler's name; ``lm`` has no bias of the step size where the loss is quadratic.
         step_size: The sampler's step size, or ``auto``.
-        step_fraction: What ``auto`` takes of the inverse largest curvature.
+        step_fraction: What ``auto`` takes of the inverse largest curvature; null for the sampler's own.
         preconditioner: ``none``, or ``hutchinson``: a constant diagonal that settles badly conditioned nets sooner and
             leaves the target unchanged.
         curvature_examples: Examples that the Hessian is measured on, for step sizes and the correction Delta; ``auto``
@@ -81,7 +81,7 @@ class LLCCallback(MeasurementCallback):
         batch_size: int | None = None,
         sampler: str = "lm",
         step_size: float | Literal["auto"] = "auto",
-        step_fraction: float = 0.4,
+        step_fraction: float | None = None,
         preconditioner: str = "none",
         curvature_examples: int | Literal["auto"] = "auto",
         estimator: str = "mean",

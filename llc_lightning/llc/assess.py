@@ -44,6 +44,7 @@ class Assessor:
         chains: Chains,
         *,
         bias: Bias,
+        cold: Estimate,
         curvature: float,
         expected_distance: float,
         step_size: float,
@@ -56,6 +57,7 @@ class Assessor:
             at: The resolution.
             chains: What they left behind.
             bias: What is known of the value's bias.
+            cold: What half the virial is predicted to lack.
             curvature: The largest absolute eigenvalue of the Hessian at w*.
             expected_distance: In the quadratic approximation at w*.
             step_size: That of the chains.
@@ -64,7 +66,7 @@ class Assessor:
         """
         healthy = ~exploded(chains, torch.tensor([at.n_beta]), self.lane.layout.dimension)[0]
         observed = {name: seen[0, healthy] for name, seen in chains.observed.items()}
-        kept = self._kept(at, chains, observed, healthy)
+        kept = replace(self._kept(at, chains, observed, healthy), cold=cold)
         some, moved = bool(healthy.any()), bool(chains.observed["squared_distance"].ne(0).any())
         evidence = Evidence(
             at=at,
@@ -162,6 +164,8 @@ class Assessor:
             self.settings.batch_size is not None,
             first_order=None if linear is None else draws(linear[0, healthy, kept], at.n_beta),
             virial=draws(virial),
+            plain=draws(apart(observed["plain_virial"])[0]),
+            dimension=self.lane.layout.dimension,
             blind=bool(apart(chains.observed["virial"])[2].all()),
             trace=draws(trace[:, :1]),
             watched=None if watched is None else draws(watched),

@@ -1,6 +1,6 @@
 """What the noise of minibatches adds to an estimate, because it makes the chains hotter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,15 +9,22 @@ from torch import Tensor
 
 from llc_lightning.llc.diagnostics.batch_noise import NOISE_SHARE
 from llc_lightning.runtime.batches import Batch
+from llc_lightning.runtime.seeding import generator
 from llc_lightning.sampling.base import Posterior, Sampler, StepLoss
-from llc_lightning.sampling.chains import Chains
+from llc_lightning.sampling.centre import Centre
+from llc_lightning.sampling.curvature import lanczos
 from llc_lightning.sampling.observables.batch_noise import noise_between
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
-from llc_lightning.sampling.step_size import stiffness
+from llc_lightning.sampling.step_size import Stiffness
 
 _ENDS, _PRODUCTS = 8, 4
 _TINY = 1e-30
+_NUMBERS = 2**22
+"""Numbers of the gradients that are taken at once."""
+_ALL, _FEWEST, _UNMAPPED = 4096, 256, 256
+_PLACES = 0.1
+"""Relative error of the mean over places, where every example is looked at once."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,12 @@ class NoiseBias:
 class NoisePrediction:
     """Predicts by how much the noise of minibatches raises a value.
 
-    To first order it is ``1/2 sum_i m_i E[r_i]``: ``r_i`` is the variance that noise adds to a move of weight i over
-    that which belongs there (for Langevin steps ``eps n_beta^2 Var(g_i) / 4``, g the gradient on a minibatch), and
-    ``m_i = n_beta h_i / (n_beta h_i + gamma)`` how far the loss, and not the localisation, decides where the weight
-    goes. Rare batches of much larger noise make the mean over the looks uncertain, as its error says.
+    To first order it is ``1/2 sum_i m_i r_i``: ``r_i`` is the variance that noise adds to a move of weight i over that
+    which belongs there (for Langevin steps ``eps n_beta^2 Var(g_i) / (4 B)``, with g the gradient of an example and B
+    of them in a batch), and ``m_i = n_beta h_i / (n_beta h_i + gamma)`` how far the loss, and not the localisation,
+    decides where the weight goes. The gradients are those of single examples where the chains end, so that rare ones of
+    much larger noise count as well: up to 4096 all of them, each at one chain, else so many at random that they cost
+    little beside the chains.
 
     Args:
         stacked: The loss.
@@ -43,7 +52,12 @@ class NoisePrediction:
         posterior: What is sampled.
         preconditioner: The constant diagonal, or None.
         batch: The examples that the curvature is measured on.
+        data: All examples.
+        centre: Their losses at w*.
+        batch_size: Examples in a minibatch.
+        examples: How many may be looked at.
         further: Gives the loss on further minibatches.
+        seed: The run seed.
     """
 
     stacked: StackedLoss
@@ -51,34 +65,81 @@ class NoisePrediction:
     posterior: Posterior
     preconditioner: Stack | None
     batch: Batch
+    data: Batch
+    centre: Centre
+    batch_size: int
+    examples: int
     further: Callable[[], StepLoss]
+    seed: int
 
-    def bias(self, chains: Chains, value: Float[Tensor, "lane"]) -> NoiseBias:
+    def bias(self, end: Stack, healthy: Sequence[int], value: Float[Tensor, "lane"]) -> NoiseBias:
         """Returns what is added to each lane's value; NaN where the sampler takes the noise off by itself.
 
         All m are taken for 1, which is a bound, except where that is much of the value: there the quadrature of the
         Hessian from the noise itself, where some chains end, says how much of it the loss can feel.
+
+        Args:
+            end: Where the chains end.
+            healthy: The rows of those that did not die on any lane, or of all.
+            value: Of each lane.
         """
-        looks = chains.observed["batch_noise"].double().flatten(1) / 2
-        known = looks.isfinite()
-        count = known.sum(1)
-        bound = looks.where(known, 0.0).sum(1) / count
-        squares = (looks - bound[:, None]).square().where(known, 0.0).sum(1)
-        error = (squares / (count - 1).clamp(min=1) / count).sqrt()
+        at = {name: w[list(healthy)] for name, w in end.items()}
+        looked = self._noise(at)
+        if looked is None:
+            unknown = torch.full_like(value, torch.nan)
+            return NoiseBias(unknown, unknown)
+        bound, error = looked
+        lanes = len(value)
+        bound, error = bound[:lanes].cpu(), error[:lanes].cpu()
         much = bound > NOISE_SHARE * (value - bound).abs()
         if bool(much.any()):
-            felt = self._felt(chains.end)[: len(bound)].cpu().where(much, 1.0)
+            felt = self._felt(end)[:lanes].cpu().where(much, 1.0)
             return NoiseBias(bound * felt, error * felt)
         return NoiseBias(bound, error)
+
+    def _noise(self, at: Stack) -> tuple[Tensor, Tensor] | None:
+        """Returns the bound of every lane and its error; None where the sampler takes the noise off by itself."""
+        n, chains = len(self.centre.losses), len(next(iter(at.values())))
+        count = n if n <= _ALL else min(n, max(_FEWEST, self.examples))
+        if not self.stacked.vmapped:
+            count = min(count, _UNMAPPED)
+        width = sum(value[0].numel() for value in at.values())
+        chunk = max(1, min(count, _NUMBERS // width))
+        order = torch.randperm(n, generator=generator(self.seed, "noise-examples"))[:count]
+        chain = torch.arange(count) % chains
+        sums = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in at.items()}
+        squares = {name: torch.zeros_like(value) for name, value in sums.items()}
+        sizes: list[Tensor] = []
+        for start in range(0, count, chunk):
+            rows = torch.arange(start, start + chunk) % count  # the last ones again, so that all have one shape
+            new = slice(None, min(chunk, count - start))
+            index, where = order[rows], chain[rows].to(next(iter(at.values())).device)
+            loss = StepLoss(self.stacked, self.data, self.centre.losses, index[:, None].to(self.centre.losses.device))
+            gradient = self.sampler.look({name: value[where] for name, value in at.items()}, loss).gradient
+            for name, value in gradient.items():
+                sums[name].index_add_(0, where[new], value[new].double())
+                squares[name].index_add_(0, where[new], value[new].double().square())
+            sizes.append(inner(gradient, gradient)[new])
+        seen = torch.bincount(chain, minlength=chains).clamp(min=1).to(next(iter(at.values())).device)
+        spread: Stack = {}
+        for name, value in squares.items():
+            each = seen.view(-1, *(1,) * (value.ndim - 1))
+            variance = (value / each - (sums[name] / each).square()).clamp(min=0)
+            spread[name] = (variance / self.batch_size).sqrt().to(at[name].dtype)
+        noise = self.sampler.batch_noise(spread)
+        if noise is None:
+            return None
+        bound = inner(noise, noise).double().mean(0) / 2
+        size = torch.cat(sizes).double()
+        relative = size.std(0) / size.mean(0).clamp(min=_TINY) / count**0.5 if count > 1 else torch.ones_like(bound)
+        return bound, bound * (_PLACES if count == n else relative.nan_to_num(nan=0.0) + _PLACES)
 
     def _felt(self, end: Stack) -> Float[Tensor, "width"]:
         """Returns the share of the noise that the loss can feel."""
         one, other = (self.sampler.look(end, self.further()).gradient for _ in range(2))
         noise = noise_between(self.sampler, one, other) or {}
-        found = [
-            self._felt_by(chain_of(end, i), chain_of(noise, i))
-            for i in range(min(_ENDS, len(next(iter(end.values())))))
-        ]
+        rows = range(min(_ENDS, len(next(iter(end.values())))))
+        found = [self._felt_by(chain_of(end, row), chain_of(noise, row)) for row in rows]
         total = sum(size for _, size in found)
         felt = sum(share * size for share, size in found) / total
         return torch.as_tensor(felt).nan_to_num(nan=1.0)
@@ -90,7 +151,7 @@ class NoisePrediction:
         if metric is not None:
             metric = {name: value[:1] for name, value in metric.items()}
             start = {name: metric[name].sqrt() * value for name, value in noise.items()}
-        found = stiffness(self.stacked, self.posterior, metric, at, self.batch, start, _PRODUCTS)
+        found = lanczos(Stiffness(self.stacked, self.posterior, metric).product(at, self.batch), start, _PRODUCTS)
         pull = self.posterior.gamma * found.norm2[0] / size  # the localisation's part of the stiffness
         lost = found.weights[0] * pull[:, None] / found.nodes[0].clamp(min=pull.clamp(min=_TINY)[:, None])
         return 1 - lost.sum(-1).clamp(0, 1), size

@@ -25,26 +25,3 @@ def displaced_minimum_correction(spectrum: Spectrum, *, n_beta: float, gamma: fl
     delta = n_beta / 2 * spectrum.norm2 * torch.where(spectrum.weights > 0, terms, 0.0).sum(-1)
     definite = (spectrum.smallest + t > 0) | (spectrum.norm2 == 0)
     return torch.where(spectrum.norm2 == 0, 0.0, delta).where(definite, torch.nan)
-
-
-def predicted_step_bias(
-    spectrum: Spectrum, *, n_beta: float, gamma: float, step_size: Float[Tensor, "lane"], dimension: int
-) -> Float[Tensor, "lane"]:
-    """Returns the bias that SGLD's step size adds to the value, in the quadratic approximation without gradient noise.
-
-    ``1/2 sum_i n_beta h_i / a_i * (eps a_i / 4) / (1 - eps a_i / 4)`` with ``a_i = n_beta h_i + gamma``, the sum
-    estimated by the quadrature of one random probe. NaN beyond the limit of stability.
-
-    Args:
-        spectrum: Of the Hessian, started from random signs.
-        n_beta: Inverse temperature times sample size.
-        gamma: Localisation.
-        step_size: SGLD's ``eps`` of each lane.
-        dimension: Number of moved weights.
-    """
-    nodes = spectrum.nodes[0].clamp(min=0)
-    curvature = n_beta * nodes + gamma
-    of_limit = step_size[:, None].double() * curvature / 4
-    share = torch.where(curvature > 0, n_beta * nodes / curvature, 0.0) * of_limit / (1 - of_limit)
-    bias = dimension / 2 * (spectrum.weights[0] * share).sum(-1)
-    return bias.where((of_limit < 1).all(-1), torch.nan)

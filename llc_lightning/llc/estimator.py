@@ -26,7 +26,7 @@ def estimate_llc(
     loss_fn: LossFn, params: Params, data: Batch, *, n_beta: float, gamma: float, sampler: str = ...,
     step_size: float | Literal["auto"] = ..., chains: int = ..., draws: int = ..., burn_in: int = ...,
     batch_size: int | None = ..., moved: Mapping[str, Tensor] | None = ..., seed: int = ..., preconditioner: str = ...,
-    step_fraction: float = ..., replicate: int = ..., trivial_loss: float | None = ...,
+    step_fraction: float | None = ..., replicate: int = ..., trivial_loss: float | None = ...,
     curvature_examples: int | Literal["auto"] = ..., estimator: str = ..., box: float | None = ...,
     watched_examples: int = ..., tasks: Mapping[str, Tensor] | None = ...,
     observe: Sequence[Observable | str] = ...,
@@ -36,7 +36,7 @@ def estimate_llc(
     loss_fn: LossFn, params: Params, data: Batch, *, n_beta: Sequence[float], gamma: float, sampler: str = ...,
     step_size: float | Literal["auto"] = ..., chains: int = ..., draws: int = ..., burn_in: int = ...,
     batch_size: int | None = ..., moved: Mapping[str, Tensor] | None = ..., seed: int = ..., preconditioner: str = ...,
-    step_fraction: float = ..., replicate: int = ..., trivial_loss: float | None = ...,
+    step_fraction: float | None = ..., replicate: int = ..., trivial_loss: float | None = ...,
     curvature_examples: int | Literal["auto"] = ..., estimator: str = ..., box: float | None = ...,
     watched_examples: int = ..., tasks: Mapping[str, Tensor] | None = ...,
     observe: Sequence[Observable | str] = ...,
@@ -57,7 +57,7 @@ def estimate_llc(
     moved: Mapping[str, Tensor] | None = None,
     seed: int = 0,
     preconditioner: str = "none",
-    step_fraction: float = 0.4,
+    step_fraction: float | None = None,
     replicate: int = 0,
     trivial_loss: float | None = None,
     curvature_examples: int | Literal["auto"] = "auto",
@@ -90,7 +90,7 @@ def estimate_llc(
         moved: Masks by parameter name (absent: frozen); None moves everything.
         seed: Keys all random streams.
         preconditioner: ``none`` or ``hutchinson``.
-        step_fraction: What ``auto`` takes of the inverse largest curvature.
+        step_fraction: What ``auto`` takes of the inverse largest curvature; None for the sampler's own.
         replicate: Another number gives a disjoint set of streams, for the same number of chains.
         trivial_loss: Loss of the trivial predictor, to judge whether the chains stayed local.
         curvature_examples: Examples that the Hessian is measured on, or ``auto``.

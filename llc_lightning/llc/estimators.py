@@ -26,7 +26,8 @@ class KeptDraws:
     ``scaled`` is ``n_beta`` times the excess loss of the minibatch; ``first_order`` is ``n_beta`` times its part of
     first order at w*, or None. ``virial`` is ``(w - w*) . M grad U`` at every ``len(draws) / len(virials)``-th draw,
     and ``trace`` that of ``M``, one or [chain, 1]; None where there is no M. ``blind`` says that M is 1 for want of a
-    curvature. ``watched`` are excess losses of single
+    curvature. ``plain`` is the virial with ``M = 1``. ``cold`` is what half the virial is predicted to lack, because
+    the chains are on their way to equilibrium. ``watched`` are excess losses of single
     examples at some draws, [chain, draw, example]. ``pair`` are scaled excess losses at the same draws on two
     minibatches.
     """
@@ -38,11 +39,16 @@ class KeptDraws:
     virial: Draws | None = None
     trace: Draws | float = math.nan
     blind: bool = False
+    plain: Draws | None = None
+    dimension: int = 0
+    cold: Estimate = Estimate(0.0, 0.0)
     watched: Draws | None = None
     pair: tuple[Draws, Draws] | None = None
 
 
 _FEW = 8
+MODEL_ERROR = 0.2
+"""Standard error of what is predicted from the curvature at a few places, as a share of it."""
 
 Estimator: TypeAlias = Callable[[KeptDraws], Estimate | None]
 
@@ -162,6 +168,25 @@ def stein_gap(kept: KeptDraws) -> Estimate | None:
         return None
     gap = _of((kept.trace - kept.virial) / 2)
     return None if kept.blind and gap.value > 0 else gap
+
+
+def unexplained(kept: KeptDraws) -> Estimate | None:
+    """Returns the Stein gap without what is predicted of the way to equilibrium: 0 but for errors of the steps.
+
+    Negative where the steps heat the chains, positive where they are colder than the curvature tells.
+    """
+    gap = None if kept.blind else stein_gap(kept)
+    return None if gap is None else _beyond(gap, kept.cold)
+
+
+def plain_gap(kept: KeptDraws) -> Estimate | None:
+    """Returns the gap of the virial with M = 1, which every weight enters, also where the curvature is 0 or a kink."""
+    return None if kept.plain is None or kept.plain.size == 0 else _of((kept.dimension - kept.plain) / 2)
+
+
+def _beyond(gap: Estimate, predicted: Estimate) -> Estimate:
+    doubt = MODEL_ERROR * abs(predicted.value)
+    return Estimate(gap.value - predicted.value, math.hypot(gap.stderr, predicted.stderr, doubt))
 
 
 def _of(draws: Draws) -> Estimate:

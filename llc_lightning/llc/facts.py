@@ -73,6 +73,9 @@ class Bias:
     """Delta, what the value misses because w* is not a minimum."""
     predicted_bias: float
     """What the step size adds to the value in the quadratic approximation; NaN where there is no formula."""
+    unsettled: float
+    """The share of the value that directions would still add, which have not settled: in the quadratic approximation
+    where the chains are when burn-in ends."""
     noise_bias: float
     """What the noise of minibatches adds to the value, to first order, or where that is little a bound of it: 0 with
     the full batch, NaN where it is not known."""
@@ -81,7 +84,7 @@ class Bias:
     @classmethod
     def unknown(cls) -> Bias:
         """Returns NaN throughout."""
-        return cls(correction=_NAN, predicted_bias=_NAN, noise_bias=_NAN, noise_bias_stderr=_NAN)
+        return cls(correction=_NAN, predicted_bias=_NAN, unsettled=_NAN, noise_bias=_NAN, noise_bias_stderr=_NAN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,41 +6,43 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from llc_lightning.llc.assess import Assessor
 from llc_lightning.llc.batch_noise import NoiseBias, NoisePrediction
-from llc_lightning.llc.correction import displaced_minimum_correction, predicted_step_bias
+from llc_lightning.llc.correction import displaced_minimum_correction
 from llc_lightning.llc.diagnostics.base import diagnostics
+from llc_lightning.llc.estimators import Estimate
 from llc_lightning.llc.facts import Bias
 from llc_lightning.llc.local import (
     Local,
+    along_gradient,
+    displacement,
     local_curvature,
     some_examples,
-    spectrum_of_gradient,
     stack_lanes,
     which_examples,
 )
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings, Resolution
+from llc_lightning.llc.settling import Settling, around_centre, settling
 from llc_lightning.llc.tasks import Tasks
 from llc_lightning.llc.virial import virial_weights
 from llc_lightning.runtime.batches import Batch, LossFn, take
 from llc_lightning.sampling.base import SAMPLERS, Posterior, StepLoss
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains
-from llc_lightning.sampling.curvature import Spectrum
-from llc_lightning.sampling.observables.base import Observable, asked_for, recorded_every, spared_every
-from llc_lightning.sampling.observables.batch_noise import BatchNoise
+from llc_lightning.sampling.curvature import Krylov, Spectrum
+from llc_lightning.sampling.observables.base import Observable, asked_for, recorded_every
 from llc_lightning.sampling.observables.distance import SquaredDistance
 from llc_lightning.sampling.observables.example_losses import ExampleLosses
 from llc_lightning.sampling.observables.loss_pair import LossPair
-from llc_lightning.sampling.observables.virial import Virial
+from llc_lightning.sampling.observables.virial import Virial, seeing
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
-from llc_lightning.sampling.step_size import automatic_step_size, curvature_at_the_end
+from llc_lightning.sampling.step_size import Stiffness, automatic_step_size, exploded, on_grid
 from llc_lightning.sampling.streams import BatchStream
 
 _NOISE = 0.1
@@ -48,6 +50,11 @@ _NOISE = 0.1
 _FLAT = 1e-3
 """Share of the largest eigenvalue up to which a negative one may be rounding."""
 _ENDS = 8
+_TRIALS = 8
+_STIFFEST = 2.0
+"""How much stiffer than what the step is made for the stiffest of several chains may be when burn-in ends."""
+_NOISE_SHARE = 25
+"""What the examples that batch noise is told by may cost: one in so many of those that the chains took."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class _Run:
     step_size: Float[Tensor, "width"]
     step_times_curvature: Float[Tensor, "width"]
     noise_bias: NoiseBias
+    settling: Settling
 
 
 class LaneBatch:
@@ -120,7 +128,9 @@ class LaneBatch:
             return [self._assessor(lane).failed(at) for lane in range(len(self._lanes))]
         run = self._run(at)
         correction = self._correction(at)
-        bias = self._bias(at, run.step_size)
+        bias, left = self._bias(run), self._left
+        unsettled = self._unsettled(at, run)
+        cold = run.settling.cold(left, run.step_size)
         distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
         return [
             self._assessor(lane).record(
@@ -129,9 +139,11 @@ class LaneBatch:
                 bias=Bias(
                     correction=correction[lane].item(),
                     predicted_bias=bias[lane].item(),
+                    unsettled=unsettled[lane].item(),
                     noise_bias=_told(run.noise_bias.value[lane]),
                     noise_bias_stderr=_told(run.noise_bias.stderr[lane]),
                 ),
+                cold=_over_chains(cold[:, lane]),
                 curvature=self._local.from_probe.nodes[0, lane].abs().amax().item(),
                 expected_distance=distance2[lane].clamp(min=0).sqrt().item(),
                 step_size=run.step_size[lane].item(),
@@ -156,22 +168,24 @@ class LaneBatch:
 
     def _correction(self, at: Resolution) -> Float[Tensor, "lane"]:
         """Returns Delta; where the Hessian is slightly indefinite, as by the noise of few examples, taken on more."""
-        spectrum, around = self._local.from_gradient, self._local.from_probe
+        around, dimension = self._local.from_probe, self._stacked.layout.dimension
+        spectrum = displacement(self._local.from_gradient, around, at, dimension)
         correction = displaced_minimum_correction(spectrum, n_beta=at.n_beta, gamma=at.gamma)[0]
         # Where there is no gradient, as at a symmetric saddle, only another vector can see that the loss falls.
         falls = around.smallest[0] + at.gamma / at.n_beta < -_FLAT * around.largest[0].abs()
         correction = correction.masked_fill((spectrum.norm2[0] == 0) & falls, math.nan)
-        doubtful = correction.isnan() & (spectrum.smallest[0] > -_NOISE * spectrum.largest[0])
+        doubtful = correction.isnan() & (spectrum.norm2[0] > 0) & (spectrum.smallest[0] > -_NOISE * spectrum.largest[0])
         if self._settings.curvature_examples != "auto" or not doubtful.any():
             return correction
-        thorough = displaced_minimum_correction(self._from_gradient, n_beta=at.n_beta, gamma=at.gamma)[0]
+        from_more = displacement(self._from_gradient, around, at, dimension)
+        thorough = displaced_minimum_correction(from_more, n_beta=at.n_beta, gamma=at.gamma)[0]
         return thorough.where(doubtful, correction)
 
     @cached_property
-    def _from_gradient(self) -> Spectrum:
+    def _from_gradient(self) -> Spectrum | Krylov:
         size = self._settings.curvature_size(len(self._centre.losses), thorough=True)
         batch = some_examples(self._data, size, self._seed)
-        return spectrum_of_gradient(self._stacked, self._lanes, self._centre.gradient, batch)
+        return along_gradient(self._stacked, self._lanes, self._centre.gradient, batch)
 
     @cached_property
     def _local(self) -> Local:
@@ -179,13 +193,56 @@ class LaneBatch:
         return local_curvature(self._stacked, self._lanes, gradient, self._data, self._settings, seed=self._seed)
 
     def _run(self, at: Resolution) -> _Run:
-        """Runs the chains."""
-        settings, stacked, losses = self._settings, self._stacked, self._centre.losses
-        posterior, preconditioner = self._posterior(at), self._local.preconditioner(at)
-        facts, second = SAMPLERS.get(settings.sampler).facts, self._second()
+        """Runs the chains, with an automatic step again and smaller where it turned out to be too large."""
+        settings, posterior, preconditioner = self._settings, self._posterior(at), self._local.preconditioner(at)
         step_size = self._step_size(posterior, preconditioner)
+        automatic = settings.step_size == "auto"
+        for _ in range(_TRIALS if automatic else 0):
+            try:
+                run = self._chains(at, posterior, preconditioner, step_size, strict=True)
+            except _TooStiffError as error:
+                step_size = torch.where(error.lanes, on_grid(error.allowed), step_size)
+                continue
+            lost = self._lost(run.chains, posterior)
+            if not bool(lost.any()):
+                return run
+            step_size = torch.where(lost, step_size / 2, step_size)
+        return self._chains(at, posterior, preconditioner, step_size, strict=False)
+
+    def _lost(self, chains: Chains, posterior: Posterior) -> Bool[Tensor, "width"]:
+        """Returns of which lanes a chain died or exploded."""
+        lost = torch.zeros_like(posterior.n_beta, dtype=torch.bool)
+        n_beta = posterior.n_beta[: self._stacked.lanes].cpu()
+        lost[: self._stacked.lanes] = exploded(chains, n_beta, self._stacked.layout.dimension).any(1).to(lost.device)
+        return lost
+
+    def _chains(
+        self, at: Resolution, posterior: Posterior, preconditioner: Stack | None, step_size: Tensor, *, strict: bool
+    ) -> _Run:
+        """Runs the chains with a step size.
+
+        Raises:
+            _TooStiffError: If it is too large where they are when burn-in ends, and ``strict``.
+        """
+        settings, stacked, losses = self._settings, self._stacked, self._centre.losses
+        facts, second = SAMPLERS.get(settings.sampler).facts, self._second()
         sampler = SAMPLERS.get(settings.sampler).item(posterior, step_size, preconditioner)
-        recorder = Recorder([*self._diagnosed(at), *self._observe], posterior, lanes=stacked.lanes, second=second)
+        found: list[Settling] = []
+
+        def virial(position: Stack) -> Stack:
+            weights = virial_weights(stacked, position, self._local.batch, at, seed=self._seed)
+            metric = sampler.metric or preconditioner
+            seen, _ = seeing(weights)
+            found.append(settling(stacked, posterior, metric, self._local.batch, position, seen, seed=self._seed))
+            stiffest = _STIFFEST if settings.batch_size is None else 4 * _STIFFEST  # beside minibatches' own
+            allowed = stiffest * settings.fraction / found[0].largest
+            stiff = ~(step_size <= allowed)
+            stiff[stacked.lanes :] = False
+            if strict and bool(stiff.any()):
+                raise _TooStiffError(stiff, allowed.to(step_size.dtype))
+            return weights
+
+        recorder = Recorder([*self._diagnosed(virial), *self._observe], posterior, lanes=stacked.lanes, second=second)
         linear = settings.estimator == "first_order" or facts.needs_centre_gradient
         chains = run_chains(
             stacked, sampler, self._data, losses,
@@ -196,16 +253,30 @@ class LaneBatch:
         step_times_curvature = torch.full_like(step_size, math.nan)
         # An automatic step is far below the limit by itself.
         if settings.step_size != "auto" and facts.limited:
-            step_times_curvature = step_size * curvature_at_the_end(
-                stacked, posterior, preconditioner, _highest_ends(chains), self._local.batch, seed=self._seed
-            ).to(step_size.dtype)
+            stiffness = Stiffness(stacked, posterior, preconditioner)
+            end = stiffness.largest(_highest_ends(chains), self._local.batch, seed=self._seed)
+            step_times_curvature = step_size * torch.maximum(end.amax(0), found[0].largest).to(step_size.dtype)
         noise_bias = NoiseBias(*(torch.zeros(stacked.lanes) for _ in range(2)))
         if second is not None:  # two more of the diagnostics' minibatches, as at the first draw
             further = partial(second, 0)
-            prediction = NoisePrediction(stacked, sampler, posterior, preconditioner, self._local.batch, further)
+            size = settings.batch_size or 1
+            prediction = NoisePrediction(
+                stacked, sampler, posterior, preconditioner, self._local.batch, self._data, self._centre, size,
+                settings.chains * settings.steps * size // _NOISE_SHARE, further, self._seed,
+            )  # fmt: skip
+            finite = chains.excess.isfinite().all(-1).all(0)
+            alive = [chain for chain in range(settings.chains) if bool(finite[chain])]
             means = chains.excess[..., settings.burn_in :].double().mean(2)
-            noise_bias = prediction.bias(chains, at.n_beta * means.nanmedian(1).values)  # dead chains do not count
-        return _Run(chains, step_size, step_times_curvature, noise_bias)
+            value = at.n_beta * means.nanmedian(1).values  # dead chains do not count
+            noise_bias = prediction.bias(chains.end, alive or range(settings.chains), value)
+        return _Run(chains, step_size, step_times_curvature, noise_bias, found[0])
+
+    def _left(self, stiffness: Tensor) -> Tensor:
+        """Returns how much of its variance a direction lacks over the draws, by step size times stiffness."""
+        settings = self._settings
+        shrunk = SAMPLERS.get(settings.sampler).item.contraction(stiffness).double().square()
+        all_draws = (1 - shrunk**settings.draws) / (settings.draws * (1 - shrunk))
+        return shrunk**settings.burn_in * torch.where(shrunk < 1, all_draws, 1.0)
 
     @property
     def _numbers(self) -> range:
@@ -220,7 +291,7 @@ class LaneBatch:
         return automatic_step_size(
             self._stacked, SAMPLERS.get(settings.sampler).item, posterior, preconditioner, self._data,
             self._centre.losses, self._local.batch,
-            fraction=settings.step_fraction, seed=self._seed, chains=self._numbers, batch_size=settings.batch_size,
+            fraction=settings.fraction, seed=self._seed, chains=self._numbers, batch_size=settings.batch_size,
             spectrum=self._local.from_probe if preconditioner is None else None,
         )  # fmt: skip
 
@@ -231,18 +302,18 @@ class LaneBatch:
         gradient = stack_lanes([lane.read(self._centre.gradient) for lane in self._lanes], width)
         return Posterior(centre, n_beta, torch.full_like(n_beta, at.gamma), gradient)
 
-    def _diagnosed(self, at: Resolution) -> list[Observable]:
+    def _diagnosed(self, virial: Callable[[Stack], Stack]) -> list[Observable]:
         """Returns what is recorded for the estimators and the diagnostics."""
         stacked, settings, every = self._stacked, self._settings, self._every
-        spared = spared_every(settings.draws)
-
-        def weights(position: Stack) -> Stack:
-            return virial_weights(stacked, position, self._local.batch, at, seed=self._seed)
-
         asked = (name for entry in diagnostics().values() for name in entry.facts.observes)
-        found = [*asked_for(tuple(asked), settings.draws), SquaredDistance(every), Virial(every, weights)]
+        found = [
+            *asked_for(tuple(asked), settings.draws),
+            SquaredDistance(every),
+            Virial(every, virial),
+            Virial(every, _ones, name="plain_virial"),
+        ]
         if settings.batch_size is not None:
-            found += [BatchNoise(spared), LossPair(every)]  # in this order: the pair takes over the noise's loss
+            found.append(LossPair(every))
         if self._task_losses is not None:
             found.append(self._task_losses)
         if settings.watched_examples:
@@ -271,17 +342,39 @@ class LaneBatch:
 
         return second
 
-    def _bias(self, at: Resolution, step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
+    def _unsettled(self, at: Resolution, run: _Run) -> Float[Tensor, "lane"]:
+        """Returns the share of the value that has not settled: the larger of what w* and the ends of burn-in tell."""
+        at_the_ends = run.settling.unsettled(self._left, run.step_size)
+        if self._settings.preconditioner != "none" or SAMPLERS.get(self._settings.sampler).facts.adapts:
+            return at_the_ends
+        centre = around_centre(self._local.from_probe, self._posterior(at), self._stacked.layout.dimension)
+        return torch.maximum(at_the_ends, centre.unsettled(self._left, run.step_size))
+
+    def _bias(self, run: _Run) -> Float[Tensor, "lane"]:
         """Returns the predicted bias of the step size, NaN where there is no formula."""
-        if not SAMPLERS.get(self._settings.sampler).facts.bias_known or self._settings.preconditioner != "none":
-            return torch.full_like(step_size, math.nan)
-        return predicted_step_bias(
-            self._local.from_probe,
-            n_beta=at.n_beta,
-            gamma=at.gamma,
-            step_size=step_size,
-            dimension=self._stacked.layout.dimension,
-        )
+        if not SAMPLERS.get(self._settings.sampler).facts.bias_known:
+            return torch.full_like(run.step_size, math.nan)
+        return run.settling.heated(run.step_size)
+
+
+class _TooStiffError(Exception):
+    """A step that is too large for some lanes, and what is allowed."""
+
+    def __init__(self, lanes: Bool[Tensor, "width"], allowed: Float[Tensor, "width"]) -> None:
+        super().__init__()
+        self.lanes = lanes
+        self.allowed = allowed
+
+
+def _ones(position: Stack) -> Stack:
+    return {name: torch.ones_like(value) for name, value in position.items()}
+
+
+def _over_chains(values: Float[Tensor, "chain"]) -> Estimate:
+    """Returns the mean of the chains that are alive, and its standard error; 0 for one."""
+    known = values[values.isfinite()].double()
+    spread = known.std().item() / math.sqrt(len(known)) if len(known) > 1 else 0.0
+    return Estimate(known.mean().item(), spread)
 
 
 def _told(number: Tensor) -> float:

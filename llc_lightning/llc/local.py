@@ -7,29 +7,43 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llc_lightning.llc.correction import displaced_minimum_correction
 from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.runtime.batches import Batch, Params, n_examples, take
 from llc_lightning.runtime.seeding import generator
-from llc_lightning.sampling.curvature import Spectrum, hessian_diagonal, lanczos, probe
+from llc_lightning.sampling.curvature import (
+    Krylov,
+    Spectrum,
+    all_of,
+    flat,
+    hessian_diagonal,
+    lanczos,
+    mean_of,
+    probe,
+    signs,
+)
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 _PRODUCTS = 12
-_PROBE_PRODUCTS = 10
+_PROBE_PRODUCTS = 8
 _PROBES = 32
-_STEP_EXAMPLES = 512
+_TINY, _SERVED = 1e-30, 0.01
+_ENOUGH = 256
+WHOLE = 12
+"""Weights up to which the whole Hessian costs no more than the quadratures."""
 
 
 @dataclass(frozen=True)
 class Local:
     """The curvature at w*, per lane.
 
-    ``from_gradient`` and ``from_probe`` are quadratures of the Hessian from the gradient and from random signs;
+    ``from_gradient`` and ``from_probe`` are quadratures of the Hessian from the gradient and from a few random vectors;
     ``diagonal`` is Hutchinson's estimate where the settings ask for a preconditioner. ``batch`` is what step sizes are
     chosen on.
     """
 
-    from_gradient: Spectrum
+    from_gradient: Spectrum | Krylov
     from_probe: Spectrum
     diagonal: Stack | None
     batch: Batch
@@ -59,18 +73,61 @@ def local_curvature(
     """
     start = stacked.start(1)
     size = settings.curvature_size(n_examples(data))
-    batch, few = (some_examples(data, count, seed) for count in (size, min(size, _STEP_EXAMPLES)))
-    from_probe = lanczos(stacked.hessian(start, few), probe(start, seed), _PROBE_PRODUCTS)
+    batch, few = (
+        some_examples(data, count, seed) for count in (size, min(size, settings.step_examples(n_examples(data))))
+    )
     diagonal = None
     if settings.preconditioner == "hutchinson":
         diagonal = hessian_diagonal(stacked, batch, seed=seed, probes=_PROBES)
-    return Local(spectrum_of_gradient(stacked, lanes, gradient, batch), from_probe, diagonal, few)
+    from_probe = spectrum_around(stacked, few, start, seed)
+    return Local(along_gradient(stacked, lanes, gradient, batch), from_probe, diagonal, few)
 
 
-def spectrum_of_gradient(stacked: StackedLoss, lanes: Sequence[Moved], gradient: Params, batch: Batch) -> Spectrum:
-    """Returns the quadrature of the Hessian on some examples, from the gradient of every lane."""
+def spectrum_around(stacked: StackedLoss, batch: Batch, start: Stack, seed: int) -> Spectrum:
+    """Returns the whole spectrum of few weights, or its quadrature from a few vectors, of which one is of signs."""
+    hessian, dimension = stacked.hessian(start, batch), stacked.layout.dimension
+    if dimension <= WHOLE:
+        nodes, _ = all_of(hessian, start)
+        even = torch.full_like(nodes, 1 / dimension)
+        return Spectrum(nodes, even, even.sum(-1) * dimension)
+    vectors = [signs(start, seed), *(probe(start, seed, 1 + number) for number in range(_few(dimension)))]
+    return mean_of([lanczos(hessian, vector, _PROBE_PRODUCTS) for vector in vectors])
+
+
+def _few(dimension: int) -> int:
+    """Returns of how many random vectors the mean tells a trace about as well as one of many weights does."""
+    return min(max(1, _ENOUGH // dimension), 4)
+
+
+def along_gradient(stacked: StackedLoss, lanes: Sequence[Moved], gradient: Params, batch: Batch) -> Spectrum | Krylov:
+    """Returns the quadrature of the Hessian on some examples from the gradient of every lane: all of it, or to grow."""
     along = stack_lanes([lane.read(gradient) for lane in lanes], stacked.width)
-    return lanczos(stacked.hessian(stacked.start(1), batch), along, _PRODUCTS)
+    start = stacked.start(1)
+    hessian = stacked.hessian(start, batch)
+    if stacked.layout.dimension > WHOLE:
+        return Krylov(hessian, along)
+    nodes, vectors = all_of(hessian, start)
+    parts = (flat(along)[..., None, :] @ vectors)[..., 0, :].square()
+    norm2 = parts.sum(-1)
+    return Spectrum(nodes, parts / norm2.clamp(min=torch.finfo(norm2.dtype).tiny)[..., None], norm2)
+
+
+def displacement(along: Spectrum | Krylov, around: Spectrum, at: Resolution, dimension: int) -> Spectrum:
+    """Returns the quadrature from the gradient, by as many products as change Delta by more than 1 % of the value.
+
+    The value is that of the quadratic approximation, ``1/2 sum_i n_beta h_i / (n_beta h_i + gamma)``, or Delta where
+    that is larger.
+    """
+    if isinstance(along, Spectrum):
+        return along
+    felt = at.n_beta * around.nodes.clamp(min=0)
+    value = dimension / 2 * (around.weights * felt / (felt + at.gamma).clamp(min=_TINY)).sum(-1)
+
+    def served(spectrum: Spectrum) -> Tensor:
+        delta = displaced_minimum_correction(spectrum, n_beta=at.n_beta, gamma=at.gamma)
+        return torch.asinh(delta / value.clamp(min=_TINY)) / _SERVED
+
+    return along.served(served, _PRODUCTS)
 
 
 def some_examples(data: Batch, size: int, seed: int) -> Batch:

@@ -80,6 +80,7 @@ class LLCRecord:
     expected_distance = _told(lambda record: record.geometry.expected_distance)
     correction = _told(lambda record: record.bias.correction)
     predicted_bias = _told(lambda record: record.bias.predicted_bias)
+    unsettled = _told(lambda record: record.bias.unsettled)
     noise_bias = _told(lambda record: record.bias.noise_bias)
     noise_bias_stderr = _told(lambda record: record.bias.noise_bias_stderr)
     rhat = _told(lambda record: record.mixing.rhat)

@@ -53,6 +53,7 @@ CHOICES = ("mean", "first_order")
 
 # About 50 Hessian products, each as dear as two gradients, on this share of the examples that the chains evaluate.
 _SHARE, _FEWEST, _MOST = 400, 16, 4096
+_STEP_SHARE, _FEWEST_IN_STEPS, _MOST_IN_STEPS = 1000, 256, 512
 _THOROUGH = 8
 
 
@@ -60,7 +61,8 @@ _THOROUGH = 8
 class ChainSettings:
     """The settings of one estimate's chains.
 
-    ``step_size`` is SGLD's ``eps``, or ``auto``: ``step_fraction`` over the largest curvature met. ``draws`` are kept
+    ``step_size`` is SGLD's ``eps``, or ``auto``: ``step_fraction`` over the largest curvature met, None for what keeps
+    the sampler's own bias small. ``draws`` are kept
     per chain after ``burn_in``. ``batch_size`` None means the full batch. ``estimator`` names the one whose value is
     reported first. ``box`` holds every weight within that distance of w*. The curvature is measured on
     ``curvature_examples``; ``auto`` takes as many as keep that a tenth or so of the work, and more
@@ -70,7 +72,7 @@ class ChainSettings:
 
     sampler: str = "lm"
     step_size: float | Literal["auto"] = "auto"
-    step_fraction: float = 0.4
+    step_fraction: float | None = None
     preconditioner: str = "none"
     chains: int = 8
     draws: int = 500
@@ -101,7 +103,8 @@ class ChainSettings:
         _check_not_word("step_size", self.step_size)
         if self.step_size != "auto":
             positive(step_size=self.step_size)
-        positive(step_fraction=self.step_fraction)
+        if self.step_fraction is not None:
+            positive(step_fraction=self.step_fraction)
         at_least(1, chains=self.chains, draws=self.draws)
         at_least(0, burn_in=self.burn_in, watched_examples=self.watched_examples)
         _check_not_word("curvature_examples", self.curvature_examples)
@@ -123,6 +126,11 @@ class ChainSettings:
         """Steps of a chain, burn-in included."""
         return self.burn_in + self.draws
 
+    @property
+    def fraction(self) -> float:
+        """What ``auto`` takes of the inverse largest curvature."""
+        return SAMPLERS.get(self.sampler).facts.step_fraction if self.step_fraction is None else self.step_fraction
+
     def on(self, n_examples: int) -> ChainSettings:
         """Returns the settings for that many examples: a batch of as many or more is all of them."""
         large = self.batch_size is not None and self.batch_size >= n_examples
@@ -135,6 +143,11 @@ class ChainSettings:
         evaluations = self.chains * self.steps * (self.batch_size or n_examples)
         size = max(_FEWEST, evaluations // _SHARE) * (_THOROUGH if thorough else 1)
         return min(n_examples, size, _MOST)
+
+    def step_examples(self, n_examples: int) -> int:
+        """Returns on how many of the examples largest eigenvalues and relaxations are measured, in many products."""
+        evaluations = self.chains * self.steps * (self.batch_size or n_examples)
+        return min(max(_FEWEST_IN_STEPS, evaluations // _STEP_SHARE), _MOST_IN_STEPS)
 
 
 def _check_not_word(name: str, value: object) -> None:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from llc_lightning.llc.settings import Resolution
 from llc_lightning.runtime.batches import Batch
-from llc_lightning.sampling.curvature import probe
+from llc_lightning.sampling.curvature import signs as random_signs
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 
 _SIGNIFICANT = 2.0
@@ -31,7 +31,7 @@ def virial_weights(stacked: StackedLoss, position: Stack, batch: Batch, at: Reso
     found: dict[str, list[Tensor]] = {name: [] for name in position}
     for chain in range(chains):
         here = chain_of(position, chain)
-        signs = probe(here, seed, chain)
+        signs = random_signs(here, seed, chain)
         for name, image in stacked.hessian(here, batch)(signs).items():
             found[name].append((signs[name] * image).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
     return {name: _of_the_others(torch.cat(parts), len(position[name]), at) for name, parts in found.items()}

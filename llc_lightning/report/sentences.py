@@ -7,6 +7,7 @@ from llc_lightning.analysis.agreement import Agreement
 from llc_lightning.analysis.cis import LOSS_FACTOR, Verdict
 from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.analysis.curve import Curve, Residual
+from llc_lightning.analysis.resolution import reconciled, rungs
 from llc_lightning.analysis.revisions import told
 from llc_lightning.analysis.timing import Timing
 from llc_lightning.report.panels.llc import full_llc
@@ -43,10 +44,16 @@ def verdict_sentence(verdict: Verdict) -> str:
 
 
 def full_llc_sentences(found: Findings) -> list[str]:
-    """Says what the full LLC is at the largest n_beta, and how its rise is made up; then what it is at the others."""
+    """Says what the full LLC is at the largest n_beta, and how its rise is made up; then at the others, and why."""
     *lower, highest = [panel.title for panel in full_llc(found)] or [""]
-    others = " ".join(f"{title.partition('. ')[0]}." for title in lower)
-    return [" ".join(part for part in (f"{highest}.", others) if part)] if highest else []
+    others = [f"{title.partition('. ')[0]}." for title in lower]
+    return [" ".join([f"{highest}.", *others, *_reconciled(found)])] if highest else []
+
+
+def _reconciled(found: Findings) -> list[str]:
+    """Returns how the LLCs at the largest and the smallest n_beta go together, at the last step that has both."""
+    several = [some for _, some in sorted(rungs(found.rows).items()) if len(some) > 1]
+    return [reconciled(several[-1][0], several[-1][-1])] if several else []
 
 
 def curve_sentence(curve: Curve) -> str:

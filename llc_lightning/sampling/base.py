@@ -106,6 +106,11 @@ class Sampler(ABC):
         estimate is ever flagged for the noise of its minibatches.
         """
 
+    @staticmethod
+    def contraction(stiffness: Tensor) -> Tensor:
+        """Returns by what a step shrinks a distance, by step size times curvature: as Langevin steps do."""
+        return (1 - stiffness / 2).abs()
+
     @property
     def metric(self) -> Stack | None:
         """The diagonal that an adapting sampler has found so far, [chain, lane, *slice]; None for all others."""
@@ -139,6 +144,8 @@ class SamplerFacts:
     """Of its bias in the step size; 0 where there is none at any step."""
     fraction: float
     """What a calibration first takes of the inverse largest curvature."""
+    step_fraction: float
+    """What an automatic step takes of the inverse largest curvature, so that its own bias stays below 5 %."""
 
 
 SAMPLERS: Registry[type[Sampler], SamplerFacts] = Registry(

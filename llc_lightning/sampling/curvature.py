@@ -1,11 +1,11 @@
-"""The curvature of the loss along the moved weights: Lanczos, its Gauss quadrature, and a diagonal estimate.
+"""The curvature of the loss along the moved weights: Lanczos and its Gauss quadrature, or all of it where it is small.
 
 Everything works on stacks [chain, lane, *slice] and gives one result per chain and lane.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -13,14 +13,20 @@ from torch import Tensor
 
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.seeding import generator
+from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 _BREAKDOWN = 1e-6
+_FEWEST = 3
+_CHANGE = 0.01
+
+Product: TypeAlias = Callable[[Stack], Stack]
+"""A symmetric operator, one for each chain and lane."""
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Gauss quadrature of an operator A from a vector v: sum_k weights f(nodes) = v^T f(A) v / |v|^2."""
+    """Gauss quadrature of an operator A: sum_k weights f(nodes) = v^T f(A) v / |v|^2, or the mean over several v."""
 
     nodes: Float[Tensor, "chain lane node"]
     weights: Float[Tensor, "chain lane node"]
@@ -38,51 +44,150 @@ class Spectrum:
         return self.nodes.where(seen, torch.inf).amin(-1)
 
 
-def lanczos(product: Callable[[Stack], Stack], start: Stack, steps: int) -> Spectrum:
-    """Returns the Gauss quadrature of the operator ``product`` from ``start``, by ``steps`` products.
+class Krylov:
+    """The Lanczos recurrence from one vector, grown as far as what its quadrature serves needs it.
 
     The three-term recurrence without reorthogonalisation (Lanczos 1950; quadrature: Golub and Meurant 2010): the
     quadrature converges all the same. A vector that spans an invariant subspace ends its recurrence early.
     """
-    norm2 = _dot(start, start)
-    previous = {name: torch.zeros_like(value) for name, value in start.items()}
-    vector = _scaled(start, _inverse(norm2.sqrt()))
-    beta = torch.zeros_like(norm2)
-    scale = torch.zeros_like(norm2)
-    diagonal: list[Tensor] = []
-    beside: list[Tensor] = []
-    for _ in range(steps):
-        image = product(vector)
-        alpha = _dot(vector, image)
-        scale = torch.maximum(scale, _dot(image, image).sqrt())
-        rest = {
-            name: image[name]
-            - _spread(alpha, vector[name]) * vector[name]
-            - _spread(beta, vector[name]) * previous[name]
-            for name in image
-        }
-        beta = _dot(rest, rest).sqrt()
-        beta = beta.where(beta > _BREAKDOWN * scale, 0.0)
-        previous, vector = vector, _scaled(rest, _inverse(beta))
-        diagonal.append(alpha)
-        beside.append(beta)
-    middle = torch.stack(diagonal, -1).double()
-    off = torch.stack(beside, -1)[..., :-1].double()
-    matrix = torch.diag_embed(middle) + torch.diag_embed(off, 1) + torch.diag_embed(off, -1)
-    finite = matrix.isfinite().all(-1).all(-1)
+
+    def __init__(self, product: Product, start: Stack) -> None:
+        self.norm2 = inner(start, start)
+        self._product = product
+        self._previous = {name: torch.zeros_like(value) for name, value in start.items()}
+        self._vector = _scaled(start, _inverse(self.norm2.sqrt()))
+        self._beta = torch.zeros_like(self.norm2)
+        self._scale = torch.zeros_like(self.norm2)
+        self._diagonal: list[Tensor] = []
+        self._beside: list[Tensor] = []
+        self._other: Stack = {}
+        self._along: list[Tensor] = []
+
+    def against(self, other: Stack) -> None:
+        """Begins to note ``other`` in the basis of the recurrence, after its first product at most."""
+        first = self._previous if self._diagonal else self._vector
+        self._along = [inner(first, other).double()] if self._diagonal else []
+        self._other = other
+
+    def bilinear(self, size: int) -> Float[Tensor, "chain lane node"]:
+        """Returns the weights of ``start^T f(A) other`` on the nodes of ``spectrum(size)``: sum_k weights f(nodes)."""
+        self._grow(size)
+        vectors = self._eigen(size)[1]
+        along = torch.stack(self._along[:size], -1)
+        shares = (along[..., None, :] @ vectors)[..., 0, :]
+        return self.norm2.double().sqrt()[..., None] * shares * vectors[..., 0, :]
+
+    def spectrum(self, most: int) -> Spectrum:
+        """Returns the quadrature by ``most`` products."""
+        self._grow(most)
+        return self._of(most)
+
+    def served(self, what: Callable[[Spectrum], Float[Tensor, "chain lane"]], most: int) -> Spectrum:
+        """Returns the quadrature by as few products as change what it serves by no more than 1, and ``most`` at most.
+
+        Every chain and lane has as many as it would have alone.
+        """
+        self._grow(_FEWEST - 1)
+        before = what(self._of(_FEWEST - 1))
+        used = torch.full(before.shape, most, device=before.device)
+        for size in range(_FEWEST, most + 1):
+            if bool((used < size).all()):
+                break
+            self._grow(size)
+            now = what(self._of(size))
+            used = used.where((used < size) | ~((now - before).abs() <= 1), size)
+            before = now
+        return self._of(min(most, len(self._diagonal)), used)
+
+    def _grow(self, size: int) -> None:
+        while len(self._diagonal) < size:
+            vector, image = self._vector, self._product(self._vector)
+            alpha = inner(vector, image)
+            self._scale = torch.maximum(self._scale, inner(image, image).sqrt())
+            rest = {
+                name: image[name]
+                - _spread(alpha, vector[name]) * vector[name]
+                - _spread(self._beta, vector[name]) * self._previous[name]
+                for name in image
+            }
+            beta = inner(rest, rest).sqrt()
+            self._beta = beta.where(beta > _BREAKDOWN * self._scale, 0.0)
+            if self._other:
+                self._along.append(inner(vector, self._other).double())
+            self._previous, self._vector = vector, _scaled(rest, _inverse(self._beta))
+            self._diagonal.append(alpha.double())
+            self._beside.append(self._beta.double())
+
+    def _of(self, size: int, used: Tensor | None = None) -> Spectrum:
+        nodes, vectors = self._eigen(size, used)
+        return Spectrum(nodes, vectors[..., 0, :].square(), self.norm2.double())
+
+    def _eigen(self, size: int, used: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        middle = torch.stack(self._diagonal[:size], -1)
+        off = torch.stack(self._beside[:size], -1)
+        if used is not None:  # what lies beyond is cut off, and put inside of the spectrum
+            number = torch.arange(1, size + 1, device=used.device)
+            middle = middle.where(number <= used[..., None], middle[..., :1])
+            off = off.where(number < used[..., None], 0.0)
+        off = off[..., :-1]
+        matrix = torch.diag_embed(middle) + torch.diag_embed(off, 1) + torch.diag_embed(off, -1)
+        finite = matrix.isfinite().all(-1).all(-1)
+        linalg: Any = torch.linalg  # its functions carry no types
+        nodes, vectors = linalg.eigh(matrix.where(finite[..., None, None], 0.0))
+        return nodes.where(finite[..., None], torch.nan), vectors
+
+
+def lanczos(product: Product, start: Stack, steps: int) -> Spectrum:
+    """Returns the Gauss quadrature of the operator ``product`` from ``start``, by ``steps`` products."""
+    return Krylov(product, start).spectrum(steps)
+
+
+def mean_of(spectra: Sequence[Spectrum]) -> Spectrum:
+    """Returns the mean quadrature of several vectors."""
+    weights = torch.cat([spectrum.weights / len(spectra) for spectrum in spectra], -1)
+    norm2 = torch.stack([spectrum.norm2 for spectrum in spectra]).mean(0)
+    return Spectrum(torch.cat([spectrum.nodes for spectrum in spectra], -1), weights, norm2)
+
+
+def all_of(product: Product, like: Stack) -> tuple[Float[Tensor, "chain lane d"], Float[Tensor, "chain lane d d"]]:
+    """Returns the eigenvalues and eigenvectors of an operator, by as many products as it has dimensions."""
+    columns: list[Tensor] = []
+    for name, value in like.items():
+        for number in range(value[0, 0].numel()):
+            unit = {other: torch.zeros_like(one) for other, one in like.items()}
+            unit[name].flatten(2)[..., number] = 1
+            columns.append(flat(product(unit)))
+    matrix = torch.stack(columns, -1)
+    finite = matrix.isfinite().flatten(2).all(-1)[..., None]
     linalg: Any = torch.linalg  # its functions carry no types
-    nodes, vectors = linalg.eigh(matrix.where(finite[..., None, None], 0.0))
-    return Spectrum(nodes.where(finite[..., None], torch.nan), vectors[..., 0, :].square(), norm2.double())
+    nodes, vectors = linalg.eigh(((matrix + matrix.mT) / 2).where(finite[..., None], 0.0))
+    return nodes.where(finite, torch.nan), vectors
+
+
+def flat(stack: Stack) -> Float[Tensor, "chain lane d"]:
+    """Returns all weights of a stack in a row, in double precision."""
+    return torch.cat([value.flatten(2).double() for value in stack.values()], -1)
+
+
+def signs(stack: Stack, seed: int, number: int = 0) -> Stack:
+    """Returns a vector of independent random signs, the same for every lane and chain.
+
+    Of all vectors they tell a diagonal with the least error. A direction can be orthogonal to them: (1, 1) is to half.
+    """
+    stream = _stream(stack, seed, number)
+    return {
+        name: (torch.randint(2, value.shape[2:], generator=stream, device=value.device) * 2 - 1)
+        .to(value.dtype)
+        .expand_as(value)
+        for name, value in stack.items()
+    }
 
 
 def probe(stack: Stack, seed: int, number: int = 0) -> Stack:
-    """Returns a vector of independent random signs, the same for every lane and chain."""
-    device = next(iter(stack.values())).device
-    stream = generator(seed, "probes", number, device=device)
+    """Returns a vector of standard normal numbers, the same for every lane and chain: it meets all directions."""
+    stream = _stream(stack, seed, number)
     return {
-        name: (torch.randint(2, value.shape[2:], generator=stream, device=device) * 2 - 1)
-        .to(value.dtype)
-        .expand_as(value)
+        name: torch.randn(value.shape[2:], generator=stream, dtype=value.dtype, device=value.device).expand_as(value)
         for name, value in stack.items()
     }
 
@@ -96,15 +201,15 @@ def hessian_diagonal(stacked: StackedLoss, batch: Batch, *, seed: int, probes: i
     hessian = stacked.hessian(at, batch)
     total = {name: torch.zeros_like(value) for name, value in at.items()}
     for number in range(probes):
-        signs = probe(at, seed, number)
-        image = hessian(signs)
+        vector = signs(at, seed, number)
+        image = hessian(vector)
         for name, value in total.items():
-            value.add_(signs[name] * image[name])
+            value.add_(vector[name] * image[name])
     return {name: value / probes for name, value in total.items()}
 
 
-def _dot(left: Stack, right: Stack) -> Float[Tensor, "chain lane"]:
-    return torch.stack([(left[name] * right[name]).flatten(2).sum(2) for name in left]).sum(0)
+def _stream(stack: Stack, seed: int, number: int) -> torch.Generator:
+    return generator(seed, "probes", number, device=next(iter(stack.values())).device)
 
 
 def _scaled(stack: Stack, factor: Float[Tensor, "chain lane"]) -> Stack:

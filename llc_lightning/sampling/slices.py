@@ -10,7 +10,7 @@ from torch import Tensor
 from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.errors import SettingError
 
-_WIDTHS = ((1024, 16), (4096, 4))
+_WIDTHS = ((256, 32), (1024, 16), (4096, 4))
 """Up to how many moved entries how many lanes are stacked; where a lane is larger, it is work enough by itself."""
 
 

@@ -1,27 +1,35 @@
 """The automatic step size: a fraction of the inverse of the largest curvature that the chains will meet."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.base import Posterior, Sampler, per_lane
 from llc_lightning.sampling.chains import Chains, run_chains
-from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
-from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
+from llc_lightning.sampling.curvature import Product, Spectrum, lanczos, probe
+from llc_lightning.sampling.observables.secant import Secant
+from llc_lightning.sampling.recorder import Recorder
+from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 EXPLOSION = 1000.0
 """Times its chain's own median, or half the dimension: an excess n_beta (L - L(w*)) beyond this is a divergence."""
 
-_PRODUCTS = 8
-_RANKING_PRODUCTS = 2
-"""Enough to tell which chain ends where the loss is steepest; its curvature is then measured with more."""
-_WORST_SHARE = 1.5
+_PRODUCTS = 5
+WORST_SHARE = 1.5
+"""How much stiffer than what the step is made for the worst of several places may be."""
 _STABLE = 4.0
-_PILOT_STEPS = 30
-_HALVINGS = 40
+_PILOT_STEPS = 24
+_HALVINGS, _MOST = 40, 16
+_STEEPEST = 2.0
+"""How much the secant may exceed what the step is made for: it is a mean along a way, and of few chains."""
+_GRID = 4
+"""Automatic step sizes are powers of 2^(1/4), so that rounding on the way to them changes none."""
+_ROUNDED = 1e-3
+"""Of a step of the grid: what is on it in single precision stays there."""
 
 
 def exploded(chains: Chains, n_beta: Float[Tensor, "lane"], dimension: int) -> torch.Tensor:
@@ -37,47 +45,60 @@ def exploded(chains: Chains, n_beta: Float[Tensor, "lane"], dimension: int) -> t
     return ~(scaled.abs() <= EXPLOSION * typical[..., None]).all(-1)
 
 
-def largest_curvature(
-    stacked: StackedLoss,
-    posterior: Posterior,
-    preconditioner: Stack | None,
-    at: Stack,
-    batch: Batch,
-    *,
-    seed: int,
-    products: int = _PRODUCTS,
-) -> Float[Tensor, "chain lane"]:
-    """Returns max |eigenvalue| of ``M^1/2 (n_beta H + gamma) M^1/2`` at a position, by that many Hessian products."""
-    start = probe(at, seed)
-    return stiffness(stacked, posterior, preconditioner, at, batch, start, products).nodes.abs().amax(-1)
+@dataclass(frozen=True)
+class Stiffness:
+    """``B = P^1/2 (n_beta H + gamma) P^1/2``, which decides how large a step may be: P is the preconditioner, or 1.
 
+    Args:
+        stacked: The loss.
+        posterior: What is sampled.
+        metric: The diagonal P, [1, lane, *slice].
+    """
 
-def stiffness(
-    stacked: StackedLoss,
-    posterior: Posterior,
-    preconditioner: Stack | None,
-    at: Stack,
-    batch: Batch,
-    start: Stack,
-    products: int,
-) -> Spectrum:
-    """Returns the quadrature of ``M^1/2 (n_beta H + gamma) M^1/2`` at a position, from a vector."""
-    root = {
-        name: torch.ones_like(value[:1]) if preconditioner is None else preconditioner[name].sqrt()
-        for name, value in at.items()
-    }
-    hessian = stacked.hessian(at, batch)
+    stacked: StackedLoss
+    posterior: Posterior
+    metric: Stack | None
 
-    def product(vector: Stack) -> Stack:
-        inner = {name: root[name] * value for name, value in vector.items()}
-        image = hessian(inner)
+    def product(self, at: Stack, batch: Batch) -> Product:
+        """Returns the operator at a position, with the Hessian of a batch."""
+        hessian = self.stacked.hessian(at, batch)
+
+        def product(vector: Stack) -> Stack:
+            moved = self._rooted(vector)
+            image = hessian(moved)
+            return self._rooted(
+                {
+                    name: per_lane(self.posterior.n_beta, value) * image[name]
+                    + per_lane(self.posterior.gamma, value) * value
+                    for name, value in moved.items()
+                }
+            )
+
+        return product
+
+    def pull(self, like: Stack) -> Stack:
+        """Returns the diagonal that is the localisation's part of it."""
         return {
-            name: root[name]
-            * (per_lane(posterior.n_beta, value) * image[name] + per_lane(posterior.gamma, value) * value)
-            for name, value in inner.items()
+            name: per_lane(self.posterior.gamma, value)
+            * (1 if self.metric is None else self.metric[name])
+            * torch.ones_like(value)
+            for name, value in like.items()
         }
 
-    return lanczos(product, start, products)
+    def largest(self, at: Stack, batch: Batch, *, seed: int) -> Float[Tensor, "chain lane"]:
+        """Returns the largest absolute eigenvalue at a position."""
+        return lanczos(self.product(at, batch), probe(at, seed), _PRODUCTS).nodes.abs().amax(-1)
+
+    def _rooted(self, vector: Stack) -> Stack:
+        if self.metric is None:
+            return vector
+        return {name: self.metric[name].sqrt() * value for name, value in vector.items()}
+
+
+def on_grid(step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
+    """Returns the next smaller power of 2^(1/4)."""
+    exponent = (_GRID * step_size.double().log2() + _ROUNDED).floor() / _GRID
+    return torch.exp2(exponent).to(step_size.dtype)
 
 
 def automatic_step_size(
@@ -95,14 +116,14 @@ def automatic_step_size(
     batch_size: int | None,
     spectrum: Spectrum | None = None,
 ) -> Float[Tensor, "lane"]:
-    """Returns the step size of every lane: ``fraction`` / max |eigenvalue|, at the centre and where pilot chains end.
+    """Returns the step size of every lane: ``fraction`` / curvature, at the centre and along pilot chains.
 
-    The curvature at the centre alone fails on singular models, where it is zero. The pilot of a lane is repeated at
-    half the step until no chain dies, explodes, or ends where the step is beyond the limit of stability: such a chain
-    is about to explode, and its curvature is not one that is met in equilibrium. Of the places where its chains end,
-    the one with the largest curvature counts, at 1.5 times the fraction: it is the worst of several draws, and one draw
-    alone may lie where the loss is flat. Of a sampler that finds its own diagonal, the curvature is that in the
-    diagonal that its pilot found.
+    The curvature at the centre alone fails on singular models, where it is zero. Of the pilot chains two curvatures
+    count: the secant along their steps, which also sees kinks, and the largest eigenvalue where the chain of largest
+    secant ends, over 1.5, since it is the worst of several draws. The pilot of a lane is repeated with a smaller step
+    until no chain dies, explodes, or meets more than 1.5 times the curvature that its step is made for: what it meets
+    depends on the step itself. Of a sampler that finds its own diagonal, the curvature is that in the diagonal that its
+    pilot found. Rounded down to a power of 2^(1/4).
 
     Args:
         stacked: The loss.
@@ -119,16 +140,20 @@ def automatic_step_size(
         spectrum: Of the Hessian at the centre, where it is known and there is no preconditioner.
     """
 
+    steps = _PILOT_STEPS if batch_size is None else _PILOT_STEPS // 2  # secants of minibatches cost gradients
+
     def pilot_with(step: Float[Tensor, "lane"]) -> tuple[Chains, Stack | None]:
         made = sampler(posterior, step, preconditioner)
+        recorder = Recorder([Secant(lambda: made.metric or preconditioner)], posterior, lanes=stacked.width)
         pilot = run_chains(
             stacked, made, data, baseline,
-            seed=seed, chains=chains, steps=_PILOT_STEPS, batch_size=batch_size, streams="pilot-",
+            seed=seed, chains=chains, steps=steps, burn_in=steps // 2, batch_size=batch_size,
+            streams="pilot-", recorder=recorder,
         )  # fmt: skip
         return pilot, made.metric
 
     def at_centre(metric: Stack | None) -> Float[Tensor, "lane"]:
-        return largest_curvature(stacked, posterior, metric, stacked.start(1), batch, seed=seed)[0]
+        return Stiffness(stacked, posterior, metric).largest(stacked.start(1), batch, seed=seed)[0]
 
     metric = preconditioner
     first = sampler(posterior, torch.ones_like(posterior.n_beta), preconditioner).metric
@@ -140,33 +165,45 @@ def automatic_step_size(
     else:
         curvature = (posterior.n_beta[:, None] * spectrum.nodes[0] + posterior.gamma[:, None]).abs().amax(-1)
     # Without localisation a singular loss is flat at the centre: any finite step is a start, and the pilot halves it.
-    step = torch.where(curvature > 0, fraction / curvature, fraction).to(baseline.dtype)
+    step = on_grid(torch.where(curvature > 0, fraction / curvature, fraction).to(baseline.dtype))
     for _ in range(_HALVINGS):
         pilot, found = pilot_with(step)
-        metric = metric if found is None else _mean(found)
-        there = curvature_at_the_end(stacked, posterior, metric, pilot.end, batch, seed=seed)
-        failed = exploded(pilot, posterior.n_beta[: stacked.lanes], stacked.layout.dimension).any(1).to(step.device)
-        failed |= ~(step * there <= _STABLE)[: stacked.lanes]  # a curvature that is NaN fails too
+        lost = torch.zeros_like(step, dtype=torch.bool)
+        lost[: stacked.lanes] = _lost(pilot, posterior.n_beta, stacked).to(step.device)
+        if found is not None and not lost.any():
+            metric = _mean(found)
+        secant = pilot.observed["secant"][..., -1].to(step.device)
+        there = _where_steepest(stacked, posterior, metric, pilot.end, secant, batch, seed=seed)
+        # Minibatches curve more than their mean, which heats the chains a little: that is told by itself.
+        along = (secant.amax(1) if batch_size is None else secant.mean(1)) / _STEEPEST
+        met = torch.maximum(there / WORST_SHARE, along.double())
+        allowed = (fraction / torch.maximum(curvature, met)).to(step.dtype)
+        lost |= ~allowed.isfinite()
+        failed = lost | (step > WORST_SHARE * allowed)
+        failed[stacked.lanes :] = False
         if not failed.any():
-            return torch.minimum(step, (fraction / torch.maximum(curvature, there / _WORST_SHARE)).to(step.dtype))
-        step[: stacked.lanes][failed] /= 2
+            return on_grid(torch.minimum(step, allowed))
+        # What a lost chain met is no measure of what it should meet.
+        smaller = torch.maximum(allowed, step / _MOST).where(~lost, step / 2)
+        step = on_grid(smaller.where(failed, step))
     return step
 
 
-def curvature_at_the_end(
-    stacked: StackedLoss, posterior: Posterior, preconditioner: Stack | None, at: Stack, batch: Batch, *, seed: int
-) -> Float[Tensor, "lane"]:
-    """Returns the largest curvature where the chains of a lane are: which one is found with few products."""
-    # One chain after the other, each keeps the graph of its gradient for its products.
-    chains = [chain_of(at, number) for number in range(len(next(iter(at.values()))))]
-    ranks = [
-        largest_curvature(stacked, posterior, preconditioner, one, batch, seed=seed, products=_RANKING_PRODUCTS)
-        for one in chains
-    ]
-    rank = torch.cat(ranks)
-    worst, lane = rank.nan_to_num(nan=torch.inf).argmax(0), torch.arange(stacked.width, device=rank.device)
+def _lost(pilot: Chains, n_beta: Float[Tensor, "width"], stacked: StackedLoss) -> Bool[Tensor, "lane"]:
+    """Returns of which lanes a chain died or exploded, or all of them together are far beyond equilibrium."""
+    n_beta = n_beta[: stacked.lanes].cpu()
+    high = (n_beta[:, None] * pilot.excess.median(-1).values).amin(1) > EXPLOSION * stacked.layout.dimension
+    return high | exploded(pilot, n_beta, stacked.layout.dimension).any(1)
+
+
+def _where_steepest(
+    stacked: StackedLoss, posterior: Posterior, metric: Stack | None, at: Stack, rank: Float[Tensor, "lane chain"],
+    batch: Batch, *, seed: int,
+) -> Float[Tensor, "lane"]:  # fmt: skip
+    """Returns the largest curvature where the chain of highest rank is, of each lane."""
+    worst, lane = rank.nan_to_num(nan=torch.inf).argmax(1), torch.arange(len(rank), device=rank.device)
     end = {name: value[worst.to(value.device), lane.to(value.device)][None] for name, value in at.items()}
-    return largest_curvature(stacked, posterior, preconditioner, end, batch, seed=seed)[0]
+    return Stiffness(stacked, posterior, metric).largest(end, batch, seed=seed)[0]
 
 
 def _mean(metric: Stack | None) -> Stack | None:

@@ -7,11 +7,15 @@ import pytest
 import torch
 
 from llc_lightning import LLCCallback, estimate_llc, loss_fn
+from llc_lightning.llc.revision import llc_revision
+from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.cadence import AtEnd, AtSteps, Every
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.sampling.base import SAMPLERS
 from tests.callbacks.plain import PlainModule, examples, fit, trainer
+
+REVISED = f"-revision={llc_revision(ChainSettings())}"
 
 SHORT: dict[str, Any] = {"chains": 2, "draws": 6, "burn_in": 2, "batch_size": 16, "step_size": 1e-5}
 
@@ -69,7 +73,7 @@ def test_the_seed_can_be_given(tmp_path: Path) -> None:
     fit(trainer(tmp_path, [first, second], max_steps=1))
     store = Run.open(tmp_path / "llc_lightning").store
     values = []
-    for part, seed in (("step=00000000-first", 1), ("step=00000000-second", 2)):
+    for part, seed in ((f"step=00000000-first{REVISED}", 1), (f"step=00000000-second{REVISED}", 2)):
         rows = store.read_part(part)
         assert set(rows["seed"]) == {seed}
         values.append(rows.loc[rows["quantity"] == "llc", "value"].item())
@@ -79,10 +83,10 @@ def test_the_seed_can_be_given(tmp_path: Path) -> None:
 def test_replicates_are_measured_once(tmp_path: Path) -> None:
     callback = LLCCallback(Every(steps=100), n_beta=100.0, gamma=100.0, data=examples(), replicates=2, **SHORT)
     module = fit(trainer(tmp_path, [callback], max_steps=2))
-    assert sorted(Run.open(tmp_path / "llc_lightning").store.parts()) == [
-        "step=00000002-llc",
-        "step=00000002-llc-replicate=1",
-    ]
+    assert set(Run.open(tmp_path / "llc_lightning").store.parts()) == {
+        f"step=00000002-llc{REVISED}",
+        f"step=00000002-llc-replicate=1{REVISED}",
+    }
     assert callback.state_dict()["replicated"] == 2
     assert isinstance(module, PlainModule)
     assert torch.is_grad_enabled()

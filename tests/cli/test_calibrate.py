@@ -49,6 +49,8 @@ def told(capsys: pytest.CaptureFixture[str], *argv: object, code: int = 0) -> st
 def test_it_draws_and_writes_a_block_for_a_configuration(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     out = told(capsys, "calibrate", run, *SMALL)
     assert "R-hat" in out
+    assert "\nplateau: |d ln" in out or "\nno plateau" in out
+    assert "beside the run's own value" not in out
     assert ("\naccepted\n" in out) == ("next: train" in out) == ("do not use the block" not in out)
     folder = run / "calibration"
     assert (folder / "step=00000300.png").stat().st_size > 20_000
@@ -73,6 +75,23 @@ def test_a_run_is_measured_with_the_block_of_a_snapshot_and_gives_its_value(
     assert sorted(rows.index) == [55, 300]
     assert rows["settings"].nunique() == 1
     assert (rows["value"][55], rows["stderr"][55]) == (found["record"]["value"], found["record"]["stderr"])
+
+
+def test_a_value_at_another_resolution_than_the_runs_own_is_explained(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
+) -> None:
+    block = tmp_path / "block.yaml"
+    at = {"n_beta": 30.0, "gamma": 300.0, "chains": 2, "draws": 200, "burn_in": 100, "batch_size": 64}
+    block.write_text(yaml.safe_dump({"llc": {**at, "when": {"class_path": "llc_lightning.AtEnd"}}}))
+    told(capsys, "measure", run, "--config", block, "--steps", 300, "--json")
+    coarser = ("--chains", "2", "--budget", "2400", "--batch_size", "64", "--n_beta", "30", "--gamma", "900")
+    found = json.loads(told(capsys, "calibrate", run, *coarser, "--json"))
+    assert found["record"]["status"] == "ok"
+    _, said = found["said"]
+    assert said.startswith("beside the run's own value: ")
+    assert "(n_beta 30, gamma 300) and " in said
+    assert "which is 10 for the first and 30 for the second, so that more directions count" in said
+    assert "directions count, which makes " in said
 
 
 def test_what_is_wrong_is_one_sentence(capsys: pytest.CaptureFixture[str], run: Path) -> None:

@@ -36,7 +36,7 @@ CALM = Evidence(
     at=Resolution(10.0, 1.0),
     run=Run.unknown(ChainSettings(), seed=0, replicate=0),
     geometry=replace(Geometry.unknown(), dimension=40, model_norm=1.0, curvature=1.0),
-    bias=Bias(correction=0.0, predicted_bias=0.0, noise_bias=0.0, noise_bias_stderr=0.0),
+    bias=Bias(correction=0.0, predicted_bias=0.0, unsettled=0.0, noise_bias=0.0, noise_bias_stderr=0.0),
     mixing=Mixing(rhat=1.0, rhat_nested=1.0, ess=800.0, ess_tail=800.0, mcse=0.1),
     motion=Motion(healthy_chains=8, per_chain=(10.0,) * 8, distance=0.1, temperature=1.0, acceptance=1.0, box_hits=0.0),
     losses=torch.ones(4),
@@ -70,9 +70,14 @@ def noisy_halves(errors: float) -> dict[str, object]:
     return kept(draws + (errors * error - changes.mean()) * (np.arange(100) >= 50))
 
 
-def gap(size: float) -> dict[str, object]:
+def gap(size: float, **more: object) -> dict[str, object]:
     """Draws of which the Stein estimate is so much larger than the mean, without an error."""
-    return kept(10 + NOISE, virial=np.full((8, 100), 20 - 2 * size), trace=20.0)
+    return kept(10 + NOISE, virial=np.full((8, 100), 20 - 2 * size), trace=20.0, **more)
+
+
+def plain(size: float) -> dict[str, object]:
+    """Draws whose virial of M = 1 lacks so much, halved, without an error."""
+    return kept(10 + NOISE, plain=np.full((8, 100), 20 - 2 * size), dimension=20)
 
 
 def noisy_gap(errors: float) -> dict[str, object]:
@@ -137,11 +142,26 @@ CASES: dict[str, list[tuple[dict[str, object], dict[str, object]]]] = {
     ],
     "estimators-disagree": [
         (gap(0.5), gap(0.51)),
-        (gap(-0.476), gap(-0.477)),
         (noisy_gap(2.99), noisy_gap(3.01)),
-        (gap(0.0), gap(-5.0)),
         (gap(5.0) | kept(10 + NOISE), gap(5.0)),
+        (gap(5.0, cold=Estimate(5.0, 0.0)), gap(5.0, cold=Estimate(1.0, 0.0))),
+        (gap(5.0, cold=Estimate(0.0, 1.7)), gap(5.0, cold=Estimate(0.0, 1.6))),
         (variance(33.0), variance(above(33.0))),
+    ],
+    "not-settled": [
+        ({"unsettled": 0.05}, {"unsettled": above(0.05)}),
+        ({"unsettled": NAN}, {"unsettled": 1.0}),
+        ({"unsettled": 0.5, **value(10.0, 20.0)}, {"unsettled": 0.5, **value(10.0, 19.9)}),
+        ({"unsettled": 0.5, **value(10.0, 20.0)}, {"unsettled": 0.5, **value(10.0, NAN)}),
+    ],
+    "step-bias": [
+        (gap(-0.476), gap(-0.477)),
+        (noisy_gap(-2.99), noisy_gap(-3.01)),
+        (gap(0.0), gap(0.0, cold=Estimate(2.0, 0.0))),
+        ({"predicted_bias": 0.476}, {"predicted_bias": 0.477}),
+        ({"predicted_bias": NAN}, {"predicted_bias": 5.0}),
+        (plain(-0.476), plain(-0.477)),
+        (plain(5.0), plain(-5.0)),
     ],
     "batch-noise": [
         ({"noise_bias": 0.476}, {"noise_bias": 0.477}),

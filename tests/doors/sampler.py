@@ -20,6 +20,7 @@ from llc_lightning.sampling.stacked import Stack
     noise_known=True,
     order=1,
     fraction=0.2,
+    step_fraction=0.2,
 )
 class Careful(SGLD):
     def __init__(self, posterior: Posterior, step_size: Float[Tensor, "lane"], preconditioner: Stack | None) -> None:

@@ -50,7 +50,7 @@ def test_at_three_step_sizes(step_size: float, batch_size: int | None) -> None:
         assert_meets(repeat, exact)
     if batch_size is None:
         assert exact > 1.05 * quadratic_value(CURVATURE, **RESOLUTION)
-        assert record.status == "estimators-disagree", "a bias of more than 5 % is told"
+        assert record.status == "step-bias", "a bias of more than 5 % is told"
         assert record.predicted_bias == pytest.approx(exact - quadratic_value(CURVATURE, **RESOLUTION), rel=1e-3)
 
 

@@ -97,7 +97,7 @@ def test_not_a_minimum() -> None:
 
 def test_drifting_and_not_mixed() -> None:
     record = estimate(step_size=1e-4, burn_in=0, chains=32)
-    assert names(record) == ["drifting", "not-mixed", "estimators-disagree"]
+    assert names(record) == ["drifting", "not-mixed", "not-settled"]
 
 
 def test_too_few_draws() -> None:

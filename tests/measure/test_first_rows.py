@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,11 @@ import pytest
 
 from llc_lightning.cli.analyze import main as analyze
 from llc_lightning.cli.offline import measure_run
+from llc_lightning.llc.revision import llc_revision
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.results.run import Run
-from llc_lightning.sampling.base import SAMPLERS
 
 FIRST = Path(__file__).parent / "first_rows" / "old_cis" / "version_0"
 DATA = "0123456789abcdef"
@@ -64,7 +63,7 @@ def test_names_of_llc_settings_are_those_of_the_first_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("llc_lightning.measure.llc.plan.llc_revision", lambda settings: 1)
-    made = LLCPlan(components=("all",), settings=ChainSettings(**chains), **plan)
+    made = LLCPlan(components=("all",), settings=ChainSettings(**{"step_fraction": 0.4, **chains}), **plan)
     rungs = (made.n_beta[0], None, (1.0, 2.0))
     found = [made.settings_at(rung, data=DATA, replicate=replicate, loss=made.losses[0]) for rung in rungs]
     assert tuple(found) == names
@@ -88,20 +87,22 @@ def test_rows_of_the_first_schema_are_read_and_reported(old: Path, capsys: pytes
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_nothing_is_measured_again_but_by_a_newer_revision(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, rows = digests(old), Run.open(old).measurements()
-    assert measure_run(old, only=["llc", "llc_units"]) == []
+    with monkeypatch.context() as at_first:
+        at_first.setattr("llc_lightning.measure.llc.plan.llc_revision", lambda settings: 1)
+        assert measure_run(old, only=["llc", "llc_units"]) == []
 
-    newer = replace(SAMPLERS.get("lm"), revision=2)
-    monkeypatch.setitem(SAMPLERS._entries, "lm", newer)
+    newer = llc_revision(ChainSettings())
+    assert newer > 1
     written = measure_run(old, steps=[6], only=["llc", "llc_units"])
     assert [path.name for path in written if path.suffix == ".parquet"] == [
-        "step=00000006-llc-revision=2.parquet",
-        "step=00000006-llc_units-revision=2.parquet",
-        "step=00000006-llc_units-replicate=1-revision=2.parquet",
+        f"step=00000006-llc-revision={newer}.parquet",
+        f"step=00000006-llc_units-revision={newer}.parquet",
+        f"step=00000006-llc_units-replicate=1-revision={newer}.parquet",
     ]
     assert measure_run(old, steps=[6], only=["llc", "llc_units"]) == []
     assert digests(old).items() >= before.items(), "rows and traces of the old revision stay as they are"
     after = Run.open(old).measurements()
-    kept, new = after[after["revision"] == 1], after[after["revision"] == 2]
+    kept, new = after[after["revision"] == 1], after[after["revision"] == newer]
     assert kept.reset_index(drop=True).equals(rows)
     same = rows[(rows["step"] == 6) & rows["quantity"].str.startswith("llc")]
     again = new[new["quantity"].str.startswith("llc")]

@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from llc_lightning.callbacks.ablation import AblationCallback
 from llc_lightning.callbacks.llc import LLCCallback
 from llc_lightning.callbacks.snapshots import SnapshotCallback
+from llc_lightning.llc.revision import llc_revision
+from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.measure.measurements import Plan
@@ -26,6 +28,8 @@ from llc_lightning.runtime.errors import AddressError, MeasurementError, Setting
 from llc_lightning.runtime.workers import Workers
 from tests.components.nets import MLP, Wrapped, regression
 from tests.measure.small import Stage
+
+REVISED = f"-revision={llc_revision(ChainSettings())}"
 
 DATA = regression(48)
 SHORT: dict[str, Any] = {"n_beta": [10.0, 100.0], "gamma": 5.0, "chains": 2, "draws": 4, "burn_in": 1, "batch_size": 8}
@@ -90,18 +94,18 @@ def files(run: Run) -> dict[str, bytes]:
 def test_offline_rows_are_live_rows_to_the_byte(live: Run, tmp_path: Path) -> None:
     before = files(live)
     assert sorted(before) == [
-        "measurements/step=00000000-llc.parquet",
+        f"measurements/step=00000000-llc{REVISED}.parquet",
         "measurements/step=00000002-ablation-revision=3.parquet",
-        "measurements/step=00000002-llc.parquet",
-        "measurements/step=00000005-llc.parquet",
+        f"measurements/step=00000002-llc{REVISED}.parquet",
+        f"measurements/step=00000005-llc{REVISED}.parquet",
         "measurements/step=00000006-ablation-revision=3.parquet",
-        "measurements/step=00000006-llc-replicate=1.parquet",
-        "measurements/step=00000006-llc.parquet",
-        "traces/step=00000000-llc.zarr.zip",
-        "traces/step=00000002-llc.zarr.zip",
-        "traces/step=00000005-llc.zarr.zip",
-        "traces/step=00000006-llc-replicate=1.zarr.zip",
-        "traces/step=00000006-llc.zarr.zip",
+        f"measurements/step=00000006-llc-replicate=1{REVISED}.parquet",
+        f"measurements/step=00000006-llc{REVISED}.parquet",
+        f"traces/step=00000000-llc{REVISED}.zarr.zip",
+        f"traces/step=00000002-llc{REVISED}.zarr.zip",
+        f"traces/step=00000005-llc{REVISED}.zarr.zip",
+        f"traces/step=00000006-llc-replicate=1{REVISED}.zarr.zip",
+        f"traces/step=00000006-llc{REVISED}.zarr.zip",
     ]
     run = copied(live, tmp_path)
     assert files(run) == {}
@@ -188,7 +192,7 @@ def test_what_was_measured_otherwise_is_not_lost(live: Run, tmp_path: Path) -> N
     )
     assert files(run) == before
     other = {"llc": LLCPlan(components=("all",), n_beta=(30.0,), gamma=5.0)}
-    with pytest.raises(SettingError, match=r"step=00000000-llc of .* was measured with other settings"):
+    with pytest.raises(SettingError, match=r"step=00000000-llc-revision=\d+ of .* was measured with other settings"):
         measure_snapshots(Wrapped(), DATA, other, run)
     with pytest.raises(SettingError, match=r"step=00000002-ablation-revision=3 of .* was measured with other settings"):
         measure_snapshots(Wrapped(), regression(47), {"ablation": PLANS["ablation"]}, run)

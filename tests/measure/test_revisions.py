@@ -51,10 +51,11 @@ def test_an_llc_is_revised_by_any_part_of_its_engine(
     (old,) = LLC.jobs(LLC.components_of(snapshot().loss.module)[:1], data="d")[:1]
     raised(monkeypatch, table, name)
     (new,) = LLC.jobs(LLC.components_of(snapshot().loss.module)[:1], data="d")[:1]
-    assert (old.revision, new.revision) == (1, 2)
+    assert new.revision == old.revision + 1
     assert old.settings != new.settings
 
 
 def test_another_sampler_s_revision_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = LLC.revision
     raised(monkeypatch, SAMPLERS, "mala")
-    assert LLC.revision == 1
+    assert LLC.revision == before

@@ -67,12 +67,19 @@ def test_what_lies_above_and_below_means_different_things(found: Findings) -> No
 
 
 def test_every_resolution_of_the_full_llc_is_told(found: Findings) -> None:
-    rows = found.trajectories
-    whole = rows.loc[rows["component"] == ""]
-    lower = whole.assign(n_beta=100.0, value=whole["value"] / 2, stderr=whole["stderr"] / 2)
-    both = replace(found, trajectories=pd.concat([rows, lower], ignore_index=True))
+    both = replace(found, rows=beside(found.rows), trajectories=beside(found.trajectories))
     (said,) = full_llc_sentences(both)
     assert said == (
         "The full LLC at n_beta 10000 is 275 ± 4 at step 3000. From step 30: raw -1417 → 275, with Delta 421 → 276. "
-        "The full LLC at n_beta 100 is 137 ± 2 at step 3000."
+        "The full LLC at n_beta 100 is 137 ± 2 at step 3000. "
+        "275 ± 4 (n_beta 10000, gamma 1000) and 137 ± 2 (n_beta 100, gamma 1000) are two resolutions of one landscape: "
+        "a direction counts, by a half, where its curvature exceeds gamma / n_beta, which is 0.1 for the first and 10 "
+        "for the second, so that more directions count for the first. Compare values at equal n_beta and gamma alone."
     )
+
+
+def beside(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with those of the whole model at a lower n_beta and half the value beside them."""
+    whole = rows.loc[rows["component"] == ""]
+    lower = whole.assign(n_beta=100.0, value=whole["value"] / 2, stderr=whole["stderr"] / 2)
+    return pd.concat([rows, lower], ignore_index=True)

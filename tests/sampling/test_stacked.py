@@ -200,9 +200,9 @@ def test_sliced_lanes_are_padded_to_whole_tiles_and_whole_tensors_are_not() -> N
         stacked = StackedLoss(given.loss, given.params, given.moved() * count)
         return stacked.lanes, stacked.width
 
-    assert widths(1, neurons(0)) == (1, 16)
-    assert widths(16, neurons(0)) == (16, 16)
-    assert widths(17, neurons(0)) == (17, 32)
+    assert widths(1, neurons(0)) == (1, 32)
+    assert widths(32, neurons(0)) == (32, 32)
+    assert widths(33, neurons(0)) == (33, 64)
     assert widths(3, whole) == (3, 3)
 
 

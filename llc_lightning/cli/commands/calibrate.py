@@ -4,17 +4,18 @@ import json
 import math
 import sys
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llc_lightning.cli.console import Bars, following, make_folder, quoted, write
 from llc_lightning.cli.options import Options, common, number, step, whole
 from llc_lightning.runtime.errors import MeasurementError, SnapshotError
-from llc_lightning.runtime.status import explain
+from llc_lightning.runtime.status import explain, is_ok
 
 if TYPE_CHECKING:
     from llc_lightning.llc.calibrate.search import Calibration
+    from llc_lightning.measure.snapshot import Snapshot
 
 DOES = "Choose the settings of the LLC at a checkpoint, draw how it depends on them, and write the llc: block."
 
@@ -78,10 +79,12 @@ def run(options: Namespace) -> None:
     picture = save(draw_calibration(found, swept), name.with_suffix(".png"))
     block = llc_block(found, step=snapshot.step)
     block_file = write(name.with_suffix(".yaml"), block)
+    said = [swept.sentence, *_beside(found, folder_of_run, snapshot)]
     if options.json:
-        sys.stdout.write(_as_json(found, [picture, block_file]))
+        sys.stdout.write(_as_json(found, said, [picture, block_file]))
         return
-    sys.stdout.write(f"{_told(found)}\n{block}wrote {picture}, {block_file}\n")
+    told = "\n".join([_told(found), *said])
+    sys.stdout.write(f"{told}\n{block}wrote {picture}, {block_file}\n")
     then = (
         f"train with -c {quoted(block_file)} behind the configuration, or measure every snapshot of a run: "
         f"analyze.py measure RUN --config {quoted(block_file)}"
@@ -124,7 +127,24 @@ def _told(found: "Calibration") -> str:
     return "\n".join(lines)
 
 
-def _as_json(found: "Calibration", written: list[Path]) -> str:
+def _beside(found: "Calibration", folder: Path, snapshot: "Snapshot") -> list[str]:
+    """Returns how the value goes together with that of the run at the same step and its highest n_beta, if any."""
+    from llc_lightning.analysis.resolution import Rung, reconciled, rungs
+    from llc_lightning.llc.calibrate.directions import directions
+    from llc_lightning.llc.settings import Resolution
+    from llc_lightning.results.run import Run
+
+    rows, record = Run.open(folder).measurements(), found.record
+    of_run = rungs(rows).get(snapshot.step, []) if len(rows) else []
+    if not of_run or not is_ok(record.status):
+        return []
+    around = directions(snapshot.loss, snapshot.params, snapshot.data, None, seed=snapshot.seed)
+    own = Rung(record.value, record.stderr, record.n_beta, record.gamma)
+    both = (replace(rung, counted=around.counted(Resolution(rung.n_beta, rung.gamma))) for rung in (own, of_run[-1]))
+    return [f"beside the run's own value: {reconciled(*both)}"]
+
+
+def _as_json(found: "Calibration", said: list[str], written: list[Path]) -> str:
     from llc_lightning.results.schema import decode_details, encode_details
 
     told = {
@@ -133,6 +153,7 @@ def _as_json(found: "Calibration", written: list[Path]) -> str:
         "checks": [asdict(check) for check in found.checks],
         "record": found.record.facts(),
         "steps": found.steps,
+        "said": said,
         "written": [str(path) for path in written],
     }
     return json.dumps(decode_details(encode_details(told))) + "\n"

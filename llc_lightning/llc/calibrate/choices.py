@@ -7,18 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from llc_lightning.llc.estimator import moved_by_default
-from llc_lightning.llc.local import some_examples
+from llc_lightning.llc.calibrate.directions import Directions, directions
 from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.runtime.batches import Batch, LossFn, Params, n_examples
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.sampling.base import SAMPLERS
-from llc_lightning.sampling.curvature import Spectrum, lanczos, probe
-from llc_lightning.sampling.slices import moved_entries
-from llc_lightning.sampling.stacked import StackedLoss
 
 EXAMPLES_PER_N_BETA = 10
 """With fewer examples the minimum of their mean loss is too far from that of the population."""
@@ -30,8 +25,6 @@ _DRAWS = 200
 _SHARE = 10
 """Of the budget, for the longest trial: its two checks are twice as long each, and shorter trials went before."""
 _FEW_EXAMPLES, _MANY_EXAMPLES = 32, 128
-_PRODUCTS = 12
-_EXAMPLES = 512
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ class Choice:
     def finer(self) -> Choice:
         """Returns half the step, and twice the steps to go as far."""
         longer = self.longer()
-        return replace(longer, settings=replace(longer.settings, step_fraction=self.settings.step_fraction / 2))
+        return replace(longer, settings=replace(longer.settings, step_fraction=self.settings.fraction / 2))
 
     def at_step(self, step_size: float) -> Choice:
         """Returns the choice with a step size in place of the automatic one."""
@@ -125,38 +118,22 @@ def first_choice(
         burn_in=_DRAWS // 2, draws=_DRAWS, batch_size=None if facts.full_batch else batch_size,
     ).on(n)  # fmt: skip
     if gamma is None:
-        with torch.inference_mode(False), torch.enable_grad():
-            spectrum, dimension, norm = _around(loss_fn, params, data, moved, seed)
-        steps = budget / chains / _SHARE
-        gamma = _localisation(spectrum, dimension, norm, n_beta, facts.fraction * steps / _RELAXATIONS)
+        around = directions(loss_fn, params, data, moved, seed=seed)
+        gamma = _localisation(around, n_beta, facts.fraction * (budget / chains / _SHARE) / _RELAXATIONS)
     return Choice(Resolution(float(n_beta), float(gamma)), settings)
 
 
-def _around(
-    loss_fn: LossFn, params: Params, data: Batch, moved: Mapping[str, Tensor] | None, seed: int
-) -> tuple[Spectrum, int, float]:
-    """Returns the spectrum of the Hessian at w*, the number of moved weights, and the norm of all."""
-    params = {name: tensor.detach().clone() for name, tensor in params.items()}
-    lane = moved_entries(params, moved_by_default(loss_fn, params) if moved is None else moved)
-    stacked = StackedLoss(loss_fn, params, [lane])
-    at = stacked.start(1)
-    spectrum = lanczos(stacked.hessian(at, some_examples(data, _EXAMPLES, seed)), probe(at, seed), _PRODUCTS)
-    norm = math.sqrt(sum(v.double().square().sum().item() for v in params.values() if v.is_floating_point()))
-    return spectrum, lane.layout.dimension, norm
-
-
-def _localisation(spectrum: Spectrum, dimension: int, norm: float, n_beta: float, condition: float) -> float:
+def _localisation(around: Directions, n_beta: float, condition: float) -> float:
     """Returns the smallest gamma that is local and mixes.
 
     Args:
-        spectrum: Of the Hessian, from random signs.
-        dimension: Number of moved weights.
-        norm: Of all weights; 0 sets no limit to the distance.
+        around: The curvature at w*; a norm of 0 sets no limit to the distance.
         n_beta: Inverse temperature times sample size.
         condition: The largest ratio of the fastest to the slowest relaxation.
     """
     from scipy.optimize import brentq
 
+    spectrum, dimension, norm = around.spectrum, around.dimension, around.norm
     nodes, weights = n_beta * spectrum.nodes[0, 0].clamp(min=0), spectrum.weights[0, 0]
     largest = nodes.max().item()
     if not math.isfinite(largest):

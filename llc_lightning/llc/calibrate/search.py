@@ -17,7 +17,7 @@ _COARSEST = 10.0
 _SMALLEST_FRACTION = 0.02
 _EFFECTIVE = 2 * ESS
 """Draws at which R-hat is mostly below its limit too."""
-_ALLOWED_NOISE = 0.8 * NOISE_SHARE
+_ALLOWED_NOISE, _MUCH_NOISE = 0.8 * NOISE_SHARE, 0.4 * NOISE_SHARE
 _MOST_BATCHES, _LARGEST_BATCH = 16, 512
 """Times the examples per step, at once; and how many there may be before the step gets smaller instead."""
 _WITH_CHECKS = 5
@@ -110,7 +110,7 @@ class Search:
         # In the order in which the reasons make each other: what died tells nothing of where it went, and what left the
         # neighbourhood nothing of the minimum; only chains that are sound otherwise are worth their length.
         wrong = {reason.name for reason in split(record.status)}
-        finer = choice.finer() if choice.settings.step_fraction > _SMALLEST_FRACTION else None
+        finer = choice.finer() if choice.settings.fraction > _SMALLEST_FRACTION else None
         if wrong & {"all-diverged", "diverged"}:
             return finer
         if "not-local" in wrong:
@@ -119,13 +119,17 @@ class Search:
             return None
         if "not-a-minimum" in wrong:
             return self._coarser(choice)
+        larger = self._free.batch_size and (choice.settings.batch_size or math.inf) < _LARGEST_BATCH
         if "batch-noise" in wrong:
-            if not self._free.batch_size or (choice.settings.batch_size or math.inf) >= _LARGEST_BATCH:
+            if not larger:
                 return finer
             quieter = self._quieter(choice, record)
             return quieter if passed(mixed(record)[:2]) else self._longer(quieter, record)
-        if "estimators-disagree" in wrong and not record.temperature < 1:
-            return finer
+        hot = "estimators-disagree" in wrong and not record.temperature < 1
+        if hot or wrong & {"step-bias", "unstable-step"}:
+            # Heat is that of the steps and of minibatches together; larger ones cost no budget.
+            noisy = record.noise_bias > _MUCH_NOISE * abs(record.value - record.noise_bias)
+            return self._quieter(choice, record) if larger and noisy else finer
         return self._longer(choice, record)
 
     def _longer(self, choice: Choice, record: LLCRecord) -> Choice:

@@ -45,6 +45,25 @@ class Sweep:
                     flat.append((lower.n_beta, upper.n_beta))
         return flat
 
+    @property
+    def sentence(self) -> str:
+        """Says where the LLC hardly depends on n_beta, or that it does so nowhere."""
+        good = [record for record in self.over_n_beta if is_ok(record.status) and record.value > 0]
+        if self.plateaus:
+            where = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in _joined(self.plateaus))
+            return f"plateau: |d ln LLC / d ln n_beta| is below {_FLAT} from n_beta {where}; quote a value from there"
+        if len(good) < 2:
+            return (
+                f"no plateau can be seen: of {len(self.over_n_beta)} n_betas {len(good)} gave an ok value; what is "
+                "wrong with the others stands in the figure"
+            )
+        low, high = good[0], good[-1]
+        return (
+            f"no plateau: from n_beta {low.n_beta:.4g} to {high.n_beta:.4g} the LLC goes from {low.value:.4g} to "
+            f"{high.value:.4g}, nowhere with |d ln LLC / d ln n_beta| below {_FLAT}; it is a dimension at this n_beta "
+            "and gamma alone, so quote it with both and compare it at equal ones"
+        )
+
 
 def sweep(
     loss_fn: LossFn,
@@ -92,6 +111,15 @@ def sweep(
             for factor in N_BETA_FACTORS
         ),
     )
+
+
+def _joined(stretches: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Returns stretches with those that touch made one."""
+    joined: list[tuple[float, float]] = []
+    for low, high in stretches:
+        low = joined.pop()[0] if joined and joined[-1][1] == low else low
+        joined.append((low, high))
+    return joined
 
 
 def sweep_steps(calibration: Calibration) -> int:

@@ -94,10 +94,9 @@ class LLCPlan:
             replicate: Number of the set of random streams.
             loss: The loss that is sampled.
         """
-        place = {"n_beta": rung, "gamma": self.gamma, "data": data, "replicate": replicate, "sampled": loss}
-        return settings_name(
-            {"measure": self.kind, **place}, asdict(self.settings), baseline=BASELINE, revision=self.revision
-        )
+        always = {"n_beta": rung, "gamma": self.gamma, "data": data, "replicate": replicate, "sampled": loss}
+        options = asdict(self.settings) | {"step_fraction": self.settings.fraction}
+        return settings_name({"measure": self.kind, **always}, options, baseline=BASELINE, revision=self.revision)
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
         """Returns one job for each component, loss and rung, rung by rung within a loss within a component."""

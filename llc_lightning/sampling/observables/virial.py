@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from llc_lightning.sampling.observables.base import Look
@@ -29,10 +29,7 @@ class Virial:
 
     def settle(self, position: Stack) -> None:
         """Chooses M, once: it must not follow the draws."""
-        self._weights = self.weights_at(position)
-        self._blind = _trace(self._weights) == 0
-        for value in self._weights.values():
-            value.masked_fill_(self._blind.view(*self._blind.shape, *(1,) * (value.ndim - 2)), 1.0)
+        self._weights, self._blind = seeing(self.weights_at(position))
         self._trace = _trace(self._weights)
 
     def look(self, look: Look) -> Float[Tensor, "chain lane 3"]:
@@ -44,6 +41,16 @@ class Virial:
         weighted = away * self._weights[name]
         along = products(weighted, look.here.gradient[name])
         return look.posterior.n_beta * along + look.posterior.gamma * products(weighted, away)
+
+
+def seeing(weights: Stack) -> tuple[Stack, Bool[Tensor, "chain lane"]]:
+    """Returns M with 1 for the chains where it is 0 everywhere, and which they are."""
+    blind = _trace(weights) == 0
+    filled = {
+        name: value.masked_fill(blind.view(*blind.shape, *(1,) * (value.ndim - 2)), 1.0)
+        for name, value in weights.items()
+    }
+    return filled, blind
 
 
 def _trace(weights: Stack) -> Float[Tensor, "chain lane"]:

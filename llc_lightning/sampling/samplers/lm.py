@@ -20,6 +20,7 @@ from llc_lightning.sampling.stacked import Stack
     noise_known=True,
     order=2,
     fraction=0.6,
+    step_fraction=0.6,
 )
 class LeimkuhlerMatthews(LangevinSampler):
     """Steps ``w' = w - eps/2 (n_beta grad L(w) + gamma (w - w*)) + sqrt(eps) (xi_t + xi_(t+1)) / 2``.

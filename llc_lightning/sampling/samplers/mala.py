@@ -21,6 +21,7 @@ from llc_lightning.sampling.stacked import Stack
     noise_known=False,
     order=0,
     fraction=0.6,
+    step_fraction=0.4,
 )
 class MALA(Sampler):
     """Proposes SGLD's step and accepts it with ``min(1, p(w') q(w | w') / (p(w) q(w' | w)))``, chain by chain.

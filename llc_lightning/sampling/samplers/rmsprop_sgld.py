@@ -24,6 +24,7 @@ STABILITY = 0.1
     noise_known=True,
     order=1,
     fraction=0.2,
+    step_fraction=0.15,
 )
 class RMSpropSGLD(LangevinSampler):
     """SGLD with ``eps M``, ``M = 1 / (0.1 + sqrt V)`` and ``V' = 0.99 V + 0.01 (grad L)^2``, for every chain by itself.

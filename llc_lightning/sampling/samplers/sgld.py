@@ -16,6 +16,7 @@ from llc_lightning.sampling.base import SAMPLERS, LangevinSampler
     noise_known=True,
     order=1,
     fraction=0.2,
+    step_fraction=0.15,
 )
 class SGLD(LangevinSampler):
     """Steps ``w' = w - eps/2 (n_beta grad L(w) + gamma (w - w*)) + sqrt(eps) xi`` with standard normal ``xi``.

@@ -21,6 +21,7 @@ from llc_lightning.sampling.stacked import Stack
     noise_known=True,
     order=1,
     fraction=0.2,
+    step_fraction=0.15,
 )
 class SGLDCV(LangevinSampler):
     """SGLD along ``grad L_b(w) - grad L_b(w*) + grad L(w*)``, with ``L_b`` the loss on the minibatch.

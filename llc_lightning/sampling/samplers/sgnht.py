@@ -29,6 +29,7 @@ COUPLING = 0.01
     noise_known=False,
     order=1,
     fraction=0.4,
+    step_fraction=0.4,
 )
 class SGNHT(Sampler):
     """Momentum ``p``, friction ``xi`` and noise of one step of length ``h = sqrt(eps / 2)``, split symmetrically.
@@ -75,6 +76,14 @@ class SGNHT(Sampler):
             p.mul_(_like(decay, p)).add_(_like(spread, p) * xi[name])
         self._heat()
         self._drift(position)
+
+    @staticmethod
+    def contraction(stiffness: Tensor) -> Tensor:
+        """Returns by what a step shrinks a distance, as a function of step size times curvature."""
+        # A damped oscillator of frequency h sqrt(a) and friction 0.1 per step: stiff directions lose half of the
+        # friction in a step, slow ones h^2 a / 0.1.
+        rate = FRICTION / 2 - (FRICTION**2 / 4 - stiffness / 2).clamp(min=0).sqrt()
+        return torch.exp(-rate)
 
     def batch_noise(self, noise: Stack) -> None:
         """Returns None: its friction takes the noise off by itself."""

@@ -13,12 +13,13 @@ from llc_lightning.llc.calibrate.calibration import calibrate
 from llc_lightning.llc.calibrate.checks import ESS, RHAT
 from llc_lightning.llc.calibrate.choices import first_choice
 from llc_lightning.llc.calibrate.search import Calibration
-from llc_lightning.llc.calibrate.sweep import sweep, sweep_steps
+from llc_lightning.llc.calibrate.sweep import Sweep, sweep, sweep_steps
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.report.calibration import title_of
 from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.errors import SettingError
 from tests.known_answers.losses import ONE_EXAMPLE, quadratic
+from tests.llc.changed import changed
 
 CURVATURE = (1.0, 1.0, 0.1, 0.1, 0.0)
 
@@ -66,7 +67,7 @@ def test_its_options_are_those_of_an_estimate_and_give_the_same_value(accepted: 
 
 def test_the_sweep_holds_the_choice_and_its_steps_are_those_it_announces(accepted: Calibration) -> None:
     params, data = regression()
-    settings = dataclasses.replace(accepted.choice.settings, burn_in=30, draws=60)
+    settings = dataclasses.replace(accepted.choice.settings, burn_in=60, draws=200)
     chosen = dataclasses.replace(accepted, choice=dataclasses.replace(accepted.choice, settings=settings))
     told: list[int] = []
     swept = sweep(squared, params, data, chosen, seed=1, done=lambda steps, note: told.append(steps))
@@ -75,9 +76,27 @@ def test_the_sweep_holds_the_choice_and_its_steps_are_those_it_announces(accepte
     assert accepted.choice.resolution.n_beta in [record.n_beta for record in swept.over_n_beta]
     assert list(swept.acceptances) == sorted(swept.acceptances, reverse=True)
     assert swept.plateaus
+    assert swept.sentence.startswith("plateau: |d ln LLC / d ln n_beta| is below 0.1 from n_beta ")
     assert sweep_steps(dataclasses.replace(accepted, budget=40_000)) < 40_000 < sweep_steps(accepted)
     assert title_of(chosen, swept) == "Calibration of lm: accepted."
-    assert f"with 60 draws a chain in place of {accepted.choice.settings.draws}." in title_of(accepted, swept)
+    assert f"with 200 draws a chain in place of {accepted.choice.settings.draws}." in title_of(accepted, swept)
+
+
+def test_a_sweep_says_where_the_plateau_is_or_that_there_is_none(accepted: Calibration) -> None:
+    def over(*outcomes: tuple[float, float, str]) -> str:
+        rungs = (
+            changed(accepted.record, n_beta=n_beta, value=value, status=status) for n_beta, value, status in outcomes
+        )
+        return Sweep((), (), tuple(rungs)).sentence
+
+    ok = "ok"
+    flat = over((1.0, 3.0, ok), (10.0, 3.1, ok), (100.0, 3.2, ok), (1e3, 9.0, ok), (1e4, 9.0, ok))
+    assert "below 0.1 from n_beta 1 to 100, 1000 to 1e+04; quote a value from there" in flat
+    rising = over((1.0, 3.0, ok), (10.0, 9.0, "not-mixed"), (100.0, 9.0, ok))
+    assert "no plateau: from n_beta 1 to 100 the LLC goes from 3 to 9, nowhere with" in rising
+    assert "quote it with both" in rising
+    few = over((1.0, 3.0, "not-mixed"), (10.0, 9.0, ok))
+    assert "no plateau can be seen: of 2 n_betas 1 gave an ok value" in few
 
 
 def test_given_resolutions_are_kept() -> None:

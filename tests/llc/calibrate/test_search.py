@@ -84,6 +84,10 @@ def test_what_is_fine_is_repeated_at_half_the_step_and_twice_the_length(record: 
         (flagged("ok", ess=300.0), FIRST.longer().longer()),
         (flagged("estimators-disagree", temperature=1.3), FIRST.finer()),
         (flagged("estimators-disagree", temperature=0.7), FIRST.longer()),
+        (flagged("not-settled"), FIRST.longer()),
+        (flagged("step-bias"), FIRST.finer()),
+        (flagged("not-settled+step-bias"), FIRST.finer()),
+        (flagged("unstable-step"), FIRST.finer()),
     ],
     ids=lambda value: "" if isinstance(value, Choice) else "-".join(str(one) for one in value.values()),
 )
@@ -98,6 +102,7 @@ def test_what_is_wrong_decides_what_is_tried_next(record: LLCRecord, wrong: dict
     [
         (flagged("batch-noise", noise_bias=0.9), NOISY.larger_batches(4, 10_000)),  # 0.9 / (0.04 * 9.1)
         (flagged("batch-noise", noise_bias=5.0), NOISY.larger_batches(16, 10_000)),
+        (flagged("step-bias", noise_bias=0.3), NOISY.larger_batches(2, 10_000)),
         (flagged("batch-noise", noise_bias=5.0, n_examples=100), NOISY.larger_batches(16, 100)),
         (
             flagged("not-mixed+batch-noise", noise_bias=0.9, ess=300.0),

@@ -1,0 +1,138 @@
+"""How stiff the posterior is where the chains are when burn-in ends, and how far they can have settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.llc.local import WHOLE
+from llc_lightning.runtime.batches import Batch
+from llc_lightning.sampling.base import Posterior
+from llc_lightning.sampling.curvature import Krylov, Spectrum, all_of, flat, signs
+from llc_lightning.sampling.products import inner
+from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
+from llc_lightning.sampling.step_size import Stiffness
+
+_QUADRATURES, _PRODUCTS = 4, 5
+_FLAT = 3e-6
+"""Share of the largest stiffness that single precision cannot tell from none."""
+
+
+@dataclass(frozen=True)
+class Settling:
+    """The stiffness ``B = P^1/2 (n_beta H + gamma) P^1/2`` at the ends of burn-in, with P the preconditioner or 1.
+
+    Quadratures of the trace of f(B) (``weights``, which sum to the dimension), and of that of M f(B), with M the
+    weights of the virial (``weighted``), from signs at several chains. ``felt`` is the share of the stiffness of each
+    node that is the loss's and not the localisation's: its part in the coefficient.
+    """
+
+    nodes: Float[Tensor, "chain lane node"]
+    weights: Float[Tensor, "chain lane node"]
+    weighted: Float[Tensor, "chain lane node"]
+    felt: Float[Tensor, "chain lane node"]
+
+    @property
+    def largest(self) -> Float[Tensor, "lane"]:
+        """The largest stiffness met."""
+        return self.nodes.amax(-1).amax(0)
+
+    def unsettled(self, left: Callable[[Tensor], Tensor], step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
+        """Returns the share of the value that directions would still add, which have not settled.
+
+        ``sum_k w_k m_k left_k / sum_k w_k m_k``: m is the part of a direction in the coefficient, and left how much of
+        its variance a chain begun at w* lacks, on average over the kept draws.
+        """
+        added = self.weights * self.felt
+        lacking = (added * left(step_size[:, None] * self.nodes)).sum(-1).nansum(0)
+        return torch.where(lacking > 0, lacking / added.sum(-1).nansum(0), 0.0)
+
+    def cold(self, left: Callable[[Tensor], Tensor], step_size: Float[Tensor, "lane"]) -> Float[Tensor, "chain lane"]:
+        """Returns what half the virial still lacks on average over the kept draws, as each quadrature tells.
+
+        ``1/2 tr(M mean_t (1 - eps B / 2)^2t)`` for Langevin steps from w*.
+
+        Args:
+            left: How much of its variance a direction lacks, as a function of step size times stiffness.
+            step_size: That of each lane.
+        """
+        return (self.weighted * left(step_size[:, None] * self.nodes)).sum(-1) / 2
+
+    def heated(self, step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
+        """Returns what the step size of SGLD adds to the value; NaN beyond the limit of stability.
+
+        ``1/2 sum_k w_k m_k (eps b_k / 4) / (1 - eps b_k / 4)``: the bias where the loss is quadratic, without the noise
+        of minibatches.
+        """
+        of_limit = step_size[:, None] * self.nodes / 4
+        bias = (self.weights * self.felt * of_limit / (1 - of_limit)).sum(-1).nanmean(0) / 2
+        return bias.where((~(of_limit >= 1)).all(-1).all(0), torch.nan)
+
+
+def around_centre(spectrum: Spectrum, posterior: Posterior, dimension: int) -> Settling:
+    """Returns the same at w*, from the spectrum of the Hessian there; without the weights of a virial."""
+    pull = posterior.gamma.double()[:, None]
+    rigid = posterior.n_beta.double()[:, None] * spectrum.nodes.clamp(min=0)
+    weights = dimension * spectrum.weights
+    return Settling(rigid + pull, weights, torch.zeros_like(weights), _felt(rigid, rigid + pull))
+
+
+def _felt(rigid: Tensor, nodes: Tensor) -> Tensor:
+    return torch.where(rigid > _FLAT * nodes.amax(-1, keepdim=True), rigid / nodes, 0.0)
+
+
+def settling(
+    stacked: StackedLoss, posterior: Posterior, metric: Stack | None, batch: Batch, position: Stack, virial: Stack, *,
+    seed: int,
+) -> Settling:  # fmt: skip
+    """Returns the stiffness where the first chains are.
+
+    Args:
+        stacked: The loss.
+        posterior: What is sampled.
+        metric: The diagonal P, [1 or chain, lane, *slice], or None for 1.
+        batch: The examples that the Hessian is measured on.
+        position: Where the chains are when burn-in ends.
+        virial: M, [chain, lane, *slice].
+        seed: The run seed.
+    """
+    chains = min(len(next(iter(position.values()))), _QUADRATURES)
+    virial = {name: value.mean(0, keepdim=True) for name, value in virial.items()}  # the gap is their mean as well
+    found = [
+        _at(stacked, posterior, _own(metric, chain), batch, position, virial, chain, seed) for chain in range(chains)
+    ]
+    nodes, weights, weighted, pull = (torch.cat(parts) for parts in zip(*found, strict=True))
+    nodes = torch.maximum(nodes, pull)  # NaN where a chain is dead
+    return Settling(nodes, weights, weighted, _felt(nodes - pull, nodes))
+
+
+def _own(of: Stack | None, chain: int) -> Stack | None:
+    """Returns what is of one chain, or of all of them."""
+    return None if of is None else {name: value[chain % len(value)][None] for name, value in of.items()}
+
+
+def _at(
+    stacked: StackedLoss, posterior: Posterior, metric: Stack | None, batch: Batch, position: Stack, virial: Stack,
+    chain: int, seed: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns nodes, weights, those with the virial's M, and the localisation's part, where a chain is."""
+    stiffness, here = Stiffness(stacked, posterior, metric), chain_of(position, chain)
+    product = stiffness.product(here, batch)
+    dimension = stacked.layout.dimension
+    if dimension <= WHOLE:
+        nodes, vectors = all_of(product, here)
+        weighted = (flat(virial)[..., None, :] @ vectors.square())[..., 0, :]
+        pull = (flat(stiffness.pull(here))[..., None, :] @ vectors.square())[..., 0, :]
+        return nodes, torch.ones_like(nodes), weighted, pull
+    vector = signs(here, seed, chain)
+    krylov = Krylov(product, vector)
+    krylov.against({name: virial[name] * value for name, value in vector.items()})
+    spectrum = krylov.spectrum(_PRODUCTS)
+    pull = (
+        inner({name: value * vector[name] for name, value in stiffness.pull(vector).items()}, vector) / spectrum.norm2
+    )[..., None].expand_as(spectrum.nodes)
+    return spectrum.nodes, spectrum.weights * spectrum.norm2[..., None], krylov.bilinear(_PRODUCTS), pull
