@@ -38,6 +38,8 @@ _MANY = 4
 more than two standard errors of the paired difference where they are fitted to noise."""
 _NOISE = 0.01
 """The share of components with nothing to gain that a fit to noise may move off a plain constant."""
+_FORGONE = 2.0
+"""No more standard errors of the paired difference than these are forgone for a plain constant."""
 _PATIENCE = 10
 """Steps that a descent goes on while held-out examples do not gain."""
 _ENOUGH = 1e-4
@@ -92,8 +94,8 @@ class Search:
     What is found replaces the better of zero and the mean where it is better by more than a fit to noise would be, so
     that a component with nothing to gain keeps a plain constant: a fit of d constants to noise is better by
     ``chi_d / 2`` standard errors of the paired difference on the examples that it is fitted on, and must be so by the
-    99 % point of that; on held-out examples by one standard error (the rule of Breiman et al. 1984). So the result is
-    never worse than zero and the mean where it is fitted.
+    99 % point of that, or by two standard errors where this is more; on held-out examples by one standard error (the
+    rule of Breiman et al. 1984). So the result is never worse than zero and the mean where it is fitted.
 
     Args:
         group: The components.
@@ -244,7 +246,7 @@ class _Descent:
         from scipy import stats  # takes long to import
 
         tests: Any = stats  # its functions carry no types
-        limit = float(tests.chi2.isf(_NOISE, self._space.size)) ** 0.5 / 2
+        limit = min(float(tests.chi2.isf(_NOISE, self._space.size)) ** 0.5 / 2, _FORGONE)
         if self._held is not None:
             differences, limit = differences[:, : self._held.number], 1.0
         n = differences.shape[1]

@@ -37,7 +37,7 @@ def test_an_effect_is_a_paired_difference(rows: list[Row]) -> None:
     assert row.stderr == pytest.approx(difference.std().item() / 8, rel=1e-5)
     assert (row.kind, row.params_moved, row.n_examples, row.draws) == ("neuron", "", 64, 1)
     assert not is_failed(row.status)
-    assert row.settings == ABLATION.settings_with(data_digest(taken.data))
+    assert row.settings == ABLATION.settings_with(data_digest(taken.data), revision=row.revision)
     assert decode_details(row.details) == {"draws": 1, "vmapped": True}
 
 
