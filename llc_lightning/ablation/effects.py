@@ -34,6 +34,7 @@ def ablation_effects(
     *,
     metrics: str | Metric | Sequence[str | Metric] = (),
     counterfactual: Batch | None = None,
+    mask: str = "",
     resamples: int = 0,
     seed: int = 0,
     chunk: int | None = None,
@@ -52,6 +53,9 @@ def ablation_effects(
         methods: How: names, with options as in ``noise(scale=0.5)``, or objects such as ``Noise(scale=0.5)``.
         metrics: What else to measure, such as ``kl`` or ``accuracy(target=1)``.
         counterfactual: The examples' partners, for the method ``counterfactual``.
+        mask: Which positions count: an entry of the examples that is true there, such as ``attention_mask`` or ``1``,
+            or ``NAME!=NUMBER``, such as ``labels!=-100``; by default what the module's ``mask(batch)`` says, where it
+            has one, else all positions. The others enter no mean, donor, constant or metric.
         resamples: Number of resamples of intervals and p-values; 0 leaves both out, else at least 99.
         seed: Keys donors and noise.
         chunk: Ablations per forward pass; without it as many as fit. It changes no value.
@@ -88,6 +92,7 @@ def ablation_effects(
         tasks=bool(loss.task_names),
         metrics=metrics,
         counterfactual=counterfactual,
+        mask=mask,
         per_example=resamples > 0,
         chunk=chunk,
     )

@@ -12,6 +12,7 @@ from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.ablation.engine.effect import Effect, Summary
 from llc_lightning.ablation.engine.entries import HasCounterfactual, labels_of
 from llc_lightning.ablation.engine.lanes import ForwardPass, losses_of
+from llc_lightning.ablation.engine.mask import Mask, position_axes, spread
 from llc_lightning.ablation.engine.moments import Counted
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.components.alone import check_equal
@@ -40,6 +41,7 @@ class Examples:
         metrics: What is measured besides the losses.
         points: The hook points that will be asked for.
         partners: The counterfactual partners, if they are given.
+        mask: Says which positions count; None where all do.
         keep: Whether to keep the losses of every example.
     """
 
@@ -53,9 +55,10 @@ class Examples:
         metrics: Sequence[Metric] = (),
         points: Sequence[str] = (),
         partners: Batch | None = None,
+        mask: Mask | None = None,
         keep: bool = False,
     ) -> None:
-        self.loss, self.params, self.blocks = loss, params, blocks
+        self.loss, self.params, self.blocks, self.mask = loss, params, blocks, mask
         self.counted: list[tuple[Counted, ...]] = []
         """For every block which rows count for the loss, for each task and for the metrics, where there are any."""
         self.clean: list[tuple[Tensor, ...]] = []
@@ -65,6 +68,11 @@ class Examples:
         self.names, self.metrics = tuple(names), tuple(metrics)
         self.with_tasks = len(names) > 1 + len(metrics)
         self._partners = partners
+        if mask is not None:
+            mask(blocks.data)  # what is wrong is said in the user's numbers
+        self._real = [] if mask is None else [mask(batch) for batch in blocks.batches]
+        self._axes: dict[tuple[str, int], tuple[int, ...]] = {}
+        self._some: dict[str, Tensor] = {}
         self._kept: dict[str, list[Tensor]] = {}
         self._latest: tuple[str, Tensor] | None = None
         self._labels: dict[str, Tensor] = {}
@@ -80,14 +88,15 @@ class Examples:
 
     def _observed(self, batch: Batch, points: Sequence[str]) -> tuple[ForwardPass, tuple[Tensor, ...]]:
         """Returns a forward pass without ablation, and its losses with the metrics, all of shapes that can be used."""
+        real = None if self.mask is None else self.mask(batch)
         forward = losses_of(self.loss, self.params, batch, self.with_tasks, self.metrics, points)
         for point in points:
             _checked(forward.caught[point], point, n_examples(batch))
         for metric, outputs in zip(self.metrics, forward.outputs, strict=True):
-            metric.check(outputs, batch)
+            metric.check(outputs, batch, real)
         if not self.metrics:
             return forward, forward.losses
-        measured = [metric(one, one, batch) for metric, one in zip(self.metrics, forward.outputs, strict=True)]
+        measured = [metric(one, one, batch, real) for metric, one in zip(self.metrics, forward.outputs, strict=True)]
         return forward, (*forward.losses, torch.stack(measured, dim=-1))
 
     def _check_few(self, points: Sequence[str], together: Float[Tensor, "row"]) -> None:
@@ -141,6 +150,7 @@ class Examples:
             values = caught[point].detach()
             if block == 0:
                 self.first[point] = values[0]
+                self._some[point] = values
             self._kept.setdefault(point, []).append(values[: self.blocks.n - block * self.blocks.size])
 
     def activations(self, point: str) -> Tensor:
@@ -155,6 +165,24 @@ class Examples:
         """Returns the activations of all examples of some blocks, in a forward pass for each."""
         pieces = [self.loss.activations(self.params, batch, [point])[point] for batch in blocks.batches]
         return torch.cat(pieces)[: blocks.n]
+
+    def position_axes(self, point: str, unit_axis: int) -> tuple[int, ...]:
+        """Returns the axes of the activations at a hook point along which masked positions lie, counted from the end.
+
+        Raises:
+            DataError: If the activation has positions, but other ones than the mask.
+        """
+        if not self._real:
+            return ()
+        if (point, unit_axis) not in self._axes:
+            some = self._some[point]
+            self._axes[point, unit_axis] = position_axes(some, unit_axis, self._real[0][: len(some)], point)
+        return self._axes[point, unit_axis]
+
+    def _counting(self, real: Sequence[Tensor], point: str, unit_axis: int) -> Bool[Tensor, "example *entry"] | None:
+        """Returns which activations at a hook point count, to broadcast; None where all do."""
+        axes = self.position_axes(point, unit_axis)
+        return spread(torch.cat(list(real))[: self.blocks.n], axes, self.first[point].ndim) if axes else None
 
     def labels(self, names: Sequence[str]) -> dict[str, Int[Tensor, "example"]]:
         """Returns labels by name."""
@@ -177,6 +205,12 @@ class Examples:
         self._partners = to_device(partners, self.first[point].device)
         return self._computed(point, Blocks.of(self._partners, self.blocks.size))
 
+    def _partner_real(self, point: str, unit_axis: int) -> Bool[Tensor, "example *entry"] | None:
+        """Returns which activations of the partners count."""
+        if self.mask is None or self._partners is None:
+            return None
+        return self._counting([self.mask(self._partners)], point, unit_axis)
+
     def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Activations:
         """Returns what methods may look at, of the activations no more than they need."""
         facts = [entry_of(method).facts for method in methods]
@@ -184,7 +218,11 @@ class Examples:
         activation = self.activations(point) if whole else self.first[point][None]
         labels = self.labels([name for method in methods for name in method.label_names])
         partner = self.partner(point) if any(one.needs_partner for one in facts) else None
-        return Activations(activation, unit_axis, labels, partner)
+        real = self._counting(self._real, point, unit_axis)
+        partner_real = None if partner is None else self._partner_real(point, unit_axis)
+        return Activations(
+            activation, unit_axis, labels, partner, real if whole or real is None else real[:1], partner_real
+        )
 
 
 def _checked(values: Tensor, point: str, rows: int) -> None:

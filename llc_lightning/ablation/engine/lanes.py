@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from llc_lightning.ablation.engine.mask import Mask, spread
 from llc_lightning.ablation.engine.place import ReplacementAt
 from llc_lightning.ablation.metrics import Metric, outputs_of
 from llc_lightning.components.loss import ModuleLoss
@@ -24,7 +26,8 @@ Losses: TypeAlias = tuple[Tensor, ...]
 Lane: TypeAlias = tuple[dict[str, Tensor], ...]
 """The tensors that one ablation puts in, or those of several with a leading axis."""
 
-_Fixed: TypeAlias = tuple[Params, Batch, tuple[Tensor, ...]]
+_Fixed: TypeAlias = tuple[Params, Batch, tuple[Tensor, ...], Tensor | None]
+"""Weights, examples, unablated outputs, and which positions count where not all do."""
 
 _WORTH_TRACING = 32
 """Calls of a loss, in one sweep or several, from which on tracing pays."""
@@ -36,8 +39,9 @@ _CALLS: WeakKeyDictionary[Skeleton, dict[Any, int]] = WeakKeyDictionary()
 """How often a loss was called so far."""
 
 
-Ablation: TypeAlias = Callable[[ModuleLoss, Params, Lane], tuple[ModuleLoss, Params]]
-"""What lanes change: returns the loss and the weights of one lane. What was traced of one holds for an equal one."""
+Ablation: TypeAlias = Callable[[ModuleLoss, Params, Lane, Tensor | None], tuple[ModuleLoss, Params]]
+"""What lanes change: returns the loss and the weights of one lane, given which positions count where not all do. What
+was traced of one holds for an equal one."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,24 @@ class AtPoints:
     """A lane holds a replacement for each of some hook points, given with the axes of their units."""
 
     points: tuple[tuple[str, int], ...]
+    positions: tuple[tuple[int, ...], ...] = ()
+    """For each point the axes of the positions that a mask is about, counted from the end; none without a mask."""
 
-    def __call__(self, loss: ModuleLoss, params: Params, lane: Lane) -> tuple[ModuleLoss, Params]:
-        """Returns the loss with the replacements."""
+    def __call__(self, loss: ModuleLoss, params: Params, lane: Lane, real: Tensor | None) -> tuple[ModuleLoss, Params]:
+        """Returns the loss with the replacements, at positions that count."""
+        if real is not None:
+            lane = tuple(map(partial(_where_real, real), lane, self.positions))
         changes = [ReplacementAt(point, axis, what) for (point, axis), what in zip(self.points, lane, strict=True)]
         return loss.with_edits(changes), params
 
 
-def in_weights(loss: ModuleLoss, params: Params, lane: Lane) -> tuple[ModuleLoss, Params]:
+def _where_real(real: Tensor, what: dict[str, Tensor], axes: tuple[int, ...]) -> dict[str, Tensor]:
+    """Returns a replacement of what counts alone."""
+    counting = spread(real, axes, what["where"].ndim)
+    return what if counting is None else {**what, "where": what["where"] & counting}
+
+
+def in_weights(loss: ModuleLoss, params: Params, lane: Lane, real: Tensor | None) -> tuple[ModuleLoss, Params]:
     """Returns the weights with the edited ones among them: a lane holds edited parameters by name."""
     return loss, {**params, **lane[0]}
 
@@ -70,6 +84,7 @@ class Lanes:
         ablation: What lanes change.
         with_tasks: Whether to measure on every task as well.
         metrics: What else to measure.
+        mask: Says which positions count; None where all do.
     """
 
     def __init__(
@@ -80,7 +95,9 @@ class Lanes:
         *,
         with_tasks: bool,
         metrics: Sequence[Metric] = (),
+        mask: Mask | None = None,
     ) -> None:
+        self.mask = mask
         self.loss = loss
         self.params = params
         self.ablation = ablation
@@ -89,6 +106,7 @@ class Lanes:
         self._metrics = tuple(metrics)
         self._graphs: dict[Any, SplitGraph | None] = {}
         self._prepared: tuple[object, object, tuple[Tensor, ...]] | None = None
+        self._real: tuple[Batch, Tensor | None] | None = None
 
     def __call__(
         self, batch: Batch, lanes: Sequence[Mapping[str, Tensor]], *, clean: tuple[Tensor, ...] = (), calls: int = 1
@@ -103,7 +121,10 @@ class Lanes:
         """
         # A graph holds for one layout in memory.
         varying = tuple({name: values.contiguous() for name, values in what.items()} for what in lanes)
-        fixed = (self.params, batch, clean)
+        # The examples are the same object from pass to pass, and another one for the next block.
+        if self._real is None or self._real[0] is not batch:
+            self._real = (batch, None if self.mask is None else self.mask(batch))
+        fixed = (self.params, batch, clean, self._real[1])
         if not self.vmapped:
             return self._one_by_one(fixed, varying)
         # Values may be one for all examples, and then do not tell how many these are.
@@ -113,7 +134,6 @@ class Lanes:
         graph = self._graphs[shapes]
         if graph is None:
             return self._plain(fixed, varying)
-        # The examples are the same object from pass to pass, and another one for the next block.
         if self._prepared is None or self._prepared[0] is not batch or self._prepared[1] is not graph:
             with torch.no_grad():
                 self._prepared = (batch, graph, graph.prepare(fixed))
@@ -156,14 +176,14 @@ class Lanes:
         return tuple(torch.stack(losses) for losses in zip(*lanes, strict=True))
 
     def _one(self, fixed: _Fixed, varying: Lane) -> Losses:
-        params, batch, clean = fixed
-        loss, params = self.ablation(self.loss, params, varying)
+        params, batch, clean, real = fixed
+        loss, params = self.ablation(self.loss, params, varying, real)
         forward = losses_of(loss, params, batch, self._with_tasks, self._metrics)
         losses = forward.losses
         if not self._metrics:
             return losses
         pairs = zip(self._metrics, forward.outputs, clean, strict=True)
-        return (*losses, torch.stack([metric(after, before, batch) for metric, after, before in pairs], dim=-1))
+        return (*losses, torch.stack([metric(after, before, batch, real) for metric, after, before in pairs], dim=-1))
 
 
 class ForwardPass(NamedTuple):

@@ -71,6 +71,12 @@ class Fitting:
     """The activations at each place."""
 
 
+def at_places(places: Sequence[Place], examples: Examples) -> AtPoints:
+    """Returns where lanes put something, with the positions that a mask is about."""
+    positions = [examples.position_axes(place.point, place.unit_axis) for place in places] if examples.mask else []
+    return AtPoints(tuple((place.point, place.unit_axis) for place in places), tuple(positions))
+
+
 def by_side(methods: Sequence[Method]) -> tuple[list[Method], list[WeightMethod]]:
     """Returns the methods that replace activations, and those that edit weights."""
     editing = [method for method in methods if isinstance(method, WeightMethod)]
@@ -156,8 +162,9 @@ class Replacing:
 
     def fitting(self, *, with_tasks: bool) -> Replacing:
         """Returns the same components, whose lanes compute no more than the losses that something is fitted to."""
-        at = AtPoints(tuple((place.point, place.unit_axis) for place in self.places))
-        return replace(self, lanes=Lanes(self.lanes.loss, self.lanes.params, at, with_tasks=with_tasks))
+        lanes = self.lanes
+        at = at_places(self.places, self.examples)
+        return replace(self, lanes=Lanes(lanes.loss, lanes.params, at, with_tasks=with_tasks, mask=lanes.mask))
 
     def losses(self, passes: Sequence[Pass]) -> Iterator[Iterator[Losses]]:
         """Yields for every block of examples the losses of its passes; the blocks must be taken in turn."""

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import METHODS, Activations, Shared, checked_positions
-from llc_lightning.ablation.engine.moments import mean_over_examples
 
 
 @METHODS.register(
@@ -47,18 +46,31 @@ class Mean(Shared):
     ) -> Iterator[Float[Tensor, "1 row_or_1 *unit"]]:
         """Yields the mean, or the means of the rows' labels."""
         if not self.label:
-            mean = self._over_positions(mean_over_examples(seen.activation)[None], seen).to(seen.activation.dtype)
+            mean = self._over_positions(seen.mean()[None], _counts(seen.real), seen).to(seen.activation.dtype)
             yield from (mean[None] for _ in blocks)
             return
         given = seen.labels[self.label]
         classes = cast("Tensor", given.unique())  # pyright: ignore[reportUnknownMemberType]
         labels = torch.searchsorted(classes, given)
-        means = torch.stack([mean_over_examples(seen.activation[labels == place]) for place in range(len(classes))])
-        means = self._over_positions(means, seen).to(seen.activation.dtype)
+        groups = [seen.of((labels == place).nonzero().flatten()) for place in range(len(classes))]
+        counts = None if seen.real is None else torch.cat([cast("Tensor", _counts(group.real)) for group in groups])
+        means = torch.stack([group.mean() for group in groups])
+        means = self._over_positions(means, counts, seen).to(seen.activation.dtype)
         for rows in blocks:
             yield means[labels[rows.to(labels.device)]][None]
 
-    def _over_positions(self, means: Float[Tensor, "label *unit"], seen: Activations) -> Float[Tensor, "label *unit"]:
+    def _over_positions(
+        self, means: Float[Tensor, "label *unit"], counts: Int[Tensor, "label *entry"] | None, seen: Activations
+    ) -> Float[Tensor, "label *unit"]:
         if self.positions == "own" or not seen.positions:
             return means
-        return means.mean(seen.positions, keepdim=True).expand_as(means)
+        if counts is None:
+            return means.mean(seen.positions, keepdim=True).expand_as(means)
+        weights = counts.expand_as(means)
+        total, count = (one.sum(seen.positions, keepdim=True) for one in (means * weights, weights))
+        return (total / count.clamp_min(1)).expand_as(means)
+
+
+def _counts(real: Bool[Tensor, "example *entry"] | None) -> Int[Tensor, "1 *entry"] | None:
+    """Returns in how many examples each entry counts."""
+    return None if real is None else real.sum(0, keepdim=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import METHODS, Activations, Shared
@@ -25,7 +25,8 @@ class Resample(Shared):
     """Replaces the activation by that of a donor: another example, drawn at random, the same for all units.
 
     It keeps the activation's marginal distribution and removes what it says about the input. The donors of a draw are a
-    permutation without fixed points (:func:`donors`), the same at every hook point and step.
+    permutation without fixed points (:func:`donors`), the same at every hook point and step. Where positions are
+    masked, the donor at a position is the nearest example behind in the permutation in which it counts.
     """
 
     draws: int = 4
@@ -57,7 +58,8 @@ class Resample(Shared):
         reference, n = seen.activation, len(seen.activation)
         labels = seen.labels[self.label].cpu() if self.label else None
         self._check_donors(torch.zeros(n, dtype=torch.int64) if labels is None else labels, seen)
-        if self.positions == "joint" or not seen.positions:
+        real = None if seen.real is None else _by_position(seen.real, seen).cpu()
+        if not seen.positions or (self.positions == "joint" and real is None):
             by_draw = torch.stack([donors(n, seed=seed, draw=draw, labels=labels) for draw in range(self.draws)])
             for rows in blocks:
                 chosen = by_draw[:, rows].to(reference.device)
@@ -67,7 +69,7 @@ class Resample(Shared):
         moved = reference.movedim(seen.positions, tuple(range(1, 1 + len(seen.positions))))
         sizes = moved.shape[1 : 1 + len(seen.positions)]
         flat = moved.flatten(1, len(seen.positions))
-        at = [self._at(n, sizes.numel(), seed=seed, draw=draw, labels=labels) for draw in range(self.draws)]
+        at = [self._at(n, sizes.numel(), seed=seed, draw=draw, labels=labels, real=real) for draw in range(self.draws)]
         entries = flat.flatten(0, 1)
         for rows in blocks:
             chosen = torch.stack([one[rows] for one in at]).to(reference.device)
@@ -89,14 +91,21 @@ class Resample(Shared):
             )
 
     def _at(
-        self, n: int, positions: int, *, seed: int, draw: int, labels: Tensor | None
+        self, n: int, positions: int, *, seed: int, draw: int, labels: Tensor | None, real: Tensor | None
     ) -> Int[Tensor, "example position"]:
         """Returns for every example and position which entry of [example, position], flattened, takes its place."""
+        if self.positions == "joint":
+            order = torch.randperm(n, generator=generator(seed, "donors", draw))
+            return _cycle(order, labels, real) * positions + torch.arange(positions)
         stream = generator(seed, "donors", self.positions, draw)
         if self.positions == "pooled":
-            return torch.randint(n * positions, (n, positions), generator=stream)
-        own = [_cycle(torch.randperm(n, generator=stream), labels) for _ in range(positions)]
-        return torch.stack(own, dim=1) * positions + torch.arange(positions)
+            known = torch.arange(n * positions) if real is None else real.flatten().nonzero().flatten()
+            return known[torch.randint(len(known), (n, positions), generator=stream)]
+        own = [
+            _cycle(torch.randperm(n, generator=stream), labels, None if real is None else real[:, at : at + 1])
+            for at in range(positions)
+        ]
+        return torch.cat([one.view(n, 1) for one in own], dim=1) * positions + torch.arange(positions)
 
 
 def donors(n: int, *, seed: int, draw: int, labels: Int[Tensor, "example"] | None = None) -> Int[Tensor, "example"]:
@@ -108,12 +117,30 @@ def donors(n: int, *, seed: int, draw: int, labels: Int[Tensor, "example"] | Non
     return _cycle(torch.randperm(n, generator=generator(seed, "donors", draw)), labels)
 
 
-def _cycle(order: Int[Tensor, "example"], labels: Int[Tensor, "example"] | None) -> Int[Tensor, "example"]:
-    donor = torch.empty_like(order)
+def _by_position(real: Bool[Tensor, "example *entry"], seen: Activations) -> Bool[Tensor, "example position"]:
+    """Returns which positions count, with one axis of all of them."""
+    shape = [size if axis in (0, *seen.positions) else 1 for axis, size in enumerate(seen.activation.shape)]
+    return real.expand(shape).flatten(1)
+
+
+def _cycle(
+    order: Int[Tensor, "example"],
+    labels: Int[Tensor, "example"] | None,
+    real: Bool[Tensor, "example position"] | None = None,
+) -> Int[Tensor, "example *position"]:
+    """Returns the donors of a cyclic order, at every position among the examples in which it counts."""
+    donor = torch.empty_like(order) if real is None else torch.empty_like(real, dtype=order.dtype)
     groups = [order]
     if labels is not None:
         known = cast("Tensor", labels.unique())  # pyright: ignore[reportUnknownMemberType]
         groups = [order[labels[order] == label] for label in known]
     for group in groups:
-        donor[group] = group.roll(1)
+        donor[group] = group.roll(1) if real is None else group[_previous(real[group])]
     return donor
+
+
+def _previous(real: Bool[Tensor, "example position"]) -> Int[Tensor, "example position"]:
+    """Returns for every example the nearest one before it, around the end, in which the position counts."""
+    n = len(real)
+    twice = torch.where(real.repeat(2, 1), torch.arange(2 * n)[:, None], -1)
+    return twice.cummax(0).values[n - 1 : 2 * n - 1] % n
