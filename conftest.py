@@ -1,7 +1,10 @@
 """What every test gets, the examples in docstrings too: the plugins in ``tests/hygiene``, and the data folder."""
 
+import fcntl
 import gc
 import os
+import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,16 @@ pytest_plugins = [
     "tests.hygiene.no_network",
     "tests.hygiene.same_state",
 ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collects in one worker after the other in CI's new environment: what the first compiles is there for the next."""
+    if not os.environ.get("CI"):
+        return (yield)
+    with Path(sys.prefix, ".collecting").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)

@@ -58,14 +58,10 @@ def rungs(rows: pd.DataFrame, *, step: int, kind: str | None = None, method: str
     """Returns the measured resolutions of a step that have a positive median of n_beta x effect over ok units."""
     llc = table.select(table.restricted_llc(rows, kind=kind), step=step)
     effect = _by_unit(_effects(rows, step, method))
-    pairs = zip(table.numbers(llc, "n_beta").tolist(), table.numbers(llc, "gamma").tolist(), strict=True)
-    found: list[Rung] = []
-    for n_beta, gamma in sorted(set(pairs)):
-        units = _by_unit(table.select(llc, n_beta=n_beta, gamma=gamma))
-        resolution = float(np.median([n_beta * effect[unit] for unit in units if unit in effect] or [0.0]))
-        if resolution > 0:
-            found.append(Rung(n_beta, gamma, resolution))
-    return found
+    parts = [(at, _by_unit(part)) for at, part in table.by(llc, "n_beta", "gamma")]
+    matched = [(at, [at[0] * effect[unit] for unit in units if unit in effect]) for at, units in parts]
+    found = [Rung(at[0], at[1], float(np.median(resolutions))) for at, resolutions in matched if resolutions]
+    return [rung for rung in found if rung.resolution > 0]
 
 
 @revisions.of_newest
@@ -111,14 +107,11 @@ def agreement(
     llc, again = _by_unit(first), _by_unit(units.loc[np.equal(table.replicates(units), 1)])
     norm = _by_unit(table.select(rows, quantity="weight_norm", step=step))
     measured = table.distinct(table.select(rows, quantity="ablation_effect", step=step), "method")
-    names = sorted(measured, key=_order) if methods is None else methods
+    names = table.in_order(measured, _METHODS) if methods is None else methods
     effects = {name: _by_unit(_effects(rows, step, name)) for name in names}
 
     def correlate(left: Mapping[str, float], right: Mapping[str, float]) -> Correlation:
         return spearman(*_paired(left, right), seed=seed, level=level, permutations=permutations)
-
-    def partly(effect: Mapping[str, float]) -> Correlation:
-        return partial_spearman(*_paired(llc, effect, norm), seed=seed, level=level, permutations=permutations)
 
     return Agreement(
         step=step,
@@ -131,7 +124,10 @@ def agreement(
         effect_reliability={name: _reliability(_effects(rows, step, name)) for name in effects},
         norm_methods={name: correlate(norm, effect) for name, effect in effects.items()} if norm else {},
         norm_llc=correlate(norm, llc) if norm else None,
-        partial={name: partly(effect) for name, effect in effects.items()} if norm else {},
+        partial={
+            name: partial_spearman(*_paired(llc, effect, norm), seed=seed, level=level, permutations=permutations)
+            for name, effect in (effects if norm else {}).items()
+        },
     )
 
 
@@ -165,7 +161,3 @@ def _reliability(effects: pd.DataFrame) -> float:
     good = effects.loc[table.ok(effects)]
     spread = float(np.var(table.numbers(good, "value"), ddof=1)) if len(good) > 2 else 0.0
     return 1 - float(np.mean(table.numbers(good, "stderr") ** 2)) / spread if spread else float("nan")
-
-
-def _order(method: str) -> tuple[int, str]:
-    return (_METHODS.index(method) if method in _METHODS else len(_METHODS), method)

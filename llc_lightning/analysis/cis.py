@@ -19,6 +19,7 @@ LOSS_FACTOR = 0.8
 ACCURACIES = ("sign_accuracy", "accuracy")
 """Quantities that say how often a circuit is right."""
 _CIRCUIT = "circuit:"
+_OVER_TRAINING = ("circuits_solved", "loss_ratio", "accuracy", "circuits_per_unit", "units_per_circuit")
 _MATRIX_METHODS = ("mean", "zero", "resample", "noise")
 
 
@@ -144,8 +145,7 @@ def effect_matrix(
     """
     found = table.select(rows, quantity="ablation_effect", kind=kind or table.unit_kind(rows) or "")
     found = found.loc[np.asarray(found["loss"].str.startswith(_CIRCUIT), dtype=bool)]
-    measured = table.distinct(found, "method")
-    method = method or next((name for name in (*_MATRIX_METHODS, *sorted(measured)) if name in measured), "")
+    method = method or next(iter(table.in_order(table.distinct(found, "method"), _MATRIX_METHODS)), "")
     found = table.select(found, method=method)
     if not len(found):
         return None
@@ -176,19 +176,9 @@ def superposition_over_training(rows: pd.DataFrame) -> pd.DataFrame:
 
     Columns: ``step``, ``quantity``, ``value``, ``stderr``; a quantity that was not measured at a step has no row.
     """
-    found: list[tuple[int, str, float, float]] = []
-    for step in table.steps(table.select(rows, quantity="circuits_solved")):
-        verdict = _verdict_at(rows, step)
-        if verdict is None:
-            continue
-        parts = {
-            "circuits_solved": verdict.circuits_solved,
-            "loss_ratio": verdict.loss_ratio,
-            "accuracy": verdict.accuracy,
-            "circuits_per_unit": verdict.circuits_per_unit,
-            "units_per_circuit": verdict.units_per_circuit,
-        }
-        found += [(step, name, part.value, part.stderr) for name, part in parts.items() if part is not None]
+    verdicts = (_verdict_at(rows, step) for step in table.steps(table.select(rows, quantity="circuits_solved")))
+    parts = ((one.step, name, getattr(one, name)) for one in verdicts if one for name in _OVER_TRAINING)
+    found = [(step, name, part.value, part.stderr) for step, name, part in parts if part is not None]
     return pd.DataFrame(found, columns=["step", "quantity", "value", "stderr"])
 
 

@@ -1,6 +1,5 @@
 """Rank correlations with intervals and permutation p-values, plain and partial."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,20 +127,17 @@ def _correlation(
     else:
         reach = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (n - controls - 3))
         low, high = (float(np.tanh(np.arctanh(rho) + side * reach)) for side in (-1, 1))
-    p = _permutation_p(x, lambda shuffled: np.asarray(shuffled @ centred), permutations, seed) if permutations else nan
+    p = _permutation_p(x, centred, permutations, seed) if permutations else nan
     return Correlation(rho, low, high, p, n)
 
 
 def _permutation_p(
-    x: Float[np.ndarray, "pair"],
-    statistic: Callable[[Float[np.ndarray, "*shape pair"]], Float[np.ndarray, "*shape"]],
-    permutations: int,
-    seed: int,
+    x: Float[np.ndarray, "pair"], centred: Float[np.ndarray, "pair"], permutations: int, seed: int
 ) -> float:
-    def along(values: Float[np.ndarray, "..."], axis: int = -1) -> Float[np.ndarray, "..."]:
-        return statistic(np.moveaxis(values, axis, -1))
+    def product(values: Float[np.ndarray, "..."], axis: int = -1) -> Float[np.ndarray, "..."]:
+        return np.asarray(np.moveaxis(values, axis, -1) @ centred)
 
     test = stats.permutation_test(
-        (x,), along, permutation_type="pairings", vectorized=True, n_resamples=permutations, rng=seed
+        (x,), product, permutation_type="pairings", vectorized=True, n_resamples=permutations, rng=seed
     )
     return float(test.pvalue)

@@ -37,14 +37,10 @@ class HeadRoles:
 
     def agreement(self) -> dict[str, bool]:
         """Says for every role that some head has, whether its head has the largest effect of its layer too."""
-        said: dict[str, bool] = {}
-        for role in _ROLES:
-            address = self.top(role)
-            if not address:
-                continue
-            (layer,) = table.numbers(table.select(self.heads, component=address), "layer").tolist()
-            said[role] = self._largest("effect", table.select(self.heads, layer=int(layer))) == address
-        return said
+        layers = dict(zip(table.texts(self.heads, "component"), self.heads["layer"].tolist(), strict=True))
+        tops = {role: address for role in _ROLES if (address := self.top(role))}
+        in_layers = {role: table.select(self.heads, layer=layers[address]) for role, address in tops.items()}
+        return {role: self._largest("effect", heads) == tops[role] for role, heads in in_layers.items()}
 
     def _largest(self, column: str, heads: pd.DataFrame) -> str:
         """Returns the address of the head with the largest value, '' where there is none."""
@@ -68,8 +64,7 @@ def head_roles(rows: pd.DataFrame, *, step: int | None = None, method: str | Non
         return None
     step = both[-1] if step is None else step
     effects, scores = table.select(effects, step=step), table.select(scores, step=step)
-    measured = table.distinct(effects, "method")
-    method = method or next(name for name in (*_METHODS, *sorted(measured)) if name in measured)
+    method = method or table.in_order(table.distinct(effects, "method"), _METHODS)[0]
     effects = table.select(effects, method=method)
     if not len(effects):
         return None

@@ -115,16 +115,14 @@ def _told(count: Count) -> str:
 
 
 def _troubles(rows: pd.DataFrame) -> tuple[Trouble, ...]:
-    bad = rows.loc[np.asarray(rows["status"] != statuses.OK, dtype=bool)]
-    found: list[Trouble] = []
-    for reason in statuses.in_order(statuses.REASONS):
-        has = np.array([reason.name in status.split("+") for status in table.texts(bad, "status")], dtype=bool)
-        hit, told = bad.loc[has], reason.facts
-        if len(hit):
-            steps = table.steps(hit)
-            quantities = tuple(sorted(table.distinct(hit, "quantity")))
-            found.append(Trouble(reason.name, told.failed, told.sentence, len(hit), steps[0], steps[-1], quantities))
-    return tuple(found)
+    reasons = rows.assign(reason=rows["status"].str.split("+")).explode("reason")
+    hits = ((reason, table.select(reasons, reason=reason.name)) for reason in statuses.in_order(statuses.REASONS))
+    return tuple(_trouble(reason.name, reason.facts, hit) for reason, hit in hits if len(hit))
+
+
+def _trouble(name: str, told: statuses.Reason, hit: pd.DataFrame) -> Trouble:
+    steps, quantities = table.steps(hit), tuple(sorted(table.distinct(hit, "quantity")))
+    return Trouble(name, told.failed, told.sentence, len(hit), steps[0], steps[-1], quantities)
 
 
 def _order(group: tuple[str, str]) -> tuple[int, str, str]:

@@ -87,17 +87,12 @@ def method_agreement(
     components = tuple(table.natural(table.distinct(here, "component")))
     if len(methods) < 2:
         return None
-    values, clear = (np.full((len(components), len(methods)), fill) for fill in (np.nan, 0.0))
-    place = {name: at for at, name in enumerate(components)}
-    for at, method in enumerate(methods):
-        good = table.select(here, method=method)
-        good = good.loc[table.ok(good)].drop_duplicates("component", keep="last")
-        where = [place[name] for name in table.texts(good, "component")]
-        values[where, at] = table.numbers(good, "value")
-        clear[where, at] = adjusted_p(good) < CLEAR
+    good = here.loc[table.ok(here)].drop_duplicates(["component", "method"], keep="last")
+    judged = pd.concat([part.assign(value=adjusted_p(part)) for _, part in good.groupby("method")])
+    values, p = (table.matrix(some, ("component", components), ("method", methods)) for some in (good, judged))
     pairs = list(combinations(range(len(methods)), 2))
     correlations = {(methods[a], methods[b]): _correlation(values[:, [a, b]]) for a, b in pairs}
-    found = [one for a, b in pairs for one in _disagreements(components, methods, values, clear > 0, (a, b), apart)]
+    found = [one for a, b in pairs for one in _disagreements(components, methods, values, p < CLEAR, (a, b), apart)]
     found.sort(key=lambda one: -abs(one.ranks[0] - one.ranks[1]))
     counts = {name: int(table.numbers(table.select(here, method=name), "n_examples").max()) for name in methods}
     left_out = tuple(sorted(table.distinct(every, "method") - set(methods)))

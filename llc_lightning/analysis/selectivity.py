@@ -87,11 +87,10 @@ def selectivity(
     effects = effects.loc[table.ok(effects)]
     if tasks is None or not len(effects):
         return pd.DataFrame(columns=list(COLUMNS))
-    measured = table.distinct(effects, "method")
-    if methods is None:
-        methods = [next((name for name in (*_METHODS, *sorted(measured)) if name in measured), "")]
+    methods = methods or table.in_order(table.distinct(effects, "method"), _METHODS)[:1]
     effects = table.select(effects, method=methods)
-    first, second, joint = (_best(table.select(effects, loss=loss)) for loss in (*tasks, "train"))
+    best = table.most_examples(effects, [*_KEY, "loss"])[[*_KEY, "loss", "value", "stderr", "n_examples"]]
+    first, second, joint = (table.select(best, loss=loss).drop(columns="loss") for loss in (*tasks, "train"))
     both = first.merge(second, on=_KEY, suffixes=("_a", "_b")).merge(joint, on=_KEY, how="left")
     a, b = (np.clip(table.numbers(both, f"value_{side}"), 0, None) for side in "ab")
     var_a, var_b = (table.numbers(both, f"stderr_{side}") ** 2 for side in "ab")
@@ -133,12 +132,6 @@ def groups(found: pd.DataFrame) -> list[Group]:
             first, second = (int((clear & (sign * value > SELECTIVE)).sum()) for sign in (1, -1))
             made.append(Group(step, point, table.texts(part, "kind")[0], len(part), int(clear.sum()), first, second))
     return made
-
-
-def _best(effects: pd.DataFrame) -> pd.DataFrame:
-    """Returns one effect of each component, that with the most examples."""
-    ordered = effects.sort_values("n_examples", kind="stable")
-    return ordered.drop_duplicates(_KEY, keep="last")[[*_KEY, "value", "stderr", "n_examples"]]
 
 
 def _covariance(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int64
 
 from llc_lightning.runtime.errors import DataError
 
@@ -128,15 +127,12 @@ def _passes(name: str, metric: str, curve: pd.DataFrame, level: float, sign: int
 
 def _smooth(curve: pd.DataFrame) -> pd.DataFrame:
     """Returns the finite points of a curve as running medians over three, so that a single outlier is no stage."""
-    checked = _checked("a curve", curve).sort_values("step", kind="stable", ignore_index=True)
-    values: Float[np.ndarray, "point"] = checked["value"].to_numpy(dtype=np.float64)
-    steps: Int64[np.ndarray, "point"] = checked["step"].to_numpy(dtype=np.int64)
-    finite = np.isfinite(values)
-    values, steps = values[finite], steps[finite]
-    if len(values) > 2:
-        middle = np.median(np.stack((values[:-2], values[1:-1], values[2:])), axis=0)
-        values = np.concatenate((values[:1], middle, values[-1:]))
-    return pd.DataFrame({"step": steps, "value": values})
+    ordered = (
+        _checked("a curve", curve).sort_values("step", kind="stable").astype({"step": np.int64, "value": np.float64})
+    )
+    known = ordered.loc[np.isfinite(ordered["value"]), ["step", "value"]].reset_index(drop=True)
+    middle = known["value"].rolling(3, center=True).median()
+    return known.assign(value=middle.fillna(known["value"]))
 
 
 def _checked(name: str, curve: pd.DataFrame) -> pd.DataFrame:

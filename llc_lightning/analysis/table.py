@@ -135,6 +135,21 @@ def natural(names: Iterable[str]) -> list[str]:
     return sorted(names, key=_parts)
 
 
+def in_order(names: Iterable[str], first: Sequence[str]) -> list[str]:
+    """Returns names in the order of the ``first`` ones, then those that are none of them, by the alphabet.
+
+    Example:
+        >>> in_order({"noise", "mean", "zero", "attribution"}, ("zero", "mean"))
+        ['zero', 'mean', 'attribution', 'noise']
+    """
+    return sorted(names, key=lambda name: (first.index(name) if name in first else len(first), name))
+
+
+def most_examples(rows: pd.DataFrame, on: Sequence[str]) -> pd.DataFrame:
+    """Returns of the rows with equal values in ``on`` the one that rests on the most examples, the last of several."""
+    return rows.sort_values("n_examples", kind="stable").drop_duplicates(list(on), keep="last")
+
+
 @of_newest
 def restricted_llc(rows: pd.DataFrame, *, kind: str | None = None) -> pd.DataFrame:
     """Returns the weight-restricted LLC (wrLLC) rows of one kind of component, without replicates."""
@@ -147,6 +162,19 @@ def restricted_llc(rows: pd.DataFrame, *, kind: str | None = None) -> pd.DataFra
 def full_llc(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns the LLC rows of the whole model, without replicates."""
     return first_replicate(select(rows, quantity="llc", component="", params_moved="all", loss="train", method=""))
+
+
+def by(rows: pd.DataFrame, *columns: str) -> list[tuple[Any, pd.DataFrame]]:
+    """Returns the rows by their values of a column, or by the tuple of those of several, in the order of the values.
+
+    Rows without a value there are in none of the parts.
+
+    Example:
+        >>> rows = pd.DataFrame({"n_beta": [300.0, 30.0, 300.0]})
+        >>> [(n_beta, len(part)) for n_beta, part in by(rows, "n_beta")]
+        [(30.0, 1), (300.0, 2)]
+    """
+    return list(rows.groupby(columns[0] if len(columns) == 1 else list(columns)))
 
 
 def matched(left: pd.DataFrame, right: pd.DataFrame, on: list[str], names: tuple[str, str]) -> pd.DataFrame:
@@ -162,7 +190,7 @@ def matched(left: pd.DataFrame, right: pd.DataFrame, on: list[str], names: tuple
     def side(rows: pd.DataFrame, name: str) -> dict[str, str]:
         return {"value": name, "stderr": f"{name}_stderr", "status": f"{name}_status"}
 
-    best = right.sort_values("n_examples", kind="stable").drop_duplicates(on, keep="last")
+    best = most_examples(right, on)
     renamed = best[[*on, "value", "stderr", "status"]].rename(columns=side(best, names[1]))
     return left.rename(columns=side(left, names[0])).merge(renamed, on=on, how="inner", validate="many_to_one")
 

@@ -54,10 +54,8 @@ def timing(timings: pd.DataFrame, *, elapsed: float = 0.0) -> Timing:
         timings: One row for each part, with the columns ``part`` (``step=00000500-llc``) and ``seconds``.
         elapsed: Seconds of the run, for a table that has none under ``fit``.
     """
-    seconds: dict[str, list[float]] = {}
-    for part, one in zip(table.texts(timings, "part"), table.numbers(timings, "seconds").tolist(), strict=True):
-        name = part.partition("-")[2] or part
-        seconds.setdefault(name, []).append(one)
+    named = timings.assign(name=[part.partition("-")[2] or part for part in table.texts(timings, "part")])
+    seconds = {str(name): table.numbers(part, "seconds").tolist() for name, part in table.by(named, "name")}
     elapsed = sum(seconds.pop(_FIT, [])) or elapsed
     costs = [Cost(name, len(some), sum(some)) for name, some in seconds.items()]
     return Timing(tuple(sorted(costs, key=lambda cost: -cost.seconds)), elapsed)

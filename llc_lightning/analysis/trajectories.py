@@ -31,7 +31,8 @@ COLUMNS = (
     "n_examples",
     "revision",
 )
-_CURVE = ["quantity", "component", "kind", "method", "loss", "params_moved", "n_beta", "gamma", "revision", "step"]
+CURVE = ["quantity", "component", "kind", "method", "loss", "params_moved", "n_beta", "gamma", "revision", "step"]
+"""The columns that tell curves apart, and the step."""
 
 
 def trajectories(
@@ -74,7 +75,7 @@ def trajectories(
     half = table.half_width(table.numbers(kept, "stderr"), table.numbers(kept, "chains"), level)
     values = table.numbers(kept, "value")
     banded = kept.assign(low=values - half, high=values + half)
-    return banded[list(COLUMNS)].sort_values(_CURVE, kind="stable", ignore_index=True, key=_natural)
+    return banded[list(COLUMNS)].sort_values(CURVE, kind="stable", ignore_index=True, key=_natural)
 
 
 def plus_delta(rows: pd.DataFrame) -> pd.DataFrame:

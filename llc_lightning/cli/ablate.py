@@ -21,10 +21,9 @@ from llc_lightning.measure.offline import measure_snapshots
 from llc_lightning.report.cells import Table, number
 from llc_lightning.report.events import Logged
 from llc_lightning.report.figures import draw, save
-from llc_lightning.report.record import plain
 from llc_lightning.report.sections import PANELS, Findings, View, find
 from llc_lightning.results.run import Run
-from llc_lightning.results.schema import settings_hash
+from llc_lightning.results.schema import plain, settings_hash
 from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.kinds import plural
 from llc_lightning.runtime.progress import Progress

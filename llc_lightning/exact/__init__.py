@@ -6,8 +6,7 @@ and ``analyze.py exact`` prints them.
 """
 
 from llc_lightning.exact import catalogue_quadratic, catalogue_singular
-from llc_lightning.exact.base import KNOWN, KnownAnswer
-from llc_lightning.exact.coefficient import LearningCoefficient, regular_coefficient
+from llc_lightning.exact.base import KNOWN, KnownAnswer, LearningCoefficient, regular_coefficient
 from llc_lightning.exact.crossings import normal_crossing_coefficient, normal_crossing_value
 from llc_lightning.exact.deep_linear import deep_linear_coefficient
 from llc_lightning.exact.displaced import displaced_slope, displaced_value, displaced_variance

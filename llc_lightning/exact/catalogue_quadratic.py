@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.exact.base import KNOWN, MEAN, asked
-from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.exact.base import KNOWN, KnownAnswer, LearningCoefficient, asked
 from llc_lightning.exact.displaced import displaced_slope, displaced_value, displaced_variance
 from llc_lightning.exact.quadratic import (
     quadratic_coefficient,
@@ -21,7 +20,7 @@ from llc_lightning.runtime.errors import SettingError, at_least
 
 
 @dataclass(frozen=True)
-class _Curved:
+class _Curved(KnownAnswer):
     """``1/2 sum_i h_i w_i^2``."""
 
     curvature: tuple[float, ...] = asked("curvature h of each weight, 0 for a flat direction")
@@ -39,8 +38,6 @@ class _Curved:
 @dataclass(frozen=True)
 class Quadratic(_Curved):
     """See :func:`quadratic_value`."""
-
-    quantity: ClassVar[str] = MEAN
 
     def value(self, *, n_beta: float, gamma: float) -> float:
         """Returns the mean."""
@@ -92,8 +89,6 @@ class _Chained(_Curved):
 class QuadraticSGLD(_Chained):
     """See :func:`quadratic_sgld_value`."""
 
-    quantity: ClassVar[str] = MEAN
-
     def value(self, *, n_beta: float, gamma: float) -> float:
         """Returns SGLD's mean."""
         return quadratic_sgld_value(self.curvature, n_beta=n_beta, gamma=gamma, **self._chain())
@@ -107,8 +102,6 @@ class QuadraticSGLD(_Chained):
 @dataclass(frozen=True)
 class QuadraticLM(_Chained):
     """See :func:`quadratic_lm_value`."""
-
-    quantity: ClassVar[str] = MEAN
 
     def value(self, *, n_beta: float, gamma: float) -> float:
         """Returns the method's mean."""
@@ -138,8 +131,6 @@ class _Displaced(_Curved):
 @dataclass(frozen=True)
 class Displaced(_Displaced):
     """See :func:`displaced_value`."""
-
-    quantity: ClassVar[str] = MEAN
 
     def value(self, *, n_beta: float, gamma: float) -> float:
         """Returns the mean."""

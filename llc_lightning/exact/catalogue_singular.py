@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from llc_lightning.exact.base import KNOWN, MEAN, asked, not_known
-from llc_lightning.exact.coefficient import LearningCoefficient, regular_coefficient
+from llc_lightning.exact.base import KNOWN, KnownAnswer, LearningCoefficient, asked, regular_coefficient
 from llc_lightning.exact.crossings import normal_crossing_coefficient, normal_crossing_value
 from llc_lightning.exact.deep_linear import deep_linear_coefficient
 from llc_lightning.exact.reduced_rank import reduced_rank_coefficient, reduced_rank_value
@@ -19,7 +18,7 @@ from llc_lightning.runtime.errors import SettingError
     source="Schwarz 1978, Annals of Statistics 6; Watanabe 2009, Algebraic Geometry and Statistical Learning Theory",
 )
 @dataclass(frozen=True)
-class Regular:
+class Regular(KnownAnswer):
     """See :func:`regular_coefficient`."""
 
     quantity: ClassVar[str] = ""
@@ -40,10 +39,9 @@ class Regular:
     source="Watanabe 2009, Algebraic Geometry and Statistical Learning Theory",
 )
 @dataclass(frozen=True)
-class NormalCrossing:
+class NormalCrossing(KnownAnswer):
     """See :func:`normal_crossing_coefficient` and :func:`normal_crossing_value`."""
 
-    quantity: ClassVar[str] = MEAN
     powers: tuple[int, ...] = asked("power k of each weight")
 
     def coefficient(self) -> LearningCoefficient:
@@ -61,10 +59,9 @@ class NormalCrossing:
     source="Aoyagi and Watanabe 2005, Neural Networks 18; at finite n_beta: de Bruijn 1955, J. Indian Math. Soc. 19",
 )
 @dataclass(frozen=True)
-class ReducedRank:
+class ReducedRank(KnownAnswer):
     """See :func:`reduced_rank_coefficient` and :func:`reduced_rank_value`."""
 
-    quantity: ClassVar[str] = MEAN
     inputs: int = asked("width of the input")
     hidden: int = asked("width between the two maps")
     outputs: int = asked("width of the output")
@@ -91,7 +88,7 @@ class ReducedRank:
     source="Aoyagi 2024, Neural Networks 172",
 )
 @dataclass(frozen=True)
-class DeepLinear:
+class DeepLinear(KnownAnswer):
     """See :func:`deep_linear_coefficient`."""
 
     quantity: ClassVar[str] = ""
@@ -102,10 +99,6 @@ class DeepLinear:
         """Returns the coefficient of 2024."""
         return deep_linear_coefficient(self.widths, rank=self.rank)
 
-    def value(self, *, n_beta: float, gamma: float) -> float:
-        """Raises a SettingError: it is not known."""
-        not_known("deep-linear")
-
 
 @KNOWN.register(
     "superposition",
@@ -113,7 +106,7 @@ class DeepLinear:
     source="Chen, Lau, Mendel, Wei and Murfet 2023, arXiv 2310.06301",
 )
 @dataclass(frozen=True)
-class Superposition:
+class Superposition(KnownAnswer):
     """See :func:`superposition_coefficient`."""
 
     quantity: ClassVar[str] = ""
@@ -127,10 +120,6 @@ class Superposition:
         """Returns half the rank of the Hessian."""
         return superposition_coefficient(self.columns, self.sides, dead=self.dead)
 
-    def value(self, *, n_beta: float, gamma: float) -> float:
-        """Raises a SettingError: it is not known."""
-        not_known("superposition")
-
 
 @KNOWN.register(
     "linear-unit",
@@ -138,10 +127,9 @@ class Superposition:
     source="a Gaussian integral; the dead unit: Aoyagi and Watanabe 2005, Neural Networks 18",
 )
 @dataclass(frozen=True)
-class LinearUnit:
+class LinearUnit(KnownAnswer):
     """See :func:`unit_coefficient` and :func:`unit_value`."""
 
-    quantity: ClassVar[str] = MEAN
     inputs: int = asked("length of a")
     outputs: int = asked("length of b")
     strength: float = asked("norm of b* a*^T, 0 for a dead unit; ablating the unit costs half its square")

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.exact.base import LearningCoefficient
 from llc_lightning.runtime.errors import SettingError, at_least, positive
 
 _LINE, _PER_DISTANCE, _DECAY = 2000, 8, 32.0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations, pairwise
 
-from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.exact.base import LearningCoefficient
 from llc_lightning.runtime.errors import SettingError, at_least
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.exact.base import LearningCoefficient
 from llc_lightning.runtime.errors import SettingError, not_negative, positive
 
 Weights: TypeAlias = Float[Tensor, "weight"]

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.exact.base import LearningCoefficient
 from llc_lightning.exact.deep_linear import check_widths
 from llc_lightning.exact.resolution import unit_localised
 from llc_lightning.runtime.errors import SettingError, at_least

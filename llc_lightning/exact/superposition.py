@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import Literal
 
-from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.exact.base import LearningCoefficient
 from llc_lightning.runtime.errors import SettingError, at_least
 
 _FEWEST, _MOST = 5, 8

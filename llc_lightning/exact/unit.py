@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from llc_lightning.exact.coefficient import LearningCoefficient
+from llc_lightning.exact.base import LearningCoefficient
 from llc_lightning.exact.reduced_rank import reduced_rank_coefficient
 from llc_lightning.exact.resolution import unit_localised
 from llc_lightning.runtime.errors import SettingError, at_least, not_negative

@@ -194,7 +194,7 @@ def _neurons(
         for neuron in _split(block, role, reads, writes, copies, draws)
     ]
     for number in range(dead):
-        incoming, outgoing = _normal(n_inputs, draws), _normal(len(planted), draws)
+        incoming, outgoing = (torch.randn(n, generator=draws) for n in (n_inputs, len(planted)))
         neurons.append(
             _Neuron(DEAD, incoming, 1.0, torch.zeros_like(outgoing))
             if number % 2
@@ -235,10 +235,6 @@ def _reads(blocks: Sequence[Block], n_inputs: int) -> Float[Tensor, "block input
         row[first : first + block.n] = 1.0
         first += block.n
     return reads
-
-
-def _normal(n: int, draws: torch.Generator) -> Float[Tensor, "entry"]:
-    return torch.randn(n, generator=draws)
 
 
 def _orthogonal(n: int, draws: torch.Generator) -> Float[Tensor, "row column"]:

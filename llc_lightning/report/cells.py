@@ -1,6 +1,6 @@
 """Text in rows and columns, as the page and the command line show it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, cast
@@ -37,12 +37,9 @@ def number(value: float | None, digits: int = 2) -> str:
     return NONE if value is None or not isfinite(value) else f"{value:.{digits}f}"
 
 
-def _flat(record: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in record.items():
-        name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
-            found += _flat(cast("Mapping[str, Any]", value), f"{name}.")
+            yield from _flat(cast("Mapping[str, Any]", value), f"{prefix}{key}.")
         else:
-            found.append((name, str(cast("object", value))))
-    return found
+            yield f"{prefix}{key}", str(cast("object", value))

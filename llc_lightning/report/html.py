@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llc_lightning.analysis.table import components
-from llc_lightning.report import ledger, outcomes
+from llc_lightning.report import tables
 from llc_lightning.report.cells import Table, flat_table
 from llc_lightning.report.figures import draw, svg
 from llc_lightning.report.interactive import plotly_figure
@@ -59,10 +59,10 @@ def page(source: Source, *, control: Source | None = None, static: bool = False)
     compared = (control.found, control.logged) if control else None
     shown = sections(found, source.logged, control=compared)
     below: dict[str, list[Table | None]] = {
-        "Complexity against need": [outcomes.agreement_table(found), outcomes.residual_table(found)],
-        "Tasks": [outcomes.task_table(found)],
-        other.SECTION: [ledger.other_table(found)],
-        "Circuits": [outcomes.verdict_table([found, *([control.found] if control else [])])],
+        "Complexity against need": [tables.agreement_table(found), tables.residual_table(found)],
+        "Tasks": [tables.task_table(found)],
+        other.SECTION: [tables.other_table(found)],
+        "Circuits": [tables.verdict_table([found, *([control.found] if control else [])])],
     }
     parts = [
         _section(heading, panels, [one for one in below.get(heading, []) if one], static=static)
@@ -169,13 +169,13 @@ def _follow(found: Findings) -> str:
 
 
 def _health(source: Source) -> str:
-    some = [ledger.health_table(source.found), ledger.trouble_table(source.found), ledger.timing_table(source.time)]
+    some = [tables.health_table(source.found), tables.trouble_table(source.found), tables.timing_table(source.time)]
     cards = "".join(_table(one) for one in some if one)
     return f'<section id="health"><h2>Health</h2>{cards}</section>\n'
 
 
 def _settings(source: Source, control: Source | None) -> str:
-    some = [ledger.settings_table(source.found), ledger.quantity_table(source.found)]
+    some = [tables.settings_table(source.found), tables.quantity_table(source.found)]
     folded: list[Table | None] = []
     for one, name in ((source, ""), (control, "control-")):
         if one:

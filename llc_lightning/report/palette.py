@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from llc_lightning.analysis import table
+
 METHODS = {"zero": "#1f77b4", "mean": "#e6820e", "resample": "#2b9348", "noise": "#8e5bb5"}
 """By ablation method; others take ``OTHERS`` in turn."""
 RUNGS = ("#dfa3c7", "#b8428c", "#65105a", "#2a0829")
@@ -25,8 +27,7 @@ MATRIX_COLORS = (*("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292
 
 def ordered(names: Iterable[str]) -> list[str]:
     """Returns ablation methods in the order in which figures and tables show them."""
-    known = list(METHODS)
-    return sorted(names, key=lambda name: (known.index(name) if name in known else len(known), name))
+    return table.in_order(names, list(METHODS))
 
 
 def of_method(name: str, names: list[str]) -> str:

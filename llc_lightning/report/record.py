@@ -1,12 +1,11 @@
 """What was found about a run as plain values, for JSON."""
 
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
 from llc_lightning.report.sentences import headlines
 from llc_lightning.report.source import Source
+from llc_lightning.results.schema import plain
 
 
 def record(source: Source) -> dict[str, Any]:
@@ -45,19 +44,3 @@ def record(source: Source) -> dict[str, Any]:
         "time": {**asdict(source.time), "seconds": source.time.seconds, "share": source.time.share},
     }
     return cast("dict[str, Any]", plain(values))
-
-
-def plain(value: object) -> object:
-    """Returns nested values as JSON knows them: dicts, lists, text, finite numbers, booleans and None.
-
-    Example:
-        >>> plain({"a": (1.0, float("nan"))})
-        {'a': [1.0, None]}
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(member) for key, member in cast("Mapping[object, object]", value).items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(member) for member in cast("Sequence[object]", value)]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

@@ -22,9 +22,6 @@ from llc_lightning.runtime.kinds import at_level, level_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from llc_lightning.report.events import Logged
-    from llc_lightning.report.sections import Findings
-
 MOST = 32
 """So many components, the largest, get a curve of their own in each group."""
 
@@ -58,17 +55,17 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
         suffix = "layers" if level_of(kind) == "layers" else "units"
         llc = table.select(curves, quantity="llc", kind=kind)
         llc = llc.loc[np.asarray(llc["component"] == llc["params_moved"], dtype=bool)]
-        for n_beta in sorted(set(table.numbers(llc, "n_beta").tolist())):
-            found |= _largest(table.select(llc, n_beta=n_beta), f"llc_{suffix}/{rung_tag(n_beta)}")
+        for n_beta, part in table.by(llc, "n_beta"):
+            found |= _largest(part, f"llc_{suffix}/{rung_tag(n_beta)}")
         effects = table.select(curves, quantity="ablation_effect", kind=kind)
-        for method in sorted(table.distinct(effects, "method")):
+        for method, part in table.by(effects, "method"):
             group = "ablation_layers" if suffix == "layers" else "ablation"
-            found |= _largest(table.select(effects, method=method), f"{group}/{method_tag(method)}")
+            found |= _largest(part, f"{group}/{method_tag(method)}")
     found |= _whole(curves, frame) | _others(frame)
     return {tag: value for tag, value in found.items() if math.isfinite(value)}
 
 
-def figures(found: "Findings", logged: "Logged") -> "dict[str, Figure]":
+def figures(found: Findings, logged: Logged) -> "dict[str, Figure]":
     """Returns the figures of the report by tag, for ``SummaryWriter.add_figure``.
 
     Args:
@@ -80,7 +77,7 @@ def figures(found: "Findings", logged: "Logged") -> "dict[str, Figure]":
     return {f"report/{panel.name}": draw(panel) for some in sections(found, logged).values() for panel in some}
 
 
-def write_figures(folder: Path, found: "Findings", logged: "Logged") -> int:
+def write_figures(folder: Path, found: Findings, logged: Logged) -> int:
     """Adds the figures of the report to a run's event files, in place of those of an earlier call; returns how many.
 
     Raises:
@@ -111,14 +108,11 @@ def address_tag(address: str) -> str:
 def _full(curves: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:
     """Returns the full LLC; where several (n_beta, gamma) were measured, all but the last under names of their own."""
     whole = table.select(curves, component="", params_moved="all", quantity=("llc", "llc_plus_delta"))
-    pairs = sorted(
-        set(zip(table.numbers(whole, "n_beta").tolist(), table.numbers(whole, "gamma").tolist(), strict=True))
-    )
+    resolutions = table.by(whole, "n_beta", "gamma")
     rhat = table.select(table.full_llc(frame), status="ok")
     found: dict[str, float] = {}
-    for n_beta, gamma in pairs:
-        group = "llc" if (n_beta, gamma) == pairs[-1] else f"llc/{rung_tag(n_beta)}_gamma_{gamma:.12g}"
-        here = table.select(whole, n_beta=n_beta, gamma=gamma)
+    for (n_beta, gamma), here in resolutions:
+        group = "llc" if (n_beta, gamma) == resolutions[-1][0] else f"llc/{rung_tag(n_beta)}_gamma_{gamma:.12g}"
         for quantity, name in (("llc", "full"), ("llc_plus_delta", "full_plus_delta")):
             found |= _one(table.select(here, quantity=quantity), f"{group}/{name}")
         raw = table.select(here, quantity="llc")

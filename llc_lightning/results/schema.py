@@ -190,17 +190,26 @@ def to_table(rows: Iterable[Row]) -> "pa.Table":
 
 
 def _canonical_json(value: object, *, whole_floats_as_ints: bool) -> str:
-    plain = _plain(value, whole_floats_as_ints=whole_floats_as_ints)
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    told = plain(value, whole_floats_as_ints=whole_floats_as_ints)
+    return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _plain(value: object, *, whole_floats_as_ints: bool) -> object:
+def plain(value: object, *, whole_floats_as_ints: bool = False) -> object:
+    """Returns nested values as JSON knows them: dicts, lists, text, finite numbers, booleans and None.
+
+    Raises:
+        SettingError: If a value is none of these.
+
+    Example:
+        >>> plain({"a": (1.0, float("nan"))})
+        {'a': [1.0, None]}
+    """
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
-        return {str(key): _plain(member, whole_floats_as_ints=whole_floats_as_ints) for key, member in items}
+        return {str(key): plain(member, whole_floats_as_ints=whole_floats_as_ints) for key, member in items}
     if isinstance(value, list | tuple):
         members = cast("Sequence[object]", value)
-        return [_plain(member, whole_floats_as_ints=whole_floats_as_ints) for member in members]
+        return [plain(member, whole_floats_as_ints=whole_floats_as_ints) for member in members]
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, Integral):

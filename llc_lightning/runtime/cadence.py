@@ -39,12 +39,13 @@ class Moment:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
 class Cadence(ABC):
     """A rule for when to measure."""
 
-    at_start: bool
+    at_start: bool = False
     """Whether also before the first update of a run that starts at step 0."""
-    at_end: bool
+    at_end: bool = False
     """Whether also when training ends."""
 
     def due(self, moment: Moment, *, after: int | None = None) -> bool:
@@ -96,8 +97,6 @@ class Every(Cadence):
 
     steps: int | None = None
     epochs: int | None = None
-    at_start: bool = field(default=False, kw_only=True)
-    at_end: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
@@ -138,7 +137,6 @@ class LogSpaced(Cadence):
     n: int
     first: int = field(default=1, kw_only=True)
     last: int | None = field(default=None, kw_only=True)
-    at_start: bool = field(default=False, kw_only=True)
     at_end: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -184,8 +182,6 @@ class AtSteps(Cadence):
     """
 
     steps: Sequence[int]
-    at_start: bool = field(default=False, kw_only=True)
-    at_end: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.steps or min(self.steps) < 0:
@@ -232,8 +228,6 @@ class AnyOf(Cadence):
     """
 
     cadences: Sequence[Cadence]
-    at_start: bool = field(default=False, kw_only=True)
-    at_end: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.cadences:
@@ -269,8 +263,8 @@ class Clock:
         Raises:
             SettingError: If the rule needs the end of the training and the moment does not know it.
         """
-        if moment.event == "start":
-            self._begin(moment.step)
+        if moment.event == "start" and not 0 <= self._seen <= moment.step:  # never used, or started over
+            self._seen, self._fired = moment.step - 1, -1
         due = self.cadence.due(moment, after=self._seen) and moment.step > self._fired
         if moment.event != "epoch_end":
             self._seen = max(self._seen, moment.step)
@@ -285,12 +279,6 @@ class Clock:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continues from a saved state."""
         self._seen, self._fired = int(state["seen"]), int(state["fired"])
-
-    def _begin(self, step: int) -> None:
-        started_over = step < self._seen
-        never_used = self._seen < 0
-        if started_over or never_used:
-            self._seen, self._fired = step - 1, -1
 
 
 @lru_cache(maxsize=128)

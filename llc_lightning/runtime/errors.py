@@ -42,11 +42,9 @@ def nearest(name: str, options: Iterable[str], n: int = 3) -> list[str]:
         >>> nearest("reasmple", ["zero", "mean", "resample"])
         ['resample']
     """
-    by_lower: dict[str, list[str]] = {}
-    for option in sorted(set(options)):
-        by_lower.setdefault(option.lower(), []).append(option)
-    close = difflib.get_close_matches(name.lower(), by_lower, n=n, cutoff=0.6)
-    return [option for lower in close for option in by_lower[lower]][:n]
+    known = sorted(set(options))
+    close = difflib.get_close_matches(name.lower(), {option.lower() for option in known}, n=n, cutoff=0.6)
+    return [option for lower in close for option in known if option.lower() == lower][:n]
 
 
 def unknown(kind: str, name: object, options: Iterable[str], *, near: Iterable[str] = ()) -> str:

@@ -1,7 +1,7 @@
 """Runs a measurement on a live module without leaving a trace in it, whatever the measurement does."""
 
 import random
-from collections.abc import Callable, Generator, Iterator, MutableMapping
+from collections.abc import Callable, Generator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 Undo = Callable[[], None]
 
-_HOOK_TABLES = (
+_TABLES = (
+    "_parameters",
+    "_buffers",
     "_forward_hooks",
     "_forward_hooks_with_kwargs",
     "_forward_hooks_always_called",
@@ -45,9 +47,8 @@ def quarantine(module: nn.Module) -> Generator[None]:
         for device_type in {"cpu", *(tensor.device.type for tensor in module.parameters())} - {"meta"}:
             undo.enter_context(torch.autocast(device_type, enabled=False))
         for submodule in module.modules():
-            undo.callback(_slots(submodule))
-            undo.callback(_hooks(submodule))
-        for tensor in _tensors(module):
+            undo.callback(_submodule(submodule))
+        for tensor in (*module.parameters(), *module.buffers()):
             undo.callback(_tensor(tensor))
         yield
 
@@ -69,43 +70,26 @@ def _random_states() -> Undo:
     return undo
 
 
-def _slots(module: nn.Module) -> Undo:
-    """Remembers the train flag and which tensors the module holds under which names."""
-    training = module.training
-    tables = [vars(module)["_parameters"], vars(module)["_buffers"]]
+def _submodule(module: nn.Module) -> Undo:
+    """Remembers the flags, the hooks, and which tensors the module holds under which names."""
+    tables: list[MutableMapping[Any, Any]] = [vars(module)[name] for name in _TABLES]
     saved = [dict(table) for table in tables]
-
-    def undo() -> None:
-        module.training = training
-        for table, before in zip(tables, saved, strict=True):
-            _put_back(table, before)
-
-    return undo
-
-
-def _hooks(module: nn.Module) -> Undo:
-    tables: list[MutableMapping[Any, Any]] = [vars(module)[name] for name in _HOOK_TABLES]
-    saved = [dict(table) for table in tables]
-    is_full_backward_hook = vars(module)["_is_full_backward_hook"]
+    flags = {name: vars(module)[name] for name in ("training", "_is_full_backward_hook")}
 
     def undo() -> None:
         for table, before in zip(tables, saved, strict=True):
             _put_back(table, before)
-        vars(module)["_is_full_backward_hook"] = is_full_backward_hook
+        vars(module).update(flags)
 
     return undo
-
-
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
 
 
 def _tensor(tensor: Tensor) -> Undo:
-    values, requires_grad = _copy(tensor), tensor.requires_grad
+    values, requires_grad = tensor.detach().clone(), tensor.requires_grad
     grad = tensor.grad if tensor.is_leaf else None
-    grad_values = None if grad is None else _copy(grad)
-    hooks = {name: _content(getattr(tensor, name, None)) for name in _TENSOR_HOOK_TABLES}
+    grad_values = None if grad is None else grad.detach().clone()
+    tables = {name: getattr(tensor, name, None) for name in _TENSOR_HOOK_TABLES}
+    hooks = {name: None if table is None else dict(table) for name, table in tables.items()}
 
     def undo() -> None:
         _write_back(tensor, values)
@@ -123,14 +107,6 @@ def _tensor(tensor: Tensor) -> Undo:
                 setattr(tensor, name, None)
 
     return undo
-
-
-def _content(table: MutableMapping[Any, Any] | None) -> dict[Any, Any] | None:
-    return None if table is None else dict(table)
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().clone()
 
 
 def _write_back(tensor: Tensor, values: Tensor) -> None:

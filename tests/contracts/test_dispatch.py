@@ -1,6 +1,7 @@
 """What is registered is asked by what it says of itself: nothing outside its own file asks for its name or class."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from llc_lightning.sampling.base import SAMPLERS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "llc_lightning"
-FILES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 
 register_all("llc_lightning.callbacks")  # and with them the kinds of measurement
 NAMES = {name: "sampler" for name in SAMPLERS} | {name: "kind" for name in (*MEASUREMENTS, *KINDS)}
@@ -25,6 +25,12 @@ ITEMS += [entry.facts.plan for _, entry in MEASUREMENTS.items()]
 ITEMS += [type(entry.item) for _, entry in MEASUREMENTS.items()]
 CLASSES = {item.__name__: item.__module__ for item in ITEMS}
 """Every registered class, and where it is at home."""
+
+
+@functools.cache
+def files() -> dict[Path, ast.Module]:
+    """Returns the syntax trees of the package."""
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def home(name: str) -> Path:
@@ -67,14 +73,16 @@ def asked_by_class(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def test_nothing_asks_for_a_registered_name() -> None:
     assert not [
-        f"{path.relative_to(ROOT)}:{line} {name}" for path, tree in FILES.items() for line, name in asked_by_name(tree)
+        f"{path.relative_to(ROOT)}:{line} {name}"
+        for path, tree in files().items()
+        for line, name in asked_by_name(tree)
     ]
 
 
 def test_nothing_asks_for_a_registered_class() -> None:
     assert not [
         f"{path.relative_to(ROOT)}:{line} {name}"
-        for path, tree in FILES.items()
+        for path, tree in files().items()
         for line, name in asked_by_class(tree)
         if path.parent != home(name)
     ]
@@ -123,7 +131,7 @@ def circles(files: dict[str, ast.AST]) -> list[list[str]]:
 
 
 def test_imports_make_no_circle() -> None:
-    assert circles({module_name(path): tree for path, tree in FILES.items()}) == []
+    assert circles({module_name(path): tree for path, tree in files().items()}) == []
 
 
 def test_a_circle_is_found_behind_type_checking() -> None:

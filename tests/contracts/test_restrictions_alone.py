@@ -102,7 +102,7 @@ def test_channels_of_a_convolution_in_the_shares_of_two_processes() -> None:
 
     images = Subject.of(Images(), torch.randn(150, 1, 6, 12, generator=torch.Generator().manual_seed(1)))
     channels = images.parts("c2[*]")
-    settings = dataclasses.replace(SETTINGS, chains=3, draws=8, burn_in=4, batch_size=17)
+    settings = dataclasses.replace(SETTINGS, chains=3, draws=8, burn_in=4, batch_size=17, curvature_examples=16)
     together = images.estimates(channels, settings=settings)
     for chosen in (list(range(0, 20, 2)), list(range(1, 20, 2))):
         shared = images.estimates([channels[i] for i in chosen], settings=settings)

@@ -14,8 +14,7 @@ from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.sampling.base import SAMPLERS, Posterior, Sampler, SamplerFacts
-from llc_lightning.sampling.langevin import LangevinSampler
+from llc_lightning.sampling.base import SAMPLERS, LangevinSampler, Posterior, Sampler, SamplerFacts
 from tests.sampling.trajectories import N_BETA, STEPS, Target, assert_equal, trajectories
 
 every_sampler = pytest.mark.parametrize("name", SAMPLERS.names())

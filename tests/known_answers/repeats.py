@@ -5,14 +5,22 @@ They take much less time than as many estimates under other seeds, and a set has
 """
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.draws import error_of
+from llc_lightning.llc import assess
+from llc_lightning.llc.draws import Mixing, error_of
 from llc_lightning.llc.record import LLCRecord
 from tests.llc.changed import changed
 
 REPEATS, CHAINS = 5, 64
+
+
+@pytest.fixture
+def without_mixing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out R-hat and ESS, which take as long as hundreds of short chains; values and errors do not use them."""
+    monkeypatch.setattr(assess, "mixing_of", lambda _: Mixing.unknown())
 
 
 def repeats_of(record: LLCRecord, chains: int = CHAINS) -> list[LLCRecord]:

@@ -38,7 +38,7 @@ from tests.known_answers.losses import (
     rotated_quadratic,
     unit,
 )
-from tests.known_answers.repeats import CHAINS, REPEATS, values_and_errors
+from tests.known_answers.repeats import CHAINS, REPEATS, values_and_errors, without_mixing  # noqa: F401 - a fixture
 
 AT = {"n_beta": 100.0, "gamma": 10.0}
 BATCH_SIZE, GRADIENT_NOISE = 8, 50.0
@@ -161,6 +161,7 @@ def test_there_are_at_least_sixty_cases_and_every_sampler_has_some() -> None:
     assert {case.sampler for case in CASES.values()} == set(SAMPLERS.names())
 
 
+@pytest.mark.usefixtures("without_mixing")
 @pytest.mark.parametrize("name", CASES)
 def test_the_exact_value_in_five_repeats(name: str) -> None:
     exact = CASES[name].exact
@@ -172,6 +173,7 @@ def test_the_exact_value_in_five_repeats(name: str) -> None:
     assert pooled < 0.05 * exact
 
 
+@pytest.mark.usefixtures("without_mixing")
 @pytest.mark.parametrize("known_value", [(reduced_rank(2, 2, 2), (2, 2, 2)), (reduced_rank(3, 2, 3), (3, 2, 3))])
 def test_averaged_noise_has_a_hundredth_of_bias_where_sgld_has_a_tenth(
     known_value: tuple[Known, tuple[int, int, int]],

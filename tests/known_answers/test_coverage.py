@@ -14,7 +14,7 @@ from llc_lightning.exact import quadratic_sgld_value
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.runtime.batches import Params
-from tests.known_answers.repeats import repeats_of
+from tests.known_answers.repeats import repeats_of, without_mixing  # noqa: F401 - a fixture
 
 REPEATS, CHAINS, BURN_IN, DRAWS = 300, 8, 30, 60
 AT = {"n_beta": 100.0, "gamma": 20.0}
@@ -52,6 +52,7 @@ def test_a_repeat_among_others_is_the_estimate_by_itself() -> None:
         assert (alone.value, alone.stderr, alone.interval()) == (among.value, among.stderr, among.interval())
 
 
+@pytest.mark.usefixtures("without_mixing")
 @pytest.mark.parametrize("some", [EVERYTHING, COMPONENT], ids=["everything", "a component"])
 @pytest.mark.parametrize("batch_size", [None, BATCH_SIZE], ids=["full batch", "minibatches"])
 def test_ninety_percent_intervals_cover_the_exact_value_ninety_percent_of_the_time(

@@ -28,10 +28,7 @@ def measured(model: CISModel, data: CISData) -> pd.DataFrame:
 
 def trained(model: CISModel, data: CISData) -> Verdict:
     """Returns what is said of a model after 3000 steps, which draw nothing from the global generator."""
-    trainer = L.Trainer(
-        max_steps=3000, limit_val_batches=0, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
+    trainer = L.Trainer(max_steps=3000, limit_val_batches=0, accelerator="cpu", devices=1, barebones=True)
     before = torch.get_rng_state()
     trainer.fit(model, data)
     assert torch.equal(before, torch.get_rng_state())

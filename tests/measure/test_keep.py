@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.keep import keep, part_of
+from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.measure.measurements import Outcome
 from llc_lightning.results.run import Run
 from llc_lightning.results.traces import read_trace
@@ -28,9 +30,9 @@ def test_rows_traces_and_timing(tmp_path: Path) -> None:
     assert timing["seconds"] == measured.seconds > 0
 
 
-@pytest.mark.parametrize(("measured", "traces"), [(alone(LLC), False), (alone(ABLATION), True)])
-def test_traces_may_be_left_out_or_not_be_there(tmp_path: Path, measured: Outcome, traces: bool) -> None:
-    assert len(keep(tmp_path, "part", measured, step=30, traces=traces)) == 1
+@pytest.mark.parametrize(("plan", "traces"), [(LLC, False), (ABLATION, True)])
+def test_traces_may_be_left_out_or_not_be_there(tmp_path: Path, plan: LLCPlan | AblationPlan, traces: bool) -> None:
+    assert len(keep(tmp_path, "part", alone(plan), step=30, traces=traces)) == 1
     assert Run.open(tmp_path).traces == {}
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from llc_lightning.analysis.trajectories import trajectories
-from llc_lightning.report import ledger
+from llc_lightning.report import tables
 from llc_lightning.report.charts import layout, quantity_charts
 from llc_lightning.report.events import Logged
 from llc_lightning.report.panel import Panel
@@ -85,13 +85,13 @@ def test_it_stands_beside_what_is_known() -> None:
 
 
 def test_it_has_a_table(found: Findings) -> None:
-    table = ledger.other_table(found)
+    table = tables.other_table(found)
     assert table is not None
     assert table.rows == (
         ("susceptibility", "whole model, shift, task:a", "107", "nats", "100"),
         ("susceptibility", "median of 6 heads, shift, task:a", "2 (5 of 6 ok)", "nats", "100"),
     )
-    assert ledger.quantity_table(found).rows[0][:2] == ("susceptibility", "nats")
+    assert tables.quantity_table(found).rows[0][:2] == ("susceptibility", "nats")
 
 
 def test_it_has_trajectories() -> None:

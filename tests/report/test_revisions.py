@@ -4,13 +4,21 @@ import pandas as pd
 import pytest
 
 from llc_lightning.analysis.trajectories import trajectories
-from llc_lightning.report import ledger, outcomes
 from llc_lightning.report.events import Logged
 from llc_lightning.report.interactive import plotly_figure
-from llc_lightning.report.overview import overview_table
 from llc_lightning.report.panels.stages import sampled
 from llc_lightning.report.sections import Findings, find, sections
 from llc_lightning.report.sentences import headlines
+from llc_lightning.report.tables import (
+    agreement_table,
+    health_table,
+    overview_table,
+    quantity_table,
+    residual_table,
+    settings_table,
+    trouble_table,
+    verdict_table,
+)
 from tests.analysis.synthetic import SyntheticRun
 
 SAID = "Kept beside newer ones, and left out of every number and figure: "
@@ -42,9 +50,9 @@ def test_every_figure_is_that_of_the_newer_rows(findings: tuple[Findings, Findin
 
 
 def test_every_table_is_that_of_the_newer_rows(findings: tuple[Findings, Findings]) -> None:
-    tables = (ledger.health_table, ledger.trouble_table, ledger.settings_table, ledger.quantity_table)
-    tables += (outcomes.agreement_table, outcomes.residual_table, lambda one: outcomes.verdict_table([one]))
-    alone, both = ([table(one) for table in tables] for one in findings)
+    every = (health_table, trouble_table, settings_table, quantity_table, agreement_table, residual_table)
+    every += (lambda one: verdict_table([one]),)
+    alone, both = ([table(one) for table in every] for one in findings)
     assert None not in alone
     assert both == alone
 

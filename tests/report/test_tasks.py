@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from llc_lightning.report.outcomes import task_table
 from llc_lightning.report.panels.tasks import selective_share, task_accuracy, unit_selectivity
 from llc_lightning.report.sections import Findings, find
+from llc_lightning.report.tables import task_table
 from tests.analysis.synthetic import frame
 from tests.analysis.test_selectivity import unit
 

@@ -21,7 +21,7 @@ def add_options(one: Options) -> None:
 
 def run(options: Namespace) -> None:
     """Says what a run found and how far to trust it."""
-    from llc_lightning.report import ledger, outcomes
+    from llc_lightning.report import tables
     from llc_lightning.report.record import record
     from llc_lightning.report.sentences import headlines
     from llc_lightning.report.source import Source
@@ -32,17 +32,17 @@ def run(options: Namespace) -> None:
         text = json.dumps(record(source), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     else:
         found = source.found
-        tables = [
-            outcomes.verdict_table([found]),
-            outcomes.task_table(found),
-            outcomes.agreement_table(found),
-            outcomes.residual_table(found, 5),
-            ledger.other_table(found),
-            ledger.settings_table(found),
-            ledger.health_table(found),
-            ledger.trouble_table(found),
+        shown = [
+            tables.verdict_table([found]),
+            tables.task_table(found),
+            tables.agreement_table(found),
+            tables.residual_table(found, 5),
+            tables.other_table(found),
+            tables.settings_table(found),
+            tables.health_table(found),
+            tables.trouble_table(found),
         ]
-        text = rendered(headlines(found, time=source.time), tables, width=WIDE if options.out else None)
+        text = rendered(headlines(found, time=source.time), shown, width=WIDE if options.out else None)
     then = analyze("report", options.run)
     if options.out:
         end(options, [write(options.out, text)], then)

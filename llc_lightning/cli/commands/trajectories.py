@@ -28,7 +28,7 @@ def add_options(one: Options) -> None:
 def run(options: Namespace) -> None:
     """Shows or writes every quantity over training."""
     from llc_lightning.analysis.trajectories import trajectories
-    from llc_lightning.report.overview import overview_table
+    from llc_lightning.report.tables import overview_table
     from llc_lightning.results.run import Run
 
     curves = trajectories(

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from llc_lightning.analysis import table
+from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Series
 from llc_lightning.results.quantities import QUANTITIES
 
@@ -73,6 +75,27 @@ def median(rows: pd.DataFrame, axis: Axis, *, name: str, color: str) -> Series:
     middle = [float(np.median(table.numbers(table.select(good, step=step), "value"))) for step in steps]
     hover = tuple(f"{name}, step {step}: {value:.4g}" for step, value in zip(steps, middle, strict=True))
     return Series(name, axis.place(steps), np.array(middle), color, width=2.6, hover=hover)
+
+
+def of_each(rows: pd.DataFrame, units: Sequence[str], axis: Axis, *, name: str, color: str) -> list[Series]:
+    """Returns the curves of components: one each for up to :data:`FEW`, of more a faint bundle and its median.
+
+    Args:
+        rows: Trajectory rows of the components.
+        units: Their addresses, in the order of their markers.
+        axis: Of the step.
+        name: What the rows have in common.
+        color: Of all the curves.
+    """
+    if len(units) > FEW:
+        of_all = median(rows, axis, name=f"{name}, median", color=color)
+        return [bundle(rows, axis, color=color, group=of_all.name), of_all]
+    parts = [table.select(rows, component=unit) for unit in units]
+    return [
+        over(part, axis, name=f"{unit}, {name}", color=color, marker=marker)
+        for unit, part, marker in zip(units, parts, palette.MARKERS, strict=False)
+        if len(part)
+    ]
 
 
 def median_at_the_end(rows: pd.DataFrame, digits: int) -> str:
@@ -159,19 +182,11 @@ def _apart(points: Sequence[str]) -> dict[str, str]:
 
 
 def _told(rows: pd.DataFrame) -> tuple[str, ...]:
-    columns = zip(
-        table.texts(rows, "component"),
-        table.texts(rows, "method"),
-        table.texts(rows, "step"),
-        table.numbers(rows, "n_beta").tolist(),
-        table.numbers(rows, "value").tolist(),
-        table.numbers(rows, "stderr").tolist(),
-        table.texts(rows, "status"),
-        strict=True,
-    )
-    told: list[str] = []
-    for component, method, step, n_beta, value, stderr, status in columns:
-        rung = f"n_beta {n_beta:g}" if np.isfinite(n_beta) else ""
-        where = ", ".join(part for part in (component or "whole model", method, f"step {step}", rung) if part)
-        told.append(f"{where}: {table.Measured(value, stderr)} ({status})")
-    return tuple(told)
+    return tuple(_point(row) for row in rows.to_dict("records"))
+
+
+def _point(row: Mapping[Any, Any]) -> str:
+    """Says what a trajectory row is about, its value and its status."""
+    rung = f"n_beta {row['n_beta']:g}" if np.isfinite(row["n_beta"]) else ""
+    where = (row["component"] or "whole model", row["method"], f"step {row['step']}", rung)
+    return f"{', '.join(filter(None, where))}: {table.Measured(row['value'], row['stderr'])} ({row['status']})"

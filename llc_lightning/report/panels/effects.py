@@ -5,17 +5,8 @@ import pandas as pd
 
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Axis, Matrix, Panel, Series, step_axis
-from llc_lightning.report.panels.curves import (
-    EFFECT_LABEL,
-    FEW,
-    HOLLOW,
-    bundle,
-    median,
-    median_at_the_end,
-    over,
-    short_names,
-)
+from llc_lightning.report.panel import Axis, Matrix, Panel, step_axis
+from llc_lightning.report.panels.curves import EFFECT_LABEL, FEW, HOLLOW, median_at_the_end, of_each, short_names
 from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import plural
 
@@ -30,21 +21,14 @@ def effects(found: Findings, kind: str) -> Panel | None:
     axis = step_axis(table.steps(rows))
     methods = palette.ordered(table.distinct(rows, "method"))
     units = table.natural(table.distinct(rows, "component"))
-    series: list[Series] = []
-    told: list[str] = []
-    for method in methods:
-        color, part = palette.of_method(method, methods), table.select(rows, method=method)
-        if len(units) > FEW:
-            middle = median(part, axis, name=f"{method}, median", color=color)
-            series += [bundle(part, axis, color=color, group=middle.name), middle]
-            told += [f"{method} {end}"] if (end := median_at_the_end(part, 2)) else []
-        else:
-            series += [
-                over(one, axis, name=f"{unit}, {method}", color=color, marker=palette.MARKERS[place])
-                for place, unit in enumerate(units)
-                if len(one := table.select(part, component=unit))
-            ]
-    ends = f"; median at the end {', '.join(told)}" if told else ""
+    by_method = {method: table.select(rows, method=method) for method in methods}
+    series = [
+        one
+        for method, part in by_method.items()
+        for one in of_each(part, units, axis, name=method, color=palette.of_method(method, methods))
+    ]
+    told = [f"{method} {end}" for method, part in by_method.items() if (end := median_at_the_end(part, 2))]
+    ends = f"; median at the end {', '.join(told)}" if told and len(units) > FEW else ""
     return Panel(
         name=f"effects-of-{kind}s",
         title=f"Ablation effects of {len(units)} {plural(kind)} over training{ends}",

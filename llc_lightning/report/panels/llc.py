@@ -5,16 +5,8 @@ import pandas as pd
 
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
-from llc_lightning.report.panels.curves import (
-    FEW,
-    HOLLOW,
-    bundle,
-    half_dimension,
-    median,
-    median_at_the_end,
-    over,
-)
+from llc_lightning.report.panel import Axis, Panel, Rule, step_axis
+from llc_lightning.report.panels.curves import FEW, HOLLOW, half_dimension, median_at_the_end, of_each, over
 from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import plural
 
@@ -27,11 +19,8 @@ def full_llc(found: Findings) -> list[Panel]:
     raw = table.select(whole, quantity="llc")
     axis = step_axis(table.steps(raw))
     panels: list[Panel] = []
-    resolutions = sorted(
-        set(zip(table.numbers(raw, "n_beta").tolist(), table.numbers(raw, "gamma").tolist(), strict=True))
-    )
-    for n_beta, gamma in resolutions:
-        here = table.select(whole, n_beta=n_beta, gamma=gamma)
+    resolutions = table.by(table.select(whole, quantity=("llc", "llc_plus_delta")), "n_beta", "gamma")
+    for (n_beta, gamma), here in resolutions:
         plain, corrected = (table.select(here, quantity=name) for name in ("llc", "llc_plus_delta"))
         lines = (
             over(plain, axis, name="raw", color=palette.RAW, marker="circle"),
@@ -66,18 +55,11 @@ def restricted_llc(found: Findings, kind: str) -> Panel | None:
     axis = step_axis(table.steps(llc))
     ladder = sorted(set(table.numbers(llc, "n_beta").tolist()))
     units = table.natural(table.distinct(llc, "component"))
-    series: list[Series] = []
-    for n_beta in ladder:
-        color, part = palette.of_rung(n_beta, ladder), table.select(llc, n_beta=n_beta)
-        if len(units) > FEW:
-            name = f"n_beta {n_beta:g}, median"
-            series += [bundle(part, axis, color=color, group=name), median(part, axis, name=name, color=color)]
-        else:
-            series += [
-                over(one, axis, name=f"{unit}, n_beta {n_beta:g}", color=color, marker=palette.MARKERS[place])
-                for place, unit in enumerate(units)
-                if len(one := table.select(part, component=unit))
-            ]
+    series = [
+        one
+        for n_beta, part in table.by(llc, "n_beta")
+        for one in of_each(part, units, axis, name=f"n_beta {n_beta:g}", color=palette.of_rung(n_beta, ladder))
+    ]
     half = half_dimension(found.rows, kind)
     good = llc.loc[table.ok(llc)]
     near = half is not None and len(good) and table.numbers(good, "value").max() > _NEAR_SATURATION * half

@@ -33,7 +33,7 @@ def component_by_method(found: Findings) -> Matrix | None:
         columns=tuple(names),
         values=np.clip(values[kept], 0, None),
         unit=QUANTITIES.get("ablation_effect").item.unit,
-        caption=_joined(f"Cells that are not ok stay empty; negative effects count as 0.{left}", one.told),
+        caption=f"Cells that are not ok stay empty; negative effects count as 0.{left} {one.told}".rstrip(),
     )
 
 
@@ -54,7 +54,7 @@ def agreement_of_methods(found: Findings) -> Matrix | None:
         values=np.clip(values, 0, None),
         unit="Spearman's rho",
         texts=tuple(tuple("" if np.isnan(rho) else f"{rho:.2f}" for rho in row) for row in values.tolist()),
-        caption=_joined(_listed(one), "Negative correlations have the colour of 0.", one.told),
+        caption=f"{_listed(one)} Negative correlations have the colour of 0. {one.told}".rstrip(),
     )
 
 
@@ -63,10 +63,6 @@ def _rho(one: MethodAgreement, a: str, b: str) -> float:
         return 1.0
     found = one.correlations.get((a, b)) or one.correlations.get((b, a))
     return float("nan") if found is None else found.rho
-
-
-def _joined(*sentences: str) -> str:
-    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _listed(one: MethodAgreement) -> str:

@@ -23,10 +23,7 @@ _APART = 0.025
 def sampled(rows: pd.DataFrame) -> dict[int, bool]:
     """Returns the steps at which the learning coefficient of the whole model was sampled, and whether it was ok."""
     llc = table.select(rows, quantity="llc", component="", params_moved="all")
-    found: dict[int, bool] = {}
-    for step, ok in zip(llc["step"].tolist(), table.ok(llc).tolist(), strict=True):
-        found[int(step)] = found.get(int(step), False) or bool(ok)
-    return found
+    return {int(step): bool(table.ok(part).any()) for step, part in table.by(llc, "step")}
 
 
 def staged(

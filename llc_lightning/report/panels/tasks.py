@@ -22,7 +22,8 @@ def task_accuracy(found: Findings) -> Panel | None:
         return None
     axis = step_axis(table.steps(rows))
     tasks = sorted(table.distinct(rows, "loss"), reverse=True)
-    curves = {task_name(task): _largest(table.select(rows, loss=task)) for task in tasks}
+    best = table.most_examples(rows, ["step", "loss"]).sort_values("step")
+    curves = {task_name(task): table.select(best, loss=task) for task in tasks}
     ends = ", ".join(f"{name} {table.numbers(part, 'value')[-1]:.3f}" for name, part in curves.items())
     return Panel(
         name="task-accuracy",
@@ -125,11 +126,6 @@ def _points(units: pd.DataFrame, *, color: str, place: int, level: float) -> Ser
             for unit, one, wrong, first, second in told
         ),
     )
-
-
-def _largest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns one row for each step, that with the most examples."""
-    return rows.sort_values("n_examples", kind="stable").drop_duplicates("step", keep="last").sort_values("step")
 
 
 def _method(found: Findings) -> str:

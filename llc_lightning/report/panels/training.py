@@ -52,7 +52,7 @@ def training(
 def _losses(found: Findings) -> pd.DataFrame:
     """Returns the loss of the whole model at each step, on the most examples it was measured on."""
     losses = table.select(found.trajectories, quantity="loss", component="", method="")
-    return losses.sort_values("n_examples", kind="stable").drop_duplicates("step", keep="last").sort_values("step")
+    return table.most_examples(losses, ["step"]).sort_values("step")
 
 
 def _thinned(curve: pd.DataFrame) -> pd.DataFrame:

@@ -3,10 +3,48 @@
 Being a file here is enough for quantities to be known wherever stored rows are read, without what measures them.
 """
 
-from llc_lightning.results.quantities.registry import QUANTITIES as QUANTITIES
-from llc_lightning.results.quantities.registry import Quantity as Quantity
-from llc_lightning.results.quantities.registry import register_quantity as register_quantity
-from llc_lightning.results.quantities.registry import unit_of as unit_of
-from llc_lightning.runtime.registry import register_all
+from dataclasses import dataclass
 
-register_all("llc_lightning.results.quantities")
+from llc_lightning.runtime.registry import NoFacts, Registry
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One kind of measured value."""
+
+    name: str
+    unit: str
+    """The unit of its values; '1' for pure numbers."""
+    definition: str
+    """What the values are, in one sentence."""
+
+
+QUANTITIES: Registry[Quantity, NoFacts] = Registry("quantity", NoFacts, rooms=("llc_lightning.results.quantities",))
+"""All quantities by name."""
+
+
+def unit_of(quantity: str) -> str:
+    """Returns the unit of a quantity; 'unit not registered' for one that nothing imported registers.
+
+    Example:
+        >>> from llc_lightning.results.quantities import unit_of
+        >>> unit_of("ablation_effect")
+        'nats per example'
+    """
+    return QUANTITIES.get(quantity).item.unit if quantity in QUANTITIES else "unit not registered"
+
+
+def register_quantity(name: str, *, unit: str, definition: str, source: str = "") -> Quantity:
+    """Enters a quantity, so that rows of it can be made.
+
+    Args:
+        name: The word in the column ``quantity``.
+        unit: The unit of its values; '1' for pure numbers.
+        definition: What the values are, in one sentence.
+        source: Authors, year and arXiv id of the paper that defines it.
+
+    Raises:
+        SettingError: If the name is empty or taken.
+    """
+    enter = QUANTITIES.register(name, summary=definition, source=source)
+    return enter(Quantity(name, unit, definition))

@@ -1,6 +1,6 @@
 """On the examples: the loss, and by how much it rises without a component."""
 
-from llc_lightning.results.quantities.registry import register_quantity
+from llc_lightning.results.quantities import register_quantity
 
 register_quantity("loss", unit="nats per example", definition="Mean loss over the examples at the weights of the step.")
 register_quantity(

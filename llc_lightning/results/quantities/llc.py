@@ -1,6 +1,6 @@
 """Around the weights: learning coefficients, and what belongs to them."""
 
-from llc_lightning.results.quantities.registry import register_quantity
+from llc_lightning.results.quantities import register_quantity
 
 register_quantity(
     "llc",

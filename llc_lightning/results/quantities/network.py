@@ -1,6 +1,6 @@
 """What a network tells of itself."""
 
-from llc_lightning.results.quantities.registry import register_quantity
+from llc_lightning.results.quantities import register_quantity
 
 register_quantity(
     "sign_accuracy", unit="1", definition="Share of the examples whose output has the sign of the target."

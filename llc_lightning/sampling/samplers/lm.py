@@ -3,8 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior
-from llc_lightning.sampling.langevin import LangevinSampler
+from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, LangevinSampler, Noise, Posterior
 from llc_lightning.sampling.stacked import Stack
 
 

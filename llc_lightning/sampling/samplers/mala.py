@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior, Sampler, per_lane
-from llc_lightning.sampling.langevin import LangevinMove
+from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, LangevinMove, Noise, Posterior, Sampler, per_lane
 from llc_lightning.sampling.stacked import Stack
 
 

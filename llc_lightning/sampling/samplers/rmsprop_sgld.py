@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Noise, Posterior
-from llc_lightning.sampling.langevin import LangevinMove, LangevinSampler
+from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, LangevinMove, LangevinSampler, Noise, Posterior
 from llc_lightning.sampling.stacked import Stack
 
 DECAY = 0.99

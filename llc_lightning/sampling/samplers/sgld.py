@@ -1,7 +1,6 @@
 """Stochastic gradient Langevin dynamics."""
 
-from llc_lightning.sampling.base import SAMPLERS
-from llc_lightning.sampling.langevin import LangevinSampler
+from llc_lightning.sampling.base import SAMPLERS, LangevinSampler
 
 
 @SAMPLERS.register(

@@ -4,8 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, Posterior
-from llc_lightning.sampling.langevin import LangevinSampler
+from llc_lightning.sampling.base import SAMPLERS, Evaluate, Evaluated, LangevinSampler, Posterior
 from llc_lightning.sampling.stacked import Stack
 
 
