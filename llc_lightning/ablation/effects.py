@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from llc_lightning.ablation.engine.base import Method
+from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.ablation.significance import FEWEST, with_statistics
@@ -77,8 +78,6 @@ def ablation_effects(
         >>> table[["component", "method", "value", "unablated"]].to_dict("split")["data"]
         [['layer[0]', 'zero', -2.5, 2.5], ['layer[0]', 'mean', -0.25, 2.5]]
     """
-    import pandas as pd
-
     at_least(0, resamples=resamples)
     at_least(FEWEST if resamples else 0, resamples=resamples)
     loss = loss_fn(module)
@@ -98,6 +97,18 @@ def ablation_effects(
     )
     if resamples:
         effects = with_statistics(effects, resamples=resamples, seed=seed)
+    return effects_table(effects, details=("low", "high", "p", "p_adjusted") if resamples else ())
+
+
+def effects_table(effects: Sequence[Effect], *, details: Sequence[str] = ()) -> pd.DataFrame:
+    """Returns what a sweep found as one tidy row per component, method and loss.
+
+    Args:
+        effects: The unablated losses and the effects.
+        details: The details that become columns too.
+    """
+    import pandas as pd
+
     unablated = {effect.loss: effect.value for effect in effects if effect.quantity == "loss"}
     ablated = [effect for effect in effects if effect.quantity == "ablation_effect"]
     rows = [
@@ -108,6 +119,6 @@ def ablation_effects(
         for effect in ablated
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    for name in ("low", "high", "p", "p_adjusted") if resamples else ():
+    for name in details:
         table[name] = [effect.details.get(name) for effect in ablated]
     return table

@@ -89,6 +89,9 @@ def parts() -> list[Component]:
         ),
         Component("hook_pattern[1]", "head", "hook_pattern", (1,), -3),
         Component("hook_scores", "layer", "hook_scores", None, -3),
+        Component("hook_pattern", "layer", "hook_pattern"),
+        Component("hook_pattern[3]", "unit", "hook_pattern", (3,)),
+        Component("hook_pattern[0,4]", "set", "hook_pattern", (0, 4)),
         Component("hook_resid@2", "position", "hook_resid", positions=(2,)),
         Component("hook_resid:d", "direction", "hook_resid", basis=torch.eye(8)[:2]),
     ]

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.entries import entry
+from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, n_examples
 from llc_lightning.runtime.errors import DataError, SettingError
@@ -101,8 +102,8 @@ def position_axes(
 ) -> tuple[int, ...]:
     """Returns the axes of an activation along which the positions of a mask lie, counted from the end.
 
-    They lie between examples and units, else behind the units. Of two axes as long as the mask, as attention patterns
-    [.., head, query, key] have, the second is one of positions too where masked entries say nothing.
+    They lie between examples and units, else behind the units. Attention patterns and scores [.., query, key] have two:
+    both last axes are as long as the mask, and what is heard from masked keys is one filling.
 
     Args:
         activation: On some examples.
@@ -114,6 +115,8 @@ def position_axes(
         DataError: If there are axes of positions, and none is as long as the mask.
     """
     ndim, size = activation.ndim, real.shape[1]
+    if ndim > 2 and activation.shape[-2:] == (size, size) and _hears_nothing(activation, real):
+        return (-2, -1)
     among = range(1 - ndim, unit_axis) or range(unit_axis + 1, 0)
     found = [axis for axis in among if activation.shape[axis] == size]
     if among and not found:
@@ -121,14 +124,41 @@ def position_axes(
             f"the mask has {size} positions, and the activation at {point!r} has shape {tuple(activation.shape[1:])} "
             "per example, without an axis of so many; give a mask of its positions, or address another hook point."
         )
-    return tuple(found[:1] + [axis for axis in found[1:2] if _says_nothing(activation, axis, found[0], real)])
+    return tuple(found[:1])
 
 
-def _says_nothing(activation: Tensor, axis: int, first: int, real: Bool[Tensor, "example position"]) -> bool:
-    """Says whether an activation's masked entries along an axis are a filling, where its first positions count."""
-    ndim = activation.ndim - 1
-    ahead, along = (cast("Tensor", spread(*one, ndim)) for one in ((real, (first,)), (~real, (axis,))))
-    values = activation[(ahead & along).expand_as(activation)]
+class Counting:
+    """Says which activations of some components count, for edits of one's own.
+
+    Args:
+        mask: Says which positions count; None where all do.
+        members: The components, each at one hook point.
+    """
+
+    def __init__(self, mask: Mask | None, members: Sequence[Component]) -> None:
+        self._mask, self._axes = mask, {member.point: member.unit_axis for member in members}
+
+    def __call__(
+        self, values: Mapping[str, Tensor], *batches: Batch
+    ) -> dict[str, Bool[Tensor, "example *entry"] | None] | None:
+        """Returns which activations count, by hook point; None where all do.
+
+        Args:
+            values: The activations on the last of the batches.
+            *batches: Examples that meet there: a position must count in all of them.
+        """
+        if self._mask is None:
+            return None
+        real = [self._mask(batch) for batch in batches]
+        every = torch.stack(real).all(0)
+        axes = {point: position_axes(values[point], self._axes[point], real[-1], point) for point in values}
+        return {point: spread(every, axes[point], values[point].ndim - 1) for point in values}
+
+
+def _hears_nothing(pattern: Float[Tensor, "example *head query key"], real: Bool[Tensor, "example position"]) -> bool:
+    """Says whether what queries hear from masked keys is one number, such as 0, or below all that is heard."""
+    masked = real[:, :, None] & ~real[:, None, :]
+    values = pattern.movedim((-2, -1), (1, 2))[masked].flatten()
     return len(values) > 0 and bool(((values == values[0]) | (values < _MASKED)).all())
 
 

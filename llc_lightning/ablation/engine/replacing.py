@@ -140,11 +140,12 @@ class Replacing:
         values: Sequence[Float[Tensor, "lane row ..."]],
         *,
         clean: tuple[Tensor, ...] = (),
+        answers: Batch | None = None,
         calls: int = 1,
     ) -> Losses:
         """Returns the losses of lanes that put values where they aim at."""
         replacements = [{**aim, "value": value} for aim, value in zip(aims, values, strict=True)]
-        return self.lanes(batch, replacements, clean=clean, calls=calls)
+        return self.lanes(batch, replacements, clean=clean, answers=answers, calls=calls)
 
     def singles(self) -> Replacing:
         """Returns the units of all components, each alone, component by component."""
@@ -172,9 +173,9 @@ class Replacing:
         aims = [self.aims(one.components) for one in passes]
         calls = len(passes) * len(examples.blocks)
         for block in range(len(examples.blocks)):
-            batch, clean = examples.blocks.batches[block], examples.clean[block]
+            batch, clean, answers = examples.blocks.batches[block], examples.clean[block], examples.answers(block)
             yield (
-                self.run(batch, aim, values, clean=clean, calls=calls)
+                self.run(batch, aim, values, clean=clean, answers=answers, calls=calls)
                 for aim, values in zip(aims, self._values(passes), strict=True)
             )
 

@@ -40,6 +40,8 @@ def sweep(
     tasks: bool = False,
     metrics: str | Metric | Sequence[str | Metric] = (),
     counterfactual: Batch | None = None,
+    given: Mapping[str, Tensor] | None = None,
+    answers: Batch | None = None,
     mask: str = "",
     per_example: bool = False,
     chunk: int | None = None,
@@ -76,6 +78,8 @@ def sweep(
             the loss ``metric:NAME``.
         counterfactual: The examples' partners, for the method ``counterfactual``; by default those that the module's
             ``counterfactual(batch)`` gives.
+        given: Activations by hook point, for the method ``counterfactual`` to put in instead of a partner's.
+        answers: The examples whose outputs and entries the metrics compare with, where ``data`` are their corruptions.
         mask: Which positions count: an entry of the examples that is true there, such as ``attention_mask`` or ``1``,
             or ``NAME!=NUMBER``; by default what the module's ``mask(batch)`` says, where it has one, else all. The
             others are never replaced, and enter no mean, donor, constant or metric; the loss is the module's own.
@@ -104,6 +108,8 @@ def sweep(
     n_examples(data)
     if counterfactual is not None:
         check_partners(counterfactual, data, what="counterfactual partners")
+    if answers is not None:
+        check_partners(answers, data, what="answers")
     plain = loss.with_edits(())
     reads = Mask.of(plain, params, mask)
     if reads is None and (measured or any(entry_of(method).facts.needs_reference for method in replacing)):
@@ -118,6 +124,8 @@ def sweep(
             metrics=measured,
             points=[member.point for component in components for member in component.members] if replacing else [],
             partners=counterfactual,
+            given=given,
+            answers=None if answers is None else to_device(answers, _device(params)),
             mask=reads,
             keep=per_example,
         )

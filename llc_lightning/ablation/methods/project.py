@@ -70,4 +70,4 @@ class Project(Shared):
         """Says which examples and positions, side by side, count."""
         real = torch.ones_like(seen.activation, dtype=torch.bool) if seen.real is None else seen.real
         moved = real.expand_as(seen.activation).movedim(seen.positions, tuple(range(1, 1 + len(seen.positions))))
-        return moved.flatten(1 + len(seen.positions))[..., 0].flatten()
+        return moved.flatten(1 + len(seen.positions)).any(-1).flatten()

@@ -119,8 +119,10 @@ def donors(n: int, *, seed: int, draw: int, labels: Int[Tensor, "example"] | Non
 
 def _by_position(real: Bool[Tensor, "example *entry"], seen: Activations) -> Bool[Tensor, "example position"]:
     """Returns which positions count, with one axis of all of them."""
+    other = tuple(axis for axis in range(1, real.ndim) if axis not in seen.positions)
+    reduced = real.any(other, keepdim=True) if other else real
     shape = [size if axis in (0, *seen.positions) else 1 for axis, size in enumerate(seen.activation.shape)]
-    return real.expand(shape).flatten(1)
+    return reduced.expand(shape).flatten(1)
 
 
 def _cycle(

@@ -191,8 +191,9 @@ def test_axes_of_positions() -> None:
     assert position_axes(torch.randn(2, 5), -1, real, "h") == ()
     assert position_axes(torch.randn(2, 2, 3, 4), -3, real, "h") == (-2,)
     assert position_axes(torch.randn(2, 2, 3, 3), -3, real, "h") == (-2,)
-    pattern = torch.rand(2, 2, 3, 3).where(real[:, None, None], 0)
+    pattern = torch.rand(2, 3, 3, 3).where(real[:, None, None], 0)
     assert position_axes(pattern, -3, real, "h") == (-2, -1)
+    assert position_axes(pattern, -1, real, "h") == (-2, -1)
 
 
 class Bare(nn.Module):
