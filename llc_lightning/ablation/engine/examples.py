@@ -205,8 +205,15 @@ class Examples:
         batch = take(self.blocks.data, rows)
         return self.loss.activations(self.params, batch, [point])[point], real[rows]
 
-    def _counting(self, real: Sequence[Tensor], point: str, unit_axis: int) -> Bool[Tensor, "example *entry"] | None:
+    def real(self, block: int) -> Bool[Tensor, "row position"] | None:
+        """Returns which positions of a block count; None where all do."""
+        return self._real[block] if self._real else None
+
+    def counting(self, point: str, unit_axis: int) -> Bool[Tensor, "example *entry"] | None:
         """Returns which activations at a hook point count, to broadcast; None where all do."""
+        return self._counting(self._real, point, unit_axis)
+
+    def _counting(self, real: Sequence[Tensor], point: str, unit_axis: int) -> Bool[Tensor, "example *entry"] | None:
         axes = self.position_axes(point, unit_axis)
         return spread(torch.cat(list(real))[: self.blocks.n], axes, self.first[point].ndim) if axes else None
 
@@ -246,7 +253,7 @@ class Examples:
         activation = self.activations(point) if whole else self.first[point][None]
         labels = self.labels([name for method in methods for name in method.label_names])
         partner = self.partner(point) if any(one.needs_partner for one in facts) else None
-        real = self._counting(self._real, point, unit_axis)
+        real = self.counting(point, unit_axis)
         partner_real = None if partner is None else self._partner_real(point, unit_axis)
         return Activations(
             activation, unit_axis, labels, partner, real if whole or real is None else real[:1], partner_real

@@ -24,7 +24,7 @@ from llc_lightning.ablation.engine.weights import WeightReader
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import Batch, Params, check_partners, n_examples, to_device
+from llc_lightning.runtime.batches import Batch, Params, check_partners, for_params, n_examples
 from llc_lightning.runtime.errors import SettingError, at_least, unless_none
 from llc_lightning.runtime.status import join
 
@@ -119,13 +119,13 @@ def sweep(
         examples = Examples(
             plain,
             params,
-            Blocks.of(to_device(data, _device(params)), block),
+            Blocks.of(for_params(data, params), block),
             names,
             metrics=measured,
             points=[member.point for component in components for member in component.members] if replacing else [],
-            partners=counterfactual,
+            partners=None if counterfactual is None else for_params(counterfactual, params),
             given=given,
-            answers=None if answers is None else to_device(answers, _device(params)),
+            answers=None if answers is None else for_params(answers, params),
             mask=reads,
             keep=per_example,
         )
@@ -256,7 +256,3 @@ def _judged(effect: Effect, source: Source) -> Effect:
     """Returns an effect with what its own method says against it."""
     reasons = source.method.reasons(effect, source.seen)
     return replace(effect, status=join([*effect.status.split("+"), *reasons])) if reasons else effect
-
-
-def _device(params: Params) -> torch.device:
-    return next((tensor.device for tensor in params.values()), torch.device("cpu"))

@@ -23,7 +23,7 @@ from llc_lightning.ablation.procedures.normalised import NORMALISED, normalised
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import Change, ModuleLoss
-from llc_lightning.runtime.batches import Batch, Params, check_partners
+from llc_lightning.runtime.batches import Batch, Params, check_partners, for_params
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,10 +156,10 @@ def plain_losses(
         return Examples(
             plain,
             params,
-            Blocks.of(data),
+            Blocks.of(for_params(data, params)),
             names,
             metrics=measured,
-            answers=answers,
+            answers=None if answers is None else for_params(answers, params),
             points=points,
             mask=Mask.of(plain, params, mask),
             keep=True,

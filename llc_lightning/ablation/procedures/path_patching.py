@@ -19,7 +19,7 @@ from llc_lightning.ablation.procedures.patching import activations, patch, patch
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import Batch, Params, check_partners
+from llc_lightning.runtime.batches import Batch, Params, check_partners, for_params
 from llc_lightning.runtime.errors import SettingError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def paths(
     check_partners(donor, clean, what="donors")
     every = [member.point for one in (*senders, *readers, *still) for member in one.members]
     plain_losses(loss, params, clean, points=every, mask=mask)
-    _check_order(loss, params, clean, senders, readers)
+    _check_order(loss, params, for_params(clean, params), senders, readers)
     with torch.no_grad():
         heard = _heard(loss.with_edits(()), params, (clean, donor), senders, readers, still, mask)
     path = _path(senders, readers)
@@ -120,7 +120,7 @@ def _heard(
     """Returns what the receivers hear, on all examples, by hook point."""
     points = [[member.point for one in some for member in one.members] for some in (senders, readers, still)]
     counting = Counting(Mask.of(loss, params, mask), [member for one in (*senders, *still) for member in one.members])
-    clean, donor = (Blocks.of(run) for run in runs)
+    clean, donor = (Blocks.of(for_params(run, params)) for run in runs)
     pieces: dict[str, list[Tensor]] = {point: [] for point in points[1]}
     for mine, other in zip(clean.batches, donor.batches, strict=True):
         kept, sent = activations(loss, params, mine, points[2]), activations(loss, params, other, points[0])

@@ -21,7 +21,7 @@ from llc_lightning.ablation.procedures.patching import activations, patch, patch
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import Change, ModuleLoss
-from llc_lightning.runtime.batches import Batch, Params, n_examples, take
+from llc_lightning.runtime.batches import Batch, Params, for_params, n_examples, take
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.status import OK, join
@@ -115,7 +115,7 @@ def scrubbing(
         AddressError: If there is nothing to scrub, or a component is unknown, several, or has no activation.
         DataError: If a feature does not give one whole number per example.
     """
-    n = n_examples(data)
+    n, data = n_examples(data), for_params(data, params)
     if draws < 1 or not 1 <= (n if pool is None else pool) <= n:
         raise SettingError(f"draws is {draws} and pool {pool} for {n} examples; give at least 1 of each, at most all.")
     tree = [_resolved(node, loss.module) for node in hypothesis]
