@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("component", "kind", "method", "loss", "value", "stderr", "status"),
-    *("unablated", "draws", "n_examples", "vmapped"),
+    *("unablated", "draws", "n_examples", "fitted_to", "gain", "vmapped"),
 )
 
 
@@ -44,8 +44,10 @@ def ablation_effects(
 
     ``value`` is the rise of the loss, mean over the examples, ``stderr`` its standard error over examples and
     ``unablated`` the loss without ablation. ``loss`` is ``train``, the name of a task where the module has tasks, or
-    ``metric:NAME``. With ``resamples`` the columns ``low``, ``high`` (bootstrap interval), ``p`` (sign flips) and
-    ``p_adjusted`` (over the components of a method) follow. The module is not touched.
+    ``metric:NAME``. All methods are measured on the same examples; of a fitted one ``fitted_to`` names the loss that
+    its constants are best for, and ``gain`` says how much better than the mean these are where they were fitted. With
+    ``resamples`` the columns ``low``, ``high`` (bootstrap-t interval), ``p`` (of the same resamples, with a tail beyond
+    them) and ``p_adjusted`` (over the components of a method) follow. The module is not touched.
 
     Args:
         module: Any module with ``per_example_loss(batch) -> Float[Tensor, "example"]``.
@@ -114,7 +116,8 @@ def effects_table(effects: Sequence[Effect], *, details: Sequence[str] = ()) -> 
     rows = [
         (
             *(effect.component, effect.kind, effect.method, effect.loss, effect.value, effect.stderr, effect.status),
-            *(unablated[effect.loss], effect.draws, effect.n, effect.vmapped),
+            *(unablated[effect.loss], effect.draws, effect.n),
+            *(effect.details.get("fitted_to", ""), effect.details.get("gain"), effect.vmapped),
         )
         for effect in ablated
     ]

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -37,6 +37,9 @@ class Metric(ABC):
 
     output: str = ""
     """The hook point whose activation the outputs are; '' for what the module's ``logits(batch)`` returns."""
+
+    minimised: ClassVar[bool] = False
+    """Whether less is better: what is fitted is then fitted to it, else to the loss."""
 
     @property
     def name(self) -> str:
@@ -83,6 +86,7 @@ METRICS: Registry[type[Metric], NoFacts] = Registry("metric", NoFacts)
 class KL(Metric):
     """``KL(p || p_ablated)`` of the softmax over the last axis, in nats, mean over positions (Li and Janson 2024)."""
 
+    minimised: ClassVar[bool] = True
     last: bool = False
     """Whether the last position that counts does so alone."""
     at: str = ""

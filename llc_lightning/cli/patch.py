@@ -9,7 +9,7 @@ import pandas as pd
 from torch import Tensor
 
 from llc_lightning.ablation.engine.entries import HasCounterfactual, entry
-from llc_lightning.ablation.methods.resample import donors
+from llc_lightning.ablation.engine.influence import donors
 from llc_lightning.ablation.procedures.patching import patching
 from llc_lightning.ablation.procedures.path_patching import path_patching
 from llc_lightning.ablation.procedures.tracing import tracing

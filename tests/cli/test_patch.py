@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from llc_lightning.ablation.methods.resample import donors
+from llc_lightning.ablation.engine.influence import donors
 from llc_lightning.ablation.procedures.patching import patching
 from llc_lightning.ablation.procedures.tracing import tracing
 from llc_lightning.cli.analyze import main as analyze

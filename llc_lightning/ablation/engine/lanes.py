@@ -109,7 +109,7 @@ class Lanes:
         self.ablation = ablation
         self.vmapped = True
         self._with_tasks = with_tasks
-        self._metrics = tuple(metrics)
+        self.metrics = tuple(metrics)
         self._graphs: dict[Any, SplitGraph | None] = {}
         self._prepared: tuple[object, object, tuple[Tensor, ...]] | None = None
         self._known: tuple[Batch, Batch | None, Tensor | None, tuple[Batch, Tensor | None] | None] | None = None
@@ -177,7 +177,7 @@ class Lanes:
 
     def _key(self, fixed: _Fixed, varying: Lane) -> object:
         """Returns what a graph holds for."""
-        return self.ablation, self._with_tasks, self._metrics, str(tree_map(_shape, (fixed, varying)))
+        return self.ablation, self._with_tasks, self.metrics, str(tree_map(_shape, (fixed, varying)))
 
     def _plain(self, fixed: _Fixed, varying: Lane) -> Losses:
         try:
@@ -201,11 +201,11 @@ class Lanes:
     def _one(self, fixed: _Fixed, varying: Lane) -> Losses:
         params, batch, clean, real, told = fixed
         loss, params = self.ablation(self.loss, params, varying, real)
-        forward = losses_of(loss, params, batch, self._with_tasks, self._metrics)
+        forward = losses_of(loss, params, batch, self._with_tasks, self.metrics)
         losses = forward.losses
-        if not self._metrics:
+        if not self.metrics:
             return losses
-        pairs = zip(self._metrics, forward.outputs, clean, strict=True)
+        pairs = zip(self.metrics, forward.outputs, clean, strict=True)
         batch, real = told or (batch, real)
         return (*losses, torch.stack([metric(after, before, batch, real) for metric, after, before in pairs], dim=-1))
 

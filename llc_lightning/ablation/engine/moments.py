@@ -60,27 +60,37 @@ class Moments:
     """Running sums over blocks of examples, of several series that are each split into tasks."""
 
     def __init__(self) -> None:
-        self._sums: tuple[Tensor, Tensor, Tensor] | None = None
+        self._sums: tuple[Tensor, ...] | None = None
 
     def add(self, values: Float[Tensor, "series packed task"], mask: Bool[Tensor, "packed task"]) -> None:
         """Adds packed values; those that do not count may be anything, also NaN."""
         kept = values.masked_fill(~mask, 0).double()
-        total, squares = tree_sum(torch.cat([kept, kept.square()])).chunk(2)
-        sums = (mask.sum(0, keepdim=True).double(), total, squares)
+        powers = tree_sum(torch.cat([kept, kept.square(), kept.pow(3)])).chunk(3)
+        sums = (mask.sum(0, keepdim=True).double(), *powers)
         old = self._sums
-        self._sums = sums if old is None else (old[0] + sums[0], old[1] + sums[1], old[2] + sums[2])
+        self._sums = sums if old is None else tuple(a + b for a, b in zip(old, sums, strict=True))
 
-    def results(self) -> tuple[Float[Tensor, "1 task"], Float[Tensor, "series task"], Float[Tensor, "series task"]]:
-        """Returns the number of examples that count, the means and the standard errors SD / sqrt(n).
+    def results(
+        self,
+    ) -> tuple[
+        Float[Tensor, "1 task"],
+        Float[Tensor, "series task"],
+        Float[Tensor, "series task"],
+        Float[Tensor, "series task"],
+    ]:
+        """Returns the number of examples that count, the means, their standard errors SD / sqrt(n) and skewness.
 
-        The SD has n - 1 in its denominator. A mean without examples and an error with fewer than two are NaN.
+        The SD has n - 1 in its denominator. A mean without examples and an error with fewer than two are NaN. The
+        skewness is that of the mean over examples, which is that of one example over sqrt(n).
         """
         if self._sums is None:
             raise RuntimeError("no block of examples was added")
-        count, total, squares = self._sums
-        spread = (squares - total.square() / count).clamp_min(0)
+        count, total, squares, cubes = self._sums
+        mean = total / count
+        spread = (squares - total * mean).clamp_min(0)
+        skew = (cubes - 3 * mean * squares + 2 * total * mean.square()) / spread.pow(1.5)
         freedom = torch.where(count > 1, count - 1, torch.nan)
-        return count, total / count, (spread / freedom / count).sqrt()
+        return count, mean, (spread / freedom / count).sqrt(), skew
 
 
 def mean_over_examples(

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from llc_lightning.ablation.engine.base import Activations
-from llc_lightning.ablation.methods.resample import Resample, donors
+from llc_lightning.ablation.engine.influence import donors
+from llc_lightning.ablation.methods.resample import Resample
 from llc_lightning.runtime.errors import DataError
 
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from llc_lightning.ablation.engine.effect import Effect
+from llc_lightning.ablation.engine.influence import donors
 from llc_lightning.ablation.engine.sweep import sweep
-from llc_lightning.ablation.methods.resample import donors
 from llc_lightning.ablation.procedures.patching import patch, patches, patching
 from llc_lightning.ablation.procedures.path_patching import path_patching, paths
 from llc_lightning.ablation.procedures.tracing import tracing
