@@ -32,7 +32,10 @@ _DESCENTS, _SHORT = 3, 15
 _DONORS = 3
 """Activations of single examples among the starts."""
 _HELD = 4
-"""One example of so many is held out of a fit of more constants than the root of its examples."""
+"""One example of so many is held out of a fit of many constants."""
+_MANY = 4
+"""So many times the examples the square of a number of constants must be for these to be many: they are then better by
+more than two standard errors of the paired difference where they are fitted to noise."""
 _NOISE = 0.01
 """The share of components with nothing to gain that a fit to noise may move off a plain constant."""
 _PATIENCE = 10
@@ -152,7 +155,7 @@ class Search:
 
     def _descended(self, starts: Mapping[str, Values], plain: list[str], *, pooled: bool) -> Found:
         space = _Space(self.means, self._scales, [one.positions if pooled else () for one in self._seen])
-        held = len(self._rows) // _HELD if space.size**2 > len(self._rows) else 0
+        held = len(self._rows) // _HELD if space.size**2 > _MANY * len(self._rows) else 0
         descent = _Descent(self._group, space, self._rows, held, self._column, self._steps, self._rate)
         return descent.run({name: space.points(values) for name, values in starts.items()}, plain)
 

@@ -24,10 +24,12 @@ from llc_lightning.ablation.engine.weights import WeightReader
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import Batch, Params, check_partners, for_params, n_examples
+from llc_lightning.runtime.batches import Batch, Params, check_partners, chunks, for_params, n_examples
 from llc_lightning.runtime.errors import SettingError, at_least, unless_none
 from llc_lightning.runtime.status import join
 
+_ACCOUNTED = 1 << 25
+"""Effects of components on examples and losses that are accounted for at a time, each with two numbers."""
 _SKEWED = 1 / 15
 """Largest squared skewness of a mean, that of one example squared over n: beyond, +- 1.96 standard errors cover less
 than 93 % of simulated data sets of lognormal, sparse or fourth-power effects (``python -m benchmarks coverage``)."""
@@ -209,7 +211,8 @@ class _Measurement:
         for component in components:
             groups.setdefault(self._kinds(component, few=few), []).append(component)
         effects: Effects = {}
-        for together in groups.values():
+        most = max(1, _ACCOUNTED // (self.examples.blocks.n * len(self.examples.names)))
+        for together in (group[some] for group in groups.values() for some in chunks(len(group), most)):
             members = list(zip(*(component.members for component in together), strict=True))
             places = tuple(Place.of(some, self.examples.first[some[0].point], few=few) for some in members)
             lanes = self._lanes(at_places(places, self.examples))
