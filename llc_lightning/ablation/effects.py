@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from llc_lightning.ablation.engine.base import Method
+from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.ablation.significance import FEWEST, with_statistics
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("component", "kind", "method", "loss", "value", "stderr", "status"),
-    *("unablated", "draws", "n_examples", "vmapped"),
+    *("unablated", "draws", "n_examples", "fitted_to", "gain", "vmapped"),
 )
 
 
@@ -34,6 +35,7 @@ def ablation_effects(
     *,
     metrics: str | Metric | Sequence[str | Metric] = (),
     counterfactual: Batch | None = None,
+    mask: str = "",
     resamples: int = 0,
     seed: int = 0,
     chunk: int | None = None,
@@ -42,8 +44,10 @@ def ablation_effects(
 
     ``value`` is the rise of the loss, mean over the examples, ``stderr`` its standard error over examples and
     ``unablated`` the loss without ablation. ``loss`` is ``train``, the name of a task where the module has tasks, or
-    ``metric:NAME``. With ``resamples`` the columns ``low``, ``high`` (bootstrap interval), ``p`` (sign flips) and
-    ``p_adjusted`` (over the components of a method) follow. The module is not touched.
+    ``metric:NAME``. All methods are measured on the same examples; of a fitted one ``fitted_to`` names the loss that
+    its constants are best for, and ``gain`` says how much better than the mean these are where they were fitted. With
+    ``resamples`` the columns ``low``, ``high`` (bootstrap-t interval), ``p`` (of the same resamples, with a tail beyond
+    them) and ``p_adjusted`` (over the components of a method) follow. The module is not touched.
 
     Args:
         module: Any module with ``per_example_loss(batch) -> Float[Tensor, "example"]``.
@@ -52,6 +56,9 @@ def ablation_effects(
         methods: How: names, with options as in ``noise(scale=0.5)``, or objects such as ``Noise(scale=0.5)``.
         metrics: What else to measure, such as ``kl`` or ``accuracy(target=1)``.
         counterfactual: The examples' partners, for the method ``counterfactual``.
+        mask: Which positions count: an entry of the examples that is true there, such as ``attention_mask`` or ``1``,
+            or ``NAME!=NUMBER``, such as ``labels!=-100``; by default what the module's ``mask(batch)`` says, where it
+            has one, else all positions. The others enter no mean, donor, constant or metric.
         resamples: Number of resamples of intervals and p-values; 0 leaves both out, else at least 99.
         seed: Keys donors and noise.
         chunk: Ablations per forward pass; without it as many as fit. It changes no value.
@@ -73,8 +80,6 @@ def ablation_effects(
         >>> table[["component", "method", "value", "unablated"]].to_dict("split")["data"]
         [['layer[0]', 'zero', -2.5, 2.5], ['layer[0]', 'mean', -0.25, 2.5]]
     """
-    import pandas as pd
-
     at_least(0, resamples=resamples)
     at_least(FEWEST if resamples else 0, resamples=resamples)
     loss = loss_fn(module)
@@ -88,21 +93,35 @@ def ablation_effects(
         tasks=bool(loss.task_names),
         metrics=metrics,
         counterfactual=counterfactual,
+        mask=mask,
         per_example=resamples > 0,
         chunk=chunk,
     )
     if resamples:
         effects = with_statistics(effects, resamples=resamples, seed=seed)
+    return effects_table(effects, details=("low", "high", "p", "p_adjusted") if resamples else ())
+
+
+def effects_table(effects: Sequence[Effect], *, details: Sequence[str] = ()) -> pd.DataFrame:
+    """Returns what a sweep found as one tidy row per component, method and loss.
+
+    Args:
+        effects: The unablated losses and the effects.
+        details: The details that become columns too.
+    """
+    import pandas as pd
+
     unablated = {effect.loss: effect.value for effect in effects if effect.quantity == "loss"}
     ablated = [effect for effect in effects if effect.quantity == "ablation_effect"]
     rows = [
         (
             *(effect.component, effect.kind, effect.method, effect.loss, effect.value, effect.stderr, effect.status),
-            *(unablated[effect.loss], effect.draws, effect.n, effect.vmapped),
+            *(unablated[effect.loss], effect.draws, effect.n),
+            *(effect.details.get("fitted_to", ""), effect.details.get("gain"), effect.vmapped),
         )
         for effect in ablated
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    for name in ("low", "high", "p", "p_adjusted") if resamples else ():
+    for name in details:
         table[name] = [effect.details.get(name) for effect in ablated]
     return table

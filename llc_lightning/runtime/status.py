@@ -63,6 +63,13 @@ REASONS.register(
     sentence="one example gives no standard error; measure on more.",
     order=150,
 )(None)
+REASONS.register(
+    "too-few-examples",
+    summary="an ablation's effects are so unequal that its normal error misleads",
+    sentence="the effects on single examples are too skewed for so few: twice the standard error misses the truth more "
+    "often than it says; take more examples, or read the interval.",
+    order=160,
+)(None)
 
 
 def in_order(reasons: Iterable[str]) -> tuple[Entry[Diagnostic | None, Reason], ...]:

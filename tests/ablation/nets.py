@@ -206,7 +206,7 @@ def values_of_constants(component: Component, constants: Sequence[Tensor]) -> Ca
         constant, axis = by_point[member.point][None], activation.ndim + member.unit_axis
         if constant.shape[axis + 1] == activation.shape[axis]:
             return constant
-        every = torch.zeros(1, 1, *activation.shape[1:])
+        every = torch.zeros(*constant.shape[:2], *activation.shape[1:])
         return every.index_copy(axis + 1, torch.tensor(member.units), constant)
 
     return values
@@ -224,3 +224,15 @@ def values_of(
         return torch.cat(found, dim=1)[:, : blocks.n]
 
     return values
+
+
+def literal_error(changes: Tensor, by_draw: Tensor, counts: Tensor | None = None) -> float:
+    """Returns the standard error of the mean of changes [draw, example] under donors: over all pairs that share one."""
+    draws, n = changes.shape
+    counts = torch.ones(n, dtype=torch.bool) if counts is None else counts
+    centred = ((changes - changes[:, counts].mean()) * counts).flatten()
+    ends = torch.stack([torch.arange(n).repeat(draws), by_draw.flatten()])
+    shared = (ends[:, None, :, None] == ends[None, :, None, :]).sum((0, 1)) > 0
+    number = int(counts.sum())
+    total = (centred[:, None] * centred[None] * shared).sum() / (number * draws) ** 2
+    return float((total * number / (number - 1)).sqrt())

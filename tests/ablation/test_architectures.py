@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llc_lightning import ablation_effects
 from llc_lightning.ablation.engine.base import resolve_methods
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.procedures.weight_edit import weight_edit
@@ -19,6 +20,7 @@ from llc_lightning.data.sequences.base import NO_TARGET
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
+from llc_lightning.runtime.status import is_failed
 from tests.ablation.nets import literal_losses, values_of
 
 SIZES = {"d_model": 8, "n_heads": 2, "n_layers": 2, "d_mlp": 6}
@@ -184,7 +186,7 @@ def test_every_effect_is_that_of_a_hook_and_the_model_comes_back_unharmed(family
             clean, ablated = literal_losses(module, one.batch, part, values_of(method, one.batch, seed=3))
             effect = next(found)
             assert effect.value == pytest.approx(float((ablated - clean).mean()), abs=1e-5), part.address
-            assert (effect.status, effect.vmapped) == ("ok", True)
+            assert (is_failed(effect.status), effect.vmapped) == (False, True)
             assert abs(effect.value) > 1e-6
     after = dict(module.named_parameters(remove_duplicate=False))
     assert after.keys() == before.keys()
@@ -218,3 +220,17 @@ def test_what_has_no_weight_edit_says_why() -> None:
         with pytest.raises(SettingError) as error:
             weight_edit(module, params, find_components(module, address)[0], 0.0)
         assert told in str(error.value)
+
+
+def test_keys_and_values_of_grouped_queries_have_heads_of_their_own() -> None:
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge import TransformerBridge
+
+    sizes = {**SIZES, "n_heads": 4, "n_key_value_heads": 2, "d_head": 2}
+    config = TransformerBridgeConfig(**sizes, n_ctx=6, d_vocab=7, act_fn="gelu", seed=0)
+    module = LanguageModel(TransformerBridge.boot_native(config), lambda model, batch: model(batch))
+    for name, heads in (("q", 4), ("k", 2), ("v", 2)):
+        point = f"{_BLOCK}.attn.{name}.hook_out"
+        found = ablation_effects(module, TOKENS, f"{point}[*]", "zero")
+        assert found["component"].tolist() == [f"{point}[{head}]" for head in range(heads)]
+        assert (found["value"] != 0).all()

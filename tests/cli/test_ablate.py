@@ -14,6 +14,7 @@ from llc_lightning.cli.train import main as train
 from llc_lightning.components.listing import find_components
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.batches import take
+from llc_lightning.runtime.status import is_failed
 from tests.ablation.edited_copies import METHODS, edited_copies
 from tests.analysis.synthetic import frame
 
@@ -36,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--trainer.default_root_dir",
             str(root),
         ),
-        *("--data.init_args.batches_per_epoch", "5", "--data.init_args.analysis_size", "128"),
+        *("--data.init_args.batches_per_epoch", "5", "--data.init_args.analysis_size", "4096"),
         *("--llc.when", "null", "--llc_units.when", "null", "--ablation.methods", "[zero]"),
         *("--ablation.examples", "64"),
     ]
@@ -53,7 +54,7 @@ def told(capsys: pytest.CaptureFixture[str], *argv: object, code: int = 0) -> st
 
 def test_methods_on_units_sets_and_metrics(capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path) -> None:
     out, figures = tmp_path / "checkpoints" / "ablated" / "version_0", tmp_path / "figures"
-    some = ["--components", *UNITS, "+".join(UNITS[:2]), "--examples", 64, "--metrics", "kl(output=net.hook_out)"]
+    some = ["--components", *UNITS, "+".join(UNITS[:2]), "--examples", 4096, "--metrics", "kl(output=net.hook_out)"]
     said = told(capsys, run, *some, "--methods", *NAMES, "--out", out, "--figures", figures)
     for part in ("~ zero", "Rank correlations between methods", f"wrote {out}/measurements/", "next: "):
         assert part in said
@@ -74,16 +75,16 @@ def test_weights_of_units_layers_and_the_whole_net(
     capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
 ) -> None:
     out, figures, parts = tmp_path / "checkpoints" / "ablated" / "version_0", tmp_path / "figures", [*UNITS, "all"]
-    some = ["--components", *parts, "--examples", 64, "--out", out, "--figures", figures]
+    some = ["--components", *parts, "--examples", 4096, "--out", out, "--figures", figures]
     said = told(capsys, run, *some, "--methods", *METHODS)
     assert "Rank correlations between methods" in said
     assert {path.name for path in figures.iterdir()} == {"component-by-method.png", "agreement-of-methods.png"}
     rows = Run.open(out).measurements()
     effects = rows[(rows["quantity"] == "ablation_effect") & (rows["loss"] == "train")]
-    assert set(effects["status"]) == {"ok"}
+    assert not any(map(is_failed, effects["status"]))
     snapshot, (module, _) = restored(run), model_and_examples(run)
     module.load_state_dict(snapshot.params, strict=False)
-    batch = take(snapshot.data, slice(64))
+    batch = take(snapshot.data, slice(4096))
     for component in find_components(module, parts):
         for method in METHODS:
             copies = edited_copies(module, component, method, seed=snapshot.seed)
@@ -104,7 +105,7 @@ def test_members_of_pairs_are_measured_on_the_same_examples(
 ) -> None:
     out = tmp_path / "checkpoints" / "ablated" / "version_0"
     said = told(
-        capsys, run, "--components", "pairs:net.hook_out[*]", "--methods", "zero", "--examples", 16, "--out", out
+        capsys, run, "--components", "pairs:net.hook_out[*]", "--methods", "zero", "--examples", 4096, "--out", out
     )
     rows = Run.open(out).measurements()
     effects = rows[(rows["quantity"] == "ablation_effect") & (rows["loss"] == "train")]
@@ -127,7 +128,7 @@ def test_the_largest_effects_are_shown_and_json_gets_all(
     capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
 ) -> None:
     out, figures = tmp_path / "checkpoints" / "ablated" / "version_0", tmp_path / "figures"
-    some = [run, "--methods", "zero", "--examples", 64, "--out", out, "--figures", figures]
+    some = [run, "--methods", "zero", "--examples", 4096, "--out", out, "--figures", figures]
     said = told(capsys, *some)
     assert "Effects of ablating, the largest first" in said
     assert "component-by-method.png is not drawn: it takes two methods" in said
@@ -146,7 +147,7 @@ def test_the_largest_effects_are_shown_and_json_gets_all(
     shown = [line for line in said.splitlines() if line.startswith("net.")]
     assert len(shown) == 20
     assert shown[0].startswith(train[0]["component"])
-    assert "64" in shown[0]
+    assert "4096" in shown[0]
     assert "ok" in shown[0]
 
 

@@ -9,6 +9,7 @@ import torch
 
 from llc_lightning import ablation_effects, find_components
 from llc_lightning.components.loss import snapshot_params
+from llc_lightning.runtime.status import is_failed
 
 TEXT = (Path(__file__).parents[2] / "docs" / "bridges.md").read_text(encoding="utf-8")
 FIRST, *SECTIONS = TEXT.split("\n## ")
@@ -37,7 +38,7 @@ def test_a_recipe_makes_what_can_be_measured(title: str, capsys: pytest.CaptureF
     assert torch.isfinite(torch.tensor([float(value), float(stderr)])).all()
     table = ablation_effects(module, batch, components, ["zero", "mean"])
     assert len(table) == 2 * len(find_components(module, components))
-    assert set(table["status"]) == {"ok"}
+    assert not any(map(is_failed, table["status"]))
     assert bool((table["value"].abs() > 0).any())
     after = snapshot_params(module)
     assert all(torch.equal(after[name], value) for name, value in before.items())

@@ -1,6 +1,6 @@
-"""How examples are parted: in blocks of one fixed size, whatever else is computed beside them, and for fits in three.
+"""How examples are parted: in blocks of one fixed size, whatever else is computed beside them, and in two folds.
 
-What is fitted and chosen on some examples is measured on others.
+What is fitted on some examples is measured on others.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
 
 _SMALLEST, _LARGEST = 64, 256
-_SELECT = 1024
-"""So many examples at most select."""
 
 
 @dataclass(frozen=True)
@@ -70,24 +68,14 @@ class Blocks:
         return torch.arange(self.size) < self.n - block * self.size
 
 
-@dataclass(frozen=True)
-class Split:
-    """Three random parts of the examples, by their index."""
-
-    fit: Int[Tensor, "fit"]
-    """One half, on which constants are fitted."""
-    select: Int[Tensor, "select"]
-    """One quarter, 1024 at most, which select among constants."""
-    score: Int[Tensor, "score"]
-    """The others, on which effects are measured; of one or two examples those that select."""
-
-
-def split_examples(n: int, *, seed: int) -> Split:
-    """Returns the parts of ``n`` examples; a single one is in all of them."""
+def fold_orders(n: int, *, seed: int) -> tuple[Int[Tensor, "fit"], ...]:
+    """Returns for each of two folds the examples that are not in it, in random order; a single one is in both."""
     order = torch.randperm(n, generator=generator(seed, "held-out"))
-    if n == 1:
-        return Split(order, order, order)
-    rest = order[n // 2 :]
-    size = min(_SELECT, max(1, len(rest) // 2))
-    select, score = rest[:size], rest[size:] if len(rest) > 1 else rest
-    return Split(order[: n // 2].sort().values, select.sort().values, score.sort().values)
+    return (order, order) if n == 1 else (order[n // 2 :], order[: n // 2])
+
+
+def fold_of(n: int, *, seed: int) -> Int[Tensor, "example"]:
+    """Returns the fold of every example: what is fitted for it is fitted on the others of :func:`fold_orders`."""
+    folds = torch.zeros(n, dtype=torch.int64)
+    folds[fold_orders(n, seed=seed)[0]] = int(n > 1)
+    return folds

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from llc_lightning.ablation.engine.influence import Donors, Influences
 from llc_lightning.ablation.engine.moments import Counted, Moments
 from llc_lightning.runtime.status import OK
 
@@ -31,12 +32,17 @@ class Effect:
     value: float = math.nan
     """Mean over the examples that count, in nats per example or whatever the unit of the loss is; NaN where failed."""
     stderr: float = math.nan
-    """SD / sqrt(n) of what is averaged: for an effect the paired difference, itself averaged over draws."""
+    """SD / sqrt(n) of the influences of the examples: of the paired differences, averaged over draws, and of what an
+    example adds where its activation takes the place of others' or enters a mean."""
     n: int = 0
     """Examples that count."""
     status: str = "ok"
     per_example: Float[Tensor, "example"] | None = field(default=None, compare=False, repr=False)
     """What is averaged, example by example, NaN where it does not count; kept where asked for, not on tasks."""
+    influences: Float[Tensor, "example"] | None = field(default=None, compare=False, repr=False)
+    """Around 0, with ``stderr`` as their SD / sqrt(n); kept as ``per_example`` is where the two differ."""
+    skew: float = field(default=math.nan, compare=False, repr=False)
+    """Skewness of the mean of the influences: that of one example over sqrt(n)."""
     details: Mapping[str, float | str] = field(default_factory=dict[str, "float | str"])
     """What else is known: of a fitted method how far its constant lies from the mean."""
     constants: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
@@ -54,13 +60,37 @@ def warm_key(component: str, method: str, loss: str) -> str:
 
 
 class Summary:
-    """Collects values per example of several series (components), block by block, on ``train`` and on the tasks."""
+    """Collects values per example of several series (components), block by block, on ``train`` and on the tasks.
 
-    def __init__(self, names: Sequence[str], *, n: int, keep: bool, metrics: int = 0) -> None:
+    Args:
+        names: The losses: ``train``, the tasks, then the metrics.
+        n: The number of examples.
+        keep: Whether to keep the values of every example.
+        metrics: How many of the losses are metrics.
+        donors: Which examples gave the values that are put in, where any did.
+        components: The number of series, where there are donors.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        n: int,
+        keep: bool,
+        metrics: int = 0,
+        donors: Donors | None = None,
+        components: int = 0,
+    ) -> None:
         self._names = names
         self._n = n
-        groups = 1 + (len(names) > 1 + metrics) + (metrics > 0)
-        self._moments = tuple(Moments() for _ in range(groups))
+        tasks = len(names) - 1 - metrics
+        groups = [1, *([tasks] if tasks else []), *([metrics] if metrics else [])]
+        self._moments = tuple(Moments() for _ in groups)
+        self._influences: tuple[Influences, ...] = ()
+        if donors is not None:
+            self._influences = tuple(
+                Influences(donors, components=components, n=n, columns=columns) for columns in groups
+            )
         self._metrics = metrics
         self._kept: list[Tensor] | None = [] if keep else None
 
@@ -72,20 +102,42 @@ class Summary:
             some = [(values[0], counted[0]), *([(values[-1], counted[-1])] if self._metrics else [])]
             self._kept.append(torch.cat([value.masked_fill(~count.mask, torch.nan) for value, count in some], dim=-1))
 
+    def given(
+        self,
+        rows: Int[Tensor, "row"],
+        counted: Sequence[Counted],
+        changes: Sequence[Float[Tensor, "some _ _"]],
+        *,
+        draw: int,
+        components: slice,
+    ) -> None:
+        """Tells what one draw did to a block, where it is donors' doing (:meth:`Influences.add`)."""
+        for influences, count, change in zip(self._influences, counted, changes, strict=False):
+            influences.add(rows, count, change, draw=draw, components=components)
+
     def effects(self, makes: Sequence[Callable[..., Effect]]) -> Iterator[list[Effect]]:
         """Yields for every series one effect per loss, made by its one of ``makes`` from what was measured."""
         results = [moments.results() for moments in self._moments]
-        numbers: list[Any] = [torch.cat([result[i] for result in results], dim=-1) for i in range(3)]
-        counts, means, errors = (one.tolist() for one in numbers)
-        kept = None if self._kept is None else torch.cat(self._kept, dim=1)[:, : self._n].cpu()
+        counts, means, errors, skews = (torch.cat([result[i] for result in results], dim=-1) for i in range(4))
         # On train and of metrics alone, which are the last.
         at = {0: 0} | {len(self._names) - self._metrics + j: 1 + j for j in range(self._metrics)}
+        kept = None if self._kept is None else torch.cat(self._kept, dim=1)[:, : self._n].cpu()
+        moved: Tensor | None = None
+        if self._influences:
+            found = [one.results(result[1]) for one, result in zip(self._influences, results, strict=True)]
+            errors, skews = (torch.cat([each[i] for each in found], dim=-1) for i in range(2))
+            if kept is not None:
+                moved = torch.cat([found[0][2], *([found[-1][2]] if self._metrics else [])], dim=-1)
+        told: list[Any] = [counts, means, errors, skews]
+        numbers = [one.tolist() for one in told]
         for i, make in enumerate(makes):
             yield [
                 make(
                     loss=name,
                     per_example=None if kept is None or j not in at else kept[i, :, at[j]],
-                    **_judged(means[i][j], errors[i][j], int(counts[0][j])),
+                    influences=None if moved is None or j not in at else moved[i, :, at[j]],
+                    skew=numbers[3][i][j],
+                    **_judged(numbers[1][i][j], numbers[2][i][j], int(numbers[0][0][j])),
                 )
                 for j, name in enumerate(self._names)
             ]

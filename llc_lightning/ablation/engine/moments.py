@@ -60,41 +60,70 @@ class Moments:
     """Running sums over blocks of examples, of several series that are each split into tasks."""
 
     def __init__(self) -> None:
-        self._sums: tuple[Tensor, Tensor, Tensor] | None = None
+        self._sums: tuple[Tensor, ...] | None = None
 
     def add(self, values: Float[Tensor, "series packed task"], mask: Bool[Tensor, "packed task"]) -> None:
         """Adds packed values; those that do not count may be anything, also NaN."""
         kept = values.masked_fill(~mask, 0).double()
-        total, squares = tree_sum(torch.cat([kept, kept.square()])).chunk(2)
-        sums = (mask.sum(0, keepdim=True).double(), total, squares)
+        powers = tree_sum(torch.cat([kept, kept.square(), kept.pow(3)])).chunk(3)
+        sums = (mask.sum(0, keepdim=True).double(), *powers)
         old = self._sums
-        self._sums = sums if old is None else (old[0] + sums[0], old[1] + sums[1], old[2] + sums[2])
+        self._sums = sums if old is None else tuple(a + b for a, b in zip(old, sums, strict=True))
 
-    def results(self) -> tuple[Float[Tensor, "1 task"], Float[Tensor, "series task"], Float[Tensor, "series task"]]:
-        """Returns the number of examples that count, the means and the standard errors SD / sqrt(n).
+    def results(
+        self,
+    ) -> tuple[
+        Float[Tensor, "1 task"],
+        Float[Tensor, "series task"],
+        Float[Tensor, "series task"],
+        Float[Tensor, "series task"],
+    ]:
+        """Returns the number of examples that count, the means, their standard errors SD / sqrt(n) and skewness.
 
-        The SD has n - 1 in its denominator. A mean without examples and an error with fewer than two are NaN.
+        The SD has n - 1 in its denominator. A mean without examples and an error with fewer than two are NaN. The
+        skewness is that of the mean over examples, which is that of one example over sqrt(n).
         """
         if self._sums is None:
             raise RuntimeError("no block of examples was added")
-        count, total, squares = self._sums
-        spread = (squares - total.square() / count).clamp_min(0)
+        count, total, squares, cubes = self._sums
+        mean = total / count
+        spread = (squares - total * mean).clamp_min(0)
+        skew = (cubes - 3 * mean * squares + 2 * total * mean.square()) / spread.pow(1.5)
         freedom = torch.where(count > 1, count - 1, torch.nan)
-        return count, total / count, (spread / freedom / count).sqrt()
+        return count, mean, (spread / freedom / count).sqrt(), skew
 
 
-def mean_over_examples(values: Float[Tensor, "example *unit"]) -> Float[Tensor, "*unit"]:
-    """Returns the float64 mean over the examples, a slab at a time so that no float64 copy of all of them is made."""
+def mean_over_examples(
+    values: Float[Tensor, "example *unit"], real: Bool[Tensor, "example *entry"] | None = None
+) -> Float[Tensor, "*unit"]:
+    """Returns the float64 mean over the examples, a slab at a time so that no float64 copy of all of them is made.
+
+    Args:
+        values: The values.
+        real: Which of them count, to broadcast; 0 is the mean of none. None for all.
+    """
     total = torch.zeros(values.shape[1:], dtype=torch.float64, device=values.device)
     for slab in chunks(len(values), _SLAB):
-        total += values[slab].sum(0, dtype=torch.float64)
-    return total / len(values)
+        total += _counting(values, real, slab).sum(0, dtype=torch.float64)
+    return total / (len(values) if real is None else real.sum(0).clamp_min(1))
 
 
-def sd_over_examples(values: Float[Tensor, "example *unit"]) -> Float[Tensor, "*unit"]:
-    """Returns the float64 standard deviation over the examples (n in its denominator; 0 for a single one)."""
-    mean = mean_over_examples(values)
+def sd_over_examples(
+    values: Float[Tensor, "example *unit"], real: Bool[Tensor, "example *entry"] | None = None
+) -> Float[Tensor, "*unit"]:
+    """Returns the float64 standard deviation over the examples (n in its denominator; 0 for a single one).
+
+    Args:
+        values: The values.
+        real: Which of them count, to broadcast; None for all.
+    """
+    mean = mean_over_examples(values, real)
     total = torch.zeros_like(mean)
     for slab in chunks(len(values), _SLAB):
-        total += (values[slab] - mean).square().sum(0)
-    return (total / len(values)).sqrt()
+        total += _counting((values[slab] - mean).square(), None if real is None else real[slab]).sum(0)
+    return (total / (len(values) if real is None else real.sum(0).clamp_min(1))).sqrt()
+
+
+def _counting(values: Tensor, real: Tensor | None, slab: slice = slice(None)) -> Tensor:
+    """Returns values with 0 for those that do not count."""
+    return values[slab] if real is None else torch.where(real[slab], values[slab], 0)

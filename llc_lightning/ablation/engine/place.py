@@ -111,6 +111,19 @@ class Place:
         shape = (*chosen.shape[:axis], *units.shape, *chosen.shape[axis + 1 :])
         return chosen.reshape(shape).movedim(axis, 0)
 
+    def at_positions(self, where: Bool[Tensor, "lane *entry"]) -> Bool[Tensor, "lane position *rest"]:
+        """Returns where lanes replace something, with an entry for each position of a sequence.
+
+        Raises:
+            SettingError: If the activation has no such axis, or several that could be meant.
+        """
+        if len(self.shape) + self.unit_axis != 1:
+            raise SettingError(
+                f"positions of {self.point!r} are to be kept, but its activation has shape {self.shape} per example, "
+                "without one axis of positions ahead of the units; leave out 'keep'."
+            )
+        return where.expand(-1, self.shape[0], *where.shape[2:])
+
     def aims(self, numbers: Int[Tensor, "lane"]) -> Replacement:
         """Returns the replacements of components, but for the values, with a leading axis of lanes.
 

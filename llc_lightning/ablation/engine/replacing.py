@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import Activations, Method, Shared, WeightMethod
 from llc_lightning.ablation.engine.examples import Examples
+from llc_lightning.ablation.engine.influence import Donors, together
 from llc_lightning.ablation.engine.lanes import AtPoints, Lanes, Losses
 from llc_lightning.ablation.engine.place import Place, Replacement
 from llc_lightning.ablation.engine.plan import Pass
+from llc_lightning.ablation.metrics import Metric
 from llc_lightning.components.component import Component
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import SettingError
@@ -36,16 +38,27 @@ class Source:
     """Ablations of a component, whose mean counts."""
     places: tuple[Iterator[Tensor], ...] = ()
     """For every place the blocks' values for all units [draw, row_or_1, *unit]; none for a fitted method."""
-    constants: tuple[Float[Tensor, "component row_or_1 *few"], ...] = ()
+    moved: tuple[Iterator[Tensor], ...] = ()
+    """For every place constants moved towards donors [draw, row, *unit], where they are estimated."""
+    donors: Donors | None = None
+    """Which examples gave the values."""
+    constants: tuple[Float[Tensor, "component fold ..."], ...] = ()
     """For every place the values of the units that each component replaces there, of a fitted method."""
+    folds: Int[Tensor, "example"] | None = None
+    """Which of the constants each example takes; None where there is one for all."""
+    kept: tuple[int, ...] = ()
+    """Positions that keep their activation."""
     losses: tuple[int, ...] | None = None
     """Which losses are measured with them, by their number; None for all."""
-    counts: Bool[Tensor, "example"] | None = None
-    """The examples that the effects are measured on; None for all."""
     details: tuple[Mapping[str, float | str], ...] = ()
     """For every component what is worth knowing about its constants."""
     seen: tuple[Activations, ...] = ()
     """What the method looked at, for every place; none where weights are edited."""
+
+    @property
+    def probes(self) -> int:
+        """Ablations of a component that only tell how it depends on the examples that a constant is estimated from."""
+        return 0 if self.donors is None or self.donors.step is None else len(self.donors.by_draw)
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,12 @@ class Fitting:
     """The activations at each place."""
 
 
+def at_places(places: Sequence[Place], examples: Examples) -> AtPoints:
+    """Returns where lanes put something, with the positions that a mask is about."""
+    positions = [examples.position_axes(place.point, place.unit_axis) for place in places] if examples.mask else []
+    return AtPoints(tuple((place.point, place.unit_axis) for place in places), tuple(positions))
+
+
 def by_side(methods: Sequence[Method]) -> tuple[list[Method], list[WeightMethod]]:
     """Returns the methods that replace activations, and those that edit weights."""
     editing = [method for method in methods if isinstance(method, WeightMethod)]
@@ -94,6 +113,8 @@ class Replacing:
     seed: int
     warm: Mapping[str, tuple[Tensor, ...]]
     """Constants of earlier fits, by component, method and loss."""
+    kept: tuple[int, ...] = ()
+    """Positions that keep their activation, whatever the values."""
 
     @cached_property
     def sources(self) -> Sequence[Source]:
@@ -111,7 +132,11 @@ class Replacing:
         if isinstance(method, Shared):
             rows = self.examples.blocks.rows
             values = tuple(method.values(place, rows, seed=self.seed) for place in seen)
-            return [Source(method, method.draws, values, seen=seen)]
+            donors = together([method.donors(place, seed=self.seed) for place in seen])
+            source = Source(method, method.draws, values, donors=donors, seen=seen)
+            if source.probes:
+                source = replace(source, moved=tuple(method.moved(place, rows, seed=self.seed) for place in seen))
+            return [source]
         raise SettingError(f"{type(method).__name__} is neither a Shared nor a Fitted method; derive it from one.")
 
     @cached_property
@@ -125,7 +150,24 @@ class Replacing:
 
     def aims(self, numbers: Int[Tensor, "lane"]) -> tuple[Replacement, ...]:
         """Returns where lanes put something at every place: components by their number, -1 for none."""
-        return tuple(place.aims(numbers) for place in self.places)
+        aims = (place.aims(numbers) for place in self.places)
+        return tuple(self._spared(at, aim, slice(None), self.kept) for at, aim in enumerate(aims))
+
+    def _spared(self, at: int, aim: Replacement, lanes: slice, kept: tuple[int, ...]) -> Replacement:
+        """Returns a replacement that some of its lanes do not make at some positions."""
+        if not kept:
+            return aim
+        where = self.places[at].at_positions(aim["where"]).clone()
+        where[lanes, list(kept)] = False
+        return {**aim, "where": where}
+
+    def _aims(self, one: Pass) -> list[Replacement]:
+        """Returns where the lanes of a pass put something, each by what its source spares."""
+        aims = list(self.aims(one.components))
+        for run in one.runs:
+            kept = self.sources[run.kind].kept
+            aims = [self._spared(at, aim, run.lanes, kept) for at, aim in enumerate(aims)]
+        return aims
 
     def run(
         self,
@@ -134,11 +176,12 @@ class Replacing:
         values: Sequence[Float[Tensor, "lane row ..."]],
         *,
         clean: tuple[Tensor, ...] = (),
+        answers: Batch | None = None,
         calls: int = 1,
     ) -> Losses:
         """Returns the losses of lanes that put values where they aim at."""
         replacements = [{**aim, "value": value} for aim, value in zip(aims, values, strict=True)]
-        return self.lanes(batch, replacements, clean=clean, calls=calls)
+        return self.lanes(batch, replacements, clean=clean, answers=answers, calls=calls)
 
     def singles(self) -> Replacing:
         """Returns the units of all components, each alone, component by component."""
@@ -154,24 +197,26 @@ class Replacing:
         components = [component.members[at] for component in self.components]
         return replace(self, components=components, places=(self.places[at],), warm={})
 
-    def fitting(self, *, with_tasks: bool) -> Replacing:
+    def fitting(self, *, with_tasks: bool, metrics: Sequence[Metric]) -> Replacing:
         """Returns the same components, whose lanes compute no more than the losses that something is fitted to."""
-        at = AtPoints(tuple((place.point, place.unit_axis) for place in self.places))
-        return replace(self, lanes=Lanes(self.lanes.loss, self.lanes.params, at, with_tasks=with_tasks))
+        lanes = self.lanes
+        at = at_places(self.places, self.examples)
+        fitting = Lanes(lanes.loss, lanes.params, at, with_tasks=with_tasks, metrics=metrics, mask=lanes.mask)
+        return replace(self, lanes=fitting)
 
     def losses(self, passes: Sequence[Pass]) -> Iterator[Iterator[Losses]]:
         """Yields for every block of examples the losses of its passes; the blocks must be taken in turn."""
         examples = self.examples
-        aims = [self.aims(one.components) for one in passes]
+        aims = [self._aims(one) for one in passes]
         calls = len(passes) * len(examples.blocks)
         for block in range(len(examples.blocks)):
-            batch, clean = examples.blocks.batches[block], examples.clean[block]
+            batch, clean, answers = examples.blocks.batches[block], examples.clean[block], examples.answers(block)
             yield (
-                self.run(batch, aim, values, clean=clean, calls=calls)
-                for aim, values in zip(aims, self._values(passes), strict=True)
+                self.run(batch, aim, values, clean=clean, answers=answers, calls=calls)
+                for aim, values in zip(aims, self._values(passes, examples.blocks.rows[block]), strict=True)
             )
 
-    def _values(self, passes: Sequence[Pass]) -> Iterator[list[Tensor]]:
+    def _values(self, passes: Sequence[Pass], rows: Int[Tensor, "row"]) -> Iterator[list[Tensor]]:
         """Yields for every pass the values of its lanes at every place; reads one block from the methods."""
         block = [self._block(source) for source in self.sources]
         for step in passes:
@@ -184,25 +229,32 @@ class Replacing:
                     if source.places:
                         value[run.lanes] = place.compact(block[run.kind][at][run.draw], run.components)
                     else:
-                        value[run.lanes] = source.constants[at][run.components]
+                        constants = source.constants[at][run.components]
+                        folds = None if source.folds is None else source.folds[rows].to(constants.device)
+                        value[run.lanes] = constants if folds is None else constants[:, folds]
                 values.append(value)
             yield values
 
-    def _block(self, source: Source) -> list[Float[Tensor, "draw row_or_1 *unit"]]:
-        """Returns the next block's values of a shared method at every place; nothing for a fitted one."""
-        if not source.places:
-            return []
-        streams = zip(source.places, self.places, strict=True)
-        return [self._checked(source.method, next(values), place) for values, place in streams]
+    def _block(self, source: Source) -> list[list[Float[Tensor, "row_or_1 *unit"]]]:
+        """Returns the next block's values of a shared method at every place, by draw; nothing for a fitted one."""
+        by_place: list[list[Tensor]] = []
+        for at, values in enumerate(source.places):
+            by_draw = list(self._checked(source.method, next(values), self.places[at], source.draws))
+            if source.moved:
+                by_draw += self._checked(source.method, next(source.moved[at]), self.places[at], source.probes)
+            by_place.append(by_draw)
+        return by_place
 
-    def _checked(self, method: Method, values: Tensor, place: Place) -> Float[Tensor, "draw row_or_1 *unit"]:
+    def _checked(
+        self, method: Method, values: Tensor, place: Place, draws: int
+    ) -> Float[Tensor, "draw row_or_1 *unit"]:
         """Returns a method's values.
 
         Raises:
             SettingError: If their shape or type does not fit the activation.
         """
         dtype = self.examples.first[place.point].dtype
-        allowed = [(method.draws, rows, *place.shape) for rows in (1, self.examples.blocks.size)]
+        allowed = [(draws, rows, *place.shape) for rows in (1, self.examples.blocks.size)]
         if tuple(values.shape) not in allowed or values.dtype != dtype:
             raise SettingError(
                 f"the ablation method {method.name!r} gave values of shape {tuple(values.shape)} and type "

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from llc_lightning.ablation.engine.moments import Counted, Moments, mean_over_examples, sd_over_examples, tree_sum
 
@@ -29,12 +30,13 @@ def test_moments_are_those_of_the_examples_that_count(share: float) -> None:
     for start in (0, 256):
         counted = Counted.of(mask[start : start + 256])
         moments.add(counted.pack(values[:, start : start + 256]), counted.mask)
-    count, mean, stderr = moments.results()
+    count, mean, stderr, skew = moments.results()
     assert count[0].tolist() == mask.sum(0).tolist()
     for task in range(4):
         kept = values[:, mask[:, task], task].double().numpy()
         if kept.shape[1]:
             np.testing.assert_allclose(mean[:, task], kept.mean(1), rtol=1e-12)
+            np.testing.assert_allclose(skew[:, task], stats.skew(kept, 1) / math.sqrt(kept.shape[1]), rtol=1e-6)
             np.testing.assert_allclose(stderr[:, task], kept.std(1, ddof=1) / math.sqrt(kept.shape[1]), rtol=1e-10)
         else:
             assert mean[:, task].isnan().all()

@@ -1,0 +1,187 @@
+"""How far each example moves an effect: by its own loss, and by what its activation does in the place of others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from llc_lightning.ablation.engine.moments import Counted, tree_sum
+from llc_lightning.runtime.seeding import generator
+
+
+@dataclass(frozen=True)
+class Donors:
+    """Which examples gave the values that took the place of an example's own."""
+
+    by_draw: Int[Tensor, "draw example place"]
+    """Of every example one donor for each draw and place: one place, or one for each position with its own donor."""
+    step: float | None = None
+    """None where the values are the donors' own activations. Where they are a constant that is estimated from all
+    examples, draws of their own move it by this share of the way towards one donor, which tells the derivative."""
+
+
+class Influences:
+    """Collects what every example does to the effects of some components, on the losses of one group of columns.
+
+    The effect is ``mean_i mean_r c_ir``, ``c_ir`` the change of the loss of example i under the donors of draw r. Two
+    changes are correlated where they share an example, as own example or as donor, so that the variance sums the
+    products over all pairs that share one (the dyadic cluster-robust variance of Aronow, Samii and Assenova 2015,
+    arXiv:1312.3398): ``sum_j (O_j + D_j)^2 - places * sum c_ir^2`` over ``n^2``, with the centred changes of example j
+    itself O_j and of those that it gave to D_j, means over draws; the second term counts each change once. It is the
+    variance of the influences ``a_j + d_j - l_j`` without the part that a few draws add to them.
+
+    Of an estimated constant (``Donors.step``) D_j is the derivative of the effect along what example j adds to the
+    constant, as its receivers see it: ``e_jr = (c(constant + step (donor - constant)) - c(constant)) / step``. The part
+    that differs between draws is noise, and is taken out of the variance.
+
+    In memory are two numbers for every component, example and loss.
+    """
+
+    def __init__(self, donors: Donors, *, components: int, n: int, columns: int) -> None:
+        self._donors, self._shape = donors, (components, n, columns)
+        self._own: Tensor | None = None
+        self._given: Tensor | None = None
+        self._counts = torch.zeros(2, n, columns)
+        self._squares = torch.zeros(components, columns, dtype=torch.float64)
+
+    def add(
+        self,
+        rows: Int[Tensor, "row"],
+        counted: Counted,
+        changes: Float[Tensor, "some packed column"],
+        *,
+        draw: int,
+        components: slice,
+    ) -> None:
+        """Adds the changes of a block under one draw; those of a constant itself are draw -1.
+
+        Args:
+            rows: The examples of the block, by their index.
+            counted: Which changes count, and where they stand.
+            changes: Packed; of a draw that moves a constant the difference to the change by the constant itself.
+            draw: The number of the draw among the donors'.
+            components: Whose changes these are.
+        """
+        kept = changes.masked_fill(~counted.mask, 0)
+        own, given = self._sums(kept)
+        mask = counted.mask.flatten().cpu().float()
+        example, column = self._entries(rows, counted)
+        step = self._donors.step
+        if step is None or draw < 0:
+            self._into(own[components], kept, example, column)
+            if components.start == 0:
+                self._counts[0].view(-1).index_add_(0, example * self._shape[2] + column, mask)
+        if draw < 0:
+            return
+        kept = kept if step is None else kept / step
+        self._squares[components] += tree_sum(kept.double().square()).cpu()
+        for place in self._donors.by_draw[draw].unbind(-1):
+            self._into(given[components], kept, place[example], column)
+            if components.start == 0:
+                self._counts[1].view(-1).index_add_(0, place[example] * self._shape[2] + column, mask)
+
+    def results(
+        self, effects: Float[Tensor, "component column"]
+    ) -> tuple[
+        Float[Tensor, "component column"],
+        Float[Tensor, "component column"],
+        Float[Tensor, "component example column"],
+    ]:
+        """Returns the standard errors, the skewness of the means, and the influences of the examples.
+
+        These have the standard error as their SD over the root of n.
+
+        Args:
+            effects: The means of the changes.
+        """
+        if self._own is None or self._given is None:
+            raise RuntimeError("no block of examples was added")
+        draws, step = len(self._donors.by_draw), self._donors.step
+        own, given = (one.view(self._shape).cpu().double() for one in (self._own, self._given))
+        counts, n = self._counts.double(), self._shape[1]
+        centre = effects.cpu().double()[:, None]
+        if step is None:
+            number = counts[0].sum(0) / draws
+            influences = (own + given - centre * counts.sum(0)) / draws
+            places = self._donors.by_draw.shape[-1]
+            apart = places * (self._squares - draws * number * centre[:, 0].square()) / draws**2
+        else:
+            number = counts[0].sum(0)
+            derivative = (given - given.sum(1, keepdim=True) / (number * draws) * counts[1]) / draws
+            influences = own - centre * counts[0] + derivative
+            apart = (self._squares / draws - derivative.square().sum(1)) / max(draws - 1, 1)
+        total = influences.square().sum(1)
+        # Of few examples the difference may be no variance; the sum of squares is too large rather than too small.
+        squares = torch.where(total > apart, total - apart, total)
+        stderr = (squares / torch.where(number > 1, number - 1, torch.nan) / number).sqrt()
+        spread = (total / (n - 1) / n).sqrt()
+        scale = (stderr / torch.where(spread > 0, spread, 1.0))[:, None]
+        return stderr, influences.pow(3).sum(1) / squares.pow(1.5), influences * scale
+
+    def _sums(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        if self._own is None or self._given is None:
+            components, n, columns = self._shape
+            self._own, self._given = (like.new_zeros(components, n * columns) for _ in range(2))
+        return self._own, self._given
+
+    def _entries(self, rows: Int[Tensor, "row"], counted: Counted) -> tuple[Tensor, Tensor]:
+        """Returns of every packed change its example and its column."""
+        columns = self._shape[2]
+        index = torch.arange(len(rows) * columns) if counted.index is None else counted.index.cpu()
+        return rows[index // columns], index % columns
+
+    def _into(self, sums: Tensor, changes: Tensor, example: Tensor, column: Tensor) -> None:
+        index = (example * self._shape[2] + column).to(sums.device)
+        sums.index_add_(1, index, changes.flatten(1).to(sums.dtype))
+
+
+def together(donors: Sequence[Donors | None]) -> Donors | None:
+    """Returns the donors at several hook points as places beside each other, those that all share once."""
+    some = [one for one in donors if one is not None]
+    if not some:
+        return None
+    first = some[0].by_draw
+    if all(one.by_draw.shape == first.shape and bool((one.by_draw == first).all()) for one in some):
+        return some[0]
+    return Donors(torch.cat([one.by_draw for one in some], dim=-1), some[0].step)
+
+
+def donors(n: int, *, seed: int, draw: int, labels: Int[Tensor, "example"] | None = None) -> Int[Tensor, "example"]:
+    """Returns for each of ``n`` examples the index of its donor: a uniformly random cyclic permutation.
+
+    With labels there is a cycle for each of them. A cyclic permutation of two or more has no fixed point; a single
+    example can only be its own donor.
+    """
+    return cycle(torch.randperm(n, generator=generator(seed, "donors", draw)), labels)
+
+
+def cycle(
+    order: Int[Tensor, "example"],
+    labels: Int[Tensor, "example"] | None,
+    real: Bool[Tensor, "example position"] | None = None,
+) -> Int[Tensor, "example *position"]:
+    """Returns for every example the one before it in an order, within its label where there are labels.
+
+    Where ``real`` says in which examples a position counts, there is one for each position: the nearest in which it
+    does.
+    """
+    donor = torch.empty_like(order) if real is None else torch.empty_like(real, dtype=order.dtype)
+    groups = [order]
+    if labels is not None:
+        known = cast("Tensor", labels.unique())  # pyright: ignore[reportUnknownMemberType]
+        groups = [order[labels[order] == label] for label in known]
+    for group in groups:
+        donor[group] = group.roll(1) if real is None else group[_previous(real[group])]
+    return donor
+
+
+def _previous(real: Bool[Tensor, "example position"]) -> Int[Tensor, "example position"]:
+    """Returns for every example the nearest one before it, around the end, in which the position counts."""
+    n = len(real)
+    twice = torch.where(real.repeat(2, 1), torch.arange(2 * n)[:, None], -1)
+    return twice.cummax(0).values[n - 1 : 2 * n - 1] % n
