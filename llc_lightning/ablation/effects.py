@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("component", "kind", "method", "loss", "value", "stderr", "status"),
-    *("unablated", "draws", "n_examples", "fitted_to", "gain", "vmapped"),
+    *("unablated", "draws", "n_examples", "fitted_to", "vmapped"),
 )
 
 
@@ -45,7 +45,7 @@ def ablation_effects(
     ``value`` is the rise of the loss, mean over the examples, ``stderr`` its standard error over examples and
     ``unablated`` the loss without ablation. ``loss`` is ``train``, the name of a task where the module has tasks, or
     ``metric:NAME``. All methods are measured on the same examples; of a fitted one ``fitted_to`` names the loss that
-    its constants are best for, and ``gain`` says how much better than the mean these are where they were fitted. With
+    its constants are best for. With
     ``resamples`` the columns ``low``, ``high`` (bootstrap-t interval), ``p`` (of the same resamples, with a tail beyond
     them) and ``p_adjusted`` (over the components of a method) follow. The module is not touched.
 
@@ -117,7 +117,7 @@ def effects_table(effects: Sequence[Effect], *, details: Sequence[str] = ()) -> 
         (
             *(effect.component, effect.kind, effect.method, effect.loss, effect.value, effect.stderr, effect.status),
             *(unablated[effect.loss], effect.draws, effect.n),
-            *(effect.details.get("fitted_to", ""), effect.details.get("gain"), effect.vmapped),
+            *(effect.details.get("fitted_to", ""), effect.vmapped),
         )
         for effect in ablated
     ]

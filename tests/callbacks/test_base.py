@@ -62,7 +62,7 @@ def test_rows_are_in_the_run_folder(run: Run) -> None:
 
 
 def test_parts_traces_timings_and_provenance_are_there(run: Run) -> None:
-    parts = [f"step={step:08d}-{name}" for step in (0, 3, 24) for name in ("ablation", f"llc{REVISED}")]
+    parts = [f"step={step:08d}-{name}" for step in (0, 3, 24) for name in ("ablation-revision=3", f"llc{REVISED}")]
     assert sorted(run.store.parts()) == parts
     assert sorted(run.traces) == [part for part in parts if "llc" in part]
     assert sorted(run.timings()["part"]) == parts

@@ -29,16 +29,19 @@ def test_a_method_s_rows_alone_are_of_its_new_revision(monkeypatch: pytest.Monke
     after = measure(ABLATION, snapshot())
     old, new = ({row.key: row for row in outcome.rows} for outcome in (before, after))
     changed = [row for row in after.rows if row.key not in old]
-    assert {(row.method, row.revision) for row in changed} == {("zero", 2)}
+    assert {(row.method, row.revision) for row in changed} == {("zero", 3)}
     assert all(old[key] == row for key, row in new.items() if key in old)
     assert not {row.settings for row in changed} & {row.settings for row in before.rows}
 
     keep(tmp_path, part_of(30, "ablation", revision=ABLATION.revision), after, step=30)
-    assert sorted(Store(tmp_path).parts()) == ["step=00000030-ablation", "step=00000030-ablation-revision=2"]
+    assert sorted(Store(tmp_path).parts()) == [
+        "step=00000030-ablation-revision=3",
+        "step=00000030-ablation-revision=4",
+    ]
     table = Store(tmp_path).read()
     assert len(table) == len(before.rows) + len(changed)
     raised(monkeypatch, METHODS, "resample")
-    assert part_of(30, "ablation", revision=ABLATION.revision).endswith("-revision=3"), "and replaces neither of them"
+    assert part_of(30, "ablation", revision=ABLATION.revision).endswith("-revision=5"), "and replaces neither of them"
 
 
 @pytest.mark.parametrize(("table", "name"), [(SAMPLERS, "lm"), (ESTIMATORS, "stein"), (REASONS, "not-mixed")])

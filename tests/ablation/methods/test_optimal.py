@@ -270,7 +270,7 @@ def task_losses(module: Circuits, data: tuple[Tensor, Tensor], constant: Tensor,
 def test_drift_is_told_and_a_warm_start_never_makes_it_worse() -> None:
     module, data = Circuits(), circuits_data(300)
     parts = find_components(module, "neurons")
-    found = sweep(loss_fn(module), snapshot_params(module), data, parts, "optimal(steps=5)", seed=0)
+    found = sweep(loss_fn(module), snapshot_params(module), data, parts, "optimal(steps=1)", seed=0)
     effect = found[1]
     orders = fold_orders(300, seed=0)
     hidden = module.W_in(data[0]).relu()[:, 0].detach()
@@ -278,7 +278,7 @@ def test_drift_is_told_and_a_warm_start_never_makes_it_worse() -> None:
     drifts = [one / abs(hidden[order].mean().item()) for one, order in zip(moved, orders, strict=True)]
     assert effect.details["drift"] == pytest.approx(max(drifts), rel=1e-3)
     later = sweep(
-        loss_fn(module), snapshot_params(module), data, parts, "optimal(steps=5)", seed=0, warm=warm_start(found)
+        loss_fn(module), snapshot_params(module), data, parts, "optimal(steps=1)", seed=0, warm=warm_start(found)
     )
     assert any("warm" in str(one.details["start"]) for one in later[1:])
     for unit, (before, after) in enumerate(zip(found[1:], later[1:], strict=True)):
