@@ -6,6 +6,7 @@
     python analyze.py trajectories checkpoints/cis/version_0 --quantities llc llc_plus_delta         curves in numbers
     python analyze.py trajectories checkpoints/cis/version_0 --component 'net.hook_hidden[7]' --out neuron.csv
     python analyze.py measure checkpoints/cis/version_0 --steps 3000 --only ablation                 measure snapshots
+    python analyze.py patch checkpoints/cis/version_0 --components layers --restore       what clean activations restore
     python analyze.py calibrate checkpoints/cis/version_0                  choose the LLC's settings, with a picture
     python analyze.py stages checkpoints/induction/version_0               when it learnt what, with a picture
     python analyze.py exact                                                learning coefficients known exactly: a list

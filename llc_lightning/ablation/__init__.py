@@ -26,6 +26,7 @@ from llc_lightning.ablation.methods.weight_noise import WeightNoise
 from llc_lightning.ablation.methods.weight_zero import WeightZero
 from llc_lightning.ablation.methods.zero import Zero
 from llc_lightning.ablation.metrics import KL, METRICS, Accuracy, LogitDifference, Metric, Own
+from llc_lightning.ablation.procedures.attribution import attribution
 from llc_lightning.ablation.procedures.patching import patching
 from llc_lightning.ablation.procedures.path_patching import path_patching
 from llc_lightning.ablation.procedures.scrubbing import Node, Scrubbed, scrubbing
@@ -64,6 +65,7 @@ __all__ = [
     "WeightZero",
     "Zero",
     "ablation_effects",
+    "attribution",
     "method_of",
     "patching",
     "path_patching",

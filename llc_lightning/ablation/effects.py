@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from llc_lightning.ablation.engine.base import Method
+from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.ablation.significance import FEWEST, with_statistics
@@ -34,6 +35,7 @@ def ablation_effects(
     *,
     metrics: str | Metric | Sequence[str | Metric] = (),
     counterfactual: Batch | None = None,
+    mask: str = "",
     resamples: int = 0,
     seed: int = 0,
     chunk: int | None = None,
@@ -54,6 +56,9 @@ def ablation_effects(
         methods: How: names, with options as in ``noise(scale=0.5)``, or objects such as ``Noise(scale=0.5)``.
         metrics: What else to measure, such as ``kl`` or ``accuracy(target=1)``.
         counterfactual: The examples' partners, for the method ``counterfactual``.
+        mask: Which positions count: an entry of the examples that is true there, such as ``attention_mask`` or ``1``,
+            or ``NAME!=NUMBER``, such as ``labels!=-100``; by default what the module's ``mask(batch)`` says, where it
+            has one, else all positions. The others enter no mean, donor, constant or metric.
         resamples: Number of resamples of intervals and p-values; 0 leaves both out, else at least 99.
         seed: Keys donors and noise.
         chunk: Ablations per forward pass; without it as many as fit. It changes no value.
@@ -75,8 +80,6 @@ def ablation_effects(
         >>> table[["component", "method", "value", "unablated"]].to_dict("split")["data"]
         [['layer[0]', 'zero', -2.5, 2.5], ['layer[0]', 'mean', -0.25, 2.5]]
     """
-    import pandas as pd
-
     at_least(0, resamples=resamples)
     at_least(FEWEST if resamples else 0, resamples=resamples)
     loss = loss_fn(module)
@@ -90,11 +93,24 @@ def ablation_effects(
         tasks=bool(loss.task_names),
         metrics=metrics,
         counterfactual=counterfactual,
+        mask=mask,
         per_example=resamples > 0,
         chunk=chunk,
     )
     if resamples:
         effects = with_statistics(effects, resamples=resamples, seed=seed)
+    return effects_table(effects, details=("low", "high", "p", "p_adjusted") if resamples else ())
+
+
+def effects_table(effects: Sequence[Effect], *, details: Sequence[str] = ()) -> pd.DataFrame:
+    """Returns what a sweep found as one tidy row per component, method and loss.
+
+    Args:
+        effects: The unablated losses and the effects.
+        details: The details that become columns too.
+    """
+    import pandas as pd
+
     unablated = {effect.loss: effect.value for effect in effects if effect.quantity == "loss"}
     ablated = [effect for effect in effects if effect.quantity == "ablation_effect"]
     rows = [
@@ -106,6 +122,6 @@ def ablation_effects(
         for effect in ablated
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    for name in ("low", "high", "p", "p_adjusted") if resamples else ():
+    for name in details:
         table[name] = [effect.details.get(name) for effect in ablated]
     return table

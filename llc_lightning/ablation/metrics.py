@@ -7,7 +7,7 @@ from math import nan
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.entries import entry
@@ -46,7 +46,12 @@ class Metric(ABC):
         """How it is written."""
         return spell(next(name for name, entry in METRICS.items() if entry.item is type(self)), self)
 
-    def check(self, outputs: Float[Tensor, "example *output"], batch: Batch) -> None:  # noqa: B027 - nothing to check
+    def check(  # noqa: B027 - nothing to check
+        self,
+        outputs: Float[Tensor, "example *output"],
+        batch: Batch,
+        real: Bool[Tensor, "example position"] | None = None,
+    ) -> None:
         """Checks outputs and examples by their numbers, which cannot be looked at under vmap and while tracing.
 
         Raises:
@@ -55,7 +60,11 @@ class Metric(ABC):
 
     @abstractmethod
     def __call__(
-        self, outputs: Float[Tensor, "example *output"], clean: Float[Tensor, "example *output"], batch: Batch
+        self,
+        outputs: Float[Tensor, "example *output"],
+        clean: Float[Tensor, "example *output"],
+        batch: Batch,
+        real: Bool[Tensor, "example position"] | None = None,
     ) -> Float[Tensor, "example"]:
         """Returns the metric of every example.
 
@@ -63,6 +72,7 @@ class Metric(ABC):
             outputs: With the ablation.
             clean: Without.
             batch: The examples.
+            real: Which positions count; None where all do.
         """
         ...
 
@@ -78,16 +88,32 @@ class KL(Metric):
 
     minimised: ClassVar[bool] = True
     last: bool = False
-    """Whether the last position alone counts."""
+    """Whether the last position that counts does so alone."""
+    at: str = ""
+    """The entry of the examples that holds the positions that count: a whole number for each example, or true and false
+    for each position; '' for all."""
 
-    def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
+    def __call__(
+        self, outputs: Tensor, clean: Tensor, batch: Batch, real: Tensor | None = None
+    ) -> Float[Tensor, "example"]:
         """Returns the divergence of every example."""
         if outputs.shape[-1] == 1:
             raise DataError("'kl' compares the probabilities of classes, and the outputs have one; use another metric.")
         before, after = clean.log_softmax(-1), outputs.log_softmax(-1)
         share = before.exp()
         # A class that is impossible without the ablation adds nothing, whatever it is with it.
-        return _over_positions((share * (before - after)).where(share != 0, 0.0).sum(-1), last=self.last)
+        values = (share * (before - after)).where(share != 0, 0.0).sum(-1)
+        if values.ndim == 1:
+            return values
+        flat = values.flatten(1)
+        counts = positions(self.name, flat, batch, real, at=self.at)
+        if counts is None:
+            return flat[:, -1] if self.last else flat.mean(-1)
+        return _mean_where(flat, _last_of(counts) if self.last else counts)
+
+    def check(self, outputs: Tensor, batch: Batch, real: Tensor | None = None) -> None:
+        """Checks that the chosen positions are some that count."""
+        check_positions(self.name, outputs, batch, real, at=self.at)
 
 
 @METRICS.register("accuracy", summary="share of the answers that are the target, mean over positions")
@@ -98,13 +124,19 @@ class Accuracy(Metric):
     target: str = "1"
     """The entry of the examples that holds the targets: a number for a tuple, a key for a dict."""
     shift: int = 0
-    """How many positions ahead the target of a position stands: 1 for the next token."""
+    """How many positions ahead the target of a position stands: 1 for the next token. Both must count."""
+    last: bool = False
+    """Whether the last position that counts and has a target does so alone."""
+    at: str = ""
+    """The entry of the examples that holds the positions that count, as of ``kl``."""
 
     def __post_init__(self) -> None:
         """Checks the settings."""
         at_least(0, shift=self.shift)
 
-    def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
+    def __call__(
+        self, outputs: Tensor, clean: Tensor, batch: Batch, real: Tensor | None = None
+    ) -> Float[Tensor, "example"]:
         """Returns the accuracy of every example."""
         target = entry(batch, self.target)
         answer, unknown = outputs.argmax(-1), outputs.isnan().any(-1)
@@ -116,11 +148,24 @@ class Accuracy(Metric):
                 f"the targets {self.target!r} of 'accuracy' have shape {tuple(target.shape)} and the answers "
                 f"{tuple(answer.shape)}; give one target for every answer."
             )
-        has_target = (target >= 0).reshape(len(target), -1)
+        has_target = self._has_target(outputs, target, batch, real)
         right = (answer == target).to(outputs.dtype).where(~unknown, nan).reshape(has_target.shape)
-        return right.where(has_target, 0.0).sum(-1) / has_target.sum(-1)
+        return _mean_where(right, has_target)
 
-    def check(self, outputs: Tensor, batch: Batch) -> None:
+    def _has_target(
+        self, outputs: Tensor, target: Tensor, batch: Batch, real: Tensor | None
+    ) -> Bool[Tensor, "example position"]:
+        """Returns which answers count and have a target, as many positions ahead."""
+        has_target = (target >= 0).reshape(len(target), -1)
+        if outputs.ndim > 2:
+            counts = positions(self.name, outputs[..., 0].flatten(1), batch, real, at=self.at)
+            if counts is not None:
+                has_target = has_target & counts[:, : counts.shape[1] - self.shift]
+            if real is not None:
+                has_target = has_target & real[:, self.shift :]
+        return _last_of(has_target) if self.last else has_target
+
+    def check(self, outputs: Tensor, batch: Batch, real: Tensor | None = None) -> None:
         """Checks that there are classes, and a target for every example."""
         target = entry(batch, self.target)
         if outputs.shape[-1] == 1:
@@ -133,7 +178,12 @@ class Accuracy(Metric):
             )
         if self.shift and self.shift >= target.shape[1]:
             raise DataError(f"shift is {self.shift} for {target.shape[1]} positions; give less.")
-        without = (target[:, self.shift :] if self.shift else target).reshape(len(target), -1).amax(-1) < 0
+        check_positions(self.name, outputs, batch, real, at=self.at)
+        target = target[:, self.shift :] if self.shift else target
+        if real is not None or self.at:
+            without = ~self._has_target(outputs, target, batch, real).any(-1)
+        else:
+            without = target.reshape(len(target), -1).amax(-1) < 0
         if bool(without.any()):
             raise DataError(
                 f"the targets {self.target!r} of 'accuracy' are below 0, which is none, for {int(without.sum())} of "
@@ -144,21 +194,33 @@ class Accuracy(Metric):
 @METRICS.register("logit_difference", summary="logit of the right minus that of the wrong answer, at the last position")
 @dataclass(frozen=True)
 class LogitDifference(Metric):
-    """``logit[right] - logit[wrong]`` at the last position (Wang et al. 2022, arXiv:2211.00593)."""
+    """``logit[right] - logit[wrong]`` at the last position that counts (Wang et al. 2022, arXiv:2211.00593)."""
 
     right: str = "1"
     """The entry of the examples that holds the right answers."""
     wrong: str = "2"
     """The entry of the examples that holds the wrong answers."""
+    at: str = ""
+    """The entry of the examples that holds the positions to read instead of the last, as of ``kl``; of several the mean
+    counts."""
 
-    def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
+    def __call__(
+        self, outputs: Tensor, clean: Tensor, batch: Batch, real: Tensor | None = None
+    ) -> Float[Tensor, "example"]:
         """Returns the difference of every example."""
-        last = outputs.flatten(1, -2)[:, -1] if outputs.ndim > 2 else outputs
+        flat = outputs.flatten(1, -2) if outputs.ndim > 2 else outputs[:, None]
+        counts = positions(self.name, flat[..., 0], batch, real, at=self.at) if outputs.ndim > 2 else None
+        if counts is not None:
+            answers = [self._answers(batch, name)[:, None, None] for name in (self.right, self.wrong)]
+            right, wrong = (flat.gather(-1, one.expand(-1, flat.shape[1], 1))[..., 0] for one in answers)
+            return _mean_where(right - wrong, counts if self.at else _last_of(counts))
+        last = flat[:, -1]
         right, wrong = (last.gather(-1, self._answers(batch, name)[:, None])[:, 0] for name in (self.right, self.wrong))
         return right - wrong
 
-    def check(self, outputs: Tensor, batch: Batch) -> None:
-        """Checks that the answers are classes."""
+    def check(self, outputs: Tensor, batch: Batch, real: Tensor | None = None) -> None:
+        """Checks that the answers are classes, and that the chosen positions are some that count."""
+        check_positions(self.name, outputs, batch, real, at=self.at)
         for name in (self.right, self.wrong):
             answers = self._answers(batch, name)
             if not 0 <= int(answers.min()) <= int(answers.max()) < outputs.shape[-1]:
@@ -198,8 +260,10 @@ class Own(Metric):
         """Its title."""
         return self.title
 
-    def __call__(self, outputs: Tensor, clean: Tensor, batch: Batch) -> Float[Tensor, "example"]:
-        """Returns what the function returns."""
+    def __call__(
+        self, outputs: Tensor, clean: Tensor, batch: Batch, real: Tensor | None = None
+    ) -> Float[Tensor, "example"]:
+        """Returns what the function returns; which positions count it must read from the examples by itself."""
         if self.function is None:
             raise SettingError("the metric 'own' has no function; make it in Python, as Own(function=..., title=...).")
         values = self.function(outputs, clean, batch)
@@ -246,8 +310,76 @@ def outputs_of(
     return tuple(each)
 
 
-def _over_positions(values: Float[Tensor, "example *position"], *, last: bool = False) -> Float[Tensor, "example"]:
-    if values.ndim == 1:
-        return values
-    flat = values.flatten(1)
-    return flat[:, -1] if last else flat.mean(-1)
+def positions(
+    metric: str,
+    values: Float[Tensor, "example position"],
+    batch: Batch,
+    real: Bool[Tensor, "example position"] | None,
+    *,
+    at: str,
+) -> Bool[Tensor, "example position"] | None:
+    """Returns which of the positions of outputs count for a metric; None where all do.
+
+    Args:
+        metric: Its name, for messages.
+        values: One number for every position of the outputs.
+        batch: The examples.
+        real: Which positions count by the mask; None where all do.
+        at: The entry of the examples with the chosen positions; '' for all.
+
+    Raises:
+        SettingError: If the examples have no such entry.
+        DataError: If mask or chosen positions do not have the form of the outputs.
+    """
+    n, size = values.shape
+    if real is not None and real.shape[1] != size:
+        raise DataError(
+            f"the outputs for the metric {metric!r} have {size} positions and the mask {real.shape[1]}; give outputs "
+            "and mask of the same positions."
+        )
+    if not at:
+        return real
+    chosen = entry(batch, at)
+    if tuple(chosen.shape) == (n,) and not (chosen.is_floating_point() or chosen.dtype == torch.bool):
+        # Of a position outside nothing counts, and check_positions says so.
+        at_end = torch.where(chosen < 0, chosen + size, chosen)
+        chosen = at_end[:, None] == torch.arange(size, device=chosen.device)
+    if tuple(chosen.shape) != (n, size) or chosen.dtype != torch.bool:
+        raise DataError(
+            f"the positions {at!r} of {metric!r} have shape {tuple(chosen.shape)} and type {chosen.dtype}; give a "
+            f"whole number for each of the {n} examples, or true and false of shape ({n}, {size})."
+        )
+    return chosen if real is None else chosen & real
+
+
+def check_positions(metric: str, outputs: Tensor, batch: Batch, real: Tensor | None, *, at: str) -> None:
+    """Checks that the chosen positions are some that count.
+
+    Raises:
+        SettingError: If the examples have no such entry.
+        DataError: If outputs have no positions, or an example none that counts.
+    """
+    if not at:
+        return
+    if outputs.ndim < 3:
+        raise DataError(
+            f"{metric!r} chooses positions, and its outputs have shape {tuple(outputs.shape)} without any; leave out "
+            "at."
+        )
+    counts = positions(metric, outputs[..., 0].flatten(1), batch, real, at=at)
+    empty = torch.empty(0) if counts is None else (~counts.any(1)).nonzero().flatten()
+    if len(empty):
+        raise DataError(
+            f"no position of example {int(empty[0])} that {at!r} names counts for {metric!r}; choose among its "
+            f"{outputs[0, ..., 0].numel()} positions one that is not masked."
+        )
+
+
+def _mean_where(values: Float[Tensor, "example position"], counts: Tensor) -> Float[Tensor, "example"]:
+    """Returns the mean over the positions that count."""
+    return values.where(counts, 0.0).sum(-1) / counts.sum(-1)
+
+
+def _last_of(counts: Bool[Tensor, "example position"]) -> Bool[Tensor, "example position"]:
+    """Returns the last of the positions that count."""
+    return counts & (counts.flip(1).cumsum(1).flip(1) == 1)

@@ -22,6 +22,9 @@ class AblationCallback(MeasurementCallback):
         components: ``layers``, ``neurons``, addresses such as ``net.hook_hidden[7]``, globs, ``pairs:neurons``; one or
             several.
         metrics: What else to measure besides the loss, such as ``kl(output=net.hook_out)``; one or several.
+        mask: Which positions count, where some are padded: an entry of the examples that is true there, such as
+            ``attention_mask`` or ``1``, or ``NAME!=NUMBER``, such as ``labels!=-100``; by default what the module's
+            ``mask(batch)`` says, else all.
         resamples: Resamples of the bootstrap intervals and sign-flip p-values in the rows' details; 0 for none.
         warm_start: Whether fitted methods also start from the constants of the measurement before, which saves steps;
             the rows then depend on it, and have other ``settings``.
@@ -48,6 +51,7 @@ class AblationCallback(MeasurementCallback):
         methods: str | Sequence[str] = "zero",
         components: str | Sequence[str] = "neurons",
         metrics: str | Sequence[str] = (),
+        mask: str = "",
         resamples: int = 0,
         warm_start: bool = False,
         examples: int | None = 16384,
@@ -63,6 +67,7 @@ class AblationCallback(MeasurementCallback):
             components=(components,) if isinstance(components, str) else tuple(components),
             methods=(methods,) if isinstance(methods, str) else tuple(methods),
             metrics=(metrics,) if isinstance(metrics, str) else tuple(metrics),
+            mask=mask,
             resamples=resamples,
             warm_start=warm_start,
             examples=examples,

@@ -61,8 +61,8 @@ def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
     """Returns the files that were written, and what was found.
 
     Args:
-        options: ``run``, ``components``, ``methods``, ``metrics``, ``steps``, ``examples``, ``figures``, ``again``,
-            ``out``.
+        options: ``run``, ``components``, ``methods``, ``metrics``, ``mask``, ``steps``, ``examples``, ``figures``,
+            ``again``, ``out``.
         progress: Shows how far it is.
 
     Raises:
@@ -77,6 +77,7 @@ def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
         methods=tuple(options.methods),
         metrics=tuple(options.metrics),
         examples=options.examples,
+        mask=options.mask,
         resamples=_RESAMPLES,
     )
     steps = options.steps or [max(run.snapshots, default=0)]

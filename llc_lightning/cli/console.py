@@ -8,10 +8,14 @@ from argparse import Namespace
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llc_lightning.report.cells import Table
 from llc_lightning.runtime.errors import StoreError
 from llc_lightning.runtime.progress import Advance
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDE = 150
 """Columns of text that goes to a file or a pipe."""
@@ -102,6 +106,20 @@ def write(path: Path, content: str | Callable[[Path], object]) -> Path:
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}; choose another place with --out.") from error
     return path
+
+
+def write_table(path: Path, frame: "pd.DataFrame") -> Path:
+    """Writes a table as a .csv, .parquet or .json file, and returns its path.
+
+    Raises:
+        StoreError: If it cannot be written.
+    """
+    formats: dict[str, Callable[[Path], object]] = {
+        ".csv": lambda path: frame.to_csv(path, index=False),
+        ".parquet": lambda path: frame.to_parquet(path, index=False),
+        ".json": lambda path: frame.to_json(path, orient="records", double_precision=15),
+    }
+    return write(path, formats[path.suffix])
 
 
 _SHOWN = 3

@@ -196,7 +196,7 @@ def _named_site(path: str, module: nn.Module, declared: dict[str, HookSite]) -> 
     known = known_point(path)
     if path in declared:
         return declared[path]
-    width = size_of(known.size, module, path)
+    width = size_of(known.own_size, module, path) or size_of(known.size, module, path)
     if width is None:
         beside = path.rpartition(".")[0]
         units = (site for site in declared.values() if site.unit == known.unit and known_point(site.path).output)

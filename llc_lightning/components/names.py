@@ -23,6 +23,8 @@ class Known:
     """Whether a unit is a group of neighbouring features, as a head is where heads stand side by side."""
     output: bool = False
     """Whether this is what the units say to the rest of the network: what words such as ``heads`` mean."""
+    own_size: str = ""
+    """The name in ``cfg`` of their number here, where a net has another number of them than of the kind."""
 
 
 WRAPPED = "._original_component"
@@ -45,7 +47,7 @@ def known_point(path: str) -> Known:
                 facts = entry.facts
                 if facts.level != "units":
                     return Known(whole=kind)
-                return Known(kind, hook.unit_axis, facts.whole, facts.size, hook.grouped, hook.output)
+                return Known(kind, hook.unit_axis, facts.whole, facts.size, hook.grouped, hook.output, hook.size)
     return Known()
 
 

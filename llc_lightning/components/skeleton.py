@@ -1,12 +1,14 @@
 """Copies of a module to measure on: whatever happens to them, the live module never notices."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import checkpoint
 
 from llc_lightning.components.hooks import submodules
 from llc_lightning.runtime.batches import Batch, Params
@@ -48,7 +50,8 @@ class Skeleton:
                 raise SettingError(unknown("parameter", name, self._names))
             named.update((f"module.{alias}", value) for alias in self._names[name])
         # torch's own tying corrupts modules that are registered under two paths; every name is passed instead.
-        return torch.func.functional_call(self._runner, named, (method, batch), tie_weights=False)
+        with _without_checkpoints():
+            return torch.func.functional_call(self._runner, named, (method, batch), tie_weights=False)
 
 
 def silent_copy(module: nn.Module) -> nn.Module:
@@ -66,6 +69,38 @@ def silent_copy(module: nn.Module) -> nn.Module:
 def independent_copy(module: nn.Module) -> nn.Module:
     """Returns a copy that shares no parameter and no buffer with the module."""
     return _copy(module, {})
+
+
+@contextmanager
+def _without_checkpoints() -> Generator[None]:
+    """Runs what a module checkpoints (``torch.utils.checkpoint``) as if it did not.
+
+    What is computed again in the backward pass would be computed of the module's own weights and without its edits,
+    since both are put in for the forward pass alone; and vmap refuses it.
+    """
+    names: dict[str, Any] = {"_checkpoint_without_reentrant_generator": _once, "CheckpointFunction": _Through}
+    kept = {name: getattr(checkpoint, name) for name in names if hasattr(checkpoint, name)}
+    for name in kept:
+        setattr(checkpoint, name, names[name])
+    try:
+        yield
+    finally:
+        for name, own in kept.items():
+            setattr(checkpoint, name, own)
+
+
+def _once(*args: Any, **kwargs: Any) -> Generator[None]:
+    """Stands for what torch does around a forward pass that is to be repeated."""
+    yield
+
+
+class _Through:
+    """Stands for torch's function that repeats another one in the backward pass."""
+
+    @staticmethod
+    def apply(function: Any, preserve_rng_state: bool, *args: Any) -> Any:
+        """Returns what the function returns."""
+        return function(*args)
 
 
 class _Runner(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from llc_lightning.components.loss import ModuleLoss, loss_fn, named_tensors
-from llc_lightning.runtime.batches import Batch, Params, n_examples, to_device
+from llc_lightning.runtime.batches import Batch, Params, for_params, n_examples
 from llc_lightning.runtime.errors import SnapshotError
 
 
@@ -44,7 +44,7 @@ class Snapshot:
 
     @classmethod
     def of(cls, module: nn.Module, data: Batch, *, run: str, seed: int, step: int, epoch: int) -> Snapshot:
-        """Returns a snapshot of a live module; the data goes to the module's device.
+        """Returns a snapshot of a live module; the data goes to the module's device and precision.
 
         Raises:
             SettingError: If the module has no per-example loss.
@@ -52,8 +52,7 @@ class Snapshot:
         """
         params = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
         n_examples(data)
-        device = next((value.device for value in params.values()), None)
-        return cls(run, seed, step, epoch, loss_fn(module), params, data if device is None else to_device(data, device))
+        return cls(run, seed, step, epoch, loss_fn(module), params, for_params(data, params))
 
     def columns(self, **more: Any) -> dict[str, Any]:
         """Returns the columns that all of its rows share, and more."""

@@ -109,6 +109,24 @@ def to_device(data: Batch, device: torch.device | str) -> Batch:
     return _mapped(data, lambda tensor: tensor.to(device))
 
 
+def for_params(data: Batch, params: Params) -> Batch:
+    """Returns the examples where the weights are, and with floats of their type, where they all have one of their own.
+
+    A trainer with precision ``bf16-true``, ``16-true`` or ``64-true`` gives a module its examples so. Weights of single
+    precision leave the type as it is.
+    """
+    device = next((tensor.device for tensor in params.values()), None)
+    dtypes = {tensor.dtype for tensor in params.values() if tensor.is_floating_point()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
+
+    def changed(tensor: Tensor) -> Tensor:
+        if dtype != torch.float32 and tensor.is_floating_point():
+            return tensor.to(device, dtype)
+        return tensor if device is None else tensor.to(device)
+
+    return _mapped(data, changed)
+
+
 def chunks(n: int, size: int) -> Iterator[slice]:
     """Yields the slices that cover ``range(n)`` in order, ``size`` at a time; the last may be shorter.
 

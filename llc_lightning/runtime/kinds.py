@@ -31,6 +31,8 @@ class HookName:
     """Whether a unit is a group of neighbouring features, as a head is where heads stand side by side."""
     output: bool = False
     """Whether this is what the units say to the rest of the network: what words such as ``heads`` mean."""
+    size: str = ""
+    """The name in ``cfg`` of their number here, where a net has another number of them than of the kind."""
 
 
 @dataclass(frozen=True)

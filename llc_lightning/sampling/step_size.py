@@ -139,7 +139,6 @@ def automatic_step_size(
         batch_size: Examples per step and chain.
         spectrum: Of the Hessian at the centre, where it is known and there is no preconditioner.
     """
-
     steps = _PILOT_STEPS if batch_size is None else _PILOT_STEPS // 2  # secants of minibatches cost gradients
 
     def pilot_with(step: Float[Tensor, "lane"]) -> tuple[Chains, Stack | None]:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llc_lightning import ablation_effects
 from llc_lightning.ablation.engine.base import resolve_methods
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.procedures.weight_edit import weight_edit
@@ -219,3 +220,17 @@ def test_what_has_no_weight_edit_says_why() -> None:
         with pytest.raises(SettingError) as error:
             weight_edit(module, params, find_components(module, address)[0], 0.0)
         assert told in str(error.value)
+
+
+def test_keys_and_values_of_grouped_queries_have_heads_of_their_own() -> None:
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge import TransformerBridge
+
+    sizes = {**SIZES, "n_heads": 4, "n_key_value_heads": 2, "d_head": 2}
+    config = TransformerBridgeConfig(**sizes, n_ctx=6, d_vocab=7, act_fn="gelu", seed=0)
+    module = LanguageModel(TransformerBridge.boot_native(config), lambda model, batch: model(batch))
+    for name, heads in (("q", 4), ("k", 2), ("v", 2)):
+        point = f"{_BLOCK}.attn.{name}.hook_out"
+        found = ablation_effects(module, TOKENS, f"{point}[*]", "zero")
+        assert found["component"].tolist() == [f"{point}[{head}]" for head in range(heads)]
+        assert (found["value"] != 0).all()

@@ -60,3 +60,60 @@ def test_outputs_that_are_no_numbers_give_none(metric: str) -> None:
     broken = X.clone()
     broken[3] = math.nan
     assert math.isnan(values((broken, Y), metric)[f"metric:{metric}"])
+
+
+class Sequence(nn.Module):
+    """A classifier of every position, whose last block can be switched off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            self.one, self.two = nn.Linear(4, 5), nn.Linear(5, 3)
+
+    def logits(self, batch: dict[str, Tensor]) -> Tensor:
+        return self.two(self.one(batch["x"]).relu())
+
+    def per_example_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        return F.cross_entropy(self.logits(batch).mT, batch["y"], reduction="none").mean(-1)
+
+
+@torch.no_grad()
+def test_all_last_and_chosen_positions_by_hand() -> None:
+    stream = torch.Generator().manual_seed(4)
+    n, size = 40, 6
+    batch = {
+        "x": torch.randn(n, size, 4, generator=stream),
+        "y": torch.randint(3, (n, size), generator=stream),
+        "right": torch.randint(3, (n,), generator=stream),
+        "wrong": torch.randint(3, (n,), generator=stream),
+        "place": torch.randint(-size, size, (n,), generator=stream),
+        "some": torch.arange(size).expand(n, size) % 2 == 0,
+        "counts": torch.arange(size) < torch.randint(1, size + 1, (n, 1), generator=stream),
+    }
+    batch["within"] = torch.minimum(batch["counts"].sum(1) - 1, batch["place"].abs() % size)
+    net, row = Sequence(), torch.arange(n)
+    clean = net.logits(batch)
+    ablated = net.two(torch.where(torch.arange(5) == 0, 0.0, net.one(batch["x"])).relu())
+    kl = F.kl_div(ablated.log_softmax(-1), clean.log_softmax(-1), log_target=True, reduction="none").sum(-1)
+    right = (ablated.argmax(-1) == batch["y"]).float() - (clean.argmax(-1) == batch["y"]).float()
+    gap = [logits[row, :, batch["right"]] - logits[row, :, batch["wrong"]] for logits in (ablated, clean)]
+    values = {"kl": kl, "accuracy(target=y": right, "logit_difference(right=right,wrong=wrong": gap[0] - gap[1]}
+    for masked in (False, True):
+        real = batch["counts"] if masked else torch.ones_like(batch["counts"])
+        last = real.sum(1) - 1
+        for name, each in values.items():
+            ways = {
+                "": each[row, last] if name.startswith("logit") else (each * real).sum(1) / real.sum(1),
+                "at=within": each[row, batch["within"]],
+                "at=some": (each * (real & batch["some"])).sum(1) / (real & batch["some"]).sum(1),
+            }
+            if not masked:
+                ways["at=place"] = each[row, batch["place"]]
+            if not name.startswith("logit"):
+                ways["last=true"] = each[row, last]
+            for way, expected in ways.items():
+                options = [one for one in (name.partition("(")[2], way) if one]
+                text = f"{name.partition('(')[0]}({','.join(options)})" if options else name
+                found = ablation_effects(net, batch, "one[0]", "zero", metrics=text, mask="counts" if masked else "")
+                assert found["value"][1] == pytest.approx(float(expected.mean()), abs=1e-6), (text, masked)

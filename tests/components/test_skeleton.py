@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from llc_lightning.components.skeleton import Skeleton, independent_copy, silent_copy
@@ -255,3 +256,37 @@ def test_a_module_in_training_is_measured_without_its_trainer_and_without_loggin
 
 def test_declared_modules_keep_their_declarations() -> None:
     assert list(silent_copy(Declared()).weight_axes()) == ["hook_one", "hook_two", "hook_out"]
+
+
+class Checkpointed(nn.Module):
+    """A net that computes a part again in the backward pass, by either of torch's ways, or by neither."""
+
+    def __init__(self, way: bool | None) -> None:
+        super().__init__()
+        self.one, self.two, self.way = nn.Linear(3, 4), nn.Linear(4, 1), way
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        h = self.one(batch)
+        h = h.tanh() if self.way is None else checkpoint(torch.tanh, h, use_reentrant=self.way)
+        return self.again(h) if self.way is None else checkpoint(self.again, h, use_reentrant=self.way)
+
+    def again(self, h: Tensor) -> Tensor:
+        return self.two(h)[:, 0].square()
+
+
+@pytest.mark.parametrize("way", [True, False])
+def test_gradients_of_checkpointed_parts_are_those_at_the_given_weights(way: bool) -> None:
+    batch, gradients = torch.randn(5, 3), []
+    plain = Checkpointed(None)
+    params = {name: torch.randn_like(value).requires_grad_() for name, value in plain.named_parameters()}
+    for one in (None, way):
+        net = Checkpointed(one)
+        losses = Skeleton(net).run("per_example_loss", params, batch)
+        gradients.append(torch.autograd.grad(losses.sum(), list(params.values())))
+        # Outside of a measurement a module checkpoints as before.
+        assert net.per_example_loss(batch).requires_grad
+    for expected, found in zip(*gradients, strict=True):
+        assert torch.equal(expected, found)
+    skeleton = Skeleton(Checkpointed(way))
+    vmapped = torch.vmap(lambda shift: skeleton.run("per_example_loss", params, batch + shift))
+    assert vmapped(torch.zeros(2, 1)).shape == (2, 5)

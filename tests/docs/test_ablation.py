@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llc_lightning.ablation import METHODS, METRICS, WeightMethod
+from llc_lightning.ablation.effects import COLUMNS
 from llc_lightning.models.hand_built import TASK, hand_built_induction
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.seeding import generator
@@ -51,7 +52,9 @@ def test_the_examples_run() -> None:
     names: dict[str, Any] = {"module": hand_built_induction(), "batch": (tokens, targets), "donors": (donors, others)}
     for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         exec(compile(block, str(PAGE), "exec"), names)  # noqa: S102 - the page's own examples
-    assert names["change"].shape == (8, 8)
-    assert names["restored"].shape == (2, 8)
-    assert names["edge"].abs().max() > 0
+    columns = (*COLUMNS, "normalised", "normalised_stderr")
+    assert tuple(names["change"].columns) == tuple(names["restored"].columns) == columns
+    assert len(names["change"]) == 16  # eight heads, on the loss and on a metric
+    assert len(names["restored"]) == 2
+    assert names["edge"]["value"].abs().max() > 0
     assert math.isfinite(names["found"].recovered)

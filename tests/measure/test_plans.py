@@ -124,7 +124,7 @@ def test_whatever_may_change_a_value_changes_the_settings() -> None:
     ]
     others += [settings(replace(LLC, settings=replace(LLC.settings, **change))) for change in changes]
     changes = [{"metrics": ("kl",)}, {"metrics": ("kl(last=true)",)}, {"resamples": 9}, {"resamples": 99}, {"seed": 0}]
-    others += [settings(replace(ABLATION, **change)) for change in [*changes, {"warm_start": True}]]
+    others += [settings(replace(ABLATION, **change)) for change in [*changes, {"warm_start": True}, {"mask": "real"}]]
     known = set(settings(LLC))
     for other in others:
         assert len(other[0]) == 16

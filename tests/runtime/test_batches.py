@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from llc_lightning.runtime.batches import chunks, n_examples, take, to_device
+from llc_lightning.runtime.batches import chunks, for_params, n_examples, take, to_device
 from llc_lightning.runtime.errors import DataError, SettingError
 
 
@@ -75,3 +75,12 @@ def test_chunk_size_must_be_positive() -> None:
     with pytest.raises(SettingError) as caught:
         chunks(7, 0)
     assert str(caught.value) == "the chunk size is 0; give an integer of at least 1."
+
+
+def test_examples_take_the_device_and_precision_of_the_weights() -> None:
+    data = torch.ones(2, 3), torch.ones(2, dtype=torch.int64)
+    half = for_params(data, {"w": torch.ones(1, dtype=torch.bfloat16), "i": torch.ones(1, dtype=torch.int64)})
+    assert [one.dtype for one in half] == [torch.bfloat16, torch.int64]
+    mixed = {"a": torch.ones(1), "b": torch.ones(1, dtype=torch.float64)}
+    for params in ({}, {"w": torch.ones(1)}, mixed):
+        assert all(one is other for one, other in zip(for_params(data, params), data, strict=True))

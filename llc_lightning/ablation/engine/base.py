@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.influence import Donors
+from llc_lightning.ablation.engine.moments import mean_over_examples, sd_over_examples
 from llc_lightning.ablation.engine.place import check_ablatable, check_some
 from llc_lightning.ablation.engine.spelling import resolved, spell, unspell
 from llc_lightning.ablation.engine.weights import Weight
@@ -29,6 +31,32 @@ class Activations:
     """The labels that methods asked for, by name."""
     partner: Float[Tensor, "example *unit"] | None = None
     """The activations on the examples' counterfactual partners, where they were asked for."""
+    real: Bool[Tensor, "example *entry"] | None = None
+    """Which entries count, to broadcast against the activation; None where all do. The others are never replaced, and
+    nothing may be learnt from them."""
+    partner_real: Bool[Tensor, "example *entry"] | None = None
+    """The same of the partners' activations."""
+
+    def of(self, rows: Int[Tensor, "row"]) -> "Activations":
+        """Returns the activations of some examples alone, and which of their entries count."""
+        at = rows.to(self.activation.device)
+        return Activations(self.activation[at], self.unit_axis, real=None if self.real is None else self.real[at])
+
+    def filled(self) -> "Activations":
+        """Returns the activations with the mean in the place of what does not count."""
+        if self.real is None:
+            return self
+        return replace(
+            self, activation=torch.where(self.real, self.activation, self.mean().to(self.activation)), real=None
+        )
+
+    def mean(self) -> Float[Tensor, "*unit"]:
+        """Returns the float64 mean over the examples, of what counts."""
+        return mean_over_examples(self.activation, self.real)
+
+    def sd(self) -> Float[Tensor, "*unit"]:
+        """Returns the float64 standard deviation over the examples, of what counts."""
+        return sd_over_examples(self.activation, self.real)
 
     @property
     def positions(self) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from llc_lightning.runtime.errors import SettingError
 
 T = TypeVar("T")
 
-Values = tuple[Float[Tensor, "lane row *few"], ...]
+Values = tuple[Float[Tensor, "lane row ..."], ...]
 """For every place one value for each lane, with a row axis of length 1."""
 
 _DESCENTS, _SHORT = 3, 15

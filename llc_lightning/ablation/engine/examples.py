@@ -12,6 +12,7 @@ from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.ablation.engine.effect import Effect, Summary
 from llc_lightning.ablation.engine.entries import HasCounterfactual, labels_of
 from llc_lightning.ablation.engine.lanes import ForwardPass, losses_of
+from llc_lightning.ablation.engine.mask import Mask, position_axes, spread
 from llc_lightning.ablation.engine.moments import Counted
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.components.alone import check_equal
@@ -23,6 +24,8 @@ _TOLD = 1024
 """Up to so many examples are run at once so that an error speaks of them."""
 _FEW = 3
 """So many examples are run alone as well."""
+_PADDED = 16
+"""So many padded examples show along which axes positions lie."""
 _KEPT = 1 << 24
 """Numbers of activations that are kept from the unablated pass; more are computed again, point by point."""
 
@@ -40,6 +43,9 @@ class Examples:
         metrics: What is measured besides the losses.
         points: The hook points that will be asked for.
         partners: The counterfactual partners, if they are given.
+        given: The partners' activations by hook point, if these themselves are given.
+        answers: The examples whose outputs and entries the metrics compare with, where they are others.
+        mask: Says which positions count; None where all do.
         keep: Whether to keep the losses of every example.
     """
 
@@ -53,9 +59,12 @@ class Examples:
         metrics: Sequence[Metric] = (),
         points: Sequence[str] = (),
         partners: Batch | None = None,
+        given: Mapping[str, Tensor] | None = None,
+        answers: Batch | None = None,
+        mask: Mask | None = None,
         keep: bool = False,
     ) -> None:
-        self.loss, self.params, self.blocks = loss, params, blocks
+        self.loss, self.params, self.blocks, self.mask = loss, params, blocks, mask
         self.counted: list[tuple[Counted, ...]] = []
         """For every block which rows count for the loss, for each task and for the metrics, where there are any."""
         self.clean: list[tuple[Tensor, ...]] = []
@@ -64,7 +73,12 @@ class Examples:
         """The activations of the first example, by hook point."""
         self.names, self.metrics = tuple(names), tuple(metrics)
         self.with_tasks = len(names) > 1 + len(metrics)
-        self._partners = partners
+        self._partners, self._given = partners, given
+        self._answers = None if answers is None else Blocks.of(answers, blocks.size)
+        if mask is not None:
+            mask(blocks.data)  # what is wrong is said in the user's numbers
+        self._real = [] if mask is None else [mask(batch) for batch in blocks.batches]
+        self._axes: dict[tuple[str, int], tuple[int, ...]] = {}
         self._kept: dict[str, list[Tensor]] = {}
         self._latest: tuple[str, Tensor] | None = None
         self._labels: dict[str, Tensor] = {}
@@ -72,23 +86,37 @@ class Examples:
         try:
             self.unablated = self._pass(points, keep=keep)
             """The unablated losses."""
+            for point, values in (given or {}).items():
+                _checked(values, point, blocks.n)
         except LLCLightningError:
             # The user's own examples, without those that fill the block, say it in the user's numbers.
             if blocks.n != blocks.size and blocks.n <= _TOLD:
-                self._observed(take(blocks.data, torch.arange(blocks.n)), list(dict.fromkeys(points)))
+                whole = None if answers is None else take(answers, torch.arange(blocks.n))
+                self._observed(take(blocks.data, torch.arange(blocks.n)), list(dict.fromkeys(points)), whole)
             raise
 
-    def _observed(self, batch: Batch, points: Sequence[str]) -> tuple[ForwardPass, tuple[Tensor, ...]]:
+    def answers(self, block: int) -> Batch | None:
+        """Returns the examples of a block whose entries the metrics read, where they are others."""
+        return None if self._answers is None else self._answers.batches[block]
+
+    def _observed(
+        self, batch: Batch, points: Sequence[str], answers: Batch | None
+    ) -> tuple[ForwardPass, tuple[Tensor, ...]]:
         """Returns a forward pass without ablation, and its losses with the metrics, all of shapes that can be used."""
         forward = losses_of(self.loss, self.params, batch, self.with_tasks, self.metrics, points)
         for point in points:
             _checked(forward.caught[point], point, n_examples(batch))
-        for metric, outputs in zip(self.metrics, forward.outputs, strict=True):
-            metric.check(outputs, batch)
         if not self.metrics:
             return forward, forward.losses
-        measured = [metric(one, one, batch) for metric, one in zip(self.metrics, forward.outputs, strict=True)]
-        return forward, (*forward.losses, torch.stack(measured, dim=-1))
+        clean, told = forward.outputs, batch
+        if answers is not None:
+            clean, told = losses_of(self.loss, self.params, answers, False, self.metrics).outputs, answers
+        real = None if self.mask is None else self.mask(told)
+        measured: list[Tensor] = []
+        for metric, outputs, before in zip(self.metrics, forward.outputs, clean, strict=True):
+            metric.check(outputs, told, real)
+            measured.append(metric(outputs, before, told, real))
+        return forward._replace(outputs=clean), (*forward.losses, torch.stack(measured, dim=-1))
 
     def _check_few(self, points: Sequence[str], together: Float[Tensor, "row"]) -> None:
         """Checks some examples alone, in a batch so small that no other axis has their number by chance.
@@ -106,7 +134,7 @@ class Examples:
         summary = Summary(self.names, n=self.blocks.n, keep=keep, metrics=len(self.metrics))
         kept = list(dict.fromkeys(points))
         for block in range(len(self.blocks)):
-            forward, losses = self._observed(self.blocks.batches[block], kept)
+            forward, losses = self._observed(self.blocks.batches[block], kept, self.answers(block))
             self._keep(block, forward.caught, kept)
             if block == 0:
                 self._check_few(kept, losses[0][:, 0])
@@ -156,6 +184,39 @@ class Examples:
         pieces = [self.loss.activations(self.params, batch, [point])[point] for batch in blocks.batches]
         return torch.cat(pieces)[: blocks.n]
 
+    def position_axes(self, point: str, unit_axis: int) -> tuple[int, ...]:
+        """Returns the axes of the activations at a hook point along which masked positions lie, counted from the end.
+
+        Raises:
+            DataError: If the activation has positions, but other ones than the mask.
+        """
+        if not self._real:
+            return ()
+        if (point, unit_axis) not in self._axes:
+            values, real = self._some(point)
+            self._axes[point, unit_axis] = position_axes(values, unit_axis, real, point)
+        return self._axes[point, unit_axis]
+
+    def _some(self, point: str) -> tuple[Tensor, Bool[Tensor, "some position"]]:
+        """Returns the activations of some examples, padded ones if there are such, and which positions count."""
+        real = torch.cat(self._real)[: self.blocks.n]
+        padded = (~real.all(1)).nonzero().flatten()[:_PADDED]
+        rows = padded if len(padded) else torch.arange(1, device=real.device)
+        batch = take(self.blocks.data, rows)
+        return self.loss.activations(self.params, batch, [point])[point], real[rows]
+
+    def real(self, block: int) -> Bool[Tensor, "row position"] | None:
+        """Returns which positions of a block count; None where all do."""
+        return self._real[block] if self._real else None
+
+    def counting(self, point: str, unit_axis: int) -> Bool[Tensor, "example *entry"] | None:
+        """Returns which activations at a hook point count, to broadcast; None where all do."""
+        return self._counting(self._real, point, unit_axis)
+
+    def _counting(self, real: Sequence[Tensor], point: str, unit_axis: int) -> Bool[Tensor, "example *entry"] | None:
+        axes = self.position_axes(point, unit_axis)
+        return spread(torch.cat(list(real))[: self.blocks.n], axes, self.first[point].ndim) if axes else None
+
     def labels(self, names: Sequence[str]) -> dict[str, Int[Tensor, "example"]]:
         """Returns labels by name."""
         missing = [name for name in names if name not in self._labels]
@@ -169,6 +230,8 @@ class Examples:
             DataError: If there is not one partner of its form for each example.
         """
         partners = self._partners
+        if self._given is not None:
+            return self._given[point]
         if partners is None and isinstance(self.loss.module, HasCounterfactual):
             partners = self.loss.asked("counterfactual", self.params, self.blocks.data)
         if partners is None:
@@ -177,6 +240,12 @@ class Examples:
         self._partners = to_device(partners, self.first[point].device)
         return self._computed(point, Blocks.of(self._partners, self.blocks.size))
 
+    def _partner_real(self, point: str, unit_axis: int) -> Bool[Tensor, "example *entry"] | None:
+        """Returns which activations of the partners count."""
+        if self.mask is None or self._partners is None or self._given is not None:
+            return None
+        return self._counting([self.mask(self._partners)], point, unit_axis)
+
     def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Activations:
         """Returns what methods may look at, of the activations no more than they need."""
         facts = [entry_of(method).facts for method in methods]
@@ -184,7 +253,11 @@ class Examples:
         activation = self.activations(point) if whole else self.first[point][None]
         labels = self.labels([name for method in methods for name in method.label_names])
         partner = self.partner(point) if any(one.needs_partner for one in facts) else None
-        return Activations(activation, unit_axis, labels, partner)
+        real = self.counting(point, unit_axis)
+        partner_real = None if partner is None else self._partner_real(point, unit_axis)
+        return Activations(
+            activation, unit_axis, labels, partner, real if whole or real is None else real[:1], partner_real
+        )
 
 
 def _checked(values: Tensor, point: str, rows: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.moments import Counted, tree_sum
@@ -160,13 +160,28 @@ def donors(n: int, *, seed: int, draw: int, labels: Int[Tensor, "example"] | Non
     return cycle(torch.randperm(n, generator=generator(seed, "donors", draw)), labels)
 
 
-def cycle(order: Int[Tensor, "example"], labels: Int[Tensor, "example"] | None) -> Int[Tensor, "example"]:
-    """Returns for every example the one before it in an order, within its label where there are labels."""
-    donor = torch.empty_like(order)
+def cycle(
+    order: Int[Tensor, "example"],
+    labels: Int[Tensor, "example"] | None,
+    real: Bool[Tensor, "example position"] | None = None,
+) -> Int[Tensor, "example *position"]:
+    """Returns for every example the one before it in an order, within its label where there are labels.
+
+    Where ``real`` says in which examples a position counts, there is one for each position: the nearest in which it
+    does.
+    """
+    donor = torch.empty_like(order) if real is None else torch.empty_like(real, dtype=order.dtype)
     groups = [order]
     if labels is not None:
         known = cast("Tensor", labels.unique())  # pyright: ignore[reportUnknownMemberType]
         groups = [order[labels[order] == label] for label in known]
     for group in groups:
-        donor[group] = group.roll(1)
+        donor[group] = group.roll(1) if real is None else group[_previous(real[group])]
     return donor
+
+
+def _previous(real: Bool[Tensor, "example position"]) -> Int[Tensor, "example position"]:
+    """Returns for every example the nearest one before it, around the end, in which the position counts."""
+    n = len(real)
+    twice = torch.where(real.repeat(2, 1), torch.arange(2 * n)[:, None], -1)
+    return twice.cummax(0).values[n - 1 : 2 * n - 1] % n

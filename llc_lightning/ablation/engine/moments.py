@@ -93,18 +93,37 @@ class Moments:
         return count, mean, (spread / freedom / count).sqrt(), skew
 
 
-def mean_over_examples(values: Float[Tensor, "example *unit"]) -> Float[Tensor, "*unit"]:
-    """Returns the float64 mean over the examples, a slab at a time so that no float64 copy of all of them is made."""
+def mean_over_examples(
+    values: Float[Tensor, "example *unit"], real: Bool[Tensor, "example *entry"] | None = None
+) -> Float[Tensor, "*unit"]:
+    """Returns the float64 mean over the examples, a slab at a time so that no float64 copy of all of them is made.
+
+    Args:
+        values: The values.
+        real: Which of them count, to broadcast; 0 is the mean of none. None for all.
+    """
     total = torch.zeros(values.shape[1:], dtype=torch.float64, device=values.device)
     for slab in chunks(len(values), _SLAB):
-        total += values[slab].sum(0, dtype=torch.float64)
-    return total / len(values)
+        total += _counting(values, real, slab).sum(0, dtype=torch.float64)
+    return total / (len(values) if real is None else real.sum(0).clamp_min(1))
 
 
-def sd_over_examples(values: Float[Tensor, "example *unit"]) -> Float[Tensor, "*unit"]:
-    """Returns the float64 standard deviation over the examples (n in its denominator; 0 for a single one)."""
-    mean = mean_over_examples(values)
+def sd_over_examples(
+    values: Float[Tensor, "example *unit"], real: Bool[Tensor, "example *entry"] | None = None
+) -> Float[Tensor, "*unit"]:
+    """Returns the float64 standard deviation over the examples (n in its denominator; 0 for a single one).
+
+    Args:
+        values: The values.
+        real: Which of them count, to broadcast; None for all.
+    """
+    mean = mean_over_examples(values, real)
     total = torch.zeros_like(mean)
     for slab in chunks(len(values), _SLAB):
-        total += (values[slab] - mean).square().sum(0)
-    return (total / len(values)).sqrt()
+        total += _counting((values[slab] - mean).square(), None if real is None else real[slab]).sum(0)
+    return (total / (len(values) if real is None else real.sum(0).clamp_min(1))).sqrt()
+
+
+def _counting(values: Tensor, real: Tensor | None, slab: slice = slice(None)) -> Tensor:
+    """Returns values with 0 for those that do not count."""
+    return values[slab] if real is None else torch.where(real[slab], values[slab], 0)

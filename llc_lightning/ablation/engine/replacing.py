@@ -42,7 +42,7 @@ class Source:
     """For every place constants moved towards donors [draw, row, *unit], where they are estimated."""
     donors: Donors | None = None
     """Which examples gave the values."""
-    constants: tuple[Float[Tensor, "component fold *few"], ...] = ()
+    constants: tuple[Float[Tensor, "component fold ..."], ...] = ()
     """For every place the values of the units that each component replaces there, of a fitted method."""
     folds: Int[Tensor, "example"] | None = None
     """Which of the constants each example takes; None where there is one for all."""
@@ -82,6 +82,12 @@ class Fitting:
     """The components, and how to run them."""
     seen: tuple[Activations, ...]
     """The activations at each place."""
+
+
+def at_places(places: Sequence[Place], examples: Examples) -> AtPoints:
+    """Returns where lanes put something, with the positions that a mask is about."""
+    positions = [examples.position_axes(place.point, place.unit_axis) for place in places] if examples.mask else []
+    return AtPoints(tuple((place.point, place.unit_axis) for place in places), tuple(positions))
 
 
 def by_side(methods: Sequence[Method]) -> tuple[list[Method], list[WeightMethod]]:
@@ -170,11 +176,12 @@ class Replacing:
         values: Sequence[Float[Tensor, "lane row ..."]],
         *,
         clean: tuple[Tensor, ...] = (),
+        answers: Batch | None = None,
         calls: int = 1,
     ) -> Losses:
         """Returns the losses of lanes that put values where they aim at."""
         replacements = [{**aim, "value": value} for aim, value in zip(aims, values, strict=True)]
-        return self.lanes(batch, replacements, clean=clean, calls=calls)
+        return self.lanes(batch, replacements, clean=clean, answers=answers, calls=calls)
 
     def singles(self) -> Replacing:
         """Returns the units of all components, each alone, component by component."""
@@ -192,9 +199,10 @@ class Replacing:
 
     def fitting(self, *, with_tasks: bool, metrics: Sequence[Metric]) -> Replacing:
         """Returns the same components, whose lanes compute no more than the losses that something is fitted to."""
-        at = AtPoints(tuple((place.point, place.unit_axis) for place in self.places))
-        lanes = Lanes(self.lanes.loss, self.lanes.params, at, with_tasks=with_tasks, metrics=metrics)
-        return replace(self, lanes=lanes)
+        lanes = self.lanes
+        at = at_places(self.places, self.examples)
+        fitting = Lanes(lanes.loss, lanes.params, at, with_tasks=with_tasks, metrics=metrics, mask=lanes.mask)
+        return replace(self, lanes=fitting)
 
     def losses(self, passes: Sequence[Pass]) -> Iterator[Iterator[Losses]]:
         """Yields for every block of examples the losses of its passes; the blocks must be taken in turn."""
@@ -202,9 +210,9 @@ class Replacing:
         aims = [self._aims(one) for one in passes]
         calls = len(passes) * len(examples.blocks)
         for block in range(len(examples.blocks)):
-            batch, clean = examples.blocks.batches[block], examples.clean[block]
+            batch, clean, answers = examples.blocks.batches[block], examples.clean[block], examples.answers(block)
             yield (
-                self.run(batch, aim, values, clean=clean, calls=calls)
+                self.run(batch, aim, values, clean=clean, answers=answers, calls=calls)
                 for aim, values in zip(aims, self._values(passes, examples.blocks.rows[block]), strict=True)
             )
 

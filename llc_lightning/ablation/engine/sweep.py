@@ -9,21 +9,22 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from llc_lightning.ablation.engine.base import Method, WeightMethod, check_components, resolve_methods
+from llc_lightning.ablation.engine.base import Method, WeightMethod, check_components, entry_of, resolve_methods
 from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.ablation.engine.editing import Editing
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.examples import Examples
-from llc_lightning.ablation.engine.lanes import Ablation, AtPoints, Lanes, in_weights
+from llc_lightning.ablation.engine.lanes import Ablation, Lanes, in_weights
+from llc_lightning.ablation.engine.mask import Mask, check_mask, warn_of_padding
 from llc_lightning.ablation.engine.pairing import Ablations, measure
 from llc_lightning.ablation.engine.place import Kind, Place, kind_of
-from llc_lightning.ablation.engine.replacing import Replacing, Source, by_side
+from llc_lightning.ablation.engine.replacing import Replacing, Source, at_places, by_side
 from llc_lightning.ablation.engine.unread import check_read
 from llc_lightning.ablation.engine.weights import WeightReader
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import Batch, Params, check_partners, chunks, n_examples, to_device
+from llc_lightning.runtime.batches import Batch, Params, check_partners, chunks, for_params, n_examples
 from llc_lightning.runtime.errors import SettingError, at_least, unless_none
 from llc_lightning.runtime.status import join
 
@@ -45,6 +46,9 @@ def sweep(
     tasks: bool = False,
     metrics: str | Metric | Sequence[str | Metric] = (),
     counterfactual: Batch | None = None,
+    given: Mapping[str, Tensor] | None = None,
+    answers: Batch | None = None,
+    mask: str = "",
     per_example: bool = False,
     chunk: int | None = None,
     block: int | None = None,
@@ -80,6 +84,11 @@ def sweep(
             the loss ``metric:NAME``.
         counterfactual: The examples' partners, for the method ``counterfactual``; by default those that the module's
             ``counterfactual(batch)`` gives.
+        given: Activations by hook point, for the method ``counterfactual`` to put in instead of a partner's.
+        answers: The examples whose outputs and entries the metrics compare with, where ``data`` are their corruptions.
+        mask: Which positions count: an entry of the examples that is true there, such as ``attention_mask`` or ``1``,
+            or ``NAME!=NUMBER``; by default what the module's ``mask(batch)`` says, where it has one, else all. The
+            others are never replaced, and enter no mean, donor, constant or metric; the loss is the module's own.
         per_example: Whether to keep the values of every example (on ``train`` and of metrics).
         chunk: Ablations per forward pass; without it as many as fit a CPU's cache or a small part of a GPU's memory.
         block: Examples per forward pass, a power of two; changes the last bits.
@@ -101,20 +110,29 @@ def sweep(
             "the module has no tasks; give it task_names and per_task_loss, or measure with tasks=False."
         )
     check_components(components, chosen)
+    check_mask(mask)
     n_examples(data)
     if counterfactual is not None:
         check_partners(counterfactual, data, what="counterfactual partners")
+    if answers is not None:
+        check_partners(answers, data, what="answers")
     plain = loss.with_edits(())
+    reads = Mask.of(plain, params, mask)
+    if reads is None and (measured or any(entry_of(method).facts.needs_reference for method in replacing)):
+        warn_of_padding(data)
     names = ("train", *(loss.task_names if tasks else ()), *(f"metric:{metric.name}" for metric in measured))
     with torch.no_grad():
         examples = Examples(
             plain,
             params,
-            Blocks.of(to_device(data, _device(params)), block),
+            Blocks.of(for_params(data, params), block),
             names,
             metrics=measured,
             points=[member.point for component in components for member in component.members] if replacing else [],
-            partners=counterfactual,
+            partners=None if counterfactual is None else for_params(counterfactual, params),
+            given=given,
+            answers=None if answers is None else for_params(answers, params),
+            mask=reads,
             keep=per_example,
         )
         measurement = _Measurement(examples, per_example, chunk, seed)
@@ -197,7 +215,7 @@ class _Measurement:
         for together in (group[some] for group in groups.values() for some in chunks(len(group), most)):
             members = list(zip(*(component.members for component in together), strict=True))
             places = tuple(Place.of(some, self.examples.first[some[0].point], few=few) for some in members)
-            lanes = self._lanes(AtPoints(tuple((place.point, place.unit_axis) for place in places)))
+            lanes = self._lanes(at_places(places, self.examples))
             effects |= self._effects(
                 Replacing(lanes, methods, together, places, self.examples, self.chunk, self.seed, warm)
             )
@@ -208,7 +226,9 @@ class _Measurement:
 
     def _lanes(self, ablation: Ablation) -> Lanes:
         given = self.examples
-        return Lanes(given.loss, given.params, ablation, with_tasks=given.with_tasks, metrics=given.metrics)
+        return Lanes(
+            given.loss, given.params, ablation, with_tasks=given.with_tasks, metrics=given.metrics, mask=given.mask
+        )
 
     def _effects(self, ablations: Ablations) -> Effects:
         """Returns the effects of some ablations; on each loss those of the source that is for it."""
@@ -245,7 +265,3 @@ def _judged(effect: Effect, source: Source) -> Effect:
     if effect.n > 1 and effect.skew**2 > _SKEWED:
         reasons.append("too-few-examples")
     return replace(effect, status=join([*effect.status.split("+"), *reasons])) if reasons else effect
-
-
-def _device(params: Params) -> torch.device:
-    return next((tensor.device for tensor in params.values()), torch.device("cpu"))

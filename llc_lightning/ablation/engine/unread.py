@@ -7,8 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.runtime.batches import Batch, Params
+from llc_lightning.runtime.batches import Batch, Params, take
 from llc_lightning.runtime.errors import AddressError
+
+_FEW = 3
+"""Examples that tell what is computed from what."""
 
 
 def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[str]) -> None:
@@ -43,6 +46,34 @@ def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[
                     f"the loss does not depend on what the hook point {point!r} shows, so that ablating it does "
                     "nothing; address the submodule whose output is used."
                 )
+
+
+def hears(loss: ModuleLoss, params: Params, batch: Batch, sender: str, receiver: str) -> bool:
+    """Says whether the activation at one hook point is computed from that at another, by gradient or by numbers."""
+    few = take(batch, slice(0, _FEW))
+    heard: list[Tensor] = []
+
+    def listen(activation: Tensor) -> Tensor:
+        heard.append(activation.clone())
+        return activation
+
+    def run(probe: Tensor) -> Tensor:
+        def shift(activation: Tensor) -> Tensor:
+            return activation + probe.to(activation)
+
+        loss.asked("per_example_loss", params, few, [(sender, shift), (receiver, listen)])
+        return heard.pop()
+
+    with torch.enable_grad():
+        probe = torch.zeros((), requires_grad=True)
+        values = run(probe)
+        gradient: tuple[Tensor | None, ...] = (None,)
+        if values.requires_grad:
+            gradient = torch.autograd.grad(values.sum(), probe, allow_unused=True)
+    if gradient[0] is not None:
+        return True
+    with torch.no_grad():  # a module may cut its graph off
+        return not torch.equal(run(torch.ones(())), run(torch.zeros(())))
 
 
 def _shifted(loss: ModuleLoss, params: Params, batch: Batch, point: str, by: Tensor) -> Float[Tensor, "example"]:

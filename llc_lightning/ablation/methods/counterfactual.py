@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -33,4 +34,6 @@ class Counterfactual(Shared):
                 "the module a method counterfactual(batch)."
             )
         partner = seen.partner
+        if seen.partner_real is not None:  # where a partner has nothing to say, the activation stays
+            partner = torch.where(seen.partner_real, partner, seen.activation)
         return (partner[rows.to(partner.device)][None] for rows in blocks)

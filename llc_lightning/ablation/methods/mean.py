@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import METHODS, Activations, Shared, checked_positions
 from llc_lightning.ablation.engine.influence import Donors, donors
-from llc_lightning.ablation.engine.moments import mean_over_examples
 
 _MOVES = 2
 """Donors of each example that the mean is moved towards; two tell apart what a donor adds from noise."""
@@ -73,21 +72,55 @@ class Mean(Shared):
         by_draw = self.donors(seen, seed=seed).by_draw[..., 0]
         for rows in blocks:
             mean = means if label is None else means[label[rows.to(label.device)]]
-            given = [self._over_positions(seen.activation[one[rows].to(means.device)], seen) for one in by_draw]
-            yield torch.stack([mean + _STEP * (one - mean) for one in given])
+            given = [self._apart(seen, one[rows].to(means.device), mean, label) for one in by_draw]
+            yield torch.stack([mean + _STEP * one for one in given])
 
     def _means(self, seen: Activations) -> tuple[Float[Tensor, "label *unit"], Int[Tensor, "example"] | None]:
         """Returns the mean of every label, and the place of each example's own; one mean where there are none."""
         dtype = seen.activation.dtype
         if not self.label:
-            return self._over_positions(mean_over_examples(seen.activation)[None], seen).to(dtype), None
+            means = self._over_positions(seen.mean()[None], _counts(seen.real), seen)
+            return means.to(dtype), None
         given = seen.labels[self.label]
         classes = cast("Tensor", given.unique())  # pyright: ignore[reportUnknownMemberType]
         labels = torch.searchsorted(classes, given)
-        means = torch.stack([mean_over_examples(seen.activation[labels == place]) for place in range(len(classes))])
-        return self._over_positions(means, seen).to(dtype), labels
+        groups = [seen.of((labels == place).nonzero().flatten()) for place in range(len(classes))]
+        counts = None if seen.real is None else torch.cat([cast("Tensor", _counts(group.real)) for group in groups])
+        means = torch.stack([group.mean() for group in groups])
+        return self._over_positions(means, counts, seen).to(dtype), labels
 
-    def _over_positions(self, means: Float[Tensor, "label *unit"], seen: Activations) -> Float[Tensor, "label *unit"]:
+    def _apart(
+        self,
+        seen: Activations,
+        donor: Int[Tensor, "row"],
+        mean: Float[Tensor, "row_or_1 *unit"],
+        label: Int[Tensor, "example"] | None,
+    ) -> Float[Tensor, "row *unit"]:
+        """Returns what donors add to the mean, times the number of examples that it is estimated from."""
+        given = seen.activation[donor]
+        if seen.real is None:
+            return self._over_positions(given, None, seen) - mean
+        # A position that counts in few examples takes more from each; where it does not count it takes nothing.
+        apart = torch.where(seen.real[donor], given - mean, 0)
+        group = given.new_ones(1, len(seen.real)) if label is None else (label == label[donor][:, None]).to(given)
+        counts = (group @ seen.real.flatten(1).to(given)).view(-1, *seen.real.shape[1:]).expand_as(mean)
+        number = group.sum(1).view(-1, *(1,) * (mean.ndim - 1))
+        if self.positions == "pooled" and seen.positions:
+            apart, counts = (one.sum(seen.positions, keepdim=True) for one in (apart, counts))
+        return (apart * (number / counts.clamp_min(1))).expand_as(given)
+
+    def _over_positions(
+        self, means: Float[Tensor, "label *unit"], counts: Int[Tensor, "label *entry"] | None, seen: Activations
+    ) -> Float[Tensor, "label *unit"]:
         if self.positions == "own" or not seen.positions:
             return means
-        return means.mean(seen.positions, keepdim=True).expand_as(means)
+        if counts is None:
+            return means.mean(seen.positions, keepdim=True).expand_as(means)
+        weights = counts.expand_as(means)
+        total, count = (one.sum(seen.positions, keepdim=True) for one in (means * weights, weights))
+        return (total / count.clamp_min(1)).expand_as(means)
+
+
+def _counts(real: Bool[Tensor, "example *entry"] | None) -> Int[Tensor, "1 *entry"] | None:
+    """Returns in how many examples each entry counts."""
+    return None if real is None else real.sum(0, keepdim=True)

@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import METHODS, Activations, Shared
-from llc_lightning.ablation.engine.moments import sd_over_examples
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
 
@@ -46,7 +45,7 @@ class Noise(Shared):
     ) -> Iterator[Float[Tensor, "draw row *unit"]]:
         """Yields the noisy activations; every draw reads its own random stream from block to block."""
         reference = seen.activation
-        spread = (self.scale * sd_over_examples(reference)).to(reference.dtype)
+        spread = (self.scale * seen.sd()).to(reference.dtype)
         streams = [generator(seed, "gaussian", draw) for draw in range(self.draws)]
         for rows in blocks:
             clean = reference[rows.to(reference.device)]

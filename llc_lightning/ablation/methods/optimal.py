@@ -14,7 +14,6 @@ from llc_lightning.ablation.engine.base import METHODS, Activations, checked_pos
 from llc_lightning.ablation.engine.blocks import fold_of, fold_orders
 from llc_lightning.ablation.engine.constants import Found, Search, Values
 from llc_lightning.ablation.engine.effect import Effect, warm_key
-from llc_lightning.ablation.engine.moments import mean_over_examples
 from llc_lightning.ablation.engine.replacing import Fitted, Fitting, Replacing, Source
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.status import REASONS
@@ -140,8 +139,8 @@ class _Fold:
         number: int,
     ) -> None:
         self._method, self._group, self._rows, self._number = method, group, rows, number
-        self._means = [mean_over_examples(one.activation) for one in seen]
-        self._seen = [Activations(one.activation[rows.to(one.activation.device)], one.unit_axis) for one in seen]
+        self._means = [one.mean() for one in seen]
+        self._seen = [one.filled().of(rows) for one in seen]
         self._train: Values | None = None
 
     def best(self, column: int) -> Found:

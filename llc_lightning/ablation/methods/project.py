@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import METHODS, Activations, Shared
@@ -46,10 +46,11 @@ class Project(Shared):
         # Units last, and all features of a unit with them: [example, ..., unit or feature].
         moved = seen.activation.movedim(seen.positions, tuple(range(1, 1 + len(seen.positions))))
         flat = moved.flatten(1 + len(seen.positions)).flatten(0, len(seen.positions))
-        mean = mean_over_examples(flat)
+        known = flat if seen.real is None else flat[self._counting(seen)]
+        mean = mean_over_examples(known)
         covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64, device=flat.device)
-        for slab in chunks(len(flat), _SLAB):
-            centred = flat[slab].double() - mean
+        for slab in chunks(len(known), _SLAB):
+            centred = known[slab].double() - mean
             covariance += centred.T @ centred
         if self.rank > len(mean):
             raise SettingError(
@@ -65,3 +66,9 @@ class Project(Shared):
             centred = part.flatten(1 + len(seen.positions)) - mean
             left = part - (centred @ top @ top.T).reshape(part.shape)
             yield left.movedim(tuple(range(1, 1 + len(seen.positions))), seen.positions)[None]
+
+    def _counting(self, seen: Activations) -> Bool[Tensor, "row"]:
+        """Says which examples and positions, side by side, count."""
+        real = torch.ones_like(seen.activation, dtype=torch.bool) if seen.real is None else seen.real
+        moved = real.expand_as(seen.activation).movedim(seen.positions, tuple(range(1, 1 + len(seen.positions))))
+        return moved.flatten(1 + len(seen.positions)).any(-1).flatten()

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import nan
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llc_lightning.ablation.engine.effect import Effect
+from llc_lightning.ablation.engine.lanes import losses_of
+from llc_lightning.ablation.engine.mask import Counting, Mask
 from llc_lightning.ablation.engine.place import ablatable, in_common
-from llc_lightning.ablation.procedures.patching import activations, patch
+from llc_lightning.ablation.metrics import Metric, resolve_metrics
+from llc_lightning.ablation.procedures.normalised import NORMALISED
+from llc_lightning.ablation.procedures.patching import activations, patch, patching_table, plain_losses
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import Change, ModuleLoss
-from llc_lightning.runtime.batches import Batch, Params, n_examples, take
+from llc_lightning.runtime.batches import Batch, Params, for_params, n_examples, take
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.runtime.status import OK, join
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Feature: TypeAlias = Callable[[Batch], Int[Tensor, "example"]]
 """What a part is said to compute: examples with equal values may stand for each other there."""
@@ -47,7 +55,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Scrubbed:
-    """The outcome of causal scrubbing, in nats per example."""
+    """The outcome of causal scrubbing: on the loss, in nats per example, and in a table on the metrics too."""
 
     recovered: float
     """``(scrubbed - random) / (model - random)``: 1 explains the loss, 0 explains nothing of it."""
@@ -59,6 +67,16 @@ class Scrubbed:
     """The losses of the network, under the hypothesis, and with every important part hearing random examples."""
     status: str = OK
     """``no-gap`` where model and random losses are not three standard errors apart: there is nothing to explain."""
+    effects: tuple[Effect, ...] = field(default=(), compare=False, repr=False)
+    """The losses of the network and the effects of scrubbing it, on the loss and on every metric."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One tidy row for the loss and each metric, with the columns of ``patching``.
+
+        ``value`` is the loss (metric) under the hypothesis minus that of the network, ``normalised`` what is recovered.
+        """
+        return patching_table(self.effects, "scrubbing")
 
 
 def scrubbing(
@@ -70,6 +88,8 @@ def scrubbing(
     *,
     draws: int = 4,
     pool: int | None = None,
+    metrics: str | Metric | Sequence[str | Metric] = (),
+    mask: str = "",
     seed: int = 0,
 ) -> Scrubbed:
     """Returns how much of the loss a hypothesis recovers (Chan et al. 2022).
@@ -86,6 +106,8 @@ def scrubbing(
         unimportant: What the hypothesis does not name: it computes on random examples, one for all of them together.
         draws: How often to draw for each reference.
         pool: Draw from the first so many examples alone; None for all.
+        metrics: What else to measure, as in ``ablation_effects``; on the outputs of the references.
+        mask: Which positions count, as in ``ablation_effects``; where an example's does not, a run keeps its own.
         seed: The run's seed.
 
     Raises:
@@ -93,7 +115,7 @@ def scrubbing(
         AddressError: If there is nothing to scrub, or a component is unknown, several, or has no activation.
         DataError: If a feature does not give one whole number per example.
     """
-    n = n_examples(data)
+    n, data = n_examples(data), for_params(data, params)
     if draws < 1 or not 1 <= (n if pool is None else pool) <= n:
         raise SettingError(f"draws is {draws} and pool {pool} for {n} examples; give at least 1 of each, at most all.")
     tree = [_resolved(node, loss.module) for node in hypothesis]
@@ -101,24 +123,86 @@ def scrubbing(
     ablatable([*(_component(node) for top in tree for node in _nodes(top)), *strange])
     _check_apart([_component(node) for top in tree for node in _nodes(top)], strange)
     features = {id(node): _feature(node, data, n) for top in tree for node in _nodes(top)}
-    scrub = _Scrub(loss, params, data, features, strange, pool or n)
+    every = [_component(node) for top in tree for node in _nodes(top)] + strange
+    members = [member for one in every for member in one.members]
+    points = [member.point for member in members]
+    model = plain_losses(loss, params, data, metrics, points=points, mask=mask)
+    reads = Mask.of(loss, params, mask)
+    members += [Component(point, "layer", point) for top in tree for node in _nodes(top) for point in node.inputs]
+    scrub = _Scrub(loss, params, data, features, strange, pool or n, Counting(reads, members))
+    measured = _Measured(loss, params, data, resolve_metrics(metrics), reads)
     with torch.no_grad():
-        plain = loss(params, data).double()
         scrubbed: list[Tensor] = []
         shuffled: list[Tensor] = []
         for draw in range(draws):
             stream = generator(seed, "scrubbing", draw)
             for held, losses in ((True, scrubbed), (False, shuffled)):
                 edits = [edit for node in tree for edit in scrub.edits(node, torch.arange(n), stream, held=held)]
-                edits += scrub.unimportant(n, stream)
-                losses.append(loss.with_edits(edits)(params, data).double())
+                edits += scrub.unimportant(torch.arange(n), stream)
+                losses.append(measured(edits))
+        plain = measured(())
     under, random = torch.stack(scrubbed).mean(0), torch.stack(shuffled).mean(0)
+    outcomes = [_outcome(*columns) for columns in zip(plain.T, under.T, random.T, strict=True)]
+    address = "+".join(_component(top).address for top in tree)
+    effects = [
+        replace(
+            _effect(outcome, before, after),
+            component=address,
+            kind="hypothesis",
+            method="scrubbing",
+            draws=draws,
+            loss=one.loss,
+        )
+        for one, outcome, before, after in zip(model, outcomes, plain.T, under.T, strict=True)
+    ]
+    return replace(outcomes[0], effects=(*model, *effects))
+
+
+class _Measured:
+    """The loss and the metrics of every example, under edits."""
+
+    def __init__(
+        self, loss: ModuleLoss, params: Params, data: Batch, metrics: Sequence[Metric], mask: Mask | None
+    ) -> None:
+        self.loss, self.params, self.data, self.metrics = loss, params, data, metrics
+        self.real = None if mask is None else mask(data)
+        with torch.no_grad():
+            self.clean = losses_of(loss, params, data, False, metrics).outputs
+
+    def __call__(self, edits: Sequence[Change]) -> Float[Tensor, "example loss"]:
+        """Returns them in float64."""
+        forward = losses_of(self.loss.with_edits(edits), self.params, self.data, False, self.metrics)
+        pairs = zip(self.metrics, forward.outputs, self.clean, strict=True)
+        measured = [metric(after, before, self.data, self.real) for metric, after, before in pairs]
+        return torch.stack([forward.losses[0][:, 0], *measured], dim=-1).double()
+
+
+def _outcome(
+    plain: Float[Tensor, "example"], under: Float[Tensor, "example"], random: Float[Tensor, "example"]
+) -> Scrubbed:
+    """Returns what is recovered of one loss."""
     gap, noise = _mean_and_error(plain - random)
-    scrubbed_loss, error = _mean_and_error(under)
-    recovered, error = ((scrubbed_loss - float(random.mean())) / gap, error / abs(gap)) if gap else (nan, nan)
+    scrubbed, error = _mean_and_error(under)
+    recovered, error = ((scrubbed - float(random.mean())) / gap, error / abs(gap)) if gap else (nan, nan)
     # A standard error of one example is NaN, and nothing is above it.
     status = OK if abs(gap) > 3 * noise else "no-gap"
-    return Scrubbed(recovered, error, float(plain.mean()), scrubbed_loss, float(random.mean()), join([status]))
+    return Scrubbed(recovered, error, float(plain.mean()), scrubbed, float(random.mean()), join([status]))
+
+
+def _effect(outcome: Scrubbed, plain: Float[Tensor, "example"], under: Float[Tensor, "example"]) -> Effect:
+    """Returns what scrubbing does to one loss."""
+    value, error = _mean_and_error(under - plain)
+    shares: dict[str, float | str] = dict(zip(NORMALISED, (outcome.recovered, outcome.stderr), strict=True))
+    return Effect(
+        "ablation_effect",
+        vmapped=False,
+        value=value,
+        stderr=error,
+        n=len(plain),
+        status=outcome.status,
+        per_example=under - plain,
+        details=shares,
+    )
 
 
 def _mean_and_error(values: Float[Tensor, "example"]) -> tuple[float, float]:
@@ -150,8 +234,9 @@ class _Scrub:
         features: dict[int, Tensor | None],
         strange: Sequence[Component],
         pool: int,
+        counting: Counting,
     ) -> None:
-        self.loss, self.params, self.data = loss, params, data
+        self.loss, self.params, self.data, self.counting = loss, params, data, counting
         self.features, self.strange, self.pool = features, strange, pool
 
     def edits(self, node: Node, references: Tensor, stream: torch.Generator, *, held: bool) -> list[Change]:
@@ -168,28 +253,31 @@ class _Scrub:
             self.strangers(len(references), stream) if feature is None else self._agreeing(feature, references, stream)
         )
         within = [edit for child in node.children for edit in self.edits(child, own, stream, held=held)]
-        within += self.unimportant(len(own), stream)
+        within += self.unimportant(own, stream)
         for point in node.inputs:
-            within += self.taken([Component(point, "layer", point)], self.strangers(len(own), stream))
+            within += self.taken([Component(point, "layer", point)], self.strangers(len(own), stream), own)
         points = [member.point for member in _component(node).members]
-        values = activations(self.loss.with_edits(within), self.params, take(self.data, own), points)
-        return patch(_component(node), values)
+        there, here = take(self.data, own), take(self.data, references)
+        values = activations(self.loss.with_edits(within), self.params, there, points)
+        return patch(_component(node), values, self.counting(values, here, there))
 
     def strangers(self, n: int, stream: torch.Generator) -> Int[Tensor, "reference"]:
         """Returns any examples."""
         return torch.randint(self.pool, (n,), generator=stream)
 
-    def unimportant(self, n: int, stream: torch.Generator) -> list[Change]:
+    def unimportant(self, references: Tensor, stream: torch.Generator) -> list[Change]:
         """Returns what puts the outputs of all unimportant components, on the same random examples, into a run."""
-        return self.taken(self.strange, self.strangers(n, stream))
+        return self.taken(self.strange, self.strangers(len(references), stream), references)
 
-    def taken(self, components: Sequence[Component], examples: Tensor) -> list[Change]:
-        """Returns what puts the outputs of components on other examples into a run."""
+    def taken(self, components: Sequence[Component], examples: Tensor, references: Tensor) -> list[Change]:
+        """Returns what puts the outputs of components on other examples into a run on the references."""
         points = [member.point for component in components for member in component.members]
         if not points:
             return []
-        values = activations(self.loss, self.params, take(self.data, examples), points)
-        return [edit for component in components for edit in patch(component, values)]
+        there, here = take(self.data, examples), take(self.data, references)
+        values = activations(self.loss, self.params, there, points)
+        counting = self.counting(values, here, there)
+        return [edit for component in components for edit in patch(component, values, counting)]
 
     def _agreeing(self, feature: Tensor, references: Tensor, stream: torch.Generator) -> Int[Tensor, "reference"]:
         """Returns for every reference an example of the pool with the same feature, itself where there is none."""

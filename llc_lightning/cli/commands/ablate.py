@@ -17,6 +17,8 @@ def add_options(one: Options) -> None:
     one.add_argument("--methods", nargs="+", default=["zero", "mean", "resample"], metavar="METHOD", help="such as "
                      "zero, optimal or 'noise(scale=0.5)' (default: zero mean resample)")  # fmt: skip
     one.add_argument("--metrics", nargs="+", default=[], metavar="METRIC", help="such as 'kl(output=net.hook_out)'")
+    one.add_argument("--mask", default="", metavar="NAME", help="entry of the examples that tells which positions "
+                     "count, such as 'labels!=-100' (default: by the model's mask(batch), else all)")  # fmt: skip
     one.add_argument("--steps", nargs="+", type=step, metavar="STEP", help="snapshots to measure (default: the last)")
     one.add_argument("--examples", type=int, default=4096, metavar="N", help="examples to measure on (default: 4096)")
     one.add_argument("--figures", type=Path, metavar="FOLDER", help="write the figures there, as PNG")

@@ -2,10 +2,8 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable
-from pathlib import Path
 
-from llc_lightning.cli.console import analyze, end, following, rendered, write
+from llc_lightning.cli.console import analyze, end, following, rendered, write_table
 from llc_lightning.cli.options import Options, common, level, run_folder, table_file
 
 DOES = "Show or write every quantity over training, with error bands."
@@ -40,12 +38,7 @@ def run(options: Namespace) -> None:
         level=options.level,
     )
     if options.out:
-        formats: dict[str, Callable[[Path], object]] = {
-            ".csv": lambda path: curves.to_csv(path, index=False),
-            ".parquet": lambda path: curves.to_parquet(path, index=False),
-            ".json": lambda path: curves.to_json(path, orient="records", double_precision=15),
-        }
-        end(options, [write(options.out, formats[options.out.suffix])], analyze("report", options.run))
+        end(options, [write_table(options.out, curves)], analyze("report", options.run))
     elif options.json:
         sys.stdout.write(curves.to_json(orient="records", double_precision=15) + "\n")
     else:

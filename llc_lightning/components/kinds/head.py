@@ -16,8 +16,10 @@ KINDS.register(
     hooks=(
         HookName(r"hook_z", unit_axis=-2, output=True),
         HookName(r"o\.hook_in", grouped=True, output=True),
-        HookName(r"hook_(rot_)?[qkv]|hook_result", unit_axis=-2),
+        HookName(r"hook_(rot_)?[kv]", unit_axis=-2, size="n_key_value_heads"),
+        HookName(r"hook_(rot_)?q|hook_result", unit_axis=-2),
         HookName(r"hook_(pattern|attn_scores)", unit_axis=-3),
-        HookName(r"[qkv]\.hook_out", grouped=True),
+        HookName(r"[kv]\.hook_out", grouped=True, size="n_key_value_heads"),
+        HookName(r"q\.hook_out", grouped=True),
     ),
 )(units)

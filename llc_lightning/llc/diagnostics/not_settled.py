@@ -10,8 +10,8 @@ OF_THE_ERROR = 0.5
 
 @REASONS.register(
     "not-settled",
-    summary=f"slow directions would still add more than {UNSETTLED_SHARE:.0%} of the value and {OF_THE_ERROR} of its error, as "
-    "the curvature tells",
+    summary=f"slow directions would still add more than {UNSETTLED_SHARE:.0%} of the value and {OF_THE_ERROR} of its "
+    "error, as the curvature tells",
     sentence="slow directions that count have not settled, so that the value is too low; raise burn_in and draws, "
     "raise gamma, or use a preconditioner.",
     order=52,

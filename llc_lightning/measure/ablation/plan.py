@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import nn
 
 from llc_lightning.ablation.engine.base import check_components, entry_of, resolve_methods
+from llc_lightning.ablation.engine.mask import check_mask
 from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
@@ -16,7 +17,7 @@ from llc_lightning.measure.jobs import Job, revision_of, settings_name
 from llc_lightning.measure.measurements import TRAIN, check_each_once
 from llc_lightning.runtime.errors import at_least, unless_none
 
-BASELINE: Mapping[str, object] = {"metrics": (), "resamples": 0, "warm_start": False, "seed": None}
+BASELINE: Mapping[str, object] = {"metrics": (), "resamples": 0, "warm_start": False, "seed": None, "mask": ""}
 """The options that name settings, each with the default that it had when it was added: names leave it out there."""
 
 
@@ -47,11 +48,14 @@ class AblationPlan:
     """Whether to measure the effect on every task, and the module's own quantities, where it has any."""
     seed: int | None = None
     """Keys donors, noise and resamples; None for the seed of the run."""
+    mask: str = ""
+    """Which positions count: an entry of the examples, or ``NAME!=NUMBER``; '' for the module's own, else all."""
 
     def __post_init__(self) -> None:
         check_each_once(components=self.components, methods=self.methods)
         resolve_methods(self.methods)
         resolve_metrics(self.metrics)
+        check_mask(self.mask)
         at_least(0, resamples=self.resamples)
         at_least(1, **unless_none(examples=self.examples))
 

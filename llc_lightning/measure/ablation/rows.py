@@ -53,6 +53,7 @@ class AblationMeasurement(Measurement[AblationPlan]):
             seed=seed,
             tasks=plan.tasks and bool(snapshot.loss.task_names),
             metrics=plan.metrics,
+            mask=plan.mask,
             per_example=plan.resamples > 0,
             warm=memory if plan.warm_start else None,
         )

@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from llc_lightning import ablation_effects
 from llc_lightning.ablation.engine.lanes import AtPoints, Lanes
+from llc_lightning.components.component import Component
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.runtime.graph_split import SplitGraph
 from tests.ablation.nets import Circuits, Smooth, circuits_data
 
 
@@ -61,3 +64,40 @@ def test_what_vmap_refuses_is_asked_once() -> None:
         assert torch.equal(losses, torch.ones(4, 64, 1))
     assert not lanes.vmapped
     assert Counting.calls == 2 + 3 * 4
+
+
+class OneHead(nn.Module):
+    """Attention of one head by einsum, whose gradients have axes of one entry with strides of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        stream = torch.Generator().manual_seed(0)
+        shapes = (5, 6), (1, 6, 3), (1, 6, 3), (1, 6, 3), (1, 3, 6)
+        made = [nn.Parameter(torch.randn(*shape, generator=stream)) for shape in shapes]
+        self.E, self.W_Q, self.W_K, self.W_V, self.W_O = made
+        self.hook_z = nn.Identity()
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        x = self.E[batch]
+        q, k, v = (torch.einsum("bpd,hdk->bphk", x, weight) for weight in (self.W_Q, self.W_K, self.W_V))
+        pattern = torch.einsum("bqhk,bphk->bhqp", q, k).softmax(-1)
+        z = self.hook_z(torch.einsum("bhqp,bphk->bqhk", pattern, v))
+        logits = (x + torch.einsum("bqhk,hkd->bqd", z, self.W_O)) @ self.E.T
+        return nn.functional.cross_entropy(logits[:, :-1].mT, batch[:, 1:], reduction="none").mean(-1)
+
+
+def test_axes_of_one_entry_may_have_any_stride() -> None:
+    data = torch.randint(0, 5, (70, 6), generator=torch.Generator().manual_seed(0))
+    head = Component("hook_z[0]", "head", "hook_z", (0,), -2)
+    found = ablation_effects(OneHead(), data, [head], ["mean", "optimal"])
+    assert found["status"].tolist() == ["ok", "ok"]
+
+
+def test_a_graph_that_fails_when_it_is_called_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: object, *args: object) -> None:
+        raise RuntimeError("view size is not compatible with input tensor's size and stride")
+
+    module, data = Circuits(), circuits_data(80)
+    expected = ablation_effects(module, data, methods=["zero", "optimal"])
+    monkeypatch.setattr(SplitGraph, "__call__", fails)
+    assert ablation_effects(module, data, methods=["zero", "optimal"]).equals(expected)

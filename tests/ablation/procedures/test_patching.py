@@ -1,6 +1,7 @@
 """Ablation, patching, tracing and path patching on a circuit that is known, against closed values."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.influence import donors
 from llc_lightning.ablation.engine.sweep import sweep
-from llc_lightning.ablation.procedures.patching import patch, patching
-from llc_lightning.ablation.procedures.path_patching import path_patching
+from llc_lightning.ablation.procedures.patching import patch, patches, patching
+from llc_lightning.ablation.procedures.path_patching import path_patching, paths
 from llc_lightning.ablation.procedures.tracing import tracing
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
@@ -40,6 +42,12 @@ def sequences(n: int, *, seed: int = 0) -> Sequences:
 def of_donors(clean: Sequences, donor: Sequences) -> Sequences:
     """The donors' tokens with the clean targets."""
     return donor[0], clean[1]
+
+
+def changes(effects: Sequence[Effect]) -> Tensor:
+    """The values of effects, example by example."""
+    kept = [one.per_example for one in effects if one.quantity == "ablation_effect"]
+    return torch.stack([one for one in kept if one is not None])
 
 
 def previous(tokens: Tensor) -> Tensor:
@@ -89,14 +97,20 @@ def test_ablations_match_the_closed_values_and_the_decoy_is_none() -> None:
 def test_patching_in_both_directions() -> None:
     clean, donor = sequences(16), sequences(16, seed=1)
     corrupted = of_donors(clean, donor)
-    broken = patching(LOSS, PARAMS, clean, donor, [part(address) for address in HEADS])
+    heads = [part(address) for address in HEADS]
+    broken = changes(patches(LOSS, PARAMS, clean, donor, heads, noising=True))
     assert broken.shape == (8, 16)
+    table = patching(LOSS, PARAMS, clean, donor, HEADS)
+    assert table["component"].tolist() == HEADS
+    assert set(table["method"]) == {"patching"}
+    assert table["value"].tolist() == pytest.approx(broken.double().mean(1).tolist(), abs=1e-6)
+    assert table["stderr"].tolist() == pytest.approx((broken.double().std(1) / 4).tolist(), abs=1e-6)
     assert [bool(one.abs().max() > 1) for one in broken] == [one in (PREVIOUS, INDUCTION) for one in HEADS]
     # The answers of one run in the other: 1.2 alone is what is read out.
     mine, others = (looked_up(tokens, previous(tokens)) for tokens in (clean[0], donor[0]))
     swapped = sequence_losses(others, clean[1]) - sequence_losses(mine, clean[1])
     torch.testing.assert_close(broken[6], swapped, atol=1e-4, rtol=1e-4)
-    restored = patching(LOSS, PARAMS, clean, corrupted, [part(INDUCTION)], noising=False)
+    restored = changes(patches(LOSS, PARAMS, clean, corrupted, [part(INDUCTION)], noising=False))
     torch.testing.assert_close(restored[0], -swapped, atol=1e-4, rtol=1e-4)
 
 
@@ -105,13 +119,19 @@ def test_a_window_of_one_is_the_patching_of_single_layers() -> None:
     corrupted = of_donors(clean, sequences(16, seed=1))
     layers = [part(f"net.blocks.{layer}.hook_attn_out") for layer in (0, 1)]
     single = tracing(LOSS, PARAMS, clean, corrupted, layers)
-    assert torch.equal(single, patching(LOSS, PARAMS, clean, corrupted, layers, noising=False))
+    numbers = ["value", "stderr", "unablated", "normalised", "normalised_stderr"]
+    assert single[numbers].equals(patching(LOSS, PARAMS, clean, corrupted, layers, noising=False)[numbers])
     both = tracing(LOSS, PARAMS, clean, corrupted, layers, window=3)
-    assert torch.equal(both[0], both[1])
+    assert both["value"][0] == both["value"][1]
+    assert both["method"].tolist() == ["tracing(window=3)"] * 2
+    assert both["component"].tolist() == [layer.address for layer in layers]
     joined = part("net.blocks.0.hook_attn_out+net.blocks.1.hook_attn_out")
-    assert torch.equal(both[0], patching(LOSS, PARAMS, clean, corrupted, [joined], noising=False)[0])
+    assert both["value"][0] == patching(LOSS, PARAMS, clean, corrupted, [joined], noising=False)["value"][0]
+    assert both["normalised"][0] == pytest.approx(1, abs=1e-5)  # both layers of attention are all that was corrupted
     last = [part(f"net.blocks.{layer}.hook_attn_out@-1") for layer in (0, 1)]
-    assert (tracing(LOSS, PARAMS, clean, corrupted, last)[1] < -0.5).any()  # the answer there
+    each = changes(patches(LOSS, PARAMS, clean, corrupted, last, noising=False))
+    assert (each[1] < -0.5).any()  # the answer there
+    assert tracing(LOSS, PARAMS, clean, corrupted, last)["value"][1] == pytest.approx(float(each[1].mean()), abs=1e-6)
 
 
 @torch.no_grad()
@@ -120,9 +140,9 @@ def test_a_path_is_the_additive_edge() -> None:
     frozen = [part(f"net.blocks.{layer}.attn.hook_z") for layer in (0, 1)]
     sender, attn = part(PREVIOUS), "net.blocks.1.attn"
     edge, none = (
-        path_patching(
-            LOSS, PARAMS, clean, donor, sender=sender, receivers=[part(f"{attn}.hook_{point}[2]")], frozen=frozen
-        )
+        changes(
+            paths(LOSS, PARAMS, clean, donor, sender=sender, receivers=[part(f"{attn}.hook_{point}[2]")], frozen=frozen)
+        )[0]
         for point in ("k", "v")
     )
     assert none.abs().max() == 0  # the sender writes nothing that head 1.2 copies
@@ -144,10 +164,10 @@ def test_a_path_past_frozen_or_live_mlps(live: bool) -> None:
     clean, donor = sequences(8), sequences(8, seed=1)
     blocks = "net.blocks.0.attn.hook_z", "net.blocks.1.attn.hook_z", *(() if live else ("net.blocks.0.hook_mlp_out",))
     sender, receiver = find_components(net, ["net.blocks.0.attn.hook_z[1]", "net.blocks.1.attn.hook_k[0]"])
-    edge = path_patching(
-        loss_fn(net), snapshot_params(net), clean, donor, sender=sender, receivers=[receiver],
-        frozen=find_components(net, list(blocks)),
-    )  # fmt: skip
+    frozen = find_components(net, list(blocks))
+    (edge,) = changes(
+        paths(loss_fn(net), snapshot_params(net), clean, donor, sender=sender, receivers=[receiver], frozen=frozen)
+    )
     expected = additive_edge(net, clean, donor, sender, receiver.point, 0, live=live)
     torch.testing.assert_close(edge, expected, atol=1e-5, rtol=1e-5)
     assert edge.abs().max() > 1e-3
@@ -190,3 +210,11 @@ def test_bad_input() -> None:
         tracing(LOSS, PARAMS, clean, clean, [part(HEADS[0])], window=2)
     with pytest.raises(SettingError, match="needs receivers other than the sender; give some"):
         path_patching(LOSS, PARAMS, clean, clean, sender=part(HEADS[0]), receivers=[], frozen=[])
+    beside, ahead = "net.blocks.1.attn.hook_k[2]", "net.blocks.0.attn.hook_z[1]"
+    for receiver in (beside, ahead):
+        with pytest.raises(
+            SettingError, match=r"does not lie behind the sender .*, so that it hears nothing of it; give"
+        ):
+            path_patching(
+                LOSS, PARAMS, clean, clean, sender="net.blocks.1.attn.hook_z[0]", receivers=receiver, frozen=[]
+            )

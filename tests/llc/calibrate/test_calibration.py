@@ -74,7 +74,8 @@ def test_the_sweep_holds_the_choice_and_its_steps_are_those_it_announces(accepte
     assert sum(told) == sweep_steps(chosen) < chosen.budget
     assert accepted.record.step_size in [record.step_size for record in swept.over_steps]
     assert accepted.choice.resolution.n_beta in [record.n_beta for record in swept.over_n_beta]
-    assert list(swept.acceptances) == sorted(swept.acceptances, reverse=True)
+    acceptances = [round(share, 6) for share in swept.acceptances]  # as far as single precision tells
+    assert acceptances == sorted(acceptances, reverse=True)
     assert swept.plateaus
     assert swept.sentence.startswith("plateau: |d ln LLC / d ln n_beta| is below 0.1 from n_beta ")
     assert sweep_steps(dataclasses.replace(accepted, budget=40_000)) < 40_000 < sweep_steps(accepted)

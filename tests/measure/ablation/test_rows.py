@@ -6,12 +6,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from llc_lightning import ablation_effects
 from llc_lightning.components.loss import Edit
+from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.ablation.rows import Warm
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.measurements import measure
+from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, decode_details
 from llc_lightning.runtime.status import is_failed
+from tests.ablation.padded import OwnMask, Padded, examples
 from tests.components.nets import MLP
 from tests.measure.small import ABLATION, Net, alone, snapshot
 
@@ -138,6 +142,24 @@ def test_a_seed_of_ones_own_draws_other_donors() -> None:
     mine, same, own = (measure(replace(plan, seed=seed), snapshot()).rows[-1] for seed in (None, snapshot().seed, 8))
     assert mine.value == same.value != own.value
     assert len({mine.key, same.key, own.key}) == 3
+
+
+def test_a_mask_is_of_the_plan_and_the_rows_are_those_of_the_sweep() -> None:
+    net, data = Padded(), examples()
+    taken = Snapshot.of(net, data, run="r", seed=0, step=0, epoch=0)
+    plan = AblationPlan(components=("up[2]",), methods=("mean",), metrics=("kl",), mask="real", tasks=False)
+    rows = [row for row in measure(plan, taken).rows if row.quantity == "ablation_effect"]
+    expected = ablation_effects(net, data, "up[2]", "mean", metrics="kl", mask="real")
+    assert [row.value for row in rows] == expected["value"].tolist()
+    own = measure(replace(plan, mask=""), Snapshot.of(OwnMask(), data, run="r", seed=0, step=0, epoch=0)).rows
+    assert [row.value for row in own if row.quantity == "ablation_effect"] == expected["value"].tolist()
+
+
+def test_examples_are_measured_in_the_precision_of_the_weights() -> None:
+    net = MLP().bfloat16()
+    x, y = torch.randn(20, 4), torch.randn(20, 2)
+    taken = Snapshot.of(net, (x, y), run="r", seed=0, step=0, epoch=0)
+    assert [one.dtype for one in taken.data] == [torch.bfloat16] * 2
 
 
 def test_a_warm_start_is_told_and_is_named_by_other_settings() -> None:

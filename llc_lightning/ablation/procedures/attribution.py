@@ -1,0 +1,242 @@
+"""Gradient attribution: what ablations would do, estimated from gradients at the activations instead of by ablating."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.ablation.effects import effects_table
+from llc_lightning.ablation.engine.base import Method, Shared, check_components, resolve_methods
+from llc_lightning.ablation.engine.blocks import Blocks
+from llc_lightning.ablation.engine.effect import Effect, Summary
+from llc_lightning.ablation.engine.examples import Examples
+from llc_lightning.ablation.engine.lanes import losses_of
+from llc_lightning.ablation.engine.mask import Mask
+from llc_lightning.ablation.engine.place import Place
+from llc_lightning.ablation.engine.unread import check_read
+from llc_lightning.ablation.metrics import Metric, resolve_metrics
+from llc_lightning.components.component import Component
+from llc_lightning.components.listing import find_components
+from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.batches import Batch, Params, for_params
+from llc_lightning.runtime.errors import SettingError, at_least
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def attribution(
+    loss: ModuleLoss,
+    params: Params,
+    data: Batch,
+    components: str | Component | Sequence[str | Component],
+    methods: str | Method | Sequence[str | Method] = "zero",
+    *,
+    steps: int = 0,
+    metrics: str | Metric | Sequence[str | Metric] = (),
+    counterfactual: Batch | None = None,
+    mask: str = "",
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Returns what ablations of components would do to first order, in the table of ``ablation_effects``.
+
+    The estimate of an example is ``(value - activation) . gradient``, summed over what the component would replace,
+    with the ablation method's value and the gradient of the example's loss (or metric) at the activation: one backward
+    pass for all components of a hook point (Nanda 2023, attribution patching; Syed et al. 2023, arXiv:2310.10348). A
+    metric with its minimum at the unablated outputs, as ``kl`` has, has no gradient there: take ``steps``.
+
+    With ``steps`` the gradient is the mean of those at ``activation + (k + 1/2) / steps (value - activation)``, k from
+    0, all of the hook point on its way at once: integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365; of
+    nodes Marks et al. 2024, arXiv:2403.19647) by the midpoint rule. The estimates of all parts of a hook point then add
+    up to the effect of ablating it whole, to ``O(steps^-2)`` where the network is smooth. Of a component at several
+    hook points the estimate is the sum over these, in which a path from one to another counts with both.
+
+    The methods' names are ``attribution(of=METHOD)``, with ``steps`` where it is given. ``stderr`` is that over
+    examples, with donors and means taken as they are; it does not say how far the estimate is from the effect.
+
+    Args:
+        loss: The module's loss.
+        params: The weights.
+        data: The examples.
+        components: What to estimate the ablation of; components, or what ``find_components`` understands.
+        methods: The ablations that are estimated: ``zero``, ``mean``, ``resample``, ``counterfactual``, ``noise``, all
+            whose values do not have to be fitted.
+        steps: Gradients on the way from the activation to the value; 0 for the gradient at the activation alone.
+        metrics: What else to estimate, as in ``ablation_effects``; ``accuracy`` has no gradient.
+        counterfactual: The examples' partners, for the method ``counterfactual``.
+        mask: Which positions count, as in ``ablation_effects``.
+        seed: Keys donors and noise.
+
+    Raises:
+        SettingError: If a method edits weights or fits its values, ``steps`` is below 0, or a loss has no gradient.
+        AddressError: If a component is unknown or has no activation, or there is none.
+        DataError: If the data cannot be used.
+    """
+    at_least(0, steps=steps)
+    chosen = [_given_values(method) for method in resolve_methods(methods)]
+    found = find_components(loss.module, components)
+    check_components(found, chosen)
+    measured, plain = resolve_metrics(metrics), loss.with_edits(())
+    names = ("train", *(f"metric:{metric.name}" for metric in measured))
+    with torch.no_grad():
+        examples = Examples(
+            plain,
+            params,
+            Blocks.of(for_params(data, params)),
+            names,
+            metrics=measured,
+            points=[member.point for component in found for member in component.members],
+            partners=None if counterfactual is None else for_params(counterfactual, params),
+            mask=Mask.of(plain, params, mask),
+        )
+        points = [member.point for component in found for member in component.members]
+        check_read(plain, params, examples.blocks.batches[0], list(dict.fromkeys(points)))
+        effects = [effect for method in chosen for effect in _estimated(examples, found, method, steps, seed)]
+    order = {component.address: place for place, component in enumerate(found)}
+    return effects_table([*examples.unablated, *sorted(effects, key=lambda effect: order[effect.component])])
+
+
+def _given_values(method: Method) -> Shared:
+    """Returns a method, after checking that its values come from activations alone."""
+    if not isinstance(method, Shared):
+        raise SettingError(
+            f"attribution estimates from the values of a method, and {method.name!r} fits them or edits weights; use "
+            "zero, mean, resample or counterfactual."
+        )
+    return method
+
+
+def _estimated(
+    examples: Examples, components: Sequence[Component], method: Shared, steps: int, seed: int
+) -> Iterator[Effect]:
+    """Yields the estimates of every component on every loss."""
+    point_of = [[member.point for member in component.members] for component in components]
+    totals: dict[int, list[Tensor]] = {}
+    for point in dict.fromkeys(point for points in point_of for point in points):
+        parts = [(i, member) for i, one in enumerate(components) for member in one.members if member.point == point]
+        slopes = _Slopes(examples, point, parts[0][1].unit_axis, method, steps, seed)
+        for (i, _), values in zip(parts, slopes.along([member for _, member in parts]), strict=True):
+            totals.setdefault(i, []).append(values)
+    summary = Summary(examples.names, n=examples.blocks.n, keep=False, metrics=len(examples.metrics))
+    every = torch.stack([torch.stack(totals[i]).sum(0) for i in range(len(components))])
+    for block in range(len(examples.blocks)):
+        rows = slice(block * examples.blocks.size, (block + 1) * examples.blocks.size)
+        counted, groups = examples.counted[block], (every[:, rows, :1], every[:, rows, 1:])
+        packed = [count.pack(values) for count, values in zip(counted, groups, strict=False)]
+        summary.add(packed, counted)
+    step = f",steps={steps}" if steps else ""
+    same = {"method": f"attribution(of={method.name}{step})", "draws": method.draws, "vmapped": False}
+    makes = [partial(Effect, "ablation_effect", one.address, one.kind, **same) for one in components]
+    for effects in summary.effects(makes):
+        yield from effects
+
+
+@dataclass(frozen=True)
+class _Slopes:
+    """Gradients at one hook point, and how far a method's values are from the activations."""
+
+    examples: Examples
+    point: str
+    unit_axis: int
+    method: Shared
+    steps: int
+    seed: int
+
+    def along(self, members: Sequence[Component]) -> Float[Tensor, "member row loss"]:
+        """Returns for every component, example and loss its part of the products, mean over draws."""
+        seen = self.examples.seen(self.point, self.unit_axis, [self.method])
+        values = self.method.values(seen, self.examples.blocks.rows, seed=self.seed)
+        parts = [_Part.of(member, self.examples.first[self.point]) for member in members]
+        pieces: list[Tensor] = []
+        for block, given in enumerate(values):
+            apart = self._apart(block, given)
+            # The gradient at the activation is the same for all draws.
+            draws = apart if self.steps else apart.mean(0, keepdim=True)
+            pieces.append(torch.stack([self._products(block, one, parts) for one in draws]).mean(0))
+        return torch.cat(pieces, dim=1)
+
+    def _apart(self, block: int, given: Float[Tensor, "draw row_or_1 *unit"]) -> Float[Tensor, "draw row *unit"]:
+        """Returns what the values add to a block's activations; nothing where these do not count."""
+        examples = self.examples
+        own = examples.loss.activations(examples.params, examples.blocks.batches[block], [self.point])[self.point]
+        real = examples.counting(self.point, self.unit_axis) if examples.mask else None
+        if real is None:
+            return given - own
+        return torch.where(real[examples.blocks.rows[block].to(real.device)], given - own, 0)
+
+    def _products(
+        self, block: int, apart: Float[Tensor, "row *unit"], parts: Sequence[_Part]
+    ) -> Float[Tensor, "member row loss"]:
+        """Returns what lies between activation and value times the mean gradient, of every component."""
+        ways = [(k + 0.5) / self.steps for k in range(self.steps)] or [0.0]
+        mean = torch.stack([self._gradients(block, apart, way) for way in ways]).mean(0)
+        columns = [
+            [part(apart, gradient, product) for part in parts]
+            for gradient, product in zip(mean, mean * apart, strict=True)
+        ]
+        return torch.stack([torch.stack(column) for column in columns], dim=-1)
+
+    def _gradients(self, block: int, apart: Tensor, way: float) -> Float[Tensor, "loss row *unit"]:
+        """Returns the gradient of every loss, some of the way to the values."""
+        examples = self.examples
+        batch, clean, real = examples.blocks.batches[block], examples.clean[block], examples.real(block)
+        with torch.enable_grad():
+            shift = (way * apart).requires_grad_()
+
+            def change(activation: Tensor) -> Tensor:
+                return activation + shift
+
+            edited = examples.loss.with_edits([_At(self.point, change)])
+            forward = losses_of(edited, examples.params, batch, False, examples.metrics)
+            pairs = zip(examples.metrics, forward.outputs, clean, strict=True)
+            losses = [forward.losses[0][:, 0], *(metric(after, before, batch, real) for metric, after, before in pairs)]
+            return torch.stack(
+                [self._gradient(one, shift, name) for one, name in zip(losses, examples.names, strict=True)]
+            )
+
+    def _gradient(self, losses: Tensor, shift: Tensor, name: str) -> Tensor:
+        if not losses.requires_grad:
+            raise SettingError(
+                f"{name!r} has no gradient at {self.point!r}, which attribution follows; leave it out, or ablate."
+            )
+        return torch.autograd.grad(losses.sum(), shift, retain_graph=True, materialize_grads=True)[0]
+
+
+@dataclass(frozen=True)
+class _At:
+    """A change with its hook point."""
+
+    point: str
+    change: Callable[[Tensor], Tensor]
+
+    def __call__(self, activation: Tensor) -> Tensor:
+        return self.change(activation)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a component replaces at a hook point."""
+
+    place: Place
+
+    @classmethod
+    def of(cls, member: Component, activation: Tensor) -> _Part:
+        """Returns that of a component, by one example's activation."""
+        return cls(Place.of([member], activation, few=True))
+
+    def __call__(
+        self, one: Float[Tensor, "row *unit"], other: Float[Tensor, "row *unit"], product: Float[Tensor, "row *unit"]
+    ) -> Float[Tensor, "row"]:
+        """Returns the scalar products of two tensors there, given their entries' products."""
+        place = self.place
+        if place.basis is not None:
+            product = (one @ place.basis[0].T) * (other @ place.basis[0].T)
+        elif place.units is not None:
+            product = product.index_select(place.unit_axis, place.units[0])
+        return torch.where(place.where[0], product, 0).flatten(1).double().sum(1)
