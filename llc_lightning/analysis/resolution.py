@@ -68,7 +68,7 @@ def reconciled(one: Rung, other: Rung) -> str:
     return f"{said}. Compare values at equal n_beta and gamma alone."
 
 
-def rungs(rows: pd.DataFrame) -> dict[int, list[Rung]]:
+def ladder(rows: pd.DataFrame) -> dict[int, list[Rung]]:
     """Returns the LLCs of the whole model that nothing speaks against, by step, from the lowest n_beta up."""
     llc = table.full_llc(rows)
     llc = llc.loc[table.ok(llc)].sort_values(["n_beta", "gamma"])

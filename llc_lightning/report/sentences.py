@@ -7,7 +7,7 @@ from llc_lightning.analysis.agreement import Agreement
 from llc_lightning.analysis.cis import LOSS_FACTOR, Verdict
 from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.analysis.curve import Curve, Residual
-from llc_lightning.analysis.resolution import reconciled, rungs
+from llc_lightning.analysis.resolution import ladder, reconciled
 from llc_lightning.analysis.revisions import told
 from llc_lightning.analysis.timing import Timing
 from llc_lightning.report.panels.llc import full_llc
@@ -52,7 +52,7 @@ def full_llc_sentences(found: Findings) -> list[str]:
 
 def _reconciled(found: Findings) -> list[str]:
     """Returns how the LLCs at the largest and the smallest n_beta go together, at the last step that has both."""
-    several = [some for _, some in sorted(rungs(found.rows).items()) if len(some) > 1]
+    several = [some for _, some in sorted(ladder(found.rows).items()) if len(some) > 1]
     return [reconciled(several[-1][0], several[-1][-1])] if several else []
 
 

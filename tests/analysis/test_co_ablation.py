@@ -35,7 +35,7 @@ class Planted(nn.Module):
 
 def rows(methods: list[str]) -> pd.DataFrame:
     module = Planted()
-    data = torch.stack([(torch.arange(200) % 2).float(), torch.randn(200)], dim=1)
+    data = torch.stack([(torch.arange(600) % 2).float(), torch.randn(600)], dim=1)
     parts = find_components(module, ["hook_units[*]", "pairs:hook_units[*]"])
     found = sweep(loss_fn(module), snapshot_params(module), data, parts, methods, seed=0)
     kept = ("quantity", "component", "kind", "method", "loss", "value", "stderr", "status")

@@ -16,7 +16,7 @@ from llc_lightning.results.schema import COLUMNS
 
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
-    model, batch = hand_built_induction(), SequenceData(TASK, analysis_size=64).analysis_set()
+    model, batch = hand_built_induction(), SequenceData(TASK, analysis_size=512).analysis_set()
     assert torch.equal(loss_fn(model)(snapshot_params(model), batch), model.per_example_loss(batch))
     snapshot = Snapshot.of(model, batch, run="hand/version_0", seed=0, step=7, epoch=0)
     plan = AblationPlan(components=("heads",), methods=("mean", "resample"), examples=None, tasks=True)

@@ -2,7 +2,7 @@
 
 import re
 
-from llc_lightning.analysis.resolution import Rung, reconciled, rungs
+from llc_lightning.analysis.resolution import Rung, ladder, reconciled
 from tests.analysis.synthetic import SyntheticRun
 
 COARSE = Rung(268.0, 3.0, n_beta=10_000.0, gamma=1000.0)
@@ -41,7 +41,7 @@ def test_equal_cuts_see_the_same_directions() -> None:
 
 def test_the_rungs_of_a_run_are_those_that_nothing_speaks_against() -> None:
     rows = SyntheticRun(units=4, circuits=4).table()
-    found = rungs(rows)
+    found = ladder(rows)
     last = max(found)
     assert [rung.n_beta for rung in found[last]] == [10_000.0]
     flagged = rows.assign(
@@ -49,5 +49,5 @@ def test_the_rungs_of_a_run_are_those_that_nothing_speaks_against() -> None:
             "not-mixed" if step == last else status for step, status in zip(rows["step"], rows["status"], strict=True)
         ]
     )
-    assert last not in rungs(flagged)
+    assert last not in ladder(flagged)
     assert re.fullmatch(r"\d+ ± \d+ \(n_beta 10000, gamma 1000\)", str(found[last][0]))

@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[2]
 ARGUMENTS = [
     *("fit", "-c", str(ROOT / "configs/smoke/mnist_fashion.yaml"), "-c", str(ROOT / "configs/overlays/ddp2_cpu.yaml")),
     *("--trainer.max_steps", "4", "--trainer.enable_progress_bar", "false", "--trainer.log_every_n_steps", "2"),
-    *("--data.init_args.train_size", "200", "--data.init_args.validation_size", "50", "--llc.when", "null"),
-    *("--data.init_args.analysis_size", "256", "--data.init_args.batch_size", "50", "--llc_units.when", "null"),
+    *("--data.init_args.train_size", "600", "--data.init_args.validation_size", "50", "--llc.when", "null"),
+    *("--data.init_args.analysis_size", "1024", "--data.init_args.batch_size", "50", "--llc_units.when", "null"),
     *("--snapshots.when.init_args.first", "2", "--ablation.when.init_args.first", "2", "--model.init_args.width", "4"),
 ]
 

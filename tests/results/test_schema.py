@@ -96,7 +96,7 @@ def test_a_value_that_its_status_denies_is_refused(make_row: MakeRow, value: flo
 def test_unknown_quantity_and_status(make_row: MakeRow) -> None:
     with pytest.raises(SettingError, match=r"^unknown quantity 'lcc'; did you mean 'llc'"):
         make_row(quantity="lcc")
-    with pytest.raises(SettingError, match=r"^unknown status reason 'fine'\. Use one of 21 names, among them: "):
+    with pytest.raises(SettingError, match=r"^unknown status reason 'fine'\. Use one of \d+ names, among them: "):
         make_row(status="fine")
 
 

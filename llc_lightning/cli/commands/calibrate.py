@@ -129,13 +129,13 @@ def _told(found: "Calibration") -> str:
 
 def _beside(found: "Calibration", folder: Path, snapshot: "Snapshot") -> list[str]:
     """Returns how the value goes together with that of the run at the same step and its highest n_beta, if any."""
-    from llc_lightning.analysis.resolution import Rung, reconciled, rungs
+    from llc_lightning.analysis.resolution import Rung, ladder, reconciled
     from llc_lightning.llc.calibrate.directions import directions
     from llc_lightning.llc.settings import Resolution
     from llc_lightning.results.run import Run
 
     rows, record = Run.open(folder).measurements(), found.record
-    of_run = rungs(rows).get(snapshot.step, []) if len(rows) else []
+    of_run = ladder(rows).get(snapshot.step, []) if len(rows) else []
     if not of_run or not is_ok(record.status):
         return []
     around = directions(snapshot.loss, snapshot.params, snapshot.data, None, seed=snapshot.seed)
