@@ -30,8 +30,15 @@ class Quadratic(nn.Module):
         return (self.c * h.square()).sum(-1) + h[:, 0] * h[:, 1]
 
 
+def made(kind: type[nn.Module]) -> nn.Module:
+    """Returns a net with the same random weights wherever it is made."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return kind()
+
+
 X = torch.randn(90, 3, generator=torch.Generator().manual_seed(0))
-QUADRATIC = Quadratic()
+QUADRATIC = made(Quadratic)
 
 
 def test_closed_form_of_a_quadratic_loss() -> None:
@@ -59,9 +66,9 @@ def test_closed_form_of_a_quadratic_loss() -> None:
 @pytest.mark.parametrize(
     ("module", "data", "components"),
     [
-        (Circuits(), circuits_data(70), [Component("hook_hidden[2]", "neuron", "hook_hidden", (2,))]),
-        (Tokens(), tokens_data(70), heads()),
-        (Padded(), examples(), [one for one in parts() if one.point != "hook_scores" and not one.parts]),
+        (made(Circuits), circuits_data(70), [Component("hook_hidden[2]", "neuron", "hook_hidden", (2,))]),
+        (made(Tokens), tokens_data(70), heads()),
+        (made(Padded), examples(), [one for one in parts() if one.point != "hook_scores" and not one.parts]),
     ],
 )
 def test_slopes_are_those_of_finite_differences(module: nn.Module, data: object, components: list[Component]) -> None:
