@@ -33,7 +33,7 @@ class Quadratic(nn.Module):
 def made(kind: type[nn.Module]) -> nn.Module:
     """Returns a net with the same random weights wherever it is made."""
     with torch.random.fork_rng():
-        torch.manual_seed(0)
+        torch.manual_seed(3)
         return kind()
 
 
@@ -108,7 +108,7 @@ def test_slopes_are_those_of_finite_differences(module: nn.Module, data: object,
 
 @pytest.mark.parametrize("method", ["zero", "resample(draws=2)", "mean"])
 def test_more_steps_come_to_the_effect_of_the_whole(method: str) -> None:
-    module, data = Tokens(), tokens_data(70)
+    module, data = made(Tokens), tokens_data(70)
     loss, params = loss_fn(module), snapshot_params(module)
     whole = ablation_effects(module, data, heads()[-1], method)["value"][0]
     off = [
@@ -119,7 +119,7 @@ def test_more_steps_come_to_the_effect_of_the_whole(method: str) -> None:
 
 
 def test_metrics_and_partners_and_padding() -> None:
-    module = Padded()
+    module = made(Padded)
     loss, params = loss_fn(module), snapshot_params(module)
     metrics = ["kl", "logit_difference(right=right,wrong=wrong)"]
     tables = [
