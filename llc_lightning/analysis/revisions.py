@@ -5,7 +5,7 @@ values change, so that values of two revisions must not stand in one curve, tabl
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
@@ -88,6 +88,11 @@ def of_newest(analysis: Callable[Concatenate[pd.DataFrame, P], T]) -> Callable[C
 
 def _measurements(rows: pd.DataFrame) -> pd.DataFrame:
     """Returns for every row what was measured, by which sampler, its revision, and the newest of that measurement."""
-    sampler = [str(decode_details(str(text)).get("sampler") or "") for text in rows["details"].tolist()]
+    sampler = [_sampler(decode_details(str(text))) for text in rows["details"].tolist()]
     of = rows[["quantity", "method", "revision"]].assign(sampler=sampler)
     return of.assign(newest=of.groupby(_MEASUREMENT)["revision"].transform("max"))  # pyright: ignore[reportUnknownMemberType]
+
+
+def _sampler(details: Mapping[str, object]) -> str:
+    """Returns which sampler made a row; ``chains`` for what is measured beside them, such as the loss of w*."""
+    return str(details.get("sampler") or ("chains" if "replicate" in details else ""))

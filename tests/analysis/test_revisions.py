@@ -144,3 +144,11 @@ def test_trajectories_show_every_revision_and_tell_them_apart(new: pd.DataFrame,
     pd.testing.assert_frame_equal(curves.loc[curves["revision"] == 2].reset_index(drop=True), alone)
     assert "llc_plus_delta" in set(alone["quantity"])
     assert len(plus_delta(both)) == 2 * len(plus_delta(new))
+
+
+def test_a_loss_that_chains_tell_replaces_none_that_ablations_tell() -> None:
+    """They are measured on other examples, and each has revisions of its own."""
+    told = [("{}", 1), ('{"replicate":0}', 1), ('{"replicate":0}', 3)]
+    rows = pd.DataFrame([{"quantity": "loss", "method": "", "details": text, "revision": at} for text, at in told])
+    assert newest(rows).index.tolist() == [0, 2]
+    assert [str(one) for one in older(rows)] == ["1 row of loss (chains) at revision 1 of 3"]
