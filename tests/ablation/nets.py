@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import Tensor, nn
 
 from llc_lightning.ablation.engine.base import Activations, Shared
@@ -236,3 +237,9 @@ def literal_error(changes: Tensor, by_draw: Tensor, counts: Tensor | None = None
     number = int(counts.sum())
     total = (centred[:, None] * centred[None] * shared).sum() / (number * draws) ** 2
     return float((total * number / (number - 1)).sqrt())
+
+
+def expected_status(difference: Tensor) -> str:
+    """Returns what an effect says of itself by its values on the examples: whether they are too few for their skew."""
+    skew = float(stats.skew(difference.double().numpy()))
+    return "too-few-examples" if len(difference) < 500 and skew**2 / len(difference) > 1 / 15 else "ok"

@@ -20,7 +20,6 @@ from llc_lightning.data.sequences.base import NO_TARGET
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
-from llc_lightning.runtime.status import is_failed
 from tests.ablation.nets import literal_losses, values_of
 
 SIZES = {"d_model": 8, "n_heads": 2, "n_layers": 2, "d_mlp": 6}
@@ -186,7 +185,8 @@ def test_every_effect_is_that_of_a_hook_and_the_model_comes_back_unharmed(family
             clean, ablated = literal_losses(module, one.batch, part, values_of(method, one.batch, seed=3))
             effect = next(found)
             assert effect.value == pytest.approx(float((ablated - clean).mean()), abs=1e-5), part.address
-            assert (is_failed(effect.status), effect.vmapped) == (False, True)
+            assert effect.status in ("ok", "too-few-examples")
+            assert effect.vmapped
             assert abs(effect.value) > 1e-6
     after = dict(module.named_parameters(remove_duplicate=False))
     assert after.keys() == before.keys()

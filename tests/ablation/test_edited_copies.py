@@ -22,7 +22,6 @@ from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.cadence import AtSteps
-from llc_lightning.runtime.status import is_failed
 from tests.ablation.edited_copies import METHODS, edited_copies
 from tests.ablation.nets import Branching
 from tests.callbacks.plain import examples, fit, trainer
@@ -69,7 +68,7 @@ def test_effects_are_those_of_edited_copies(family: Callable[[], tuple[nn.Module
     module, batch, names = family()
     table = ablation_effects(module, batch, names, METHODS, seed=4)
     assert set(table["vmapped"]) == {True}
-    assert not any(map(is_failed, table["status"]))
+    assert set(table["status"]) <= {"ok", "too-few-examples"}
     plain, state = copy.deepcopy(module).eval(), torch.get_rng_state()
     tasks = getattr(module, "task_names", ())
     for component in find_components(module, names):
@@ -147,4 +146,5 @@ def test_the_callback_measures_them(tmp_path: Path) -> None:
             rise = torch.stack(losses).mean(0)
             row = effects.loc[(component.address, method)]
             assert row["value"] == pytest.approx(float(rise.mean()), abs=1e-6), (component, method)
-            assert (is_failed(row["status"]), row["kind"], row["draws"]) == (False, component.kind, len(copies))
+            assert row["status"] in ("ok", "too-few-examples")
+            assert (row["kind"], row["draws"]) == (component.kind, len(copies))

@@ -25,7 +25,6 @@ from llc_lightning.models.cis import CISModel
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import AddressError, SettingError
-from llc_lightning.runtime.status import is_failed
 from tests.ablation.nets import Circuits, literal_losses, values_of, values_of_constants
 
 N = 40
@@ -132,7 +131,8 @@ def test_every_method_at_every_level_is_what_one_hook_and_one_pass_do(name: str)
         pairs = [(part, method) for part in parts for method in methods]
         for (part, method), effect in zip(pairs, effects, strict=True):
             assert (effect.component, effect.kind, effect.method) == (part.address, part.kind, method.name)
-            assert (is_failed(effect.status), effect.vmapped) == (False, True)
+            assert effect.status in ("ok", "too-few-examples", "not-converged", "not-converged+too-few-examples")
+            assert effect.vmapped
             expected = literal_effect(family, part, method, effect)
             assert effect.value == pytest.approx(expected, abs=1e-5), (part.address, method.name)
     assert torch.equal(torch.get_rng_state(), state)

@@ -30,6 +30,8 @@ Lane: TypeAlias = tuple[dict[str, Tensor], ...]
 _Fixed: TypeAlias = tuple[Params, Batch, tuple[Tensor, ...], Tensor | None, tuple[Batch, Tensor | None] | None]
 """Weights, examples, unablated outputs, which positions count where not all do, and what metrics read elsewhere."""
 
+_REFUSED = (RuntimeError, ValueError, TypeError)
+"""What vmap and graphs raise on a module that they do not hold for; what is wrong itself is raised without them."""
 _WORTH_TRACING = 32
 """Calls of a loss, in one sweep or several, from which on tracing pays."""
 
@@ -152,7 +154,7 @@ class Lanes:
                 with torch.no_grad():
                     self._prepared = (batch, graph, graph.prepare(fixed))
             return graph(self._prepared[2], [tensor for what in varying for tensor in what.values()])
-        except Exception:  # a graph may hold for less than what it was traced of, and fail only when it is called
+        except _REFUSED:  # a graph may fail only when it is called, as by strides that its trace did not have
             self._graphs[shapes] = _GRAPHS[self.loss.skeleton][self._key(fixed, varying)] = None
             return self._plain(fixed, varying)
 
@@ -182,7 +184,7 @@ class Lanes:
     def _plain(self, fixed: _Fixed, varying: Lane) -> Losses:
         try:
             return self._batched(fixed, varying)
-        except (RuntimeError, ValueError, TypeError):
+        except _REFUSED:
             # What is wrong with the module itself is raised again here, without vmap around it.
             losses = self._one_by_one(fixed, varying)
             self.vmapped = False

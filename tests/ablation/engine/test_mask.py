@@ -35,7 +35,7 @@ METRICS = (
 def table(components: object, methods: object, *, left: bool = False, fill: int | None = PAD) -> pd.DataFrame:
     data, partners = (examples(left=left, fill=fill, partner=partner) for partner in (False, True))
     return ablation_effects(
-        Padded(), data, components, methods, metrics=METRICS, mask="real", counterfactual=partners  # type: ignore
+        Padded(), data, components, methods, metrics=METRICS, mask="real", counterfactual=partners
     )  # fmt: skip
 
 

@@ -78,12 +78,12 @@ def test_slopes_are_those_of_finite_differences(module: nn.Module, data: object,
     mask, real = "", None
     if isinstance(data, dict):
         mask, real = "real", data["real"]
-    found = attribution(loss, params, data, components, "zero", mask=mask)  # type: ignore[arg-type]
+    found = attribution(loss, params, data, components, "zero", mask=mask)
     step = 1e-6
     for component, value in zip(components, found["value"], strict=True):
         edits: list[Edit] = []
         for member in component.members:
-            h = loss.activations(params, data, [member.point])[member.point]  # type: ignore[arg-type]
+            h = loss.activations(params, data, [member.point])[member.point]
             where = member.unit_mask(h[0])
             if member.positions is not None:
                 where = where & (torch.arange(h.shape[1]) == member.positions[0])[:, None]
@@ -100,7 +100,7 @@ def test_slopes_are_those_of_finite_differences(module: nn.Module, data: object,
                     counts = counts & real[:, None, None]
             edits.append(Edit(member.point, where & counts, h + step * (target - h)))
         with torch.no_grad():
-            differences = (loss.with_edits(edits)(params, data) - loss(params, data)) / step  # type: ignore[arg-type]
+            differences = (loss.with_edits(edits)(params, data) - loss(params, data)) / step
         assert value == pytest.approx(float(differences.mean()), abs=2e-5, rel=2e-4)
     module.float()
     assert found["value"].abs().max() > 1e-3

@@ -50,7 +50,7 @@ def path(loss: ModuleLoss, params: Params, clean: dict[str, Tensor], donor: dict
 
 
 def scrubbed(loss: ModuleLoss, params: Params, clean: dict[str, Tensor], donor: dict[str, Tensor]) -> pd.DataFrame:
-    tree = [Node(NEURON, lambda batch: batch["right"], (Node(HEAD, lambda batch: batch["wrong"]),), ("hook_resid",))]  # type: ignore
+    tree = [Node(NEURON, lambda batch: batch["right"], (Node(HEAD, lambda batch: batch["wrong"]),), ("hook_resid",))]
     return scrubbing(loss, params, clean, tree, ["hook_pattern"], draws=2, metrics=METRICS, mask="real").table
 
 
