@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from llc_lightning.ablation.effects import ablation_effects
+    from llc_lightning.callbacks.ablated_llc import AblatedLLCCallback
     from llc_lightning.callbacks.ablation import AblationCallback
     from llc_lightning.callbacks.llc import LLCCallback
     from llc_lightning.callbacks.resume import ExactResume
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from llc_lightning.runtime.cadence import AnyOf, AtEnd, AtStart, AtSteps, Every, LogSpaced
 
 __all__ = [
+    "AblatedLLCCallback",
     "AblationCallback",
     "AnyOf",
     "AtEnd",
@@ -52,6 +54,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AblatedLLCCallback": "callbacks.ablated_llc",
     "AblationCallback": "callbacks.ablation",
     "AnyOf": "runtime.cadence",
     "AtEnd": "runtime.cadence",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,10 +14,13 @@ from torch import Tensor
 from llc_lightning.llc.inputs import check_inputs
 from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
 from llc_lightning.runtime.errors import at_least, not_negative, positive
+from llc_lightning.sampling.slices import moved_entries
 
 _BLOCK = 4096
 _TENTHS = 10
 _HISTORY = 20
+_LOOKS = 4
+"""Evaluations of an iteration's line search, on average."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class _Objective:
         gamma: float,
         moved: Mapping[str, Tensor] | None,
     ) -> None:
+        moved_entries(params, moved)  # which says what does not fit
         self._loss_fn, self._data, self._n_beta = loss_fn, data, n_beta
         self._pull = gamma / n_beta
         self._centre = {name: value.detach().clone() for name, value in params.items()}
@@ -107,20 +112,20 @@ class _Objective:
     def minimised(self, tolerance: float, budget: int) -> Recovery:
         start = self._losses()
         per_tenth = budget // _TENTHS
-        optimizer = torch.optim.LBFGS(
-            list(self._free.values()), max_iter=per_tenth, tolerance_grad=0.0, tolerance_change=0.0,
-            history_size=_HISTORY, line_search_fn="strong_wolfe",
+        optimizer: Any = torch.optim.LBFGS(  # whose step is not typed
+            list(self._free.values()), max_iter=per_tenth, max_eval=_LOOKS * per_tenth, tolerance_grad=0.0,
+            tolerance_change=0.0, history_size=_HISTORY, line_search_fn="strong_wolfe",
         )  # fmt: skip
-        before, left, tenths = self._value(start), math.nan, 0
-        for tenths in range(1, _TENTHS + 1):
+        before, left, iterations = self._value(start), math.nan, 0
+        while iterations < _TENTHS * per_tenth:
             optimizer.step(self._closure)
             after = self._value(self._losses())
-            left, before = self._n_beta * (before - after), after
-            if not left > tolerance:
+            left, before, iterations = self._n_beta * (before - after), after, iterations + per_tenth
+            if not abs(left) > tolerance:
                 break
         losses = self._losses()
         moved = {name: value.detach().clone() for name, value in self._free.items()}
-        return Recovery({**self._centre, **moved}, losses, start, left, tenths * per_tenth)
+        return Recovery({**self._centre, **moved}, losses, start, left, iterations)
 
     def _closure(self) -> float:
         """Returns the objective, after putting its gradient where the optimizer reads it."""

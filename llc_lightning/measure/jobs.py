@@ -49,7 +49,11 @@ class Job:
         }
         if self.resolution is None:
             return named
-        return named | {"params_moved": self.moved or address, "n_beta": self.resolution.n_beta, "gamma": self.resolution.gamma}
+        return named | {
+            "params_moved": self.moved or address,
+            "n_beta": self.resolution.n_beta,
+            "gamma": self.resolution.gamma,
+        }
 
     def key(self, *, run: str, step: int) -> tuple[str | int, ...]:
         """Returns the key that its row has in the table of a run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,8 +33,6 @@ REASONS.register(
 
 _LEFT = 0.1
 """What a re-optimisation may still gain, in errors of the value that it serves."""
-_AGAIN = {"unstable-step", "diverged", "lost-chains"}
-"""Reasons to run chains again with a step of their own."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Told:
     status: str
     record: LLCRecord | None = None
     """The estimate that it is, without draws."""
-    details: tuple[tuple[str, float], ...] = ()
+    details: tuple[tuple[str, float | int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Laboratory:
 
     def control(self) -> Control:
         """Returns the whole model's own."""
-        loss, params = self.snapshot.loss, self.snapshot.params
+        loss = self.snapshot.loss
         free, pulled = self._recovered(loss, self.data)
         return Control(free, pulled, self._chains(loss, free.params, self.data, self.plan.settings))
 
@@ -94,8 +92,13 @@ class Laboratory:
         told = [_llc("llc_ablated", record, _unfinished(free, record)), shift, *_gaps(free, pulled, record)]
         if self.plan.closure:
             start = self._paired(loss, snapshot.params, rows, control)
-            closing = _difference("recovery_closure", start, record, left | _unfinished(pulled, record))
-            told += [_llc("llc_unrecovered", start, set()), replace(closing, value=closing.value + at.n_beta * pulled.gap)]
+            # That the trained weights are no minimum of the ablated loss is what the gap makes up for.
+            about = replace(start, status=join({reason.name for reason in split(start.status)} - {"not-a-minimum"}))
+            closing = _difference("recovery_closure", about, record, left | _unfinished(pulled, record))
+            told += [
+                _llc("llc_unrecovered", start, set()),
+                replace(closing, value=closing.value + at.n_beta * pulled.gap),
+            ]
         return told
 
     def _recovered(self, loss: LossFn, data: Batch) -> tuple[Recovery, Recovery]:
@@ -114,8 +117,8 @@ class Laboratory:
         if settings.step_size != "auto" or not control.record.step_size > 0:
             return self._chains(loss, params, data, settings)
         record = self._chains(loss, params, data, replace(settings, step_size=control.record.step_size))
-        again = {reason.name for reason in split(record.status)} & _AGAIN
-        return self._chains(loss, params, data, settings) if again else record
+        too_large = record.healthy_chains < settings.chains or "unstable-step" in record.status.split("+")
+        return self._chains(loss, params, data, settings) if too_large else record
 
     def _chains(self, loss: LossFn, params: Params, data: Batch, settings: ChainSettings) -> LLCRecord:
         whole, own = [Restriction(self._moved)], [self.at]
@@ -150,17 +153,18 @@ def _gaps(free: Recovery, pulled: Recovery, record: LLCRecord) -> list[Told]:
 def _unfinished(recovery: Recovery, record: LLCRecord) -> set[str]:
     """Returns the reason against a re-optimisation that stopped while it still gained."""
     allowed = _LEFT * record.stderr if math.isfinite(record.stderr) else 0.0
-    return set() if recovery.left <= allowed else {"not-recovered"}
+    return set() if abs(recovery.left) <= allowed else {"not-recovered"}
 
 
 def _difference(quantity: str, record: LLCRecord, other: LLCRecord, more: Iterable[str]) -> Told:
     """Returns the difference of two estimates by the same random numbers, its error from the paired draws."""
-    # That w* is no minimum of the loss is what is asked about, where chains are around the trained weights.
     status = join({reason.name for one in (record, other) for reason in split(one.status)} | set(more))
     if is_failed(status):
         return Told(quantity, math.nan, math.nan, status)
     kept = slice(record.settings.burn_in, None)
-    alive = [i for i, pair in enumerate(zip(record.per_chain, other.per_chain, strict=True)) if all(map(math.isfinite, pair))]
+    alive = [
+        i for i, pair in enumerate(zip(record.per_chain, other.per_chain, strict=True)) if all(map(math.isfinite, pair))
+    ]
     draws = record.n_beta * (record.excess - other.excess)[alive, kept].double().cpu().numpy()
     apart = math.hypot(record.stderr, other.stderr)
     value = float(draws.mean()) if len(alive) else math.nan

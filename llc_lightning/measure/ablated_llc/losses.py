@@ -12,8 +12,8 @@ from torch import Tensor
 
 from llc_lightning.ablation.engine.base import Activations, Method, Shared, entry_of
 from llc_lightning.ablation.engine.blocks import Blocks
-from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.entries import HasCounterfactual
+from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.mask import Mask, spread
 from llc_lightning.ablation.engine.place import Place, ReplacementAt
 from llc_lightning.ablation.engine.replacing import by_side
@@ -235,4 +235,3 @@ def _partner(
             "whole; use donors for all positions together, and no mask."
         )
     return take(data, by_example[:, 0])
-

@@ -29,8 +29,8 @@ register_quantity(
 register_quantity(
     "llc_unrecovered",
     unit="1",
-    definition="n_beta (E[L_a(w)] - L_a(w*)) around the trained weights w*, at which L_a has no minimum: at equilibrium "
-    "llc_ablated - n_beta recovery_gap.",
+    definition="n_beta (E[L_a(w)] - L_a(w*)) around the trained weights w*, at which L_a has no minimum: at "
+    "equilibrium llc_ablated - n_beta recovery_gap.",
 )
 register_quantity(
     "recovery_closure",
