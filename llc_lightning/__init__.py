@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llc_lightning.callbacks.ablated_llc import AblatedLLCCallback
     from llc_lightning.callbacks.ablation import AblationCallback
     from llc_lightning.callbacks.llc import LLCCallback
+    from llc_lightning.callbacks.posterior import PosteriorCallback
     from llc_lightning.callbacks.resume import ExactResume
     from llc_lightning.callbacks.snapshots import SnapshotCallback
     from llc_lightning.components.listing import find_components
@@ -40,6 +41,7 @@ __all__ = [
     "LLCRecord",
     "LogSpaced",
     "Part",
+    "PosteriorCallback",
     "Resolution",
     "Restriction",
     "Run",
@@ -67,6 +69,7 @@ _HOMES = {
     "LLCRecord": "llc.record",
     "LogSpaced": "runtime.cadence",
     "Part": "llc.settings",
+    "PosteriorCallback": "callbacks.posterior",
     "Resolution": "llc.settings",
     "Restriction": "llc.settings",
     "Run": "results.run",
