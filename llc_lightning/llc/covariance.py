@@ -37,7 +37,8 @@ def jackknife(estimate: Callable[[npt.NDArray[np.bool_]], Array], chains: int) -
         return Jackknifed(whole, np.full_like(whole, np.nan))
     without = np.stack([np.asarray(estimate(every & (np.arange(chains) != chain))) for chain in range(chains)])
     spread = (chains - 1) / chains * np.square(without - without.mean(0)).sum(0)
-    return Jackknifed(chains * whole - (chains - 1) * without.mean(0), np.sqrt(spread))
+    # As arrays also where they are single numbers.
+    return Jackknifed(np.asarray(chains * whole - (chains - 1) * without.mean(0)), np.asarray(np.sqrt(spread)))
 
 
 def covariance(first: Array, second: Array) -> Jackknifed:

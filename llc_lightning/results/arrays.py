@@ -54,7 +54,7 @@ def read_arrays(path: str | Path) -> "xr.Dataset":
         zipfile.ZipFile(path).close()  # since ZipStore cannot close what it could not open
         with ZipStore(path, mode="r") as store:
             lazy = xr.open_dataset(store, engine="zarr", consolidated=False)  # pyright: ignore[reportArgumentType, reportUnknownMemberType]
-            return lazy.load()
+            return lazy.load()  # pyright: ignore[reportUnknownMemberType]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise StoreError(f"{path} is no file of arrays: {one_line(error)}; {_REMEDY}.") from error
 

@@ -129,7 +129,9 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         along = ("component", "example")
         variables: dict[str, Any] = {
             **_both("gain", along, [None if one is None else one.gain() for one in structures], size),
-            **_both("susceptibility", along, [None if one is None else one.susceptibility() for one in structures], size),
+            **_both(
+                "susceptibility", along, [None if one is None else one.susceptibility() for one in structures], size
+            ),
             **_both("susceptibility_published", along, [_published(one, first.whole) for one in structures], size),
         }
         if first.whole is not None:
@@ -203,9 +205,7 @@ def _weights(tasks: Bool[Tensor, "example task"]) -> Array:
     return counts / counts.sum(1, keepdims=True).clip(min=1)
 
 
-def _row(
-    quantity: str, loss: str, told: Jackknifed, number: int, same: dict[str, Any], scale: float = 1.0
-) -> Row:
+def _row(quantity: str, loss: str, told: Jackknifed, number: int, same: dict[str, Any], scale: float = 1.0) -> Row:
     value, stderr = (float(scale * np.atleast_1d(each)[number]) for each in (told.value, told.stderr))
     return Row(**same, quantity=quantity, loss=loss, value=value, stderr=stderr)
 
@@ -221,5 +221,7 @@ def _named(name: str, axes: tuple[str, ...], told: Jackknifed) -> dict[str, Any]
 def _both(name: str, axes: tuple[str, ...], told: Sequence[Jackknifed | None], *shape: int) -> dict[str, Any]:
     """Returns values and errors of several components, NaN for one without draws."""
     missing = np.full(shape, np.nan)
-    stacked = [np.stack([missing if one is None else getattr(one, part) for one in told]) for part in ("value", "stderr")]
+    stacked = [
+        np.stack([missing if one is None else getattr(one, part) for one in told]) for part in ("value", "stderr")
+    ]
     return _named(name, axes, Jackknifed(*stacked))

@@ -72,9 +72,11 @@ class Structure:
         return self._told(lambda kept: (self.ee[kept].mean(0) - np.square(self.e[kept].mean(0))).mean())
 
     def kernel(self) -> Jackknifed:
-        """Returns the loss kernel ``Cov(l_i, l_j)``, [example, example] (Adam et al. 2025, arXiv:2509.26537)."""
-        pairs = self.pairs
-        assert pairs is not None
+        """Returns the loss kernel ``Cov(l_i, l_j)``, [example, example]; NaN where examples are not compared.
+
+        Adam et al. 2025, arXiv:2509.26537.
+        """
+        pairs = np.full((len(self.e), 1, 1), np.nan) if self.pairs is None else self.pairs
         return self._told(lambda kept: pairs[kept].mean(0) - np.outer(self.e[kept].mean(0), self.e[kept].mean(0)))
 
     def susceptibility(self, groups: Array | None = None) -> Jackknifed:

@@ -5,8 +5,8 @@ from llc_lightning.results.quantities import register_quantity
 register_quantity(
     "functional_variance",
     unit="1",
-    definition="n_beta^2 / n times the sum over examples of the variance of the example's loss under the posterior over "
-    "the weights in params_moved.",
+    definition="n_beta^2 times the mean over watched examples of the variance of the example's loss under the "
+    "posterior over the weights in params_moved.",
     source="Watanabe 2010, arXiv:1004.2316",
 )
 register_quantity(
