@@ -21,15 +21,7 @@ from llc_lightning.measure.ablated_llc.losses import ablated
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.batches import Batch, LossFn, Params
-from llc_lightning.runtime.status import REASONS, is_failed, join, split
-
-REASONS.register(
-    "not-recovered",
-    summary="a re-optimisation ended before its end",
-    sentence="the re-optimisation of the ablated or of the whole model still gained, in its last tenth, more than a "
-    "tenth of the error times 1 / n_beta; give it a larger budget.",
-    order=175,
-)(None)
+from llc_lightning.runtime.status import is_failed, join, split
 
 _LEFT = 0.1
 """What a re-optimisation may still gain, in errors of the value that it serves."""

@@ -75,13 +75,13 @@ class PosteriorPlan:
         return self
 
     def components_of(self, module: nn.Module) -> list[Component]:
-        """Returns what is measured of a module, without the whole of it.
+        """Returns what is measured of a module: the whole of it, and components.
 
         Raises:
             AddressError: If an address names nothing.
             SettingError: If a component has no weights.
         """
-        found = find_components(module, self.components)
+        found = find_components(module, ("all", *(name for name in self.components if name != "all")))
         without = [component.address for component in found if not component.weights]
         if without:
             raise SettingError(

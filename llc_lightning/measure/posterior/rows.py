@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from llc_lightning.measure.posterior.plan import PosteriorPlan
 from llc_lightning.measure.posterior.structure import OBSERVED, Structure
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
-from llc_lightning.runtime.batches import chunks, n_examples, take
+from llc_lightning.runtime.batches import Params, chunks, n_examples, take
 from llc_lightning.runtime.progress import Advance
 from llc_lightning.sampling.observables.example_losses import ExampleLosses
 
@@ -44,7 +44,6 @@ class Sampled:
     structure: Structure | None
     """None where its chains failed."""
     whole: Structure | None
-    whole_record: LLCRecord
     watched: tuple[int, ...]
     """The numbers of the watched examples."""
     tasks: Bool[Tensor, "example task"] | None
@@ -85,16 +84,19 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
 
         (whole,) = sampled([Restriction(None)])
         known = Structure.of(whole, kernel=True)
-        found: list[Sampled] = []
-        numbers = tuple(int(one) for one in watched)
-        for some in chunks(len(components), _TOGETHER):  # the draws of a few lanes are in memory at a time
-            together = components[some]
-            records = sampled([Restriction(component.moved(params)) for component in together])
-            for component, record in zip(together, records, strict=True):
-                structure = Structure.of(record, kernel=plan.kernels)
-                found.append(Sampled(component, _light(record), structure, known, _light(whole), numbers, tasks))
+        moved = [component.moved(params) for component in components]
+        parts = [at for at, masks in enumerate(moved) if not _is_everything(masks, params)]
+        done: dict[int, tuple[LLCRecord, Structure | None]] = {}
+        for some in chunks(max(len(parts), 1), _TOGETHER):  # the draws of a few lanes are in memory at a time
+            restricted = [Restriction(moved[at]) for at in parts[some]]
+            for at, record in zip(parts[some], sampled(restricted) if restricted else [], strict=True):
+                done[at] = _light(record), Structure.of(record, kernel=plan.kernels)
                 advance(plan.settings.steps)
-        return found
+        numbers, light = tuple(int(one) for one in watched), _light(whole)
+        return [
+            Sampled(component, *done.get(at, (light, known)), known, numbers, tasks)
+            for at, component in enumerate(components)
+        ]
 
     def rows(
         self,
@@ -106,12 +108,7 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         data: str,
         replicate: int,
     ) -> Iterator[Row]:
-        """Yields the rows of the whole model, then those of every component: its variance, and each task."""
-        first = measured[0]
-        settings = plan.settings_with(data=data, replicate=replicate)
-        at = {"n_beta": plan.n_beta, "gamma": plan.gamma}
-        place = snapshot.columns(settings=settings, revision=plan.revision, kind="all", params_moved="all", **at)
-        yield from _rows(plan, snapshot, place, first.whole_record, first.whole, first.tasks, replicate)
+        """Yields the rows of every component, the whole model first: its variance, and each task."""
         for each in measured:
             (job,) = plan.jobs([each.component], data=data, replicate=replicate)
             columns = {name: value for name, value in job.columns.items() if name not in ("quantity", "loss")}
@@ -123,8 +120,8 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         import xarray as xr
 
         first = measured[0]
-        names = ["", *(each.component.address for each in measured)]
-        structures = [first.whole, *(each.structure for each in measured)]
+        names = [str(plan.jobs([each.component], data="")[0].columns["component"]) for each in measured]
+        structures = [each.structure for each in measured]
         size = len(first.watched)
         along = ("component", "example")
         variables: dict[str, Any] = {
@@ -137,16 +134,13 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         if first.whole is not None:
             variables |= _named("kernel", ("example", "other"), first.whole.kernel())
         if plan.kernels:
-            kernels = [one.kernel() if one is not None and one.pairs is not None else None for one in structures[1:]]
-            variables |= _both("restricted_kernel", ("moved", "example", "other"), kernels, size, size)
+            kernels = [None if one is None else one.kernel() for one in structures]
+            variables |= _both("restricted_kernel", ("component", "example", "other"), kernels, size, size)
         coords: dict[str, Any] = {"component": names, "example": list(first.watched), "other": list(first.watched)}
-        if plan.kernels:
-            coords["moved"] = names[1:]
         if first.tasks is not None:
             variables["counts"] = (("example", "task"), first.tasks.numpy())
             coords["task"] = list(snapshot.loss.task_names)
-        statuses = [first.whole_record.status, *(each.record.status for each in measured)]
-        coords["status"] = ("component", statuses)
+        coords["status"] = ("component", [each.record.status for each in measured])
         facts = {"run": snapshot.run, "step": snapshot.step, "n_beta": plan.n_beta, "gamma": plan.gamma}
         return xr.Dataset(variables, coords=coords, attrs={**facts, "look_every": plan.look_every})
 
@@ -159,6 +153,10 @@ MEASUREMENTS.register(
     plan=PosteriorPlan,
     quantities=("functional_variance", "susceptibility", "loss_gain"),
 )(PosteriorMeasurement())
+
+
+def _is_everything(masks: Mapping[str, Tensor], params: Params) -> bool:
+    return set(masks) == set(params) and all(bool(mask.all()) for mask in masks.values())
 
 
 def _light(record: LLCRecord) -> LLCRecord:
