@@ -36,11 +36,13 @@ def posterior_picture(arrays: xr.Dataset, found: Clustering) -> Figure:
     _mark(top, found, order)
     where = f"step {arrays.attrs['step']}, n_beta {arrays.attrs['n_beta']:g}, gamma {arrays.attrs['gamma']:g}"
     top.set_title(f"Loss kernel of {len(order)} watched examples at {where}", fontsize=10)
-    response = np.asarray(arrays["susceptibility"].values, dtype=np.float64)[1:, order]
-    names = [str(one) for one in arrays["component"].values[1:]]
-    reach = float(np.nanquantile(np.abs(response), 0.99)) if np.isfinite(response).any() else 1.0
-    image = bottom.imshow(response, cmap="PuOr_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
-    figure.colorbar(image, ax=bottom, label="susceptibility, nats^2 per example")
+    response = np.asarray(arrays["susceptibility"].values, dtype=np.float64)[:, order]
+    names = [str(one) or "all" for one in arrays["component"].values]
+    # Each on its own scale: components differ by orders of magnitude.
+    largest = np.nan_to_num(np.abs(response)).max(1, keepdims=True)
+    relative = np.divide(response, largest, out=np.zeros_like(response), where=largest > 0)
+    image = bottom.imshow(relative, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+    figure.colorbar(image, ax=bottom, label="susceptibility, of the component's largest")
     if len(names) <= _MOST:
         bottom.set_yticks(range(len(names)), names, fontsize=7)
     bottom.set_xlabel("watched example, in the order above")
@@ -51,11 +53,14 @@ def posterior_picture(arrays: xr.Dataset, found: Clustering) -> Figure:
 def _mark(axes: Any, found: Clustering, order: list[int]) -> None:
     """Names the tasks beside the stretches that their examples take."""
     labels = [int(found.labels[one]) for one in order]
-    tasks = [task for task in dict.fromkeys(labels) if task >= 0]
-    middles = [float(np.mean([at for at, label in enumerate(labels) if label == task])) for task in tasks]
+    named = dict(zip(sorted(set(labels) - {-1}), found.names, strict=True))
+    stretches = {label: [at for at, other in enumerate(labels) if other == label] for label in dict.fromkeys(labels)}
     axes.set_xticks([])
-    axes.set_yticks(middles, found.names if len(found.names) == len(tasks) else tasks, fontsize=8)
-    for task in tasks[1:]:
-        edge = labels.index(task) - 0.5
-        axes.axhline(edge, color="black", linewidth=0.6)
-        axes.axvline(edge, color="black", linewidth=0.6)
+    if not named:
+        axes.set_yticks([])
+        return
+    names = [named.get(label, "several or none") for label in stretches]
+    axes.set_yticks([float(np.mean(places)) for places in stretches.values()], names, fontsize=8)
+    for places in list(stretches.values())[1:]:
+        axes.axhline(places[0] - 0.5, color="black", linewidth=0.6)
+        axes.axvline(places[0] - 0.5, color="black", linewidth=0.6)
