@@ -262,7 +262,8 @@ class LaneBatch:
             size = settings.batch_size or 1
             prediction = NoisePrediction(
                 stacked, sampler, posterior, preconditioner, self._local.batch, self._data, self._centre, size,
-                settings.chains * settings.steps * size // _NOISE_SHARE, further, self._seed,
+                settings.chains * settings.steps * size // _NOISE_SHARE, further, self._seed, step_size,
+                found[0].largest,
             )  # fmt: skip
             finite = chains.excess.isfinite().all(-1).all(0)
             alive = [chain for chain in range(settings.chains) if bool(finite[chain])]
