@@ -11,6 +11,8 @@ from benchmarks.truth import coverage, table
 from benchmarks.truth.collection import chosen
 from benchmarks.truth.estimates import ESTIMATORS, Row, columns, estimated, from_plain, to_plain
 
+LENGTHS = ("chains", "burn_in", "draws")
+
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the cases and prints the tables; returns 1 where an estimate is silently wrong."""
@@ -64,7 +66,8 @@ def _rows(asked: argparse.Namespace) -> list[Row]:
     if asked.read is not None:
         return load(asked.read)
     rows: list[Row] = []
-    for row in estimated(chosen(asked.only), asked.sampler, asked.seeds, jobs=asked.jobs):
+    settings = {name: getattr(asked, name) for name in LENGTHS if getattr(asked, name) is not None}
+    for row in estimated(chosen(asked.only), asked.sampler, asked.seeds, jobs=asked.jobs, settings=settings):
         rows.append(row)
         if asked.json is not None and len(rows) % 100 == 0:
             store(asked.json, rows)
@@ -78,6 +81,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="PATTERN", help="cases that hold or match one of these"
     )
+    for name in LENGTHS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help="in place of each case's own")
     parser.add_argument(
         "--coverage", type=int, nargs="?", const=coverage.SETS, metavar="SETS",
         help=f"how often the intervals of so many sets of chains hold the exact value (default: {coverage.SETS})",

@@ -45,9 +45,9 @@ class NoisePrediction:
     arXiv:1203.5428): ``r_i`` is the variance that noise adds to a move of weight i over that which belongs there (for
     Langevin steps ``eps n_beta^2 Var(g_i) / (4 B)``, with g the gradient of an example and B of them in a batch),
     ``b_i = n_beta h_i + gamma`` the stiffness, and ``m_i = n_beta h_i / b_i`` how far the loss, and not the
-    localisation, decides where the weight goes. The gradients are those of single examples where the chains end, so that rare ones of
-    much larger noise count as well: up to 4096 all of them, each at one chain, else so many at random that they cost
-    little beside the chains.
+    localisation, decides where the weight goes. The gradients are those of single examples where the chains end, so
+    that rare ones of much larger noise count as well: up to 4096 all of them, each at one chain, else so many at random
+    that they cost little beside the chains.
 
     Args:
         stacked: The loss.

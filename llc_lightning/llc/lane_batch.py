@@ -236,6 +236,7 @@ class LaneBatch:
             found.append(settling(stacked, posterior, metric, self._local.batch, position, seen, seed=self._seed))
             stiffest = _STIFFEST if settings.batch_size is None else 4 * _STIFFEST  # beside minibatches' own
             allowed = stiffest * settings.fraction / found[0].largest
+            allowed = allowed.where(allowed > 0, step_size.to(allowed.dtype) / 2)  # NaN where a chain is dead
             stiff = ~(step_size <= allowed)
             stiff[stacked.lanes :] = False
             if strict and bool(stiff.any()):
