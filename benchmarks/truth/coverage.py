@@ -76,9 +76,9 @@ def coverages(names: Iterable[str], *, sets: int = SETS) -> Iterator[Coverage]:
     for name in names:
         torch.set_num_threads(1)
         started, case = time.process_time(), all_cases()[name]
-        alone = [_estimate(case, replicate=replicate) for replicate in range(ALONE)]
+        alone = [estimate(case, replicate=replicate) for replicate in range(ALONE)]
         steps = sorted(record.step_size for record in alone)
-        together = _estimate(case, chains=sets * CHAINS, step_size=steps[len(steps) // 2])
+        together = estimate(case, chains=sets * CHAINS, step_size=steps[len(steps) // 2])
         values, errors = values_and_errors(together, sets)
         reach = float(t.ppf((1 + LEVEL) / 2, CHAINS - 1))
         yield Coverage(
@@ -95,7 +95,8 @@ def values_and_errors(record: LLCRecord, sets: int) -> tuple[np.ndarray, np.ndar
     return np.array([part.mean() for part in parts]), np.array([error_of(part) for part in parts])
 
 
-def _estimate(case: Case, **settings: float) -> LLCRecord:
+def estimate(case: Case, **settings: float) -> LLCRecord:
+    """Returns the estimate of a case, with settings in place of its own or the defaults."""
     return estimate_llc(
         case.loss, dict(case.params), case.data, n_beta=case.n_beta, gamma=case.gamma, **{**case.settings, **settings}
     )
