@@ -42,7 +42,14 @@ from llc_lightning.sampling.observables.virial import Virial, seeing
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
-from llc_lightning.sampling.step_size import Stiffness, automatic_step_size, exploded, on_grid
+from llc_lightning.sampling.step_size import (
+    EXPLOSION,
+    IMPROBABLE,
+    Stiffness,
+    automatic_step_size,
+    exploded,
+    on_grid,
+)
 from llc_lightning.sampling.streams import BatchStream
 
 _NOISE = 0.1
@@ -210,10 +217,11 @@ class LaneBatch:
         return self._chains(at, posterior, preconditioner, step_size, strict=False)
 
     def _lost(self, chains: Chains, posterior: Posterior) -> Bool[Tensor, "width"]:
-        """Returns of which lanes a chain died or exploded."""
+        """Returns of which lanes a chain died, exploded, or was where none is in equilibrium."""
         lost = torch.zeros_like(posterior.n_beta, dtype=torch.bool)
-        n_beta = posterior.n_beta[: self._stacked.lanes].cpu()
-        lost[: self._stacked.lanes] = exploded(chains, n_beta, self._stacked.layout.dimension).any(1).to(lost.device)
+        lanes, limit = self._stacked.lanes, IMPROBABLE if self._settings.batch_size is None else EXPLOSION
+        far = exploded(chains, posterior.n_beta[:lanes].cpu(), self._stacked.layout.dimension, limit=limit)
+        lost[:lanes] = far.any(1).to(lost.device)
         return lost
 
     def _chains(

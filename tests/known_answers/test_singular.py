@@ -54,3 +54,12 @@ def test_a_chain_that_dies_in_burn_in_makes_the_step_smaller() -> None:
     record = estimate_llc(loss, {"w": torch.zeros(3)}, torch.zeros(1), n_beta=1e4, gamma=1.0, seed=3)
     assert record.healthy_chains == 8
     assert math.isfinite(record.value)
+
+
+def test_a_step_near_the_limit_of_stability_is_made_smaller() -> None:
+    """Steps twice as large go to where the scaled loss is hundreds, and the mean is 1.75 +- .26."""
+    record = estimate(reduced_rank(), seed=3)
+    assert record.status == "ok"
+    assert record.n_beta * record.excess.max() < 25 * record.dimension
+    assert record.value == pytest.approx(1.3563, abs=4 * record.stderr)
+    assert record.stderr < 0.1 * record.value
