@@ -1,8 +1,8 @@
 """The steps of a training: where it stands, how many it will make, and whether each is of one set of weights."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -78,8 +78,8 @@ class OneSetOfWeights:
         """
         if module.automatic_optimization:
             return
-        norm: Callable[[Tensor], Tensor] = torch.linalg.vector_norm  # pyright: ignore[reportUnknownMemberType]
-        seen = [norm(one.detach()) for one in module.parameters() if one.requires_grad]
+        untyped: Any = torch.linalg.vector_norm
+        seen: list[Tensor] = [untyped(one.detach()) for one in module.parameters() if one.requires_grad]
         moved = trainer.global_step == self._step and len(seen) == len(self._seen) and not _same(seen, self._seen)
         self._step, self._seen = trainer.global_step, seen
         if moved:
