@@ -272,9 +272,9 @@ def main(arguments: list[str]) -> int:
     for kl in (False, True):
         told: list[Verdict] = []
         print(
-            f"\n{'metric:kl' if kl else 'loss'}: how much better than optimal others are. Other searches in shares of what"
+            f"\n{'metric:kl' if kl else 'loss'}: how much better than optimal others are. Other searches in shares of"
         )
-        print("they may be (1 is the limit), plain methods in paired errors where it is scored, in nats on the fit")
+        print("what they may be (1 is the limit), plain methods in paired errors where scored, in nats on the fit")
         print(f"{'':34} {'effect':>9} {'search: fit':>11} {'scored':>7} {'plain: scored':>13} {'fit':>9}")
         for name in names:
             given = net(name)
