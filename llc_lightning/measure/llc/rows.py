@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llc_lightning.components.component import Component
@@ -71,6 +71,11 @@ class LLCMeasurement(Measurement[LLCPlan]):
             for at, loss in enumerate(plan.losses):
                 here = {**snapshot.columns(**jobs[at * rungs].columns), "quantity": "llc_slope"}
                 yield from _slopes(plan, here, each.records[at * rungs : (at + 1) * rungs], loss, data)
+
+    def small(self, plan: LLCPlan) -> LLCPlan:
+        """Returns one chain of one draw, on the smallest batch, at one rung."""
+        chains = replace(plan.settings, chains=1, draws=1, burn_in=0, curvature_examples="auto", watched_examples=0)
+        return replace(plan, n_beta=plan.n_beta[:1], losses=(TRAIN,), tasks=False, settings=chains)
 
     def traces(self, plan: LLCPlan, measured: Sequence[Estimated], *, data: str, replicate: int) -> Iterator[Trace]:
         """Yields the kept draws behind every estimate that has any."""
