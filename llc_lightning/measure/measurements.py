@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from torch import nn
 
@@ -26,6 +26,9 @@ from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, Se
 from llc_lightning.runtime.progress import Advance, NoProgress, Progress
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.workers import Workers, one_sentence
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 TRAIN = "train"
 """The training loss, in the column ``loss``."""
@@ -151,6 +154,10 @@ class Measurement(ABC, Generic[P]):
         """Returns the plan made as small as it can be, which a trial measures before anything is trained."""
         return plan
 
+    def arrays(self, plan: P, snapshot: Snapshot, measured: Sequence[Any]) -> xr.Dataset | None:
+        """Returns arrays beside the rows, with named axes; None where it has none."""
+        return None
+
     def memory(self) -> Any:
         """Returns what one process keeps from snapshot to snapshot, empty; nobody else looks into it."""
         return None
@@ -186,6 +193,7 @@ class Outcome:
     rows: list[Row]
     traces: list[Trace] = field(default_factory=list[Trace])
     seconds: float = 0.0
+    arrays: xr.Dataset | None = None
 
 
 def measure(
@@ -224,12 +232,12 @@ def measure(
         measured = workers.jointly(lambda: _share(plan, snapshot, sharing, replicate, progress, memory, skips))
         if share:
             measured = Share(measured.data, workers.collect(measured.results), workers.gather(measured.once)[0])
-        rows, traces = workers.jointly(lambda: _written(plan, snapshot, measured, replicate))
+        rows, traces, arrays = workers.jointly(lambda: _written(plan, snapshot, measured, replicate))
     except MeasurementError as failure:
         if on_error == "raise":
             raise
-        rows, traces = workers.gather(_all_failed(plan, snapshot, replicate, str(failure)))[0], []
-    return Outcome(rows, traces, time.perf_counter() - started)
+        rows, traces, arrays = workers.gather(_all_failed(plan, snapshot, replicate, str(failure)))[0], [], None
+    return Outcome(rows, traces, time.perf_counter() - started, arrays)
 
 
 @dataclass(frozen=True)
@@ -292,16 +300,19 @@ def _share(
         return Share(data, results, kind.once(plan, snapshot) if workers.is_zero else None)
 
 
-def _written(plan: Plan, snapshot: Snapshot, share: Share, replicate: int) -> tuple[list[Row], list[Trace]]:
+def _written(
+    plan: Plan, snapshot: Snapshot, share: Share, replicate: int
+) -> tuple[list[Row], list[Trace], xr.Dataset | None]:
     kind, data = measurement_of(plan), share.data
     results = [each for each in share.results if not isinstance(each, Failed)]
     failed = [each for each in share.results if isinstance(each, Failed)]
     errors = [row for each in failed for row in _error_rows(plan, snapshot, each, data=data, replicate=replicate)]
     if not results:
-        return errors, []
+        return errors, [], None
     return (
         [*kind.rows(plan, snapshot, results, share.once, data=data, replicate=replicate), *errors],
         list(kind.traces(plan, results, data=data, replicate=replicate)),
+        kind.arrays(plan, snapshot, results),
     )
 
 

@@ -12,7 +12,7 @@ from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import Restriction
 from llc_lightning.llc.slopes import slopes
 from llc_lightning.llc.tasks import tasks_of_module
-from llc_lightning.measure.llc.plan import LLCPlan
+from llc_lightning.measure.llc.plan import LLCPlan, least
 from llc_lightning.measure.measurements import MEASUREMENTS, TRAIN, Measurement
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
@@ -74,8 +74,7 @@ class LLCMeasurement(Measurement[LLCPlan]):
 
     def small(self, plan: LLCPlan) -> LLCPlan:
         """Returns one chain of one draw, on the smallest batch, at one rung."""
-        chains = replace(plan.settings, chains=1, draws=1, burn_in=0, curvature_examples="auto", watched_examples=0)
-        return replace(plan, n_beta=plan.n_beta[:1], losses=(TRAIN,), tasks=False, settings=chains)
+        return replace(plan, n_beta=plan.n_beta[:1], losses=(TRAIN,), tasks=False, settings=least(plan.settings))
 
     def traces(self, plan: LLCPlan, measured: Sequence[Estimated], *, data: str, replicate: int) -> Iterator[Trace]:
         """Yields the kept draws behind every estimate that has any."""
