@@ -314,7 +314,7 @@ class LaneBatch:
 
     def _diagnosed(self, virial: Callable[[Stack], Stack]) -> list[Observable]:
         """Returns what is recorded for the estimators and the diagnostics."""
-        stacked, settings, every = self._stacked, self._settings, self._every
+        settings, every = self._settings, self._every
         asked = (name for entry in diagnostics().values() for name in entry.facts.observes)
         found = [
             *asked_for(tuple(asked), settings.draws),
@@ -329,7 +329,7 @@ class LaneBatch:
         if settings.watched_examples:
             losses = self._centre.losses
             some = which_examples(len(losses), settings.watched_examples, self._seed)
-            found.append(ExampleLosses(every, stacked, take(self._data, some), losses[some]))
+            found.append(ExampleLosses(every, take(self._data, some), losses[some]))
         return found
 
     def _second(self) -> Callable[[int], StepLoss] | None:

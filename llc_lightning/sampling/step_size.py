@@ -19,7 +19,7 @@ EXPLOSION = 1000.0
 """Times its chain's own median, or half the dimension: an excess n_beta (L - L(w*)) beyond this is a divergence."""
 
 IMPROBABLE = 50.0
-"""The same for what no equilibrium has, with all examples. Of a loss in d weights that grows at least as a kink does, or
+"""The same for what no equilibrium has, with all examples. Of a loss in d weights that grows as a kink does, or
 faster, the scaled excess exceeds 25 d with a probability of at most e^-25: steps near the limit of stability do so."""
 
 _PRODUCTS = 5
