@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental import proxy_tensor
+from torch.fx.node import map_arg
 
 
 def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
@@ -29,6 +30,8 @@ def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
     calls = [node for node in module.graph.nodes if node.op == "call_function"]
     if any(changes_or_draws(node.target) for node in calls):
         return module
+    _expand_late(calls)
+    calls = [node for node in module.graph.nodes if node.op == "call_function"]
     _take_no_detours(calls)
     _do_once(calls)
     module.graph.eliminate_dead_code()
@@ -50,6 +53,35 @@ def first_result(module: GraphModule) -> GraphModule:
     graph.output((made[result],))
     graph.eliminate_dead_code()
     return GraphModule(module, graph)
+
+
+def _expand_late(calls: list[Node]) -> None:
+    """Takes functions of one expanded tensor of the tensor itself, and expands what they give."""
+    moved: set[Node] = set()
+    for node in calls:
+        if moved.intersection(node.all_input_nodes):  # they lie otherwise in memory, and so may what is made of them
+            if node.target in _VIEWS:
+                node.target = torch.ops.aten.reshape.default
+            before, node.meta["val"] = node.meta["val"], _value(node)
+            if not isinstance(before, Tensor) or before.stride() != node.meta["val"].stride():
+                moved.add(node)
+        source, *others = node.args or (None,)
+        if not isinstance(source, Node) or source.target is not torch.ops.aten.expand.default or not _shape(node):
+            continue
+        if torch.Tag.pointwise not in node.target.tags or any(isinstance(other, Node) for other in others):
+            continue
+        with node.graph.inserting_before(node):
+            made = node.graph.call_function(node.target, (source.args[0], *others), node.kwargs)
+        made.meta["val"] = _value(made)
+        node.target, node.args, node.kwargs = source.target, (made, list(_shape(node))), {}
+        node.meta["val"] = _value(node)
+        moved.add(node)
+
+
+def _value(node: Node) -> Any:
+    """Returns what a node makes of the fake tensors of its arguments."""
+    args, kwargs = map_arg((node.args, node.kwargs), lambda source: source.meta["val"])
+    return cast("Callable[..., Any]", node.target)(*args, **kwargs)
 
 
 def _take_no_detours(calls: list[Node]) -> None:
