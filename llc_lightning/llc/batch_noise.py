@@ -20,7 +20,7 @@ from llc_lightning.sampling.step_size import Stiffness
 
 _ENDS, _PRODUCTS = 8, 4
 _TINY = 1e-30
-_NUMBERS = 2**22
+_NUMBERS = 2**20
 """Numbers of the gradients that are taken at once."""
 _ALL, _FEWEST, _UNMAPPED = 4096, 256, 256
 _PLACES = 0.1

@@ -119,10 +119,8 @@ class PatchedParameters(TorchFunctionMode):
         form = self._forms.get(id(weight))
         after = before if form is None else self._values[form.parameter]
         activation = inputs.frozen.gather(-1, inputs.unit.expand(*inputs.frozen.shape[:-1], 1))
-        # As rows, of which a product's gradients are several times faster than of columns.
-        units = torch.stack([inputs.moved.flatten(), -activation.flatten()])
-        change = units.mT @ torch.stack([after[:, 0], before[:, 0]])
-        return F.linear(inputs.frozen, weight, bias) + change.view(*activation.shape[:-1], weight.shape[0])
+        lost = torch.addcmul(F.linear(inputs.frozen, weight, bias), activation, before[:, 0], value=-1)
+        return lost + inputs.moved @ after.mT
 
     def _column(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """One input unit's outgoing weights are moved: their change is added to the frozen output."""

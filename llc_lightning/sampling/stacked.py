@@ -249,7 +249,12 @@ class StackedLoss:
 
     def _key(self, leaves: Sequence[Tensor]) -> tuple[Any, ...]:
         """Returns all that a graph of these tensors depends on, beside the loss and what is done with it."""
-        return (self.layout, self._width, self._one_unit, *((leaf.shape, leaf.stride(), leaf.dtype, leaf.device) for leaf in leaves))
+        return (
+            self.layout,
+            self._width,
+            self._one_unit,
+            *((leaf.shape, leaf.stride(), leaf.dtype, leaf.device) for leaf in leaves),
+        )
 
     def _gradient_graph(self, key: tuple[Any, ...], values: Any, batch: Any, per_chain: bool) -> GraphModule | None:
         """Returns the graph of the excess and its gradient; without gradients, torch can take other products."""
