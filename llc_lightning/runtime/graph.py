@@ -125,7 +125,7 @@ def _take_thin_products(calls: list[Node]) -> None:
 
 
 def _double_early(calls: list[Node]) -> None:
-    """Doubles the smallest factor of a product in place of the product: the same bits, since doubling rounds nothing."""
+    """Doubles the smallest factor of a product in place of the product: the same bits, since it rounds nothing."""
     for node in calls:
         if node.target is not torch.ops.aten.add.Tensor or node.kwargs or node.args[0] is not node.args[1]:
             continue
