@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -72,11 +72,10 @@ def _expand_late(calls: list[Node]) -> None:
         source, *others = node.args or (None,)
         if not isinstance(source, Node) or source.target is not torch.ops.aten.expand.default or not _shape(node):
             continue
-        if torch.Tag.pointwise not in node.target.tags or any(isinstance(other, Node) for other in others):
+        if torch.Tag.pointwise not in _tags(node.target) or any(isinstance(other, Node) for other in others):
             continue
         with node.graph.inserting_before(node):
-            made = node.graph.call_function(node.target, (source.args[0], *others), node.kwargs)
-        made.meta["val"] = _value(made)
+            made = _made(node.graph, node.target, source.args[0], *others, **node.kwargs)
         node.target, node.args, node.kwargs = source.target, (made, list(_shape(node))), {}
         node.meta["val"] = _value(node)
         moved.add(node)
@@ -156,8 +155,8 @@ def _doubled(node: Node) -> Node:
     return _made(node.graph, torch.ops.aten.add.Tensor, node, node)
 
 
-def _made(graph: Graph, target: Any, *args: Any) -> Node:
-    node = graph.call_function(target, args)
+def _made(graph: Graph, target: Any, *args: Any, **kwargs: Any) -> Node:
+    node = graph.call_function(target, args, kwargs)
     node.meta["val"] = _value(node)
     return node
 
@@ -187,8 +186,11 @@ def changes_or_draws(operation: Any) -> bool:
     if operation is operator.getitem:  # takes one of several results
         return False
     schema = getattr(operation, "_schema", None)
-    tags = [str(tag) for tag in getattr(operation, "tags", ())]
-    return schema is None or schema.is_mutable or any("nondeterministic" in tag for tag in tags)
+    return schema is None or schema.is_mutable or any("nondeterministic" in str(tag) for tag in _tags(operation))
+
+
+def _tags(operation: Any) -> Sequence[Any]:
+    return getattr(operation, "tags", ())
 
 
 _COMMUTATIVE = (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor)
@@ -268,7 +270,7 @@ def _root(node: Node, roots: dict[Node, Node | None]) -> Node | None:
 def _written(node: Node) -> Any:
     """Returns the operation that does the same in place; None where there is none."""
     target: Any = node.target
-    if node.op != "call_function" or torch.Tag.pointwise not in getattr(target, "tags", ()):
+    if node.op != "call_function" or torch.Tag.pointwise not in _tags(target):
         return None
     packet = getattr(torch.ops.aten, f"{target.overloadpacket.__name__}_", None)
     return getattr(packet, target._overloadname, None)

@@ -180,7 +180,7 @@ class StackedLoss:
                 def mean_loss(values: Stack) -> Tensor:
                     return self._mean_losses(values, examples, index=index, frozen=frozen).sum()
 
-                _, pulled = torch.func.vjp(torch.func.grad(mean_loss), position)
+                pulled: Function = torch.func.vjp(torch.func.grad(mean_loss), position)[1]
                 (image,) = pulled(dict(zip(position, vector, strict=True)))
                 return tuple(image.values())
 
