@@ -19,6 +19,7 @@ from torch import nn
 from llc_lightning.components.component import Component
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.measure.units import told_in_full
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.results.traces import Trace
 from llc_lightning.runtime.allocator import keep_freed_memory
@@ -253,8 +254,9 @@ def _share(plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, pro
 
 def _written(plan: Plan, snapshot: Snapshot, share: Share, replicate: int) -> tuple[list[Row], list[Trace]]:
     kind, data = measurement_of(plan), share.data
+    rows = kind.rows(plan, snapshot, share.results, share.once, data=data, replicate=replicate)
     return (
-        list(kind.rows(plan, snapshot, share.results, share.once, data=data, replicate=replicate)),
+        list(told_in_full(rows, snapshot.loss, replicate=replicate if plan.repeatable else 0)),
         list(kind.traces(plan, share.results, data=data, replicate=replicate)),
     )
 
