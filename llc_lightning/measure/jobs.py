@@ -8,7 +8,7 @@ from torch import Tensor
 
 from llc_lightning.components.component import Component
 from llc_lightning.llc.settings import Resolution
-from llc_lightning.results.schema import KEY, settings_hash
+from llc_lightning.results.schema import KEY, RAW, settings_hash
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.kinds import level_of
@@ -50,8 +50,8 @@ class Job:
         return named | {"params_moved": address, "n_beta": self.resolution.n_beta, "gamma": self.resolution.gamma}
 
     def key(self, *, run: str, step: int) -> tuple[str | int, ...]:
-        """Returns the key that its row has in the table of a run."""
-        place = {"run": run, "step": step, "params_moved": "", **self.columns}
+        """Returns the key that its row has in the table of a run, of the weights that are trained."""
+        place = {"run": run, "step": step, "params_moved": "", "weights": RAW, **self.columns}
         return tuple(place[name] for name in KEY)
 
 

@@ -4,17 +4,19 @@ from pathlib import Path
 
 from llc_lightning.measure.measurements import Outcome
 from llc_lightning.results.run import run_name
+from llc_lightning.results.schema import RAW, Weights
 from llc_lightning.results.store import Store, part_name
 from llc_lightning.results.timings import write_timing
 from llc_lightning.results.traces import write_trace
 
 
-def part_of(step: int, name: str, *, replicate: int = 0, revision: int = 1) -> str:
+def part_of(step: int, name: str, *, weights: Weights = RAW, replicate: int = 0, revision: int = 1) -> str:
     """Returns the name of the part that holds one measurement; each revision has parts of its own, which none replaces.
 
     Args:
         step: Optimizer updates done.
         name: Name of the callback, or what else measured.
+        weights: Which weights were measured.
         replicate: Number of the set of random streams.
         revision: Of the plan.
 
@@ -22,6 +24,7 @@ def part_of(step: int, name: str, *, replicate: int = 0, revision: int = 1) -> s
         >>> part_of(500, "llc"), part_of(500, "llc", replicate=1, revision=2)
         ('step=00000500-llc', 'step=00000500-llc-replicate=1-revision=2')
     """
+    name = name if weights == RAW else f"{name}-weights={weights}"
     numbers = [f"-replicate={replicate}"] * (replicate > 0) + [f"-revision={revision}"] * (revision > 1)
     return part_name(step, "".join([name, *numbers]))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime import status as statuses
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA_VERSION = 3
-KEY = ("run", "step", "quantity", "component", "method", "loss", "params_moved", "revision", "settings")
+KEY = ("run", "step", "quantity", "component", "method", "loss", "params_moved", "weights", "revision", "settings")
 """Two rows that agree on these columns are the same measurement."""
 
-ADDED: Mapping[str, int] = {"revision": 2, "replicate": 3, "unit": 3}
+Weights: TypeAlias = Literal["raw", "averaged"]
+RAW: Weights = "raw"
+"""The weights that the optimizer trains."""
+
+ADDED: Mapping[str, int] = {"revision": 2, "replicate": 3, "unit": 3, "weights": 3}
 """The schema version that brought a column; rows of older versions have its default, replicates what details say."""
 
 NAN = float("nan")
@@ -88,6 +92,9 @@ class Row:
     """Further facts as a JSON object; see ``encode_details``."""
     revision: int = 1
     """Of what made the row: raised whenever its values, errors or statuses change."""
+    weights: str = RAW
+    """``raw``, the weights that the optimizer trains; or ``averaged``, those that a callback (EMA, SWA) leaves in the
+    module when training ends."""
     schema_version: int = SCHEMA_VERSION
     """Version of this layout."""
 
@@ -175,7 +182,9 @@ def completed(table: "pa.Table", version: int) -> "pa.Table":
     for name, since in ADDED.items():
         if name not in table.column_names and 1 <= version < since:
             values: Any = _replicates(table) if name == "replicate" else [getattr(Row, name)] * len(table)
-            table = table.append_column(name, pa.array(values, pa.string() if name == "unit" else pa.int64()))
+            table = table.append_column(
+                name, pa.array(values, pa.string() if name in ("unit", "weights") else pa.int64())
+            )
     return table
 
 
