@@ -31,6 +31,8 @@ class Job:
     """The loss whose LLC or effect it is."""
     revision: int = 1
     """Of what measures it."""
+    moved: str = ""
+    """Which weights the chains of an LLC move, in the words of the table; '' for those of the component."""
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -47,7 +49,11 @@ class Job:
         }
         if self.resolution is None:
             return named
-        return named | {"params_moved": address, "n_beta": self.resolution.n_beta, "gamma": self.resolution.gamma}
+        return named | {
+            "params_moved": self.moved or address,
+            "n_beta": self.resolution.n_beta,
+            "gamma": self.resolution.gamma,
+        }
 
     def key(self, *, run: str, step: int) -> tuple[str | int, ...]:
         """Returns the key that its row has in the table of a run, of the weights that are trained."""

@@ -1,8 +1,9 @@
-"""What becomes of a measurement: its rows, its traces and what it cost, as files of a run."""
+"""What becomes of a measurement: its rows, traces and arrays, and what it cost, as files of a run."""
 
 from pathlib import Path
 
 from llc_lightning.measure.measurements import Outcome
+from llc_lightning.results.arrays import write_arrays
 from llc_lightning.results.run import run_name
 from llc_lightning.results.schema import RAW, Weights
 from llc_lightning.results.store import Store, part_name
@@ -52,5 +53,7 @@ def keep(
     written = [Store(folder).write(part, outcome.rows)]
     if traces and outcome.traces:
         written.append(write_trace(folder, part, outcome.traces, run=run_name(folder), step=step))
+    if outcome.arrays is not None:
+        written.append(write_arrays(folder, part, outcome.arrays))
     write_timing(folder, part, seconds=outcome.seconds, step=step, processes=processes)
     return written
