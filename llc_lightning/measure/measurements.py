@@ -266,7 +266,7 @@ def _written(
     kind, data = measurement_of(plan), share.data
     rows = kind.rows(plan, snapshot, share.results, share.once, data=data, replicate=replicate)
     return (
-        list(told_in_full(rows, snapshot.loss, replicate=replicate if plan.repeatable else 0)),
+        list(told_in_full(rows, snapshot.loss, replicate=_numbered(plan, replicate))),
         list(kind.traces(plan, share.results, data=data, replicate=replicate)),
         kind.arrays(plan, snapshot, share.results),
     )
@@ -280,4 +280,10 @@ def _error_rows(plan: Plan, snapshot: Snapshot, replicate: int, message: str) ->
         return []
     details = encode_details({"error": message, "replicate": replicate})
     jobs = plan.jobs(components, data=data_digest(snapshot.data, plan.examples), replicate=replicate)
-    return [Row(**snapshot.columns(**job.columns), value=math.nan, status="error", details=details) for job in jobs]
+    told = {"value": math.nan, "status": "error", "details": details, "replicate": _numbered(plan, replicate)}
+    return [Row(**snapshot.columns(**job.columns), **told) for job in jobs]
+
+
+def _numbered(plan: Plan, replicate: int) -> int:
+    """Returns the replicate that rows are of: what cannot be measured with other random numbers has one."""
+    return replicate if plan.repeatable else 0
