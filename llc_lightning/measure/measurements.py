@@ -280,7 +280,12 @@ def _error_rows(plan: Plan, snapshot: Snapshot, replicate: int, message: str) ->
         return []
     details = encode_details({"error": message, "replicate": replicate})
     jobs = plan.jobs(components, data=data_digest(snapshot.data, plan.examples), replicate=replicate)
-    told = {"value": math.nan, "status": "error", "details": details, "replicate": _numbered(plan, replicate)}
+    told: dict[str, Any] = {
+        "value": math.nan,
+        "status": "error",
+        "details": details,
+        "replicate": _numbered(plan, replicate),
+    }
     return [Row(**snapshot.columns(**job.columns), **told) for job in jobs]
 
 
