@@ -159,10 +159,7 @@ class MeasurementCallback(CadencedCallback):
         with quarantine(pl_module):
             told = self._trial(trainer, pl_module)
         if told and not self.tolerant:
-            raise MeasurementError(
-                f"{self.name} cannot measure this: {told}; leave it out of components=, or give on_error='skip' to "
-                "have rows of the rest."
-            )
+            raise MeasurementError(f"{self.name} cannot measure this: {told}.")
         if told:
             rank_zero_info(f"{self.name} will have rows with status 'error': {told}")
 

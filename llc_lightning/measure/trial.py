@@ -59,12 +59,15 @@ def _one_of_each(components: Sequence[Component]) -> list[Component]:
 
 
 def _told(failed: Sequence[Failed]) -> str:
+    if not failed:
+        return ""
     reasons: dict[str, list[str]] = {}
     for each in failed:
         reasons.setdefault(each.told, []).append(each.component.address)
     shown = [f"{', '.join(some[:_SHOWN])}: {told.rstrip('.')}" for told, some in list(reasons.items())[:_SHOWN]]
     more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
-    return "; ".join(shown) + more
+    remedy = "; leave it out of components=, or give on_error='skip' to have the rows of the rest"
+    return "; ".join(shown) + more + remedy
 
 
 def _mismatch(snapshot: Snapshot) -> str:
