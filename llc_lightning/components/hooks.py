@@ -130,7 +130,8 @@ def linear_at(module: nn.Module, point: str) -> LinearSite | None:
 
 def submodules(module: nn.Module, *, every_name: bool = False) -> dict[str, nn.Module]:
     """Returns the module (path '') and all of its submodules by path; shared ones once, or under every name."""
-    named = dict(module.named_modules(remove_duplicate=False))  # pyright: ignore[reportUnknownArgumentType]
+    named: dict[str, nn.Module] = {}
+    _walk(module, "", named)
     if every_name:
         return named
     first: dict[int, str] = {}
@@ -139,6 +140,15 @@ def submodules(module: nn.Module, *, every_name: bool = False) -> dict[str, nn.M
         if path.count(WRAPPED) < known.count(WRAPPED):
             first[id(part)] = path
     return {path: named[path] for path in first.values()}
+
+
+def _walk(part: nn.Module, path: str, named: dict[str, nn.Module]) -> None:
+    """Adds a module and its submodules, in the order and with the names of ``named_modules``, which is much slower."""
+    named[path] = part
+    ahead = f"{path}." if path else ""
+    for name, child in part._modules.items():
+        if child is not None:
+            _walk(child, ahead + name, named)
 
 
 def _first_names(module: nn.Module) -> dict[str, str]:

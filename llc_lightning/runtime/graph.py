@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -117,7 +118,7 @@ def reusing(module: GraphModule) -> GraphModule:
         made[node] = graph.node_copy(node, lambda source: made[source])
     memory = _Memory(list(graph.nodes))
     for node in graph.nodes:
-        written = _written(node)
+        written = in_place(node.target) if node.op == "call_function" else None
         over = next((one for one in _arguments(node) if written and memory.is_free(one, node)), None)
         if over is None:
             continue
@@ -169,13 +170,13 @@ def _root(node: Node, roots: dict[Node, Node | None]) -> Node | None:
     return (roots[first] if isinstance(first, Node) else None) if views else node
 
 
-def _written(node: Node) -> Any:
-    """Returns the operation that does the same in place; None where there is none."""
-    target: Any = node.target
-    if node.op != "call_function" or torch.Tag.pointwise not in getattr(target, "tags", ()):
+@cache
+def in_place(operation: Any) -> Any:
+    """Returns what does an elementwise operation in the place of its first argument; None where there is none."""
+    if torch.Tag.pointwise not in getattr(operation, "tags", ()):
         return None
-    packet = getattr(torch.ops.aten, f"{target.overloadpacket.__name__}_", None)
-    return getattr(packet, target._overloadname, None)
+    packet = getattr(torch.ops.aten, f"{operation.overloadpacket.__name__}_", None)
+    return getattr(packet, operation._overloadname, None)
 
 
 def _arguments(node: Node) -> list[Node]:

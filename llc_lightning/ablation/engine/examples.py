@@ -19,6 +19,7 @@ from llc_lightning.components.alone import check_equal
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, check_partners, n_examples, take, to_device
 from llc_lightning.runtime.errors import DataError, LLCLightningError
+from llc_lightning.runtime.tape import record
 
 _TOLD = 1024
 """Up to so many examples are run at once so that an error speaks of them."""
@@ -71,6 +72,9 @@ class Examples:
         """For every block the unablated outputs that the metrics look at."""
         self.first: dict[str, Tensor] = {}
         """The activations of the first example, by hook point."""
+        self.run = ""
+        """Tells the unablated run from what other modules do; '' where it cannot be recorded."""
+        self._recorded = False
         self.names, self.metrics = tuple(names), tuple(metrics)
         self.with_tasks = len(names) > 1 + len(metrics)
         self._partners, self._given = partners, given
@@ -103,7 +107,7 @@ class Examples:
         self, batch: Batch, points: Sequence[str], answers: Batch | None
     ) -> tuple[ForwardPass, tuple[Tensor, ...]]:
         """Returns a forward pass without ablation, and its losses with the metrics, all of shapes that can be used."""
-        forward = losses_of(self.loss, self.params, batch, self.with_tasks, self.metrics, points)
+        forward = self._forward(batch, points)
         for point in points:
             _checked(forward.caught[point], point, n_examples(batch))
         if not self.metrics:
@@ -117,6 +121,24 @@ class Examples:
             metric.check(outputs, told, real)
             measured.append(metric(outputs, before, told, real))
         return forward._replace(outputs=clean), (*forward.losses, torch.stack(measured, dim=-1))
+
+    def _forward(self, batch: Batch, points: Sequence[str]) -> ForwardPass:
+        """Returns a forward pass without ablation; of the first one ``run`` tells what it did."""
+
+        def forward(params: Params, batch: Batch) -> ForwardPass:
+            return losses_of(self.loss, params, batch, self.with_tasks, self.metrics, points)
+
+        if not self._recorded:
+            self._recorded = True
+            try:
+                found, tape = record(forward, self.params, batch)
+            except Exception:  # what is wrong itself is raised below
+                pass
+            else:
+                kinds = (type(part) for part in self.loss.module.modules())
+                self.run = tape.digest(*points, *(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds))
+                return found
+        return forward(self.params, batch)
 
     def _check_few(self, points: Sequence[str], together: Float[Tensor, "row"]) -> None:
         """Checks some examples alone, in a batch so small that no other axis has their number by chance.

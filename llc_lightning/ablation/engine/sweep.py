@@ -139,7 +139,7 @@ def sweep(
             keep=per_example,
         )
         measurement = _Measurement(examples, per_example, chunk, seed)
-        effects = measurement.edited(components, editing, WeightReader(loss.module, params))
+        effects = measurement.edited(components, editing, WeightReader(loss.module, params)) if editing else {}
         if replacing:
             effects |= measurement.replaced(components, replacing, dict(warm or {}))
             check_read(plain, params, examples.blocks.batches[0], _silent(components, replacing, effects))
@@ -230,7 +230,13 @@ class _Measurement:
     def _lanes(self, ablation: Ablation) -> Lanes:
         given = self.examples
         return Lanes(
-            given.loss, given.params, ablation, with_tasks=given.with_tasks, metrics=given.metrics, mask=given.mask
+            given.loss,
+            given.params,
+            ablation,
+            with_tasks=given.with_tasks,
+            metrics=given.metrics,
+            mask=given.mask,
+            run=given.run,
         )
 
     def _effects(self, ablations: Ablations) -> Effects:
