@@ -116,7 +116,8 @@ def _renamed(value: Any, same: dict[int, int]) -> Any:
     if isinstance(value, Ref):
         return Ref(same[value.at]) if value.at in same else value
     if isinstance(value, tuple | list):
-        return type(value)([_renamed(one, same) for one in cast("Sequence[Any]", value)])
+        renamed = [_renamed(one, same) for one in cast("Sequence[Any]", value)]
+        return tuple(renamed) if isinstance(value, tuple) else renamed
     if isinstance(value, dict):
         return {name: _renamed(one, same) for name, one in cast("dict[str, Any]", value).items()}
     return value
@@ -223,6 +224,7 @@ class _Program:
 
 def _line(step: Step, frees: Sequence[int]) -> _Line:
     places = tuple((place, one.at) for place, one in enumerate(step.args) if isinstance(one, Ref))
-    nested = tuple(place for place, one in enumerate(step.args) if isinstance(one, tuple | list) and "%" in repr(one))
+    lists = {place: cast("Sequence[Any]", one) for place, one in enumerate(step.args) if isinstance(one, tuple | list)}
+    nested = tuple(place for place, some in lists.items() if any(isinstance(one, Ref) for one in some))
     named = tuple((name, one.at) for name, one in step.kwargs.items() if isinstance(one, Ref))
     return _Line(step.operation, step.args, step.kwargs, places, nested, named, step.makes, tuple(frees))

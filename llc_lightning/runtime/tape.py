@@ -27,7 +27,9 @@ _ALLOWED = (torch.ops.aten._local_scalar_dense.default,)  # pyright: ignore[repo
 class RecordingError(RuntimeError):
     """A function does what a tape cannot do again for other numbers."""
 
+
 _PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.bmm.default, torch.ops.aten.addmm.default)
+_PLAIN: Any = torch._C._disabled_torch_function_impl  # pyright: ignore
 _MAKE: Any = Tensor._make_wrapper_subclass  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
 
 
@@ -126,10 +128,12 @@ class Recorded(Tensor):
     numbers: Tensor
     at: int
 
-    __torch_function__ = torch._C._disabled_torch_function_impl  # pyright: ignore[reportPrivateUsage]
+    __torch_function__: Any = _PLAIN
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        cls, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         """Refuses what happens outside of the recording."""
         raise RecordingError(f"{func} met a recorded tensor outside of the recording.")
 
@@ -156,7 +160,11 @@ def record(function: Callable[..., R], *args: Any) -> tuple[R, Tape]:
     leaves = [leaf for leaf in tree_flatten(args)[0] if isinstance(leaf, Tensor)]
     recorder = _Recorder(Tape(len(leaves)))
     given = iter([recorder.value(leaf) for leaf in leaves])
-    trees = tree_map(lambda leaf: next(given) if isinstance(leaf, Tensor) else leaf, args)
+
+    def swapped(leaf: Any) -> Any:
+        return next(given) if isinstance(leaf, Tensor) else leaf
+
+    trees = tree_map(swapped, args)
     with torch.no_grad(), recorder:
         result = function(*trees)
     recorder.tape.outputs = tuple(
@@ -182,17 +190,25 @@ def _refusal(operation: Any) -> str:
     return ""
 
 
+_ORDINARY = frozenset({Tensor, nn.Parameter, nn.Buffer, Recorded})
+
+
 class _Recorder(TorchDispatchMode):
     def __init__(self, tape: Tape) -> None:
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.tape = tape
         self._known: dict[int, int] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Returns False: else torch's compiler, which takes a second to import, would wrap every operation."""
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Does an operation on the real tensors, and notes it."""
-        if any(one not in (Tensor, nn.Parameter, nn.Buffer, Recorded) for one in types):
+        if not _ORDINARY.issuperset(types):
             return NotImplemented  # another kind of tensor, which asks again for what it is made of
         refusal = _refusal(func)
         if refusal and not _harmless(func, args):
@@ -201,14 +217,14 @@ class _Recorder(TorchDispatchMode):
         noted, real = self._noted(args, seen)
         if func is torch.ops.aten._local_scalar_dense.default:  # pyright: ignore[reportPrivateUsage]
             return self._read(noted[0].at, func(*real))
-        named, given = self._noted(kwargs, seen) if kwargs else ({}, {})
+        named, given = self._noted(kwargs or {}, seen)
         result = func(*real, **given)
         if isinstance(result, Tensor):
             made = self.value(result, seen, own=_makes_memory(func))
             self.tape.steps.append(Step(func, noted, named, made.at))
             return made
-        results: list[Any] = list(result) if isinstance(result, tuple | list) else [0]
-        if not all(one is None or isinstance(one, Tensor) for one in results):
+        results: list[Any] = [*result] if type(result) in (tuple, list) else [result]
+        if result is None or not all(one is None or isinstance(one, Tensor) for one in results):
             raise RecordingError(f"{func} returns something that is no tensor.")
         several = [None if one is None else self.value(one, seen) for one in results]
         makes = tuple(-1 if one is None else one.at for one in several)
@@ -252,12 +268,18 @@ class _Recorder(TorchDispatchMode):
 
     def _noted(self, value: Any, seen: list[Tensor]) -> tuple[Any, Any]:
         """Returns arguments with references and with the real tensors; adds these to what was seen."""
+        if isinstance(value, Recorded):
+            seen.append(value)
+            return Ref(value.at), value.numbers
+        if isinstance(value, int | float | None):
+            return value, value
         if isinstance(value, Tensor):
             seen.append(value)
             return self.reference(value), _real(value)
         if isinstance(value, tuple | list):
             pairs = [self._noted(one, seen) for one in cast("Sequence[Any]", value)]
-            return type(value)([noted for noted, _ in pairs]), type(value)([real for _, real in pairs])
+            noted, real = zip(*pairs, strict=True) if pairs else ((), ())
+            return (noted, real) if isinstance(value, tuple) else (list(noted), list(real))
         if isinstance(value, dict):
             named = {name: self._noted(one, seen) for name, one in cast("dict[str, Any]", value).items()}
             return {name: pair[0] for name, pair in named.items()}, {name: pair[1] for name, pair in named.items()}

@@ -128,17 +128,16 @@ class Examples:
         def forward(params: Params, batch: Batch) -> ForwardPass:
             return losses_of(self.loss, params, batch, self.with_tasks, self.metrics, points)
 
-        if not self._recorded:
-            self._recorded = True
-            try:
-                found, tape = record(forward, self.params, batch)
-            except Exception:  # what is wrong itself is raised below
-                pass
-            else:
-                kinds = (type(part) for part in self.loss.module.modules())
-                self.run = tape.digest(*points, *(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds))
-                return found
-        return forward(self.params, batch)
+        if self._recorded:
+            return forward(self.params, batch)
+        self._recorded = True
+        try:
+            found, tape = record(forward, self.params, batch)
+        except Exception:  # recording is for speed alone, and what is wrong itself is raised here
+            return forward(self.params, batch)
+        kinds = (type(part) for part in self.loss.module.modules())
+        self.run = tape.digest(*points, *(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds))
+        return found
 
     def _check_few(self, points: Sequence[str], together: Float[Tensor, "row"]) -> None:
         """Checks some examples alone, in a batch so small that no other axis has their number by chance.

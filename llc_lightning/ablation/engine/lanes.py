@@ -81,8 +81,8 @@ class Lanes:
     """Runs lanes in one forward pass under ``torch.vmap``.
 
     The first pass of a form is recorded, and those after it replay what it did: what lies before the first change does
-    not depend on the lane and is then computed once per batch. A module that vmap refuses (control flow that depends on activations)
-    runs lane by lane on the same values: ``vmapped`` is then False.
+    not depend on the lane and is then computed once per batch. A module that vmap refuses (control flow that depends on
+    activations) runs lane by lane on the same values: ``vmapped`` is then False.
 
     Args:
         loss: The module's loss.

@@ -184,8 +184,8 @@ class _Measurement:
         broken = [
             component
             for component in components
-            if any(kind[2] for kind in self._kinds(component, few=True))
-            and any(effect.n and math.isnan(effect.value) for effect in _listed(component, methods, effects))
+            if any(effect.n and math.isnan(effect.value) for effect in _listed(component, methods, effects))
+            and any(kind[2] for kind in self._kinds(component, few=True))
         ]
         return effects | self._replaced(broken, methods, warm, few=False)
 
