@@ -10,16 +10,18 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from llc_lightning.callbacks.cadenced import At, CadencedCallback, callbacks_of
+from llc_lightning.callbacks.cadenced import At, CadencedCallback
 from llc_lightning.callbacks.folder import open_folder, run_seed, writes
+from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.callbacks.progress import progress_of
+from llc_lightning.callbacks.steps import moment_of
 from llc_lightning.components.loss import loss_fn
 from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.measurements import MEASUREMENTS, Outcome, Plan, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.report.charts import Charts, layout, quantity_charts
 from llc_lightning.results.run import run_name
-from llc_lightning.results.schema import Row
+from llc_lightning.results.schema import RAW, Row, Weights
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError, at_least
@@ -144,16 +146,24 @@ class MeasurementCallback(CadencedCallback):
         self._replicated_at = int(state_dict.get("replicated", -1))
         super().load_state_dict({name: value for name, value in state_dict.items() if name != "replicated"})
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def at_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures if it is due, and repeats the measurement of the final weights with other random numbers."""
-        super().on_train_end(trainer, pl_module)
+        super().at_end(trainer, pl_module)
         step = trainer.global_step
         if not self.is_on or self.replicates == 1 or self._replicated_at == step:
             return
-        moment = Moment(step, max(trainer.current_epoch - 1, 0), "end", step)
         for replicate in range(1 if self.fired_at == step else 0, self.replicates):
-            self.measure(trainer, pl_module, moment, replicate)
+            self.measure(trainer, pl_module, moment_of(trainer, "end"), replicate)
         self._replicated_at = step
+
+    def at_averaged(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
+        """Measures the weights that a callback has put into the module, beside those that were trained."""
+        self.measure(trainer, pl_module, moment, weights="averaged")
+
+    @property
+    def tolerant(self) -> bool:
+        """Whether errors are skipped."""
+        return self.on_error == "skip"
 
     def _check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Checks what can be checked before training."""
@@ -165,7 +175,15 @@ class MeasurementCallback(CadencedCallback):
         """Measures, with the first set of random numbers."""
         self.measure(trainer, pl_module, moment)
 
-    def measure(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment, replicate: int = 0) -> None:
+    def measure(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        moment: Moment,
+        replicate: int = 0,
+        *,
+        weights: Weights = RAW,
+    ) -> None:
         """Measures the weights as they are, and keeps what was measured; every rank must call it.
 
         Args:
@@ -173,6 +191,7 @@ class MeasurementCallback(CadencedCallback):
             pl_module: The module, which is left as it was.
             moment: The moment that the rows are of.
             replicate: Number of the set of random numbers.
+            weights: Which weights the module holds.
 
         Raises:
             MeasurementError: If measuring or storing failed on any rank, with the same message on all of them; unless
@@ -182,7 +201,7 @@ class MeasurementCallback(CadencedCallback):
         try:
             with quarantine(pl_module):
                 _take_buffers_of_rank_zero(trainer, pl_module)
-                snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment))
+                snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment, weights))
                 outcome = measure(
                     self.plan,
                     snapshot,
@@ -202,7 +221,7 @@ class MeasurementCallback(CadencedCallback):
             if workers.is_zero:
                 warnings.warn(message, stacklevel=2)
 
-    def _snapshot(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> Snapshot:
+    def _snapshot(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment, weights: Weights) -> Snapshot:
         return Snapshot.of(
             pl_module,
             self._examples(trainer),
@@ -210,6 +229,7 @@ class MeasurementCallback(CadencedCallback):
             seed=self.seed,
             step=moment.step,
             epoch=moment.epoch,
+            weights=weights,
         )
 
     def _examples(self, trainer: L.Trainer) -> Batch:
@@ -228,9 +248,10 @@ class MeasurementCallback(CadencedCallback):
         """Writes what was measured; on rank 0 alone."""
         if not writes(trainer):
             return
-        part = part_of(snapshot.step, self.name, replicate=replicate, revision=self.plan.revision)
+        of = {"replicate": replicate, "revision": self.plan.revision}
+        part = part_of(snapshot.step, self.name, weights=snapshot.weights, **of)
         keep(self._folder, part, outcome, step=snapshot.step, traces=self.traces, processes=trainer.world_size)
-        if replicate == 0:
+        if replicate == 0 and snapshot.weights == RAW:
             log_rows(trainer, outcome.rows, step=snapshot.step)
 
 

@@ -5,13 +5,14 @@ from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils import checkpoint
 
 from llc_lightning.components.hooks import submodules
+from llc_lightning.components.still import stands_still
 from llc_lightning.runtime.batches import Batch, Params
 from llc_lightning.runtime.errors import SettingError, unknown
 
@@ -139,9 +140,11 @@ def _copy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     buffers: dict[int, Any] = {id(buffer): buffer.detach().clone() for buffer in module.buffers()}
     known = {**memo, **buffers, **{id(hook): hook for hook in _foreign_hooks(module)}}
     try:
-        return _deep_copy(module, dict(known))
+        copied = _deep_copy(module, dict(known))
     except Exception:  # pickle, torch and the attributes' own classes raise what they like
-        return copy.deepcopy(module, {**known, **_uncopyable(module, known)})
+        copied = copy.deepcopy(module, {**known, **_uncopyable(module, known)})
+    stands_still(copied, module)
+    return copied
 
 
 def _deep_copy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
@@ -155,7 +158,7 @@ def _deep_copy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    kind: type = type(value)
+    kind: Any = cast("object", type(value))
     if kind in _SIMPLE:
         return value
     return kind() if kind in _EMPTY and not value else copy.deepcopy(value, memo)

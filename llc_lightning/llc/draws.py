@@ -78,6 +78,32 @@ def ess_of(draws: Draws) -> float:
     return _arviz("ess", draws, method="mean")
 
 
+def memory_of(draws: Draws, mixing: Mixing, burn_in: int) -> float:
+    """Returns the largest share of the mean that chains begun at a common point may still lack, by their correlations.
+
+    What is left of the start after t steps is taken for the autocorrelation ``rho(t)`` of the draws, as regressions of
+    fluctuations are; for the loss of a quadratic at w* the two are the same, ``(1 - eps b / 2)^2t``. With
+    ``sum_t rho(t) = (1 + tau) / 2`` for the integrated autocorrelation time tau = draws / ESS, the mean of rho over the
+    T kept draws after B steps of burn-in is the largest where all of it decays at one rate, 1 / s,
+
+        (1 + tau) / 2T max_s e^(-B/s) (1 - e^(-T/s)) = (1 + tau) / 2 (B + T) (B / (B + T))^(B/T),
+
+    whatever mixture of rates it is. The ESS is the smaller of that of ranks and that of the mean: noise of heavy tails
+    hides the memory in the one, ranks hide it in the other. Source: Sokal 1997, in Functional Integration (NATO ASI
+    B 361), on autocorrelation times and burn-in; the ESS by Vehtari et al. 2021.
+
+    Args:
+        draws: The kept draws, [chain, draw].
+        mixing: How they mix.
+        burn_in: Steps before them.
+    """
+    ess = mixing.ess
+    if mixing.mcse > 0:
+        ess = min(ess, float(draws.var(ddof=1)) / mixing.mcse**2)
+    steps = burn_in + draws.shape[1]
+    return (1 + draws.size / ess) / (2 * steps) * (burn_in / steps) ** (burn_in / draws.shape[1])
+
+
 def _nested(draws: Draws) -> float:
     """Returns the nested R-hat over groups of neighbouring chains; NaN for fewer than 2 chains in each."""
     per_group = len(draws) // _SUPERCHAINS

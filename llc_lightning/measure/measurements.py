@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from torch import nn
 
@@ -26,6 +26,9 @@ from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, Se
 from llc_lightning.runtime.progress import Advance, NoProgress, Progress
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.workers import Workers
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 TRAIN = "train"
 """The training loss, in the column ``loss``."""
@@ -147,6 +150,10 @@ class Measurement(ABC, Generic[P]):
         """Returns the kept draws behind the rows."""
         return ()
 
+    def arrays(self, plan: P, snapshot: Snapshot, measured: Sequence[Any]) -> xr.Dataset | None:
+        """Returns arrays beside the rows, with named axes; None where it has none."""
+        return None
+
     def memory(self) -> Any:
         """Returns what one process keeps from snapshot to snapshot, empty; nobody else looks into it."""
         return None
@@ -182,6 +189,7 @@ class Outcome:
     rows: list[Row]
     traces: list[Trace] = field(default_factory=list[Trace])
     seconds: float = 0.0
+    arrays: xr.Dataset | None = None
 
 
 def measure(
@@ -219,12 +227,12 @@ def measure(
         measured = workers.jointly(lambda: _share(plan, snapshot, sharing, replicate, progress, memory))
         if share:
             measured = Share(measured.data, workers.collect(measured.results), workers.gather(measured.once)[0])
-        rows, traces = workers.jointly(lambda: _written(plan, snapshot, measured, replicate))
+        rows, traces, arrays = workers.jointly(lambda: _written(plan, snapshot, measured, replicate))
     except MeasurementError as failure:
         if on_error == "raise":
             raise
-        rows, traces = workers.gather(_error_rows(plan, snapshot, replicate, str(failure)))[0], []
-    return Outcome(rows, traces, time.perf_counter() - started)
+        rows, traces, arrays = workers.gather(_error_rows(plan, snapshot, replicate, str(failure)))[0], [], None
+    return Outcome(rows, traces, time.perf_counter() - started, arrays)
 
 
 @dataclass(frozen=True)
@@ -251,11 +259,14 @@ def _share(plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, pro
         return Share(data, results, kind.once(plan, snapshot) if workers.is_zero else None)
 
 
-def _written(plan: Plan, snapshot: Snapshot, share: Share, replicate: int) -> tuple[list[Row], list[Trace]]:
+def _written(
+    plan: Plan, snapshot: Snapshot, share: Share, replicate: int
+) -> tuple[list[Row], list[Trace], xr.Dataset | None]:
     kind, data = measurement_of(plan), share.data
     return (
         list(kind.rows(plan, snapshot, share.results, share.once, data=data, replicate=replicate)),
         list(kind.traces(plan, share.results, data=data, replicate=replicate)),
+        kind.arrays(plan, snapshot, share.results),
     )
 
 

@@ -71,6 +71,14 @@ REASONS.register(
     order=160,
 )(None)
 
+REASONS.register(
+    "not-recovered",
+    summary="a re-optimisation ended before its end",
+    sentence="the re-optimisation of the ablated or of the whole model still gained, in its last tenth, more than a "
+    "tenth of the error times 1 / n_beta; give it a larger budget.",
+    order=175,
+)(None)
+
 
 def in_order(reasons: Iterable[str]) -> tuple[Entry[Diagnostic | None, Reason], ...]:
     """Returns reasons by their names: each once, in the fixed order, failed ones first.
