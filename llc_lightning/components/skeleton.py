@@ -2,7 +2,7 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any, cast
@@ -153,19 +153,20 @@ def _deep_copy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     for part in plain:
         memo.setdefault(id(part), type(part).__new__(type(part)))
     for part in plain:
-        vars(memo[id(part)]).update({name: _copied(value, memo) for name, value in vars(part).items()})
+        own: dict[str, Any] = {name: _copied(value, memo) for name, value in vars(part).items()}
+        cast("nn.Module", memo[id(part)]).__dict__.update(own)
     return copy.deepcopy(module, memo)
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    kind: Any = cast("object", type(value))
-    if kind in _SIMPLE:
+    if type(value) in _SIMPLE:
         return value
-    return kind() if kind in _EMPTY and not value else copy.deepcopy(value, memo)
+    empty = _EMPTY.get(type(value))
+    return empty() if empty and not value else copy.deepcopy(value, memo)
 
 
 _SIMPLE = frozenset({bool, int, float, str, type(None)})
-_EMPTY = frozenset({dict, OrderedDict, list, set})
+_EMPTY: dict[Any, Callable[[], Any]] = {kind: kind for kind in (dict, OrderedDict, list, set)}
 
 
 def _is_plain(kind: type[nn.Module]) -> bool:
