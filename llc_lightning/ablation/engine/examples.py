@@ -48,6 +48,7 @@ class Examples:
         answers: The examples whose outputs and entries the metrics compare with, where they are others.
         mask: Says which positions count; None where all do.
         keep: Whether to keep the losses of every example.
+        recorded: Whether to tell what the unablated run does (``run``).
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Examples:
         answers: Batch | None = None,
         mask: Mask | None = None,
         keep: bool = False,
+        recorded: bool = False,
     ) -> None:
         self.loss, self.params, self.blocks, self.mask = loss, params, blocks, mask
         self.counted: list[tuple[Counted, ...]] = []
@@ -74,10 +76,11 @@ class Examples:
         """The activations of the first example, by hook point."""
         self.run = ""
         """Tells the unablated run from what other modules do; '' where it cannot be recorded."""
-        self._recorded = False
+        self._to_record = recorded
         self.names, self.metrics = tuple(names), tuple(metrics)
         self.with_tasks = len(names) > 1 + len(metrics)
         self._partners, self._given = partners, given
+        self._partner_values: dict[str, Tensor] = {}
         self._answers = None if answers is None else Blocks.of(answers, blocks.size)
         if mask is not None:
             mask(blocks.data)  # what is wrong is said in the user's numbers
@@ -128,9 +131,9 @@ class Examples:
         def forward(params: Params, batch: Batch) -> ForwardPass:
             return losses_of(self.loss, params, batch, self.with_tasks, self.metrics, points)
 
-        if self._recorded:
+        if not self._to_record:
             return forward(self.params, batch)
-        self._recorded = True
+        self._to_record = False
         try:
             found, tape = record(forward, self.params, batch)
         except Exception:  # recording is for speed alone, and what is wrong itself is raised here
@@ -197,13 +200,13 @@ class Examples:
         if point in self._kept:
             return torch.cat(self._kept[point])
         if self._latest is None or self._latest[0] != point:
-            self._latest = (point, self._computed(point, self.blocks))
+            self._latest = (point, self._computed([point], self.blocks)[point])
         return self._latest[1]
 
-    def _computed(self, point: str, blocks: Blocks) -> Tensor:
+    def _computed(self, points: Sequence[str], blocks: Blocks) -> dict[str, Tensor]:
         """Returns the activations of all examples of some blocks, in a forward pass for each."""
-        pieces = [self.loss.activations(self.params, batch, [point])[point] for batch in blocks.batches]
-        return torch.cat(pieces)[: blocks.n]
+        pieces = [self.loss.activations(self.params, batch, points) for batch in blocks.batches]
+        return {point: torch.cat([piece[point] for piece in pieces])[: blocks.n] for point in points}
 
     def position_axes(self, point: str, unit_axis: int) -> tuple[int, ...]:
         """Returns the axes of the activations at a hook point along which masked positions lie, counted from the end.
@@ -259,7 +262,10 @@ class Examples:
             return None
         check_partners(partners, self.blocks.data, what="counterfactual partners")
         self._partners = to_device(partners, self.first[point].device)
-        return self._computed(point, Blocks.of(self._partners, self.blocks.size))
+        if point not in self._partner_values:
+            blocks = Blocks.of(self._partners, self.blocks.size)
+            self._partner_values = self._computed([*self._kept] if point in self._kept else [point], blocks)
+        return self._partner_values[point]
 
     def _partner_real(self, point: str, unit_axis: int) -> Bool[Tensor, "example *entry"] | None:
         """Returns which activations of the partners count."""

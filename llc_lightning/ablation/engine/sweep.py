@@ -136,6 +136,7 @@ def sweep(
             answers=None if answers is None else for_params(answers, params),
             mask=reads,
             keep=per_example,
+            recorded=True,
         )
         measurement = _Measurement(examples, per_example, chunk, seed)
         effects = measurement.edited(components, editing, WeightReader(loss.module, params)) if editing else {}
