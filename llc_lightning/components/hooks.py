@@ -130,7 +130,8 @@ def linear_at(module: nn.Module, point: str) -> LinearSite | None:
 
 def submodules(module: nn.Module, *, every_name: bool = False) -> dict[str, nn.Module]:
     """Returns the module (path '') and all of its submodules by path; shared ones once, or under every name."""
-    named = dict(module.named_modules(remove_duplicate=False))  # pyright: ignore[reportUnknownArgumentType]
+    named: dict[str, nn.Module] = {}
+    _walk(module, "", named)
     if every_name:
         return named
     first: dict[int, str] = {}
@@ -141,20 +142,37 @@ def submodules(module: nn.Module, *, every_name: bool = False) -> dict[str, nn.M
     return {path: named[path] for path in first.values()}
 
 
+def _walk(part: nn.Module, path: str, named: dict[str, nn.Module]) -> None:
+    """Adds a module and its submodules, in the order and with the names of ``named_modules``, which is much slower."""
+    named[path] = part
+    ahead = f"{path}." if path else ""
+    for name, child in part._modules.items():  # pyright: ignore[reportPrivateUsage]
+        if child is not None:
+            _walk(child, ahead + name, named)
+
+
 def _first_names(module: nn.Module) -> dict[str, str]:
     """Returns for every name of every parameter the first name of that parameter, which differs for tied ones."""
     first: dict[int, str] = {}
+    return {name: first.setdefault(id(parameter), name) for name, parameter in _parameters(module).items()}
+
+
+def _parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Returns every parameter by every of its names, in the order of ``named_parameters``, which is much slower."""
     return {
-        name: first.setdefault(id(parameter), name)
-        for name, parameter in module.named_parameters(remove_duplicate=False)
+        _join(path, name): parameter
+        for path, part in submodules(module, every_name=True).items()
+        for name, parameter in part._parameters.items()  # pyright: ignore[reportPrivateUsage]
+        if parameter is not None
     }
 
 
 def _declared(module: nn.Module, names: dict[str, str]) -> Iterator[HookSite]:
-    parameters = dict(module.named_parameters(remove_duplicate=False))
+    parameters = _parameters(module)
     paths = submodules(module, every_name=True)
     for prefix, owner in submodules(module).items():
-        if not isinstance(owner, DeclaresWeightAxes):
+        # The first is what the second asks for, and much faster.
+        if not hasattr(owner, "weight_axes") or not isinstance(owner, DeclaresWeightAxes):
             continue
         for name, axes in owner.weight_axes().items():
             says, path = f"{type(owner).__name__}.weight_axes()", _join(prefix, name)

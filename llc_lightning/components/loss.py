@@ -15,6 +15,7 @@ from llc_lightning.components.hooks import INPUT, submodules
 from llc_lightning.components.skeleton import Skeleton
 from llc_lightning.runtime.batches import Batch, Params, n_examples, take
 from llc_lightning.runtime.errors import AddressError, SettingError, unknown
+from llc_lightning.runtime.tape import told_apart
 
 
 @runtime_checkable
@@ -215,7 +216,7 @@ class ModuleLoss:
         def catcher(point: str) -> Callable[[Tensor], Tensor]:
             def catch(activation: Tensor) -> Tensor:
                 caught[point].append(activation.clone())  # a module may write over its own, as ReLU(inplace=True) does
-                return activation
+                return told_apart(activation)
 
             return catch
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from torch import nn
 
@@ -43,12 +44,17 @@ def known_point(path: str) -> Known:
     """
     for kind, entry in KINDS.items():
         for hook in entry.facts.hooks:
-            if re.search(rf"(^|\.)({hook.pattern})$", path):
+            if _pattern(hook.pattern).search(path):
                 facts = entry.facts
                 if facts.level != "units":
                     return Known(whole=kind)
                 return Known(kind, hook.unit_axis, facts.whole, facts.size, hook.grouped, hook.output, hook.size)
     return Known()
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(^|\.)({name})$")
 
 
 def size_of(size: str, module: nn.Module, path: str) -> int | None:

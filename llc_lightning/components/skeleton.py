@@ -1,10 +1,11 @@
 """Copies of a module to measure on: whatever happens to them, the live module never notices."""
 
 import copy
-from collections.abc import Generator, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -123,8 +124,9 @@ def _aliases(module: nn.Module) -> dict[str, tuple[str, ...]]:
     places = {
         f"{path}.{name}" if path else name
         for path, part in submodules(module).items()
-        for own in (part.named_parameters, part.named_buffers)
-        for name, _ in own(recurse=False, remove_duplicate=False)
+        for own in (part._parameters, part._buffers)  # pyright: ignore[reportPrivateUsage]
+        for name, tensor in own.items()
+        if tensor is not None
     }
     groups: dict[int, list[str]] = {}
     for listing in (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)):
@@ -138,11 +140,41 @@ def _copy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     buffers: dict[int, Any] = {id(buffer): buffer.detach().clone() for buffer in module.buffers()}
     known = {**memo, **buffers, **{id(hook): hook for hook in _foreign_hooks(module)}}
     try:
-        copied = copy.deepcopy(module, dict(known))
+        copied = _deep_copy(module, dict(known))
     except Exception:  # pickle, torch and the attributes' own classes raise what they like
         copied = copy.deepcopy(module, {**known, **_uncopyable(module, known)})
     stands_still(copied, module)
     return copied
+
+
+def _deep_copy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """Returns what ``copy.deepcopy`` does, in half the time: modules are mostly empty dicts and numbers."""
+    plain = [part for part in module.modules() if _is_plain(type(part))]
+    for part in plain:
+        memo.setdefault(id(part), type(part).__new__(type(part)))
+    for part in plain:
+        own: dict[str, Any] = {name: _copied(value, memo) for name, value in vars(part).items()}
+        cast("nn.Module", memo[id(part)]).__dict__.update(own)
+    return copy.deepcopy(module, memo)
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    if type(value) in _SIMPLE:
+        return value
+    empty = _EMPTY.get(type(value))
+    return empty() if empty and not value else copy.deepcopy(value, memo)
+
+
+_SIMPLE = frozenset({bool, int, float, str, type(None)})
+_EMPTY: dict[Any, Callable[[], Any]] = {kind: kind for kind in (dict, OrderedDict, list, set)}
+
+
+def _is_plain(kind: type[nn.Module]) -> bool:
+    """Says whether modules of a kind are copied attribute by attribute."""
+    if hasattr(kind, "__deepcopy__"):
+        return False
+    same = ("__setstate__", "__reduce_ex__", "__reduce__", "__getstate__", "__new__")
+    return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in same)
 
 
 def _foreign_hooks(module: nn.Module) -> Iterator[MethodType]:
