@@ -157,7 +157,14 @@ def by_name(found: Sequence[Observable]) -> dict[str, Observable]:
 
 def _named(name: str, draws: int) -> Observable:
     entry = OBSERVABLES.get(name)
-    return entry.item(spared_every(draws) if entry.facts.costly else recorded_every(draws))
+    every = spared_every(draws) if entry.facts.costly else recorded_every(draws)
+    made = entry.item(every)
+    if not isinstance(made, Observable) or (made.name, made.every) != (name, every):
+        raise SettingError(
+            f"the observable {name!r} is made as {made!r}; with {every} it must have name {name!r}, every {every}, "
+            "settle(position) and look(look)."
+        )
+    return made
 
 
 def _checked(one: object) -> Observable:
