@@ -10,13 +10,15 @@ import torch
 
 from llc_lightning.analysis.cis import Verdict, effect_matrix, superposition_verdict
 from llc_lightning.data.cis import CISData
+from llc_lightning.data.tasks import TASKS
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.measurements import measure
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.models.cis import CISModel
 from llc_lightning.results.schema import to_table
+from tests.data.tasks.sizes import size_of
 
-SIZES = {"xor": (32, 32), "uprod": (12, 32), "circ": (12, 32), "abs": (24, 12), "relu": (24, 12)}
+SIZES = {task: size_of(task, 24) for task in TASKS}
 
 
 def measured(model: CISModel, data: CISData) -> pd.DataFrame:

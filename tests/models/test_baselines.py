@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from llc_lightning.components.loss import TaskQuantity
-from llc_lightning.data.tasks import CISTask, make_task
+from llc_lightning.data.tasks import TASKS, CISTask, make_task
 from llc_lightning.data.tasks.relu import ReluTask
 from llc_lightning.models.baselines import affine_least_squares, baseline_quantities, dedicated_net
 from llc_lightning.runtime.seeding import generator
+from tests.data.tasks.sizes import size_of
 
 Measured: TypeAlias = tuple[CISTask, float, int, dict[str, TaskQuantity]]
 N = 131_072
-SETTINGS = {"xor": (32, 32), "relu": (100, 50), "uprod": (12, 32), "circ": (12, 32), "abs": (100, 50)}
+SETTINGS = {task: size_of(task, 24) for task in TASKS}
 
 
 @pytest.fixture(params=[(task, power) for task in SETTINGS for power in (2.0, 4.0)], ids=str, scope="module")
