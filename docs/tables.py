@@ -7,6 +7,7 @@ from pathlib import Path
 
 from llc_lightning.ablation import METHODS, METRICS, WeightMethod
 from llc_lightning.llc.estimators import ESTIMATORS
+from llc_lightning.report.glossary import TERMS
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.kinds import KINDS
 from llc_lightning.runtime.status import REASONS, in_order
@@ -85,9 +86,17 @@ def metrics() -> Rows:
         yield f"`{name}`", entry.summary, options(entry.item)
 
 
+def words() -> Rows:
+    """Yields what the words of the report mean."""
+    yield "word", "meaning"
+    for term in TERMS:
+        yield f'<a id="{term.anchor}"></a>{", ".join((term.name, *term.spelled))}', term.means
+
+
 TABLES: dict[str, list[Callable[[], Rows]]] = {
     "llc.md": [reasons, samplers, estimators, observables, quantities],
     "ablation.md": [kinds, methods, metrics],
+    "glossary.md": [words],
 }
 """The tables of each page, which stand between comments of their names."""
 

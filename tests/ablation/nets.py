@@ -243,4 +243,4 @@ def literal_error(changes: Tensor, by_draw: Tensor, counts: Tensor | None = None
 def expected_status(difference: Tensor) -> str:
     """Returns what an effect says of itself by its values on the examples: whether they are too few for their skew."""
     skew = float(stats.skew(difference.double().numpy()))
-    return "too-few-examples" if skew**2 / len(difference) > 1 / 15 else "ok"
+    return "too-few-examples" if len(difference) < 16 or skew**2 / len(difference) > 1 / 15 else "ok"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from torch import Tensor
@@ -85,6 +86,10 @@ class AblationMeasurement(Measurement[AblationPlan]):
         yield from _effects(plan, snapshot, [effect for each in measured for effect in each], data)
         yield from _quantities(plan, snapshot, once, data)
 
+    def small(self, plan: AblationPlan) -> AblationPlan:
+        """Returns the plan without statistics."""
+        return replace(plan, resamples=0, warm_start=False)
+
     def memory(self) -> Warm:
         """Returns where fitted methods start from: constants by component, method and loss."""
         return {}
@@ -146,6 +151,7 @@ def _quantities(plan: AblationPlan, snapshot: Snapshot, found: Sequence[TaskQuan
             stderr=each.stderr if finite else math.nan,
             status="ok" if finite else "nan-loss",
             n_examples=each.n,
+            unit=each.unit,
         )
 
 

@@ -117,9 +117,16 @@ def test_the_same_label_is_moved_among_itself() -> None:
     assert found.stderr == pytest.approx(float(influences.std() / 20), rel=0.1)
 
 
-def test_effects_of_few_examples_among_many_say_so() -> None:
-    x, y = pairs(300, 3)
+@pytest.mark.parametrize("n", [2, 3, 15, 16])
+def test_a_handful_of_examples_says_so(n: int) -> None:
+    x, y = torch.linspace(0, 1, n)[:, None].pow(0.25), torch.zeros(n)
+    (found,) = effects(Product(), (x, y), "zero", seed=0)
+    assert found.status == ("ok" if n == 16 else "too-few-examples")
+
+
+@pytest.mark.parametrize("n", [300, 2000])
+def test_effects_of_few_examples_among_many_say_so(n: int) -> None:
+    x, y = pairs(n, 3)
     statuses = {one.method: one.status for one in effects(Product(), (x, y), ["zero", "resample"], seed=0)}
     assert statuses == {"zero": "too-few-examples", "resample": "too-few-examples"}
-    x, y = torch.randn(300, 1), torch.randn(300)
     assert effects(Circuits(), circuits_data(2000), "zero", "hook_hidden[0]", seed=0)[0].status == "ok"

@@ -1,12 +1,20 @@
-"""At what sizes tasks are tested: a new one by being registered."""
+"""How large tasks are, and how many neurons they are given, where tests take each of them."""
 
-from itertools import count
+from llc_lightning.data.tasks import TASKS, CISTask
 
-from llc_lightning.data.tasks import TASKS
+_SEVERAL = {"xor": (32, 32), "uprod": (12, 32), "circ": (12, 32)}
+"""Size and width of tasks whose circuits take several neurons each; every other task has half as many as circuits."""
 
 
-def size_of(task: str, circuits: int) -> tuple[int, int]:
-    """Returns the smallest size with so many circuits, and half of the neurons that these take apart."""
+def settings(otherwise: int) -> dict[str, tuple[int, int]]:
+    """Returns the size and the width of every registered task; ``otherwise`` is the size where none is told here."""
+    return {task: _SEVERAL.get(task, (otherwise, otherwise // 2)) for task in TASKS}
+
+
+def smallest(task: str, circuits: int) -> CISTask:
+    """Returns the smallest task with so many circuits."""
     kind = TASKS.get(task).item
-    made = next(one for one in map(kind, count(kind.smallest_size)) if one.n_circuits >= circuits)
-    return made.size, made.n_circuits * made.relus_per_circuit // 2
+    size = kind.smallest_size
+    while (made := kind(size)).n_circuits < circuits:
+        size += 1
+    return made

@@ -9,14 +9,14 @@ from llc_lightning.models.baselines import dedicated_net
 from llc_lightning.models.cis_net import power_of
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
-from tests.data.tasks.sizes import size_of
+from tests.data.tasks.sizes import smallest
 
 N = 65_536
 
 
 @pytest.fixture(params=TASKS.names(), scope="module")
 def task(request: pytest.FixtureRequest) -> CISTask:
-    return make_task(request.param, size=size_of(request.param, 8)[0], active=1.5)
+    return make_task(request.param, size=smallest(request.param, 8).size, active=1.5)
 
 
 def test_samples_have_the_declared_shapes(task: CISTask) -> None:
