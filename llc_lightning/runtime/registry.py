@@ -115,8 +115,8 @@ class Registry(Generic[T, F]):
             raise SettingError(f"the {self.kind} {name!r} has revision {revision!r}; give a whole number, at least 1.")
         if revision > 1 and not self._revised:
             raise SettingError(
-                f"the {self.kind} {name!r} has revision {revision}, which no row would say; leave it out, and raise that "
-                "of the plan, method, sampler, estimator, diagnostic or observable whose rows change."
+                f"the {self.kind} {name!r} has revision {revision}, which no row would say; leave it out, and raise "
+                "that of the plan, method, sampler, estimator, diagnostic or observable whose rows change."
             )
         told = self._told(name, facts)
         self._check_apart(name, told)

@@ -32,9 +32,7 @@ def test_sections_stand_in_their_order() -> None:
 def test_a_place_that_is_taken_is_refused() -> None:
     holder = min((entry for _, entry in PANELS.items()), key=lambda entry: entry.facts.place)
     place = holder.facts.place
-    with pytest.raises(
-        SettingError, match=rf"^the panel 'mine' has place {place}, which '{holder.name}' has"
-    ):
+    with pytest.raises(SettingError, match=rf"^the panel 'mine' has place {place}, which '{holder.name}' has"):
         PANELS.register("mine", summary="my own", section="Tasks", place=place, quantities=())
 
 

@@ -159,7 +159,7 @@ def _named(name: str, draws: int) -> Observable:
     entry = OBSERVABLES.get(name)
     every = spared_every(draws) if entry.facts.costly else recorded_every(draws)
     try:
-        made = entry.item(every)
+        made = cast("object", entry.item(every))
     except TypeError as error:
         raise SettingError(
             f"the observable {name!r} cannot be made with how many draws apart it looks: {one_line(error)}; register "
