@@ -94,7 +94,7 @@ def estimate_llc(
         replicate: Another number gives a disjoint set of streams, for the same number of chains.
         trivial_loss: Loss of the trivial predictor, to judge whether the chains stayed local.
         curvature_examples: Examples that the Hessian is measured on, or ``auto``.
-        estimator: Which of the estimators is the value: ``mean`` or ``first_order``.
+        estimator: Which of the estimators is the value: one that may be, such as ``mean``.
         box: The largest distance of any weight from w*; None for no limit.
         watched_examples: How many examples, drawn at random, have their losses recorded one by one, for the
             functional variance.

@@ -211,7 +211,7 @@ class MethodFacts:
     """Replacement values per example, by default."""
 
 
-METHODS: Registry[type[Method], MethodFacts] = Registry("ablation method", MethodFacts)
+METHODS: Registry[type[Method], MethodFacts] = Registry("ablation method", MethodFacts, revised=True)
 """All ablation methods by name."""
 
 
