@@ -20,7 +20,7 @@ from llc_lightning.sampling.step_size import Stiffness
 
 _ENDS, _PRODUCTS = 8, 4
 _TINY = 1e-30
-_NUMBERS = 2**22
+_NUMBERS = 2**20
 """Numbers of the gradients that are taken at once."""
 _ALL, _FEWEST, _UNMAPPED = 4096, 256, 256
 _UNSTABLE = 0.1
@@ -114,7 +114,7 @@ class NoisePrediction:
         if not self.stacked.vmapped:
             count = min(count, _UNMAPPED)
         width = sum(value[0].numel() for value in at.values())
-        chunk = max(1, min(count, _NUMBERS // width))
+        chunk = max(1, min(count, _NUMBERS // width) // chains) * chains
         order = torch.randperm(n, generator=generator(self.seed, "noise-examples"))[:count]
         chain = torch.arange(count) % chains
         sums = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in at.items()}
@@ -127,8 +127,9 @@ class NoisePrediction:
             loss = StepLoss(self.stacked, self.data, self.centre.losses, index[:, None].to(self.centre.losses.device))
             gradient = self.sampler.look({name: value[where] for name, value in at.items()}, loss).gradient
             for name, value in gradient.items():
-                sums[name].index_add_(0, where[new], value[new].double())
-                squares[name].index_add_(0, where[new], value[new].double().square())
+                by_chain = _zero_beyond(new.stop, value).unflatten(0, (-1, chains))
+                sums[name] += by_chain.sum(0)
+                squares[name] += by_chain.square().sum(0)
             sizes.append(inner(gradient, gradient)[new])
         seen = torch.bincount(chain, minlength=chains).clamp(min=1).to(next(iter(at.values())).device)
         spread: Stack = {}
@@ -166,3 +167,8 @@ class NoisePrediction:
         pull = pull.clamp(min=_TINY)[:, None]
         nodes = torch.maximum(found.nodes[0], pull)
         return (found.weights[0] * (1 - pull / nodes) * self._grown(nodes.T).T).sum(-1), size
+
+
+def _zero_beyond(stop: int, value: Tensor) -> Tensor:
+    """Returns rows with zeros in place of those from ``stop`` on."""
+    return value if stop == len(value) else torch.cat([value[:stop], torch.zeros_like(value[stop:])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def mixing_of(draws: Draws) -> Mixing:
         _nested(draws),
         _arviz("ess", draws, method="bulk"),
         _arviz("ess", draws, method="tail", prob=TAIL),
-        _arviz("mcse", draws, method="mean"),
+        _mcse(draws.tobytes(), draws.shape),
     )
 
 
@@ -67,7 +68,7 @@ def mcse_of(draws: Draws) -> float:
     """Returns the Monte Carlo standard error of the mean, 0 where there are too few draws to know it."""
     if draws.shape[1] < 4 or np.ptp(draws) == 0:
         return 0.0
-    mcse = _arviz("mcse", draws, method="mean")
+    mcse = _mcse(draws.tobytes(), draws.shape)
     return 0.0 if math.isnan(mcse) else mcse
 
 
@@ -76,6 +77,12 @@ def ess_of(draws: Draws) -> float:
     if draws.shape[1] < 4 or np.ptp(draws) == 0:
         return float(draws.size)
     return _arviz("ess", draws, method="mean")
+
+
+@functools.lru_cache(maxsize=16)
+def _mcse(draws: bytes, shape: tuple[int, ...]) -> float:
+    """Returns it; several diagnostics ask for that of the same draws."""
+    return _arviz("mcse", np.frombuffer(draws).reshape(shape), method="mean")
 
 
 def memory_of(draws: Draws, mixing: Mixing, burn_in: int) -> float:

@@ -131,8 +131,8 @@ class LaneBatch:
 
     def records(self, at: Resolution) -> list[LLCRecord]:
         """Returns one record per lane."""
-        if not bool(self._centre.losses.isfinite().all()):
-            return [self._assessor(lane).failed(at) for lane in range(len(self._lanes))]
+        if not math.isfinite(self._centre.losses.abs().amax()):
+            return [assessor.failed(at) for assessor in self._assessors]
         run = self._run(at)
         correction = self._correction(at)
         bias, left = self._bias(run), self._left
@@ -140,7 +140,7 @@ class LaneBatch:
         cold = run.settling.cold(left, run.step_size)
         distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
         return [
-            self._assessor(lane).record(
+            assessor.record(
                 at,
                 run.chains.lane(lane),
                 bias=Bias(
@@ -157,21 +157,26 @@ class LaneBatch:
                 step_times_curvature=run.step_times_curvature[lane].item(),
                 vmapped=self._stacked.vmapped,
             )
-            for lane in range(len(self._lanes))
+            for lane, assessor in enumerate(self._assessors)
         ]
 
-    def _assessor(self, lane: int) -> Assessor:
-        return Assessor(
-            self._centre,
-            self._lanes[lane],
-            self._settings,
-            seed=self._seed,
-            replicate=self._replicate,
-            whole=self._whole[lane],
-            trivial_loss=self._trivial_loss,
-            tasks=self._tasks.names if self._tasks else (),
-            observe=tuple(observable.name for observable in self._observe),
-        )
+    @cached_property
+    def _assessors(self) -> list[Assessor]:
+        """One for each lane."""
+        return [
+            Assessor(
+                self._centre,
+                lane,
+                self._settings,
+                seed=self._seed,
+                replicate=self._replicate,
+                whole=whole,
+                trivial_loss=self._trivial_loss,
+                tasks=self._tasks.names if self._tasks else (),
+                observe=tuple(observable.name for observable in self._observe),
+            )
+            for lane, whole in zip(self._lanes, self._whole, strict=True)
+        ]
 
     def _correction(self, at: Resolution) -> Float[Tensor, "lane"]:
         """Returns Delta; where the Hessian is slightly indefinite, as by the noise of few examples, taken on more."""

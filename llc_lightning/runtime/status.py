@@ -66,8 +66,8 @@ REASONS.register(
 REASONS.register(
     "too-few-examples",
     summary="an ablation's effects are so unequal that its normal error misleads",
-    sentence="the effects on single examples are too skewed for so few: twice the standard error misses the truth more "
-    "often than it says; take more examples, or read the interval.",
+    sentence="the effects on single examples are too few, or too skewed for so few: twice the standard error misses "
+    "the truth more often than it says; take more examples, or read the interval.",
     order=160,
 )(None)
 

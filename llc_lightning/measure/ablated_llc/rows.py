@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llc_lightning.ablation.engine.base import resolve_methods
 from llc_lightning.components.component import Component
 from llc_lightning.measure.ablated_llc.estimates import Laboratory, Told
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
+from llc_lightning.measure.llc.plan import least
 from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
@@ -62,6 +63,10 @@ class AblatedLLCMeasurement(Measurement[AblatedLLCPlan]):
                     each.told[method.name, at.n_beta] = laboratory.under(each.component, method, control)
                     advance(1)
         return measured
+
+    def small(self, plan: AblatedLLCPlan) -> AblatedLLCPlan:
+        """Returns one chain of one draw, at one rung, after as little re-optimisation as there can be."""
+        return replace(plan, n_beta=plan.n_beta[:1], settings=least(plan.settings), budget=10, closure=False)
 
     def rows(
         self,

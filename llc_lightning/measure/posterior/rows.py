@@ -19,6 +19,7 @@ from llc_lightning.llc.facts import ChainLosses
 from llc_lightning.llc.local import which_examples
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import Restriction
+from llc_lightning.measure.llc.plan import least
 from llc_lightning.measure.measurements import MEASUREMENTS, TRAIN, Measurement
 from llc_lightning.measure.posterior.plan import PosteriorPlan
 from llc_lightning.measure.posterior.structure import OBSERVED, Structure
@@ -97,6 +98,10 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
             Sampled(component, *done.get(at, (light, known)), known, numbers, tasks)
             for at, component in enumerate(components)
         ]
+
+    def small(self, plan: PosteriorPlan) -> PosteriorPlan:
+        """Returns two chains of a few draws, which watch two examples."""
+        return replace(plan, settings=least(plan.settings, chains=2, draws=4), watched=2, look_every=1, kernels=False)
 
     def rows(
         self,
