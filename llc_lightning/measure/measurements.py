@@ -333,12 +333,8 @@ def _error_rows(plan: Plan, snapshot: Snapshot, failed: Failed, *, data: str, re
     """Returns the rows that stand for what could not be measured, with the keys of what will replace them."""
     details = encode_details({"error": failed.told, "replicate": replicate})
     jobs = plan.jobs([failed.component], data=data, replicate=replicate)
-    told: dict[str, Any] = {
-        "value": math.nan,
-        "status": "error",
-        "details": details,
-        "replicate": _numbered(plan, replicate),
-    }
+    told: dict[str, Any] = {"value": math.nan, "status": "error", "details": details}
+    told["replicate"] = _numbered(plan, replicate)
     return [Row(**snapshot.columns(**job.columns), **told) for job in jobs]
 
 

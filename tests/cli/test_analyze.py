@@ -128,8 +128,10 @@ def test_the_report_of_a_young_run(capsys: pytest.CaptureFixture[str], young: Pa
     said, written, end = told.partition(
         f"wrote {tmp_path / 'page.html'}\nnext: open {tmp_path / 'page.html'} in a browser"
     )
-    assert said.startswith("• At step 30 the net does not compute in superposition")
-    assert "The control: At step 30 the net does not" in said
+    said = " ".join(said.split())
+    assert said.startswith("• No value of the full LLC is ok (2 measured); most often not-a-minimum (2):")
+    assert "• At step 30 the net does not compute in superposition" in said
+    assert "The control, my run/version_0: At step 30 the net does not" in said
     assert written
     assert end == f", or type: tensorboard --logdir '{young}'\n"
     called(capsys, "report", young)
