@@ -71,7 +71,7 @@ class FitCLI(LightningCLI):
         self._argv = list(argv)
         self._ckpt_path: str | None = None
         self._version: int | None = None
-        self._goes_on_at = 0
+        self._goes_on_at: int | None = None
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             save_config_callback=SaveConfig,
             trainer_defaults={
@@ -176,7 +176,7 @@ class FitCLI(LightningCLI):
             self._version = claim_version(Path(root, experiment))
         # The other ranks are told the folder by rank 0, and never write.
         # What an interrupted session logged after the checkpoint is logged again, and counts once.
-        later: dict[str, Any] = {"purge_step": self._goes_on_at + 1} if self._goes_on_at else {}
+        later: dict[str, Any] = {} if self._goes_on_at is None else {"purge_step": self._goes_on_at + 1}
         own = TensorBoardLogger(root, name=experiment, version=self._version, default_hp_metric=False, **later)
         return super().instantiate_trainer(logger=[own, *_loggers(config["logger"])], **kwargs)
 
