@@ -157,8 +157,9 @@ class MeasurementCallback(CadencedCallback):
 
     def _check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Checks what can be checked before training."""
-        self.plan = self.plan.fitted(n_examples(self._examples(trainer)))
-        self.plan.components_of(pl_module)
+        data = self._examples(trainer)
+        self.plan = self.plan.fitted(n_examples(data))
+        self.plan.components_of(pl_module, data)
         loss_fn(pl_module)
 
     def act(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:

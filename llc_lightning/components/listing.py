@@ -1,7 +1,7 @@
 """From what a user writes (addresses, globs, words) to the components of a module."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -10,6 +10,7 @@ from torch import nn
 from llc_lightning.components.address import POSITIONS, UNITS, Address
 from llc_lightning.components.component import Component, WeightSlice
 from llc_lightning.components.hooks import HookSite, hook_sites, submodules
+from llc_lightning.components.ports import CALL, Place
 from llc_lightning.runtime.errors import AddressError, nearest, unknown
 from llc_lightning.runtime.kinds import KINDS
 
@@ -40,12 +41,22 @@ def find_components(module: nn.Module, spec: str | Component | Sequence[str | Co
     """
     listing = Listing(module)
     found: dict[str, Component] = {}
-    for entry in spec if isinstance(spec, Iterable) and not isinstance(spec, str) else [spec]:
-        if not isinstance(entry, str | Component):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise AddressError(f"{entry!r} names no component; give an address, a glob, or a word such as 'neurons'.")
+    for entry in entries(spec):
         for component in [entry] if isinstance(entry, Component) else listing.named(entry):
             found.setdefault(component.address, component)
     return list(found.values())
+
+
+def entries(spec: str | Component | Sequence[str | Component]) -> Iterator[str | Component]:
+    """Yields what a spec consists of.
+
+    Raises:
+        AddressError: If an entry is neither text nor a component.
+    """
+    for entry in spec if isinstance(spec, Iterable) and not isinstance(spec, str) else [spec]:
+        if not isinstance(entry, str | Component):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise AddressError(f"{entry!r} names no component; give an address, a glob, or a word such as 'neurons'.")
+        yield entry
 
 
 class Listing:
@@ -68,6 +79,11 @@ class Listing:
         if text in self.parameters:
             return [parameter(text)]
         return [self._addressed(text)]
+
+    def names_several(self, text: str) -> bool:
+        """Says whether a text is a word or a glob, and not the address of one component."""
+        words = {entry.facts.word for _, entry in KINDS.items()} - {""}
+        return text in words or "*" in text or "?" in text
 
     def _matching(self, text: str) -> list[Component]:
         glob = _GLOB.fullmatch(text)
@@ -109,14 +125,23 @@ class Listing:
         Raises:
             AddressError: If there is none.
         """
-        # A submodule that is registered under several paths may be addressed by each of them.
-        site = self.sites.get(point) or self.sites.get(self._first.get(point, ""))
+        site = self.site_of(point)
         if site is not None:
             return site
         other = self._other_name(point)
         if other:
             raise AddressError(f"{point!r} is another name of {other!r} in this module; address it by that name.")
         raise AddressError(unknown("component", text, self._names))
+
+    def site_of(self, point: str) -> HookSite | None:
+        """Returns the hook point of a path, or of one call of it; None where there is none."""
+        # A submodule that is registered under several paths may be addressed by each of them.
+        site = self.sites.get(point) or self.sites.get(self._first.get(point, ""))
+        place = Place.of(point)
+        if site is None and place.call is not None:
+            called = self.site_of(point.removesuffix(f"{CALL}{place.call}"))
+            return None if called is None else replace(called, path=point)
+        return site
 
     def _other_name(self, point: str) -> str:
         """Returns the path of what a module finds under a name that it registers nothing under; '' for nothing."""
@@ -164,10 +189,11 @@ class Listing:
 
 def units(listing: Listing, text: str) -> list[Component]:
     """Returns each unit that a word names: of the hook points whose units are of a kind with that word."""
-    kinds = {name for name, entry in KINDS.items() if entry.facts.word == text}
+    kinds = {name for name, entry in KINDS.items() if text in (entry.facts.word, entry.facts.wider)}
     sites = [site for site in listing.sites.values() if site.unit in kinds]
     # One hook point for each unit: what a module declares, else what names call the units' output.
-    chosen = [site for site in sites if site.axes is not None] or [site for site in sites if site.known.output]
+    declared = [site for site in sites if site.axes is not None or site.walked]
+    chosen = declared or [site for site in sites if site.known.output]
     return listing.some(text, [unit for site in chosen or sites for unit in listing.each_unit(site)])
 
 
@@ -175,21 +201,22 @@ def _unit(site: HookSite, address: Address) -> Component:
     index = address.index or ()
     slices = () if site.axes is None else site.axes.incoming + site.axes.bias + site.axes.outgoing
     features = tuple(unit * site.group + feature for unit in index for feature in range(site.group))
+    made = [WeightSlice(rows.parameter, rows.axis, rows.of(index, site.width or 0)) for rows in site.rows]
     return Component(
         str(address),
         site.unit if len(index) == 1 else "set",
         site.path,
         features,
         site.unit_axis,
-        tuple(WeightSlice(parameter, axis, index) for parameter, axis in slices),
+        (*(WeightSlice(parameter, axis, index) for parameter, axis in slices), *made),
         address.positions,
+        most_axes=site.most_axes,
     )
 
 
 def layer(site: HookSite) -> Component:
     """Returns all units of a hook point as one component."""
-    made_by = () if site.axes is None else site.axes.incoming + site.axes.bias
-    weights = tuple(WeightSlice(parameter) for parameter, _ in made_by)
+    weights = tuple(WeightSlice(parameter) for parameter in site.weights)
     return Component(site.path, site.known.whole, site.path, None, site.unit_axis, weights)
 
 

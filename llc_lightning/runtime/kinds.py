@@ -48,6 +48,8 @@ class KindFacts:
     """Of units: their place among the units of a table, the most telling first; figures of units show the first."""
     word: str = ""
     """The word that names all that a module has of it; '' for none."""
+    wider: str = ""
+    """A word of another kind that names these too; '' for none."""
     form: str = ""
     """Regular expression of its own addresses; '' for a kind that is addressed by hook points and their units."""
     whole: str = "layer"
@@ -93,7 +95,7 @@ def at_level(level: Level) -> tuple[str, ...]:
 
     Example:
         >>> at_level("units")
-        ('neuron', 'channel', 'head', 'neuron_in', 'output', 'unit')
+        ('neuron', 'channel', 'head', 'neuron_in', 'channel_in', 'projection', 'query', 'key', 'value', 'qkv', 'output', 'unit')
     """
     facts = {name: entry.facts for name, entry in KINDS.items()}
     return tuple(sorted((name for name in facts if facts[name].level == level), key=lambda name: facts[name].order))

@@ -12,3 +12,13 @@ KINDS.register(
     order=2,
     word="channels",
 )(units)
+KINDS.register(
+    "channel_in",
+    summary="a channel of a convolution, transposed or not, of a module that declares nothing: its kernels and bias alone",
+    plural="channel_ins",
+    level="units",
+    written=("channels", "neurons", "net.0[7]"),
+    order=5,
+    word="channels",
+    wider="neurons",
+)(units)

@@ -20,7 +20,7 @@ def layers(listing: Listing, text: str) -> list[Component]:
     Raises:
         AddressError: If there is none.
     """
-    found = [layer(site) for site in listing.sites.values() if site.axes is not None]
+    found = [layer(site) for site in listing.sites.values() if site.weights]
     if listing.sites and not found:
         raise AddressError(
             "'layers' finds no hook point of this module whose weights are known; its hook points are: "
