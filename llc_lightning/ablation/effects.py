@@ -14,8 +14,8 @@ from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.ablation.significance import FEWEST, with_statistics
 from llc_lightning.components.component import Component
-from llc_lightning.components.measurable import find_measurable
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.components.measurable import find_measurable
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import at_least
 

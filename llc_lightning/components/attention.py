@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from llc_lightning.components.units import Rows, output_axis, rows_of
 
-_NAMES: Mapping[str, tuple[str, ...]] = {
-    "query": ("q_proj", "query", "q_lin", "to_q", "wq", "W_Q", "q"),
-    "key": ("k_proj", "key", "k_lin", "to_k", "wk", "W_K", "k"),
-    "value": ("v_proj", "value", "v_lin", "to_v", "wv", "W_V", "v"),
-}
-_JOINT = ("c_attn", "qkv", "qkv_proj", "query_key_value", "Wqkv")
+_QUERIES = ("q_proj", "query", "q_lin", "to_q", "wq", "W_Q", "q")
+_KEYS = ("k_proj", "key", "k_lin", "to_k", "wk", "W_K", "k")
+_VALUES = ("v_proj", "value", "v_lin", "to_v", "wv", "W_V", "v")
+_ONE_AFTER_THE_OTHER = "c_attn"
+_JOINT = (_ONE_AFTER_THE_OTHER, "qkv", "qkv_proj", "query_key_value", "Wqkv")
 _PROJECTIONS = ("c_proj", "o_proj", "out_proj", "out_lin", "dense", "proj")
 _HEAD_COUNTS = ("num_heads", "num_attention_heads", "n_heads", "n_head")
 _KEY_COUNTS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads")
@@ -34,73 +34,90 @@ class Heads:
     """What makes one, by names relative to the attention module; nothing where that is not known."""
 
 
+@dataclass(frozen=True)
+class Reads:
+    """The linear maps of an attention module that give queries, keys and values: one each, or one for all."""
+
+    queries: str = ""
+    keys: str = ""
+    values: str = ""
+    joint: str = ""
+
+    @classmethod
+    def of(cls, part: nn.Module) -> Reads:
+        """Returns them by the names that a module's children have; none where they have others."""
+        linear = [name for name, child in part.named_children() if output_axis(child) is not None]
+        three = [next((name for name in names if name in linear), "") for names in (_QUERIES, _KEYS, _VALUES)]
+        return cls(*three) if all(three) else cls(joint=next((name for name in _JOINT if name in linear), ""))
+
+    @property
+    def keys_values(self) -> tuple[str, str]:
+        """The maps of which there may be fewer heads."""
+        return self.keys, self.values
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of the units of each map, by its name."""
+        by_kind = {"query": self.queries, "key": self.keys, "value": self.values, "qkv": self.joint}
+        return {name: kind for kind, name in by_kind.items() if name}
+
+
 def heads_of(part: nn.Module) -> Heads | None:
     """Returns the heads of an attention module; None where it is none, or nothing tells their number.
 
-    These are torch's own, and those of the library ``transformers``: an ``...Attention`` with a number of heads, its own
-    or its configuration's, whose heads stand side by side at the input of a projection or at its output.
+    These are torch's own, and those of the library ``transformers``: an ``...Attention`` with a number of heads, its
+    own or its configuration's, whose heads stand side by side at the input of a projection or at its output.
     """
     if isinstance(part, nn.MultiheadAttention):
-        return Heads("out_proj", True, part.num_heads, part.head_dim, _rows_of_torch(part))
+        known: Any = part  # its attributes have no types
+        return Heads("out_proj", True, known.num_heads, known.head_dim, _rows_of_torch(known))
     number = _count(part, _HEAD_COUNTS)
     if number is None or not type(part).__name__.endswith("Attention"):
         return None
     name = next((name for name in _PROJECTIONS if output_axis(getattr(part, name, nn.Identity())) is not None), None)
-    reads = joint_or_three(part)
+    reads = Reads.of(part)
     if name is None:
-        width = _outputs(getattr(part, reads["value"])) if len(reads) == 3 else 0
+        width = _outputs(getattr(part, reads.values)) if reads.values else 0
         return Heads("", False, number, width // number, _rows(part, reads, number)) if width else None
     projection: nn.Module = getattr(part, name)
     axis = 1 - (output_axis(projection) or 0)
     width = projection.get_parameter("weight").shape[axis] if "weight" in dict(projection.named_parameters()) else 0
     if not width or width % number:
         return None
-    written = tuple(Rows(f"{name}.weight", axis, group=width // number) for _ in [0])
-    rows = _rows(part, reads, number)
-    return Heads(name, True, number, width // number, (*rows, *written) if rows else ())
+    written, rows = Rows(f"{name}.weight", axis, group=width // number), _rows(part, reads, number)
+    return Heads(name, True, number, width // number, (*rows, written) if rows else ())
 
 
-def joint_or_three(part: nn.Module) -> dict[str, str]:
-    """Returns a module's children that give queries, keys and values, by their kind: three, one for all, or none."""
-    linear = [name for name, child in part.named_children() if output_axis(child) is not None]
-    three = {kind: next((name for name in names if name in linear), "") for kind, names in _NAMES.items()}
-    if all(three.values()):
-        return three
-    return {"qkv": name for name in _JOINT if name in linear}
-
-
-def roles(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yields the linear maps of a module that are not hidden layers, by path, with the kind of their units.
+def roles(parts: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Returns the linear maps among submodules that are not hidden layers, by path, with the kind of their units.
 
     Queries, keys and values are told by the names that an attention module's children have; what else is linear in it
     projects its heads. Around it, the last linear map of a block projects its MLP, and the last of the module gives its
     outputs.
     """
-    linear = [path for path, part in module.named_modules() if output_axis(part) is not None and path]
-    dense = [path for path in linear if _is_dense(module.get_submodule(path))]
+    linear = [path for path, part in parts.items() if output_axis(part) is not None and path]
+    dense = [path for path in linear if _is_dense(parts[path])]
     within: dict[str, str] = {}
-    for path, part in module.named_modules():
-        reads = {} if isinstance(part, nn.MultiheadAttention) else joint_or_three(part)
-        if not reads and not isinstance(part, nn.MultiheadAttention):
-            continue
-        within |= {_join(path, name): kind for kind, name in reads.items()}
-        whole = _whole(module, path)
-        within |= {one: "projection" for one in _below(dense, whole) if one not in within}
+    for path, part in parts.items():
+        kinds = Reads.of(part).kinds
+        if kinds or isinstance(part, nn.MultiheadAttention):
+            within |= {_join(path, name): kind for name, kind in kinds.items()}
+            within |= {one: "projection" for one in _below(dense, _whole(parts, path)) if one not in within}
     attention = set(within)
     for path in attention:
         block = _block(path, dense, attention)
         around = [one for one in _below(dense, block) if one not in attention]
         within |= {one: "projection" for one in around[-1:]}
-    last = next((path for path in reversed(linear)), "")
+    last = linear[-1] if linear else ""
     if last in dense and last not in attention:
         within[last] = "output"
-    yield from within.items()
+    return within
 
 
-def _whole(module: nn.Module, path: str) -> str:
+def _whole(parts: Mapping[str, nn.Module], path: str) -> str:
     """Returns the path of the attention around what holds queries, keys and values, as BERT's projection is outside."""
-    above, _, name = path.rpartition(".")
-    around = type(module.get_submodule(above)).__name__ if above else ""
+    above = path.rpartition(".")[0]
+    around = type(parts.get(above)).__name__ if above else ""
     return above if around.endswith("Attention") else path
 
 
@@ -131,7 +148,7 @@ def _outputs(part: nn.Module) -> int:
     return part.get_parameter("weight").shape[output_axis(part) or 0]
 
 
-def _rows_of_torch(part: nn.MultiheadAttention) -> tuple[Rows, ...]:
+def _rows_of_torch(part: Any) -> tuple[Rows, ...]:
     size = part.head_dim
     out = rows_of(part.out_proj, ("weight", 1), group=size)
     joint = part.in_proj_weight is not None
@@ -141,21 +158,24 @@ def _rows_of_torch(part: nn.MultiheadAttention) -> tuple[Rows, ...]:
     return (*made, *biases, *(_below_of("out_proj", one) for one in out)) if made and out else ()
 
 
-def _rows(part: nn.Module, reads: dict[str, str], heads: int) -> tuple[Rows, ...]:
+def _rows(part: nn.Module, reads: Reads, heads: int) -> tuple[Rows, ...]:
     """Returns a head's entries of the maps that give queries, keys and values; fewer heads of keys are shared."""
-    found: list[Rows] = []
-    for kind, name in reads.items():
-        child: nn.Module = getattr(part, name)
-        axis, joint = output_axis(child) or 0, kind == "qkv"
-        if joint and name != "c_attn":  # others lay the three out in ways of their own
-            return ()
-        shared = heads // (_count(part, _KEY_COUNTS) or heads) if kind in ("key", "value") else 1
-        size = _outputs(child) * shared // heads // (3 if joint else 1) if hasattr(child, "weight") else 0
-        blocks, own = 3 if joint else 1, rows_of(child, ("weight", axis), ("bias", 0))
-        if not own or not size or len(own) > 2:
-            return ()
-        found += [Rows(f"{name}.{one.parameter}", one.axis, blocks, size, shared) for one in own]
-    return tuple(found)
+    shared = heads // (_count(part, _KEY_COUNTS) or heads)
+    if reads.queries:
+        found = [_of_map(part, reads.queries, heads), *(_of_map(part, one, heads, shared) for one in reads.keys_values)]
+    else:  # others lay the three out in ways of their own
+        found = [_of_map(part, reads.joint, heads, blocks=3)] if reads.joint == _ONE_AFTER_THE_OTHER else []
+    return tuple(one for rows in found for one in rows) if all(found) else ()
+
+
+def _of_map(part: nn.Module, name: str, heads: int, shared: int = 1, blocks: int = 1) -> tuple[Rows, ...]:
+    """Returns a head's entries of one map; none where its weight is computed."""
+    child: nn.Module = getattr(part, name)
+    if "weight" not in dict(child.named_parameters(recurse=False)):
+        return ()
+    size = _outputs(child) * shared // (heads * blocks)
+    own = rows_of(child, ("weight", output_axis(child) or 0), ("bias", 0))
+    return tuple(Rows(f"{name}.{one.parameter}", one.axis, blocks, size, shared) for one in own)
 
 
 def _below_of(name: str, rows: Rows) -> Rows:

@@ -8,6 +8,7 @@ from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 _ORIGINAL = "_torchdynamo_orig_callable"
@@ -18,13 +19,16 @@ def plain_parts(module: nn.Module, copied: nn.Module) -> None:
     """Changes a copy of a module so that it computes the same in steps that are seen.
 
     Attention of torch calls the submodule that projects its heads; embeddings have gradients that are not sparse, which
-    torch.func refuses; and what torch.compile put into the module itself is the copy's, not the live module's.
+    torch.func refuses, and in bags second derivatives; and what torch.compile put into the module itself is the copy's,
+    not the live module's.
     """
     for live, part in zip(module.modules(), copied.modules(), strict=True):
-        if type(part).forward is nn.MultiheadAttention.forward:
+        if isinstance(part, nn.MultiheadAttention) and type(part).forward is nn.MultiheadAttention.forward:
             part.forward = MethodType(_attend, part)
         if isinstance(part, nn.Embedding | nn.EmbeddingBag):
             part.sparse = False
+        if isinstance(part, nn.EmbeddingBag) and part.mode != "max" and part.padding_idx is None:
+            part.forward = MethodType(_bag, part)
         for name, value in list(vars(live).items()):
             inner = getattr(value, _ORIGINAL, None)
             if isinstance(inner, MethodType) and inner.__self__ is live:
@@ -68,14 +72,14 @@ def _is_compiled(value: object) -> bool:
     )
 
 
-def _attend(self: nn.MultiheadAttention, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+def _attend(self: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
     """Stands for the forward pass of torch's attention: its heads are the input of the submodule ``out_proj``.
 
     torch projects them by the submodule's weights without calling it; here it projects them by the identity, exactly.
     """
     projection = self.out_proj
     identity = torch.eye(self.embed_dim, dtype=projection.weight.dtype, device=projection.weight.device)
-    modules = cast("dict[str, Any]", self._modules)
+    modules = self._modules
     modules["out_proj"] = SimpleNamespace(weight=identity, bias=None)
     try:
         heads, weights = nn.MultiheadAttention.forward(self, *args, **kwargs)
@@ -84,3 +88,13 @@ def _attend(self: nn.MultiheadAttention, *args: Any, **kwargs: Any) -> tuple[Ten
     if self.batch_first or heads.ndim != 3:
         return projection(heads), weights
     return projection(heads.transpose(0, 1)).transpose(0, 1), weights
+
+
+def _bag(
+    self: nn.EmbeddingBag, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
+) -> Tensor:
+    """Stands for the forward pass of a bag of embeddings, whose kernel cannot be differentiated twice."""
+    if offsets is not None or per_sample_weights is not None or input.ndim != 2:
+        return nn.EmbeddingBag.forward(self, input, offsets, per_sample_weights)
+    found = F.embedding(input, self.weight)
+    return found.mean(1) if self.mode == "mean" else found.sum(1)

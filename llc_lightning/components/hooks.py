@@ -87,7 +87,7 @@ class HookSite:
     axis is known."""
     lazy: bool = False
     """Whether its parameters have no shape yet."""
-    walked: bool = False
+    walked: bool = field(default=False, compare=False)
     """Whether it was found by walking a module that declares nothing."""
 
     @property
@@ -122,12 +122,12 @@ def hook_sites(module: nn.Module) -> dict[str, HookSite]:
         # A module that is registered twice is walked once, but may be declared by its other name.
         points += [path for path in declared if path not in parts]
         return {path: _named_site(path, module, declared) for path in points}
-    return {site.path: site for site in _undeclared(module, parts, names)}
+    return {site.path: site for site in _undeclared(parts, names)}
 
 
-def _undeclared(module: nn.Module, parts: dict[str, nn.Module], names: dict[str, str]) -> Iterator[HookSite]:
+def _undeclared(parts: dict[str, nn.Module], names: dict[str, str]) -> Iterator[HookSite]:
     """Yields the sites of a module that declares nothing."""
-    kinds = dict(roles(module))
+    kinds = roles(parts)
     # Units of what nothing is known about lie on the last axis, unless that may be an image's or a signal's.
     most = 1 if any(isinstance(part, nn.Conv1d | nn.ConvTranspose1d) for part in parts.values()) else 2
     for path, part in parts.items():
@@ -253,7 +253,9 @@ def _heads(path: str, part: nn.Module, names: dict[str, str]) -> Iterator[HookSi
         where = _join(path, found.module) + (INPUT if found.at_input else "")
         rows = tuple(replace(one, parameter=names[_join(path, one.parameter)]) for one in found.rows)
         own = () if found.at_input else tuple(names[_join(path, name)] for name in own_parameters(part))
-        yield HookSite(where, None, -1, found.number, Known("head", whole="attention"), found.size, rows, own, walked=True)
+        yield HookSite(
+            where, None, -1, found.number, Known("head", whole="attention"), found.size, rows, own, walked=True
+        )
 
 
 def _plain_site(path: str, part: nn.Module, names: dict[str, str], role: str, most: int) -> HookSite:
@@ -266,9 +268,7 @@ def _plain_site(path: str, part: nn.Module, names: dict[str, str], role: str, mo
     axis, unlocated = -1 if units.axis is None else units.axis, most if units.axis is None else None
     rows = tuple(replace(one, parameter=names[_join(path, one.parameter)]) for one in units.rows)
     known = Known(role or units.unit)
-    return HookSite(
-        path, None, axis, units.width, known, rows=rows, own=tuple(own), most_axes=unlocated, walked=True
-    )
+    return HookSite(path, None, axis, units.width, known, rows=rows, own=tuple(own), most_axes=unlocated, walked=True)
 
 
 def _axes(path: str, part: nn.Module, names: dict[str, str], units: Units, role: str) -> WeightAxes | None:
@@ -288,4 +288,4 @@ def _is_hook_point(part: nn.Module) -> bool:
 
 
 def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
+    return f"{prefix}.{name}" if prefix and name else prefix or name

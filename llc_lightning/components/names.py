@@ -33,7 +33,6 @@ WRAPPED = "._original_component"
 """What a bridge of TransformerLens puts into a second name of each of its parts."""
 
 
-
 def known_point(path: str) -> Known:
     """Returns what the name of a TransformerLens hook point says.
 

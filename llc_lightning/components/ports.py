@@ -108,12 +108,13 @@ def shown(part: nn.Module, output: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 def _final(part: nn.RNNBase, sequence: Tensor, state: Any) -> Any:
     """Returns the final state of a recurrent layer with the part that its sequence ends in, as that now is."""
-    hidden = state[0] if isinstance(state, tuple) else state
+    several: bool = type(state) is tuple
+    hidden = cast("Tensor", state[0] if several else state)
     size = hidden.shape[-1]
     ends = [sequence[:, -1, :size]] + ([sequence[:, 0, size:]] if part.bidirectional else [])
     kept = hidden[: len(hidden) - len(ends)]
     hidden = torch.cat([kept, torch.stack(ends)])
-    return (hidden, *state[1:]) if isinstance(state, tuple) else hidden
+    return (hidden, *state[1:]) if several else hidden
 
 
 def _tensor(value: Any, point: str) -> Tensor:

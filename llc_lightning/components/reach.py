@@ -52,7 +52,8 @@ def reach(loss: ModuleLoss, params: Params, data: Batch, points: Sequence[str]) 
     """
     few = take(for_params(data, params), slice(0, _FEW))
     with torch.inference_mode(False), torch.enable_grad():
-        leaves = {name: _leaf(value) for name, value in params.items()}
+        own = dict(loss.module.named_parameters())
+        leaves = {name: _leaf(value) if name in own else value for name, value in params.items()}
         one = _Look(loss, leaves, few, points)
         fewer = _Look(loss, leaves, take(few, slice(0, n_examples(few) - 1 or 1)), points)
         unread, unused = one.unread(), one.unused()
@@ -106,7 +107,8 @@ class _Look:
 
     def unused(self) -> set[str]:
         """Returns the parameters that the loss does not depend on."""
-        silent = self._without_gradient(self.params)
+        own = dict(self.loss.module.named_parameters())
+        silent = self._without_gradient({name: value for name, value in self.params.items() if name in own})
 
         def moves(some: Sequence[str]) -> bool:
             return not self._same({**self.params, **{name: self.params[name] + 1 for name in some}}, {})
@@ -117,7 +119,8 @@ class _Look:
         at = [name for name, tensor in named.items() if tensor.requires_grad]
         if not self.losses.requires_grad or not at:
             return list(named)
-        found = torch.autograd.grad(self.losses.sum(), [named[name] for name in at], retain_graph=True, allow_unused=True)
+        total, leaves = self.losses.sum(), [named[name] for name in at]
+        found: Sequence[Any] = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
         return [name for name, slope in zip(at, found, strict=True) if slope is None]
 
     def _same(self, params: Params, probes: Mapping[str, Tensor]) -> bool:
@@ -136,7 +139,7 @@ class _Look:
         if not values:
             return Seen(why_not="the loss does not call it")
         if not isinstance(first, Tensor) or not isinstance(other, Tensor):
-            return Seen(len(values), (), f"it gives a {type(first).__name__}, no tensor")
+            return Seen(len(values), (), f"it gives a {_what(first)}, no tensor")
         shape = tuple(first.shape)
         if not first.is_floating_point():
             return Seen(len(values), shape[1:], f"its activation is {first.dtype}, and no floating point numbers")
@@ -148,6 +151,11 @@ class _Look:
 def _that_move(silent: Sequence[str], moves: Any) -> set[str]:
     """Returns those of some things whose change shows in the loss; one pass for all where none does."""
     return {name for name in silent if moves([name])} if silent and moves(list(silent)) else set()
+
+
+def _what(value: Any) -> str:
+    inner = value[0] if type(value) in (tuple, list) and value else None
+    return type(value).__name__ if inner is None else f"{type(value).__name__} of a {type(inner).__name__}"
 
 
 def _leaf(value: Tensor) -> Tensor:

@@ -1,17 +1,18 @@
 """Which units the modules of torch have, and which entries of their own parameters make one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 from torch.nn.modules.conv import (
     _ConvNd,  # pyright: ignore[reportPrivateUsage]
     _ConvTransposeNd,  # pyright: ignore[reportPrivateUsage]
 )
 from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[reportPrivateUsage]
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 FIRST = 0
 """A unit axis: the first behind that of the examples, however many follow."""
@@ -69,9 +70,9 @@ def is_parametrization(path: str) -> bool:
     return _PARAMETRIZATIONS in path.split(".")
 
 
-def has_shape(parameter: nn.Parameter) -> bool:
+def has_shape(parameter: Tensor) -> bool:
     """Says whether a parameter has a shape: those of a lazy module that has seen no example have none."""
-    return not isinstance(parameter, UninitializedTensorMixin)
+    return not is_lazy(parameter)
 
 
 def stored(part: nn.Module, name: str, axis: int) -> tuple[str, ...] | None:
@@ -83,16 +84,17 @@ def stored(part: nn.Module, name: str, axis: int) -> tuple[str, ...] | None:
     own = dict(part.named_parameters(recurse=False))
     if name in own:
         return (name,)
-    if f"{name}_orig" in own and hasattr(part, f"{name}_mask"):
-        return (f"{name}_orig",)
+    if f"{name}_orig" in own:
+        return (f"{name}_orig",) if hasattr(part, f"{name}_mask") else None
     if f"{name}_g" in own:
-        hooks = part._forward_pre_hooks.values()  # pyright: ignore[reportPrivateUsage]
+        hooks: Iterable[Any] = vars(part)["_forward_pre_hooks"].values()
         dims = [getattr(hook, "dim", None) for hook in hooks if getattr(hook, "name", "") == name]
         return (f"{name}_g", f"{name}_v") if dims == [axis] else None
-    made = getattr(getattr(part, _PARAMETRIZATIONS, None), name, None)
-    if made is None or len(made) != 1 or type(made[0]).__name__ != "_WeightNorm":
-        return () if getattr(part, name, None) is None else None
-    return tuple(f"{_PARAMETRIZATIONS}.{name}.original{i}" for i in (0, 1)) if made[0].dim == axis else None
+    made: Any = getattr(part, _PARAMETRIZATIONS, {})
+    if name in made:  # to read the weight itself would step a spectral norm of the live module
+        normal = len(made[name]) == 1 and type(made[name][0]).__name__ == "_WeightNorm" and made[name][0].dim == axis
+        return tuple(f"{_PARAMETRIZATIONS}.{name}.original{i}" for i in (0, 1)) if normal else None
+    return None if name in vars(part) else ()
 
 
 def rows_of(part: nn.Module, *axes: tuple[str, int], blocks: int = 1, group: int = 1) -> tuple[Rows, ...]:
@@ -122,7 +124,9 @@ def units_of(part: nn.Module) -> Units:
     axis = output_axis(part)
     if axis is None:
         return Units()
-    return Units("neuron_in", -1, part.get_parameter("weight").shape[axis], rows_of(part, ("weight", axis), ("bias", 0)))
+    return Units(
+        "neuron_in", -1, part.get_parameter("weight").shape[axis], rows_of(part, ("weight", axis), ("bias", 0))
+    )
 
 
 @units_of.register(nn.Linear)
@@ -167,11 +171,7 @@ def _(part: nn.GroupNorm) -> Units:
 @units_of.register(nn.RMSNorm)
 def _(part: nn.LayerNorm | nn.RMSNorm) -> Units:
     shape = tuple(part.normalized_shape)
-    return Units(axis=-1, width=shape[-1], rows=rows_of(part, *_affine(part)) if len(shape) == 1 else ())
-
-
-def _affine(part: nn.Module) -> list[tuple[str, int]]:
-    return [(name, 0) for name in ("weight", "bias") if hasattr(part, name)]
+    return Units(axis=-1, width=shape[-1], rows=rows_of(part, ("weight", 0), ("bias", 0)) if len(shape) == 1 else ())
 
 
 @units_of.register(nn.Embedding)
@@ -202,4 +202,4 @@ def _(part: nn.RNNCellBase) -> Units:
 
 @units_of.register(nn.MultiheadAttention)
 def _(part: nn.MultiheadAttention) -> Units:
-    return Units(axis=-1, width=part.embed_dim)
+    return Units(axis=-1, width=part.out_proj.out_features)

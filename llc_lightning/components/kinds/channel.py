@@ -14,7 +14,7 @@ KINDS.register(
 )(units)
 KINDS.register(
     "channel_in",
-    summary="a channel of a convolution, transposed or not, of a module that declares nothing: its kernels and bias alone",
+    summary="a channel of a convolution of a module that declares nothing: its kernels and bias alone",
     plural="channel_ins",
     level="units",
     written=("channels", "neurons", "net.0[7]"),
