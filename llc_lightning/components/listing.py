@@ -4,20 +4,39 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Literal, overload
 
 from torch import nn
 
 from llc_lightning.components.address import POSITIONS, UNITS, Address
 from llc_lightning.components.component import Component, WeightSlice
+from llc_lightning.components.found import Found
 from llc_lightning.components.hooks import HookSite, hook_sites, submodules
 from llc_lightning.components.ports import CALL, Place
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import AddressError, nearest, unknown
 from llc_lightning.runtime.kinds import KINDS
 
 _GLOB = re.compile(rf"(?P<points>[^\[\]@]+)(?:\[(?P<units>\*|{UNITS})\])?(?P<at>@{POSITIONS})?")
 
 
-def find_components(module: nn.Module, spec: str | Component | Sequence[str | Component]) -> list[Component]:
+@overload
+def find_components(module: nn.Module, spec: str | Component | Sequence[str | Component]) -> list[Component]: ...
+@overload
+def find_components(
+    module: nn.Module,
+    spec: str | Component | Sequence[str | Component],
+    *,
+    explain: Literal[True],
+    data: Batch | None = None,
+) -> list[Found]: ...
+def find_components(
+    module: nn.Module,
+    spec: str | Component | Sequence[str | Component],
+    *,
+    explain: bool = False,
+    data: Batch | None = None,
+) -> list[Component] | list[Found]:
     """Returns the components that ``spec`` names, each once, in the order given and then in the module's own order.
 
     Args:
@@ -30,6 +49,9 @@ def find_components(module: nn.Module, spec: str | Component | Sequence[str | Co
             sequence; ``point{file.npy}`` takes directions (:mod:`~llc_lightning.components.kinds.direction`);
             ``one+other`` takes parts together, also of different points; ``pairs:SPEC`` takes every two of what SPEC
             names. A component stands for itself.
+        explain: Whether to return a :class:`~llc_lightning.components.found.Found` of each: its shape, the number
+            of its weights, how often the loss calls it, and why it cannot be ablated or has no restricted LLC.
+        data: Examples, of which ``explain`` runs a few: without them it is not known what the loss calls.
 
     Raises:
         AddressError: If an entry names nothing; the message names the nearest addresses.
@@ -39,6 +61,10 @@ def find_components(module: nn.Module, spec: str | Component | Sequence[str | Co
         >>> [component.address for component in find_components(net, ["layers", "0[1]", "2.bias"])]
         ['0', '2', '0[1]', '2.bias']
     """
+    if explain:
+        from llc_lightning.components.measurable import explained
+
+        return explained(module, spec, data)
     listing = Listing(module)
     found: dict[str, Component] = {}
     for entry in entries(spec):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from llc_lightning.components.component import Component
+from llc_lightning.components.found import Found
 from llc_lightning.components.listing import Listing, entries
 from llc_lightning.components.loss import loss_fn, named_tensors
 from llc_lightning.components.ports import CALL, Place, calls
@@ -20,23 +21,6 @@ from llc_lightning.runtime.errors import AddressError
 
 _CHAINS = (torch.float32, torch.float64)
 _SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Found:
-    """A component, and what is known about measuring it."""
-
-    component: Component
-    shape: tuple[int, ...] | None
-    """Of one example's activation; None where it has none, or no examples were given."""
-    weights: int
-    """The number of its weights."""
-    calls: int | None
-    """How often the loss calls it; None where no examples were given, or it has no activation."""
-    no_ablation: str
-    """Why its activation cannot be ablated; '' where it can, as far as is known."""
-    no_llc: str
-    """Why it has no restricted LLC; '' where it has one."""
 
 
 def find_measurable(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -120,8 +120,8 @@ class _Look:
         if not self.losses.requires_grad or not at:
             return list(named)
         total, leaves = self.losses.sum(), [named[name] for name in at]
-        found: Sequence[Any] = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
-        return [name for name, slope in zip(at, found, strict=True) if slope is None]
+        found = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
+        return [name for name, slope in zip(at, cast("Sequence[Tensor | None]", found), strict=True) if slope is None]
 
     def _same(self, params: Params, probes: Mapping[str, Tensor]) -> bool:
         before = {point: list(values) for point, values in self.found.items()}
