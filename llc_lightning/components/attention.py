@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,14 +88,19 @@ def heads_of(part: nn.Module) -> Heads | None:
     return Heads(name, True, number, width // number, (*rows, written) if rows else ())
 
 
-def roles(parts: Mapping[str, nn.Module]) -> dict[str, str]:
+def roles(parts: Mapping[str, nn.Module], uncalled: Collection[str] = ()) -> dict[str, str]:
     """Returns the linear maps among submodules that are not hidden layers, by path, with the kind of their units.
 
     Queries, keys and values are told by the names that an attention module's children have; what else is linear in it
     projects its heads. Around it, the last linear map of a block projects its MLP, and the last of the module gives its
     outputs.
+
+    Args:
+        parts: The submodules by path, in the order of registration.
+        uncalled: Those that are known not to be called, such as a critic beside the net.
     """
-    linear = [path for path, part in parts.items() if output_axis(part) is not None and path]
+    named = {path: part for path, part in parts.items() if path and path not in uncalled}
+    linear = [path for path, part in named.items() if output_axis(part) is not None]
     dense = [path for path in linear if _is_dense(parts[path])]
     within: dict[str, str] = {}
     for path, part in parts.items():

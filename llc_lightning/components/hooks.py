@@ -1,11 +1,12 @@
 """Hook points: where a module's activations can be read and replaced, and which weights make them."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from llc_lightning.components.attention import heads_of, roles
 from llc_lightning.components.names import WRAPPED, Known, known_point, size_of
@@ -13,7 +14,6 @@ from llc_lightning.components.units import (
     FIRST,
     Rows,
     Units,
-    has_shape,
     is_parametrization,
     output_axis,
     own_parameters,
@@ -102,7 +102,7 @@ class HookSite:
         return self.own or tuple(parameter for parameter, _ in made_by)
 
 
-def hook_sites(module: nn.Module) -> dict[str, HookSite]:
+def hook_sites(module: nn.Module, *, uncalled: Collection[str] = ()) -> dict[str, HookSite]:
     """Returns the hook sites of a module by path, in the order in which the module registered them.
 
     These are the TransformerLens ``HookPoint``s and the declared points where there are any, else every named
@@ -110,6 +110,10 @@ def hook_sites(module: nn.Module) -> dict[str, HookSite]:
     its own weight (unit ``neuron_in`` or ``channel_in``, or a word of its own where it is no hidden layer), any other
     submodule the parameters that it has itself, so that submodules partition them. Attention modules of torch and of
     ``transformers`` add the input of their projection (``path:input``), whose units are their heads.
+
+    Args:
+        module: The module.
+        uncalled: Submodules that are known not to be called: none of them gives the module's outputs.
 
     Raises:
         AddressError: If a module declares a hook point or a parameter that it does not have, or axes that do not fit.
@@ -122,12 +126,12 @@ def hook_sites(module: nn.Module) -> dict[str, HookSite]:
         # A module that is registered twice is walked once, but may be declared by its other name.
         points += [path for path in declared if path not in parts]
         return {path: _named_site(path, module, declared) for path in points}
-    return {site.path: site for site in _undeclared(parts, names)}
+    return {site.path: site for site in _undeclared(parts, names, uncalled)}
 
 
-def _undeclared(parts: dict[str, nn.Module], names: dict[str, str]) -> Iterator[HookSite]:
+def _undeclared(parts: dict[str, nn.Module], names: dict[str, str], uncalled: Collection[str]) -> Iterator[HookSite]:
     """Yields the sites of a module that declares nothing."""
-    kinds = roles(parts)
+    kinds = roles(parts, uncalled)
     # Units of what nothing is known about lie on the last axis, unless that may be an image's or a signal's.
     most = 1 if any(isinstance(part, nn.Conv1d | nn.ConvTranspose1d) for part in parts.values()) else 2
     for path, part in parts.items():
@@ -259,7 +263,7 @@ def _heads(path: str, part: nn.Module, names: dict[str, str]) -> Iterator[HookSi
 
 
 def _plain_site(path: str, part: nn.Module, names: dict[str, str], role: str, most: int) -> HookSite:
-    if not all(map(has_shape, part.parameters(recurse=False))):
+    if any(map(is_lazy, part.parameters(recurse=False))):
         return HookSite(path, lazy=True, most_axes=most, walked=True)
     own, units = [names[_join(path, name)] for name in own_parameters(part)], units_of(part)
     axes = _axes(path, part, names, units, role) if len(units.rows) == len(own) else None

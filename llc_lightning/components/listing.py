@@ -1,7 +1,7 @@
 """From what a user writes (addresses, globs, words) to the components of a module."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Literal, overload
@@ -88,9 +88,9 @@ def entries(spec: str | Component | Sequence[str | Component]) -> Iterator[str |
 class Listing:
     """What there is to name in a module."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, *, uncalled: Collection[str] = ()) -> None:
         self.module = module
-        self.sites = hook_sites(module)
+        self.sites = hook_sites(module, uncalled=uncalled)
         self.parameters = dict(module.named_parameters())
         first = {id(part): path for path, part in submodules(module).items()}
         self._first = {path: first[id(part)] for path, part in submodules(module, every_name=True).items()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from llc_lightning.components.component import Component
 from llc_lightning.components.found import Found
@@ -15,8 +16,7 @@ from llc_lightning.components.listing import Listing, entries
 from llc_lightning.components.loss import loss_fn, named_tensors
 from llc_lightning.components.ports import CALL, Place, calls
 from llc_lightning.components.reach import Reach, Seen, reach
-from llc_lightning.components.units import has_shape
-from llc_lightning.runtime.batches import Batch
+from llc_lightning.runtime.batches import Batch, Params
 from llc_lightning.runtime.errors import AddressError
 
 _CHAINS = (torch.float32, torch.float64)
@@ -84,6 +84,7 @@ class _Looked:
         self._reach: Reach | None = None
         if data is not None:
             self._reach = reach(loss_fn(module), named_tensors(module), data, list(self.listing.sites))
+            self.listing = Listing(module, uncalled=self._reach.uncalled)
 
     def by_call(self, component: Component) -> list[Component]:
         """Returns a component for each call of its hook point, where there are several."""
@@ -114,10 +115,11 @@ class _Looked:
     def found(self, component: Component) -> Found:
         """Returns what is known about measuring a component."""
         seen = self._seen(component.point) if self._reach and component.point else None
+        sized: Params = {name: parameter for name, parameter in self._parameters.items() if not is_lazy(parameter)}
         return Found(
             component,
             None if seen is None else seen.shape,
-            sum(int(mask.sum()) for mask in component.moved(_sized(self._parameters)).values()),
+            sum(int(mask.sum()) for mask in component.moved(sized).values()),
             None if seen is None else seen.calls,
             self.no_ablation(component),
             self.no_llc(component),
@@ -168,8 +170,3 @@ class _Looked:
 def _some(addresses: Sequence[str]) -> str:
     more = f" and {len(addresses) - _SHOWN} more" if len(addresses) > _SHOWN else ""
     return ", ".join(map(repr, addresses[:_SHOWN])) + more
-
-
-def _sized(parameters: Mapping[str, nn.Parameter]) -> dict[str, torch.Tensor]:
-    """Returns the parameters that have a shape."""
-    return {name: parameter for name, parameter in parameters.items() if has_shape(parameter)}

@@ -38,6 +38,11 @@ class Reach:
     unused: frozenset[str]
     """The parameters that the loss does not depend on."""
 
+    @property
+    def uncalled(self) -> frozenset[str]:
+        """The hook points that it never reaches."""
+        return frozenset(point for point, seen in self.points.items() if not seen.calls)
+
 
 def reach(loss: ModuleLoss, params: Params, data: Batch, points: Sequence[str]) -> Reach:
     """Returns which hook points the loss of a few examples reaches, and which parameters it depends on.
@@ -144,7 +149,8 @@ class _Look:
         if not first.is_floating_point():
             return Seen(len(values), shape[1:], f"its activation is {first.dtype}, and no floating point numbers")
         if first.ndim < 2 or len(first) != self.n or len(other) != fewer.n:
-            return Seen(len(values), shape, f"its activation has shape {shape} for {self.n} examples, which come first")
+            why = f"the first axis of its activation, of shape {shape}, does not count the {self.n} examples"
+            return Seen(len(values), shape, why)
         return Seen(len(values), shape[1:], "the loss does not depend on it" if point in unread else "")
 
 

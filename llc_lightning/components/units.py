@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 from torch.nn.modules.conv import (
     _ConvNd,  # pyright: ignore[reportPrivateUsage]
     _ConvTransposeNd,  # pyright: ignore[reportPrivateUsage]
 )
 from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[reportPrivateUsage]
-from torch.nn.parameter import is_lazy
 
 FIRST = 0
 """A unit axis: the first behind that of the examples, however many follow."""
@@ -68,11 +67,6 @@ def own_parameters(part: nn.Module) -> list[str]:
 def is_parametrization(path: str) -> bool:
     """Says whether a submodule only computes a parameter of another one."""
     return _PARAMETRIZATIONS in path.split(".")
-
-
-def has_shape(parameter: Tensor) -> bool:
-    """Says whether a parameter has a shape: those of a lazy module that has seen no example have none."""
-    return not is_lazy(parameter)
 
 
 def stored(part: nn.Module, name: str, axis: int) -> tuple[str, ...] | None:

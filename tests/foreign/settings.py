@@ -52,6 +52,8 @@ class Setting:
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the words leave out, with a part of the reason."""
     trainer: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    dtype: str = "float32"
+    """The type of its weights while it trains."""
     through: Callable[[L.LightningModule], Any] = lambda module: module
     """What the trainer is given of the module."""
 
@@ -136,7 +138,7 @@ class Encoder(Measured):
         return self.out(self.enc(x))
 
 
-@setting("`nn.TransformerEncoder`", sequences, ablate=("layers", "heads", "neurons"), llc=("heads", "neurons"))
+@setting("`nn.TransformerEncoder`", sequences, ablate=("layers", "heads", "neurons"), llc=("heads",))
 def encoder() -> Measured:
     return Encoder(batch_first=True)
 
@@ -173,9 +175,9 @@ class ViT(Measured):
         return self.heads(self.encoder["ln"](self.encoder["layers"](tokens))[:, 0])
 
 
-setting(
-    "a vision transformer of torchvision", pictures, ablate=("layers", "heads", "neurons"), llc=("heads", "encoder.ln")
-)(ViT)
+setting("a vision transformer of torchvision", pictures, ablate=("layers", "heads", "neurons"), llc=("encoder.ln",))(
+    ViT
+)
 
 
 class Transformers(Measured):
@@ -196,7 +198,7 @@ class Transformers(Measured):
     words,
     ablate=("layers", "heads", "neurons"),
     llc=("heads",),
-    left_out={"model.bert.embeddings.position_embeddings": "for 3 examples"},
+    left_out={"model.bert.embeddings.position_embeddings": "of shape (1, 3, 4)"},
 )
 def bert() -> Measured:
     from transformers import BertConfig, BertForMaskedLM
@@ -212,9 +214,9 @@ def bert() -> Measured:
     ablate=("layers", "heads"),
     llc=("heads",),
     left_out={
-        "model.model.decoder.layers.0.fc1": "its activation has shape (9, 6) for 3 examples",
-        "model.model.decoder.layers.0.fc2": "its activation has shape (9, 4) for 3 examples",
-        "model.model.decoder.layers.0.final_layer_norm": "its activation has shape (9, 4) for 3 examples",
+        "model.model.decoder.layers.0.fc1": "of shape (9, 6), does not count the 3 examples",
+        "model.model.decoder.layers.0.fc2": "of shape (9, 4), does not count the 3 examples",
+        "model.model.decoder.layers.0.final_layer_norm": "of shape (9, 4), does not count the 3 examples",
     },
 )
 def opt() -> Measured:
@@ -256,7 +258,7 @@ def gru() -> Measured:
     return Recurrent(nn.GRU(4, 3, batch_first=True), state=True)
 
 
-@setting("`nn.LSTM`, positions first", sequences, ablate=("layers", "rnn[*]"), llc=("rnn[*]",))
+@setting("`nn.LSTM`, positions first", sequences, ablate=("layers", "rnn[*]"), llc=("rnn",))
 def lstm() -> Measured:
     return Recurrent(nn.LSTM(4, 3))
 
@@ -343,7 +345,7 @@ def signals() -> Measured:
 # Weights that are computed
 
 
-@setting("weight norm", vectors, ablate=("layers", "neurons"), llc=("net.0", "neurons"))
+@setting("weight norm", vectors, ablate=("layers", "neurons"), llc=("neurons",))
 def weight_normed() -> Measured:
     return Chain(parametrizations.weight_norm(nn.Linear(4, 3)), nn.ReLU(), nn.Linear(3, 1))
 
@@ -455,12 +457,12 @@ def lazy() -> Measured:
 # Types of numbers
 
 
-@setting("precision `bf16-true`", vectors, llc=(), trainer={"precision": "bf16-true"})
+@setting("precision `bf16-true`", vectors, llc=(), trainer={"precision": "bf16-true"}, dtype="bfloat16")
 def halved() -> Measured:
     return Chain(*small())
 
 
-@setting("precision `64-true`", vectors, trainer={"precision": "64-true"})
+@setting("precision `64-true`", vectors, trainer={"precision": "64-true"}, dtype="float64")
 def doubled() -> Measured:
     return Chain(*small())
 
