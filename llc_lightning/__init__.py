@@ -11,8 +11,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from llc_lightning.ablation.effects import ablation_effects
+    from llc_lightning.callbacks.ablated_llc import AblatedLLCCallback
     from llc_lightning.callbacks.ablation import AblationCallback
     from llc_lightning.callbacks.llc import LLCCallback
+    from llc_lightning.callbacks.posterior import PosteriorCallback
     from llc_lightning.callbacks.resume import ExactResume
     from llc_lightning.callbacks.snapshots import SnapshotCallback
     from llc_lightning.components.listing import find_components
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from llc_lightning.runtime.cadence import AnyOf, AtEnd, AtStart, AtSteps, Every, LogSpaced
 
 __all__ = [
+    "AblatedLLCCallback",
     "AblationCallback",
     "AnyOf",
     "AtEnd",
@@ -38,6 +41,7 @@ __all__ = [
     "LLCRecord",
     "LogSpaced",
     "Part",
+    "PosteriorCallback",
     "Resolution",
     "Restriction",
     "Run",
@@ -52,6 +56,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AblatedLLCCallback": "callbacks.ablated_llc",
     "AblationCallback": "callbacks.ablation",
     "AnyOf": "runtime.cadence",
     "AtEnd": "runtime.cadence",
@@ -64,6 +69,7 @@ _HOMES = {
     "LLCRecord": "llc.record",
     "LogSpaced": "runtime.cadence",
     "Part": "llc.settings",
+    "PosteriorCallback": "callbacks.posterior",
     "Resolution": "llc.settings",
     "Restriction": "llc.settings",
     "Run": "results.run",

@@ -7,14 +7,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.truth import table
+from benchmarks.truth import coverage, table
 from benchmarks.truth.collection import chosen
 from benchmarks.truth.estimates import ESTIMATORS, Row, columns, estimated, from_plain, to_plain
+
+LENGTHS = ("chains", "burn_in", "draws")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the cases and prints the tables; returns 1 where an estimate is silently wrong."""
     asked = _options(arguments)
+    if asked.coverage is not None:
+        return _coverage(asked)
     rows = _rows(asked)
     if asked.json is not None:
         store(asked.json, rows)
@@ -23,6 +27,14 @@ def main(arguments: Sequence[str]) -> int:
         print(f"\n## Against {asked.against}")
         print("\n".join(table.against(rows, load(asked.against))))
     return 1 if table.silent(rows) else 0
+
+
+def _coverage(asked: argparse.Namespace) -> int:
+    names = [name for name in coverage.CASES if not asked.only or name in chosen(asked.only)]
+    print(coverage.HEAD)
+    for found in coverage.coverages(names, sets=asked.coverage):
+        print(found, flush=True)
+    return 0
 
 
 def report(rows: Sequence[Row], *, every_case: bool) -> list[str]:
@@ -54,7 +66,8 @@ def _rows(asked: argparse.Namespace) -> list[Row]:
     if asked.read is not None:
         return load(asked.read)
     rows: list[Row] = []
-    for row in estimated(chosen(asked.only), asked.sampler, asked.seeds, jobs=asked.jobs):
+    settings = {name: getattr(asked, name) for name in LENGTHS if getattr(asked, name) is not None}
+    for row in estimated(chosen(asked.only), asked.sampler, asked.seeds, jobs=asked.jobs, settings=settings):
         rows.append(row)
         if asked.json is not None and len(rows) % 100 == 0:
             store(asked.json, rows)
@@ -68,6 +81,12 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="PATTERN", help="cases that hold or match one of these"
     )
+    for name in LENGTHS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help="in place of each case's own")
+    parser.add_argument(
+        "--coverage", type=int, nargs="?", const=coverage.SETS, metavar="SETS",
+        help=f"how often the intervals of so many sets of chains hold the exact value (default: {coverage.SETS})",
+    )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--short", action="store_true", help="no line for each case")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the estimates there")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from functools import partial
 from itertools import product
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import torch
@@ -96,16 +97,18 @@ class Found:
     status: str
 
 
-Estimator: TypeAlias = Callable[[Case, int], Found]
+Settings: TypeAlias = Mapping[str, int]
+"""How many chains, steps of burn-in and draws, where it is not what the case or the defaults say."""
+Estimator: TypeAlias = Callable[[Case, int, Settings], Found]
 """What estimates a case under a seed."""
 
 
-def ours(sampler: str, case: Case, seed: int) -> Found:
+def ours(sampler: str, case: Case, seed: int, settings: Settings) -> Found:
     """Returns the estimate of ``estimate_llc`` by this sampler, at the defaults but for what belongs to the case."""
     try:
         record = estimate_llc(
             case.loss, dict(case.params), case.data, n_beta=case.n_beta, gamma=case.gamma, seed=seed,
-            sampler=sampler, **case.settings,
+            sampler=sampler, **{**case.settings, **settings},
         )  # fmt: skip
     except LLCLightningError:
         return Found(math.nan, math.nan, math.nan, math.nan, REFUSED)
@@ -116,9 +119,16 @@ ESTIMATORS: dict[str, Estimator] = {sampler: partial(ours, sampler) for sampler 
 """By the name that a row calls its sampler; another package is one more entry."""
 
 
-def estimated(names: Iterable[str], samplers: Iterable[str], seeds: int, *, jobs: int = 1) -> Iterator[Row]:
+def estimated(
+    names: Iterable[str],
+    samplers: Iterable[str],
+    seeds: int,
+    *,
+    jobs: int = 1,
+    settings: Settings = MappingProxyType({}),
+) -> Iterator[Row]:
     """Yields the estimates of every case by every sampler under every seed, on that many processes."""
-    asked = list(product(names, samplers, range(seeds)))
+    asked = [(*one, dict(settings)) for one in product(names, samplers, range(seeds))]
     if jobs == 1:
         yield from map(_estimate, asked)
         return
@@ -126,16 +136,16 @@ def estimated(names: Iterable[str], samplers: Iterable[str], seeds: int, *, jobs
         yield from pool.map(_estimate, asked, chunksize=max(1, seeds))
 
 
-def _estimate(asked: tuple[str, str, int]) -> Row:
+def _estimate(asked: tuple[str, str, int, Settings]) -> Row:
     return estimate(*asked)
 
 
-def estimate(name: str, sampler: str, seed: int) -> Row:
+def estimate(name: str, sampler: str, seed: int, settings: Settings = MappingProxyType({})) -> Row:
     """Returns the row of a case, by its name among all cases."""
     torch.set_num_threads(1)
     case = all_cases()[name]
     started = time.process_time()
-    found = ESTIMATORS[sampler](case, seed)
+    found = ESTIMATORS[sampler](case, seed, settings)
     seconds = time.process_time() - started
     return Row(name, sampler, seed, case.exact, case.error, **vars(found), seconds=seconds)
 

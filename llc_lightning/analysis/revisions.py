@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import numpy as np
 import pandas as pd
 
-from llc_lightning.results.schema import decode_details
+from llc_lightning.results.schema import RAW, decode_details
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Older:
 
 
 def newest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows of the newest revision of each measurement: all of them where each has one revision.
+    """Returns the rows of the newest revision of each measurement, of the weights that were trained.
 
     Example:
         >>> blank = {"method": "", "details": "{}"}
@@ -48,6 +48,8 @@ def newest(rows: pd.DataFrame) -> pd.DataFrame:
         >>> newest(rows).index.tolist()
         [1, 2]
     """
+    if "weights" in rows and not (rows["weights"] == RAW).all():
+        rows = rows.loc[np.asarray(rows["weights"] == RAW, dtype=bool)]
     if rows["revision"].nunique() < 2:
         return rows
     return rows.loc[np.asarray(rows["revision"] == _measurements(rows)["newest"], dtype=bool)]

@@ -29,9 +29,13 @@ COLUMNS = (
     "high",
     "status",
     "n_examples",
+    "weights",
     "revision",
 )
-CURVE = ["quantity", "component", "kind", "method", "loss", "params_moved", "n_beta", "gamma", "revision", "step"]
+CURVE = [
+    *("quantity", "component", "kind", "method", "loss", "params_moved", "n_beta", "gamma", "weights", "revision"),
+    "step",
+]
 """The columns that tell curves apart, and the step."""
 
 
@@ -46,8 +50,9 @@ def trajectories(
 ) -> pd.DataFrame:
     """Returns the values of chosen quantities over the steps, each with the interval ``low`` to ``high``.
 
-    Rows of all revisions of a measurement are there, told apart by the column ``revision``; figures and tables show the
-    newest (:func:`~llc_lightning.analysis.revisions.newest`). Replicates are left out. Errors along a trajectory are
+    Rows of all revisions of a measurement are there, told apart by the column ``revision``, and those of averaged
+    weights, told apart by ``weights``; figures and tables show the newest, of the weights that were trained
+    (:func:`~llc_lightning.analysis.revisions.newest`). Replicates are left out. Errors along a trajectory are
     correlated, since every step uses the same random streams: a difference of two steps is known better than the two
     intervals suggest. ``quantity`` ``llc_plus_delta`` is added wherever an LLC has its correction for not being at a
     minimum.
@@ -86,7 +91,7 @@ def plus_delta(rows: pd.DataFrame) -> pd.DataFrame:
     """
     correction = table.select(rows, quantity="llc_correction")
     raw = table.first_replicate(table.select(rows, quantity="llc"))
-    on = ["step", "component", "params_moved", "loss", "method", "n_beta", "gamma", "revision"]
+    on = ["step", "component", "params_moved", "loss", "method", "n_beta", "gamma", "weights", "revision"]
     if not len(raw) or not len(correction):
         return rows.iloc[:0]
     pairs = table.matched(raw, table.first_replicate(correction), on, ("raw", "delta"))

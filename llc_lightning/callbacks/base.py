@@ -8,18 +8,23 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from llc_lightning.callbacks.cadenced import At, CadencedCallback, callbacks_of
+from llc_lightning.callbacks.cadenced import At, CadencedCallback
 from llc_lightning.callbacks.folder import open_folder, run_seed, writes
+from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.callbacks.progress import progress_of
+from llc_lightning.callbacks.steps import moment_of
 from llc_lightning.components.loss import loss_fn
+from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.measurements import MEASUREMENTS, Outcome, Plan, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.measure.trial import trial
 from llc_lightning.report.charts import Charts, layout, quantity_charts
 from llc_lightning.results.run import run_name
-from llc_lightning.results.schema import Row
+from llc_lightning.results.schema import RAW, Row, Weights
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError, at_least
@@ -92,6 +97,8 @@ class MeasurementCallback(CadencedCallback):
         """The seed that it was given; None for that of the run."""
         self.replicates = replicates
         self._replicated_at = -1
+        self._doubted = False
+        self._examples_are = ""
         self._folder = Path()
         self._memory = measurement_of(plan).memory()
 
@@ -115,7 +122,7 @@ class MeasurementCallback(CadencedCallback):
         """Checks the data, the components and the folder, before anything is trained.
 
         Raises:
-            SettingError: If there is no data, or the module has no per-example loss.
+            SettingError: If there is no data, or other data whenever it is asked for, or no per-example loss.
             DataError: If the data is not usable.
             AddressError: If a component is not in the module.
             MeasurementError: If the run folder cannot be written to.
@@ -128,6 +135,8 @@ class MeasurementCallback(CadencedCallback):
                 self._check(trainer, pl_module)
             else:
                 workers.jointly(lambda: self._check(trainer, pl_module))
+            # A module may not be ready before its own hooks have run, so that a doubt is no refusal yet.
+            self._doubted = bool(self._trial(trainer, pl_module))
             if not writes(trainer):
                 return
             self._folder = open_folder(trainer, seed=self.seed)
@@ -135,25 +144,63 @@ class MeasurementCallback(CadencedCallback):
             if everything[0] is self:
                 workers.on_zero(lambda: prepare_dashboard(trainer, [callback.charts() for callback in everything]))
 
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Tells what cannot be measured, before the first step; and asks for the validation before, if there was one.
+
+        Raises:
+            MeasurementError: If something cannot be, with the same message on every rank; unless errors are skipped.
+        """
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
+        if not self._doubted:
+            return
+        self._doubted = False
+        with quarantine(pl_module):
+            told = self._trial(trainer, pl_module)
+        if told and not self.tolerant:
+            raise MeasurementError(
+                f"{self.name} cannot measure this: {told}; leave it out of components=, or give on_error='skip' to "
+                "have rows of the rest."
+            )
+        if told:
+            rank_zero_info(f"{self.name} will have rows with status 'error': {told}")
+
+    def _trial(self, trainer: L.Trainer, pl_module: L.LightningModule) -> str:
+        """Returns what cannot be measured, and why, the same on every rank; '' if everything can."""
+        workers, now = Workers.of(trainer), Moment(trainer.global_step, trainer.current_epoch, "start")
+        told = workers.jointly(lambda: trial(self.plan, self._snapshot(trainer, pl_module, now, RAW)))
+        return next((each for each in workers.gather(told) if each), "")
+
     def state_dict(self) -> dict[str, Any]:
-        """Returns what has been done, in whole numbers."""
-        return {**super().state_dict(), "replicated": self._replicated_at}
+        """Returns what has been done, in whole numbers, and the digest of the examples."""
+        examples = {"examples": self._examples_are} if self._examples_are else {}
+        return {**super().state_dict(), "replicated": self._replicated_at, **examples}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from what has been done."""
-        self._replicated_at = int(state_dict.get("replicated", -1))
-        super().load_state_dict({name: value for name, value in state_dict.items() if name != "replicated"})
+        own = {"replicated": -1, "examples": ""} | state_dict
+        self._replicated_at, self._examples_are = int(own["replicated"]), str(own["examples"])
+        super().load_state_dict({name: value for name, value in state_dict.items() if name in ("seen", "fired")})
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def at_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures if it is due, and repeats the measurement of the final weights with other random numbers."""
-        super().on_train_end(trainer, pl_module)
+        super().at_end(trainer, pl_module)
         step = trainer.global_step
         if not self.is_on or self.replicates == 1 or self._replicated_at == step:
             return
-        moment = Moment(step, max(trainer.current_epoch - 1, 0), "end", step)
         for replicate in range(1 if self.fired_at == step else 0, self.replicates):
-            self.measure(trainer, pl_module, moment, replicate)
+            self.measure(trainer, pl_module, moment_of(trainer, "end"), replicate)
         self._replicated_at = step
+
+    def at_averaged(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
+        """Measures the weights that a callback has put into the module, beside those that were trained."""
+        self.measure(trainer, pl_module, moment, weights="averaged")
+
+    @property
+    def tolerant(self) -> bool:
+        """Whether errors are skipped."""
+        return self.on_error == "skip"
 
     def _check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Checks what can be checked before training."""
@@ -161,12 +208,37 @@ class MeasurementCallback(CadencedCallback):
         self.plan = self.plan.fitted(n_examples(data))
         self.plan.components_of(pl_module, data)
         loss_fn(pl_module)
+        first, again = (data_digest(each, self.plan.examples) for each in (data, self._examples(trainer)))
+        if first != again:
+            raise SettingError(
+                "analysis_set() gives other examples each time, so that rows of two steps could not be compared; give "
+                "the same ones, drawn once or from a seed."
+            )
+        self._same_examples(first)
+
+    def _same_examples(self, digest: str) -> None:
+        """Tells where the examples are others than before."""
+        if self._examples_are not in ("", digest):
+            warnings.warn(
+                f"the examples that {self.name} measures on are others than before (digest {digest}, not "
+                f"{self._examples_are}): rows from here on have other settings and cannot be compared with the former.",
+                stacklevel=1,
+            )
+        self._examples_are = digest
 
     def act(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
         """Measures, with the first set of random numbers."""
         self.measure(trainer, pl_module, moment)
 
-    def measure(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment, replicate: int = 0) -> None:
+    def measure(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        moment: Moment,
+        replicate: int = 0,
+        *,
+        weights: Weights = RAW,
+    ) -> None:
         """Measures the weights as they are, and keeps what was measured; every rank must call it.
 
         Args:
@@ -174,6 +246,7 @@ class MeasurementCallback(CadencedCallback):
             pl_module: The module, which is left as it was.
             moment: The moment that the rows are of.
             replicate: Number of the set of random numbers.
+            weights: Which weights the module holds.
 
         Raises:
             MeasurementError: If measuring or storing failed on any rank, with the same message on all of them; unless
@@ -183,7 +256,7 @@ class MeasurementCallback(CadencedCallback):
         try:
             with quarantine(pl_module):
                 _take_buffers_of_rank_zero(trainer, pl_module)
-                snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment))
+                snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment, weights))
                 outcome = measure(
                     self.plan,
                     snapshot,
@@ -203,14 +276,17 @@ class MeasurementCallback(CadencedCallback):
             if workers.is_zero:
                 warnings.warn(message, stacklevel=2)
 
-    def _snapshot(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> Snapshot:
+    def _snapshot(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment, weights: Weights) -> Snapshot:
+        data = self._examples(trainer)
+        self._same_examples(data_digest(data, self.plan.examples))
         return Snapshot.of(
             pl_module,
-            self._examples(trainer),
+            data,
             run=run_name(self._folder),
             seed=self.seed,
             step=moment.step,
             epoch=moment.epoch,
+            weights=weights,
         )
 
     def _examples(self, trainer: L.Trainer) -> Batch:
@@ -229,9 +305,10 @@ class MeasurementCallback(CadencedCallback):
         """Writes what was measured; on rank 0 alone."""
         if not writes(trainer):
             return
-        part = part_of(snapshot.step, self.name, replicate=replicate, revision=self.plan.revision)
+        of = {"replicate": replicate, "revision": self.plan.revision}
+        part = part_of(snapshot.step, self.name, weights=snapshot.weights, **of)
         keep(self._folder, part, outcome, step=snapshot.step, traces=self.traces, processes=trainer.world_size)
-        if replicate == 0:
+        if replicate == 0 and snapshot.weights == RAW:
             log_rows(trainer, outcome.rows, step=snapshot.step)
 
 

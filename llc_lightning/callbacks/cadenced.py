@@ -1,20 +1,26 @@
 """A callback that acts at the moments that a cadence names, once each, across accumulation and resume."""
 
+import warnings
 from abc import ABC, abstractmethod
-from typing import Any, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import lightning as L
 
+from llc_lightning.callbacks.frame import frame
+from llc_lightning.callbacks.steps import moment_of, validates
 from llc_lightning.results.files import checked_name
 from llc_lightning.runtime.cadence import Cadence, Clock, Event, Moment
 from llc_lightning.runtime.errors import SettingError
 
 At: TypeAlias = Literal["batch", "validation"]
-C = TypeVar("C", bound=L.Callback)
 
 
 class CadencedCallback(L.Callback, ABC):
-    """Asks its cadence at every moment of a training, and acts where it is due.
+    """Asks its cadence at every moment of a training, and acts where it is due, on the weights that are trained.
+
+    Where a callback averages weights (EMA, SWA), those that are trained are in the module but for validations and the
+    very end. So what is due after a validation is done when every callback has left it, and what is due at the end
+    before any callback begins to end: the order of the callbacks does not matter.
 
     Args:
         when: The cadence; None switches the callback off.
@@ -34,12 +40,20 @@ class CadencedCallback(L.Callback, ABC):
         self.name = checked_name("name of a callback", name)
         self.at = at
         self._clock = None if when is None else Clock(when)
-        self._max_steps: int | None = None
+        self.is_over = False
+        """Whether what the module holds are no longer the weights that are trained."""
+        self._validated = False
+        self._joined = False
 
     @property
     def is_on(self) -> bool:
         """Whether it has a cadence."""
         return self._clock is not None
+
+    @property
+    def tolerant(self) -> bool:
+        """Whether the training is to go on where it cannot act."""
+        return False
 
     @property
     def fired_at(self) -> int:
@@ -49,7 +63,8 @@ class CadencedCallback(L.Callback, ABC):
     @property
     def state_key(self) -> str:
         """The key of its state in a checkpoint."""
-        return f"{type(self).__name__}[{self.name}]"
+        key = f"{type(self).__name__}[{self.name}]"
+        return key if self._joined else _StateKey(key)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what has been done, in whole numbers."""
@@ -64,11 +79,28 @@ class CadencedCallback(L.Callback, ABC):
     def act(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
         """Does what is due; runs on every rank. What it raises leaves the moment due."""
 
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Puts the frame around the trainer's callbacks."""
+        self._joined = True
+        if stage == "fit" and self.is_on:
+            frame(trainer)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Asks before the first batch."""
-        steps = trainer.estimated_stepping_batches if self.is_on else 0
-        self._max_steps = int(steps) if 0 < steps < float("inf") else None
+        self._validated = self.is_over = False
+        if self.is_on and self.at == "validation" and not validates(trainer):
+            warnings.warn(
+                f"{self.name} measures after validations (at='validation'), and this training has none: give it a "
+                "validation loader and validation_step, or leave out at=.",
+                stacklevel=1,
+            )
         self._ask(trainer, pl_module, "start")
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Asks for the validation before, if there was one."""
+        self._ask_validated(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -78,24 +110,31 @@ class CadencedCallback(L.Callback, ABC):
             self._ask(trainer, pl_module, "step")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Asks after a validation that is part of a training."""
-        if self.at == "validation" and trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._ask(trainer, pl_module, "validation_end")
+        """Notes a validation that is part of a training."""
+        self._validated = self.at == "validation" and trainer.state.fn == "fit" and not trainer.sanity_checking
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Asks after an epoch."""
+        self._ask_validated(trainer, pl_module)
         self._ask(trainer, pl_module, "epoch_end")
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Asks at the end."""
+    def at_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Asks at the end of the training, before any callback ends."""
+        self._ask_validated(trainer, pl_module)
         self._ask(trainer, pl_module, "end")
 
+    def at_averaged(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
+        """Does what is due on the weights that a callback has put into the module when training ended."""
+
+    def _ask_validated(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._validated:
+            self._validated = False
+            self._ask(trainer, pl_module, "validation_end")
+
     def _ask(self, trainer: L.Trainer, pl_module: L.LightningModule, event: Event) -> None:
-        if self._clock is None:
+        if self._clock is None or self.is_over:
             return
-        # At the end Lightning has counted the last epoch as done.
-        epoch = trainer.current_epoch - (1 if event == "end" and trainer.current_epoch > 0 else 0)
-        moment = Moment(trainer.global_step, epoch, event, self._max_steps)
+        moment = moment_of(trainer, event)
         before = self._clock.state_dict()
         if not self._clock.fires(moment):
             return
@@ -107,7 +146,17 @@ class CadencedCallback(L.Callback, ABC):
             raise
 
 
-def callbacks_of(trainer: L.Trainer, kind: type[C]) -> list[C]:
-    """Returns the trainer's callbacks of one kind."""
-    callbacks: list[object] = getattr(trainer, "callbacks", [])
-    return [callback for callback in callbacks if isinstance(callback, kind)]
+class _StateKey(str):
+    """The key of a state while a trainer looks through its callbacks: of two callbacks with the same, it says so."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, _StateKey) and str(self) == str(other) and self is not other:
+            kind, name = str(self).removesuffix("]").split("[")
+            raise SettingError(
+                f"two callbacks of one trainer are {kind} with name={name!r}; give each a name of its own, such as "
+                f"name={name + '_2'!r}."
+            )
+        return str(self) == other

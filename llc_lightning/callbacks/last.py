@@ -6,8 +6,10 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
-from llc_lightning.callbacks.cadenced import CadencedCallback, callbacks_of
+from llc_lightning.callbacks.cadenced import CadencedCallback
 from llc_lightning.callbacks.folder import run_folder, writes
+from llc_lightning.callbacks.frame import callbacks_of
+from llc_lightning.callbacks.steps import planned_steps
 from llc_lightning.runtime.errors import at_least
 
 LAST = "last.ckpt"
@@ -33,14 +35,11 @@ class LastCheckpoint(Checkpoint):
         self._folder = Path()
         self._saved_at = -1
         self._last_step = 0
-        self._end = float("inf")
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves before the first step, unless the training continues."""
         self._folder = run_folder(trainer)
         self._last_step = self._saved_at = trainer.global_step
-        steps = trainer.estimated_stepping_batches
-        self._end = steps if steps > 0 else float("inf")
         if trainer.global_step == 0:
             self._save(trainer)
 
@@ -50,7 +49,8 @@ class LastCheckpoint(Checkpoint):
         """Saves if something was measured since the last checkpoint, or that is long ago."""
         step, stepped = trainer.global_step, trainer.global_step > self._last_step
         self._last_step = step
-        if not stepped or step >= self._end:
+        end = planned_steps(trainer)
+        if not stepped or (end is not None and step >= end):
             return
         fired_at = max((callback.fired_at for callback in callbacks_of(trainer, CadencedCallback)), default=-1)
         if fired_at > self._saved_at or step - self._saved_at >= self.every_n_steps:

@@ -3,7 +3,7 @@
 import lightning as L
 
 from llc_lightning.callbacks.cadenced import CadencedCallback
-from llc_lightning.callbacks.folder import run_folder, writes
+from llc_lightning.callbacks.folder import claim_folder, writes
 from llc_lightning.components.loss import snapshot_params
 from llc_lightning.results.snapshots import save_snapshot
 from llc_lightning.runtime.cadence import Cadence, Moment
@@ -28,7 +28,7 @@ class SnapshotCallback(CadencedCallback):
         """Writes a snapshot, on rank 0."""
         if not writes(trainer):
             return
-        folder = run_folder(trainer)
+        folder = claim_folder(trainer)
         Workers.of(trainer).on_zero(
             lambda: save_snapshot(folder, moment.step, snapshot_params(pl_module), epoch=moment.epoch)
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
+import yaml
 from jsonargparse import Namespace
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.cli import ArgsType, LightningCLI, SaveConfigCallback
@@ -16,6 +17,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from llc_lightning.callbacks.folder import run_folder, writes
 from llc_lightning.callbacks.last import LAST, LastCheckpoint
 from llc_lightning.callbacks.resume import ExactResume, read_checkpoint
+from llc_lightning.cli.finished import check_continues
 from llc_lightning.cli.keys import add_keys
 from llc_lightning.cli.outcome import Stopwatch, outcome
 from llc_lightning.cli.parser import Parser, faulty_file
@@ -33,14 +35,18 @@ class SaveConfig(SaveConfigCallback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Writes it, on rank 0."""
-        parser: Any = self.parser
-        config: Any = self.config.clone()
-        config["ckpt_path"] = None
-        text: str = parser.dump(config, skip_none=False, skip_link_targets=False)
+        text = complete(self.parser, self.config)
         folder = run_folder(trainer)
         Workers.of(trainer).on_zero(
             lambda: publish(folder, CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
         )
+
+
+def complete(parser: Any, config: Any) -> str:
+    """Returns the complete configuration as YAML, from which the same run can be started again."""
+    whole = config.clone()
+    whole["ckpt_path"] = None
+    return parser.dump(whole, skip_none=False, skip_link_targets=False)
 
 
 class FitCLI(LightningCLI):
@@ -137,7 +143,12 @@ class FitCLI(LightningCLI):
             path = experiment / f"version_{self._version}" / LAST
             if rank() == 0:
                 print(f"continuing {path.parent}")
-        check_same_model(path, read_checkpoint(path), config["model"])
+        checkpoint = read_checkpoint(path)
+        check_same_model(path, checkpoint, config["model"])
+        if self._version is not None:
+            parser = self._parser("fit")
+            keys = ("seed_everything", "model", "data", *parser.callback_keys)
+            check_continues(path.parent, checkpoint, yaml.safe_load(complete(parser, config)), keys)
         config["ckpt_path"] = str(path)
 
     def instantiate_classes(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import lightning as L
 
 from llc_lightning.callbacks.base import MeasurementCallback
-from llc_lightning.callbacks.cadenced import callbacks_of
+from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.cli.console import analyze, following
 from llc_lightning.results.run import Run
 from llc_lightning.results.store import part_name

@@ -12,6 +12,7 @@ from torch.utils import checkpoint
 
 from llc_lightning.components.eager import eagerly, plain_parts
 from llc_lightning.components.hooks import submodules
+from llc_lightning.components.still import stands_still
 from llc_lightning.runtime.batches import Batch, Named, Params
 from llc_lightning.runtime.errors import SettingError, unknown
 
@@ -140,9 +141,11 @@ def _copy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     buffers: dict[int, Any] = {id(buffer): buffer.detach().clone() for buffer in module.buffers()}
     known = {**memo, **buffers, **{id(hook): hook for hook in _foreign_hooks(module)}}
     try:
-        return copy.deepcopy(module, dict(known))
+        copied = copy.deepcopy(module, dict(known))
     except Exception:  # pickle, torch and the attributes' own classes raise what they like
-        return copy.deepcopy(module, {**known, **_uncopyable(module, known)})
+        copied = copy.deepcopy(module, {**known, **_uncopyable(module, known)})
+    stands_still(copied, module)
+    return copied
 
 
 def _foreign_hooks(module: nn.Module) -> Iterator[MethodType]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,9 +15,8 @@ from llc_lightning.llc.estimators import ESTIMATORS, Estimate, KeptDraws, stein_
 from llc_lightning.llc.facts import Bias, ChainLosses, Geometry, Motion, Run
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings, Resolution
-from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.status import is_failed, join
-from llc_lightning.sampling.centre import Centre
+from llc_lightning.sampling.centre import Centre, norm
 from llc_lightning.sampling.chains import Chains
 from llc_lightning.sampling.observables.base import apart
 from llc_lightning.sampling.slices import Moved
@@ -111,7 +111,7 @@ class Assessor:
             vmapped=vmapped,
         )
 
-    @property
+    @cached_property
     def _known_geometry(self) -> Geometry:
         """What needs no loss."""
         params = self.centre.params
@@ -119,21 +119,24 @@ class Assessor:
             Geometry.unknown(),
             weights_digest=self.centre.digest,
             dimension=self.lane.layout.dimension,
-            weight_norm=_norm(self.lane.read(params)),
-            model_norm=_norm({name: value for name, value in params.items() if value.is_floating_point()}),
+            weight_norm=norm(self.lane.read(params)),
+            model_norm=self.centre.weight_norm,
             n_examples=len(self.centre.losses),
         )
 
     def _geometry(self, curvature: float, expected_distance: float) -> Geometry:
+        return replace(self._geometry_at_centre, curvature=curvature, expected_distance=expected_distance)
+
+    @cached_property
+    def _geometry_at_centre(self) -> Geometry:
+        """What every rung shares."""
         variance = self.lane.read(self.centre.gradient_variance)
         return replace(
             self._known_geometry,
             loss=self.centre.loss,
             loss_stderr=self.centre.loss_stderr,
-            gradient_norm=_norm(self.lane.read(self.centre.gradient)),
+            gradient_norm=norm(self.lane.read(self.centre.gradient)),
             gradient_noise=math.sqrt(sum(value.double().sum().item() for value in variance.values())),
-            curvature=curvature,
-            expected_distance=expected_distance,
         )
 
     def _motion(
@@ -211,7 +214,3 @@ def _temperature(kept: KeptDraws) -> float:
     if kept.virial is None or stein_gap(kept) is None:
         return math.nan
     return float(kept.virial.mean() / np.mean(kept.trace))
-
-
-def _norm(values: Params) -> float:
-    return math.sqrt(sum(value.double().square().sum().item() for value in values.values()))

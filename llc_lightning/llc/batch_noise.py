@@ -20,9 +20,11 @@ from llc_lightning.sampling.step_size import Stiffness
 
 _ENDS, _PRODUCTS = 8, 4
 _TINY = 1e-30
-_NUMBERS = 2**22
+_NUMBERS = 2**20
 """Numbers of the gradients that are taken at once."""
 _ALL, _FEWEST, _UNMAPPED = 4096, 256, 256
+_UNSTABLE = 0.1
+"""Near the limit of stability nothing is predicted, and the step is flagged by itself."""
 _PLACES = 0.1
 """Relative error of the mean over places, where every example is looked at once."""
 
@@ -39,12 +41,13 @@ class NoiseBias:
 class NoisePrediction:
     """Predicts by how much the noise of minibatches raises a value.
 
-    To first order it is ``1/2 sum_i m_i r_i``: ``r_i`` is the variance that noise adds to a move of weight i over that
-    which belongs there (for Langevin steps ``eps n_beta^2 Var(g_i) / (4 B)``, with g the gradient of an example and B
-    of them in a batch), and ``m_i = n_beta h_i / (n_beta h_i + gamma)`` how far the loss, and not the localisation,
-    decides where the weight goes. The gradients are those of single examples where the chains end, so that rare ones of
-    much larger noise count as well: up to 4096 all of them, each at one chain, else so many at random that they cost
-    little beside the chains.
+    It is ``1/2 sum_i m_i r_i / (1 - eps b_i / 4)``, exactly so on a quadratic (Leimkuhler and Matthews 2013,
+    arXiv:1203.5428): ``r_i`` is the variance that noise adds to a move of weight i over that which belongs there (for
+    Langevin steps ``eps n_beta^2 Var(g_i) / (4 B)``, with g the gradient of an example and B of them in a batch),
+    ``b_i = n_beta h_i + gamma`` the stiffness, and ``m_i = n_beta h_i / b_i`` how far the loss, and not the
+    localisation, decides where the weight goes. The gradients are those of single examples where the chains end, so
+    that rare ones of much larger noise count as well: up to 4096 all of them, each at one chain, else so many at random
+    that they cost little beside the chains.
 
     Args:
         stacked: The loss.
@@ -58,6 +61,8 @@ class NoisePrediction:
         examples: How many may be looked at.
         further: Gives the loss on further minibatches.
         seed: The run seed.
+        step_size: Of every lane.
+        stiffest: The largest stiffness that is known.
     """
 
     stacked: StackedLoss
@@ -71,12 +76,14 @@ class NoisePrediction:
     examples: int
     further: Callable[[], StepLoss]
     seed: int
+    step_size: Float[Tensor, "width"]
+    stiffest: Float[Tensor, "width"]
 
     def bias(self, end: Stack, healthy: Sequence[int], value: Float[Tensor, "lane"]) -> NoiseBias:
         """Returns what is added to each lane's value; NaN where the sampler takes the noise off by itself.
 
-        All m are taken for 1, which is a bound, except where that is much of the value: there the quadrature of the
-        Hessian from the noise itself, where some chains end, says how much of it the loss can feel.
+        All m are taken for 1 and all b for the largest, which is a bound, except where that is much of the value: there
+        the quadrature of the Hessian from the noise itself, where some chains end, says how much of it the loss feels.
 
         Args:
             end: Where the chains end.
@@ -90,12 +97,15 @@ class NoisePrediction:
             return NoiseBias(unknown, unknown)
         bound, error = looked
         lanes = len(value)
-        bound, error = bound[:lanes].cpu(), error[:lanes].cpu()
-        much = bound > NOISE_SHARE * (value - bound).abs()
+        bound, error, felt = bound[:lanes].cpu(), error[:lanes].cpu(), self._grown(self.stiffest)[:lanes].cpu()
+        much = bound * felt > NOISE_SHARE * (value - bound * felt).abs()
         if bool(much.any()):
-            felt = self._felt(end)[:lanes].cpu().where(much, 1.0)
-            return NoiseBias(bound * felt, error * felt)
-        return NoiseBias(bound, error)
+            felt = self._felt(end)[:lanes].cpu().where(much, felt)
+        return NoiseBias(bound * felt, error * felt)
+
+    def _grown(self, stiffness: Float[Tensor, "*node width"]) -> Float[Tensor, "*node width"]:
+        """Returns ``1 / (1 - eps b / 4)``, by which steps of finite size raise what noise adds."""
+        return 1 / (1 - self.step_size.double() * stiffness.double() / 4).clamp(min=_UNSTABLE)
 
     def _noise(self, at: Stack) -> tuple[Tensor, Tensor] | None:
         """Returns the bound of every lane and its error; None where the sampler takes the noise off by itself."""
@@ -104,7 +114,7 @@ class NoisePrediction:
         if not self.stacked.vmapped:
             count = min(count, _UNMAPPED)
         width = sum(value[0].numel() for value in at.values())
-        chunk = max(1, min(count, _NUMBERS // width))
+        chunk = max(1, min(count, _NUMBERS // width) // chains) * chains
         order = torch.randperm(n, generator=generator(self.seed, "noise-examples"))[:count]
         chain = torch.arange(count) % chains
         sums = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in at.items()}
@@ -117,8 +127,9 @@ class NoisePrediction:
             loss = StepLoss(self.stacked, self.data, self.centre.losses, index[:, None].to(self.centre.losses.device))
             gradient = self.sampler.look({name: value[where] for name, value in at.items()}, loss).gradient
             for name, value in gradient.items():
-                sums[name].index_add_(0, where[new], value[new].double())
-                squares[name].index_add_(0, where[new], value[new].double().square())
+                by_chain = _zero_beyond(new.stop, value).unflatten(0, (-1, chains))
+                sums[name] += by_chain.sum(0)
+                squares[name] += by_chain.square().sum(0)
             sizes.append(inner(gradient, gradient)[new])
         seen = torch.bincount(chain, minlength=chains).clamp(min=1).to(next(iter(at.values())).device)
         spread: Stack = {}
@@ -135,7 +146,7 @@ class NoisePrediction:
         return bound, bound * (_PLACES if count == n else relative.nan_to_num(nan=0.0) + _PLACES)
 
     def _felt(self, end: Stack) -> Float[Tensor, "width"]:
-        """Returns the share of the noise that the loss can feel."""
+        """Returns what the loss feels of the noise, as a share of it."""
         one, other = (self.sampler.look(end, self.further()).gradient for _ in range(2))
         noise = noise_between(self.sampler, one, other) or {}
         rows = range(min(_ENDS, len(next(iter(end.values())))))
@@ -145,7 +156,7 @@ class NoisePrediction:
         return torch.as_tensor(felt).nan_to_num(nan=1.0)
 
     def _felt_by(self, at: Stack, noise: Stack) -> tuple[Float[Tensor, "width"], Float[Tensor, "width"]]:
-        """Returns the share of one chain's noise that the loss can feel, and the noise's square."""
+        """Returns what the loss feels of one chain's noise, as a share of it, and the noise's square."""
         metric = self.sampler.metric or self.preconditioner
         size, start = inner(noise, noise)[0].double(), noise
         if metric is not None:
@@ -153,5 +164,11 @@ class NoisePrediction:
             start = {name: metric[name].sqrt() * value for name, value in noise.items()}
         found = lanczos(Stiffness(self.stacked, self.posterior, metric).product(at, self.batch), start, _PRODUCTS)
         pull = self.posterior.gamma * found.norm2[0] / size  # the localisation's part of the stiffness
-        lost = found.weights[0] * pull[:, None] / found.nodes[0].clamp(min=pull.clamp(min=_TINY)[:, None])
-        return 1 - lost.sum(-1).clamp(0, 1), size
+        pull = pull.clamp(min=_TINY)[:, None]
+        nodes = torch.maximum(found.nodes[0], pull)
+        return (found.weights[0] * (1 - pull / nodes) * self._grown(nodes.T).T).sum(-1), size
+
+
+def _zero_beyond(stop: int, value: Tensor) -> Tensor:
+    """Returns rows with zeros in place of those from ``stop`` on."""
+    return value if stop == len(value) else torch.cat([value[:stop], torch.zeros_like(value[stop:])])

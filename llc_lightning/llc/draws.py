@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def mixing_of(draws: Draws) -> Mixing:
         _nested(draws),
         _arviz("ess", draws, method="bulk"),
         _arviz("ess", draws, method="tail", prob=TAIL),
-        _arviz("mcse", draws, method="mean"),
+        _mcse(draws.tobytes(), draws.shape),
     )
 
 
@@ -67,7 +68,7 @@ def mcse_of(draws: Draws) -> float:
     """Returns the Monte Carlo standard error of the mean, 0 where there are too few draws to know it."""
     if draws.shape[1] < 4 or np.ptp(draws) == 0:
         return 0.0
-    mcse = _arviz("mcse", draws, method="mean")
+    mcse = _mcse(draws.tobytes(), draws.shape)
     return 0.0 if math.isnan(mcse) else mcse
 
 
@@ -76,6 +77,38 @@ def ess_of(draws: Draws) -> float:
     if draws.shape[1] < 4 or np.ptp(draws) == 0:
         return float(draws.size)
     return _arviz("ess", draws, method="mean")
+
+
+@functools.lru_cache(maxsize=16)
+def _mcse(draws: bytes, shape: tuple[int, ...]) -> float:
+    """Returns it; several diagnostics ask for that of the same draws."""
+    return _arviz("mcse", np.frombuffer(draws).reshape(shape), method="mean")
+
+
+def memory_of(draws: Draws, mixing: Mixing, burn_in: int) -> float:
+    """Returns the largest share of the mean that chains begun at a common point may still lack, by their correlations.
+
+    What is left of the start after t steps is taken for the autocorrelation ``rho(t)`` of the draws, as regressions of
+    fluctuations are; for the loss of a quadratic at w* the two are the same, ``(1 - eps b / 2)^2t``. With
+    ``sum_t rho(t) = (1 + tau) / 2`` for the integrated autocorrelation time tau = draws / ESS, the mean of rho over the
+    T kept draws after B steps of burn-in is the largest where all of it decays at one rate, 1 / s,
+
+        (1 + tau) / 2T max_s e^(-B/s) (1 - e^(-T/s)) = (1 + tau) / 2 (B + T) (B / (B + T))^(B/T),
+
+    whatever mixture of rates it is. The ESS is the smaller of that of ranks and that of the mean: noise of heavy tails
+    hides the memory in the one, ranks hide it in the other. Source: Sokal 1997, in Functional Integration (NATO ASI
+    B 361), on autocorrelation times and burn-in; the ESS by Vehtari et al. 2021.
+
+    Args:
+        draws: The kept draws, [chain, draw].
+        mixing: How they mix.
+        burn_in: Steps before them.
+    """
+    ess = mixing.ess
+    if mixing.mcse > 0:
+        ess = min(ess, float(draws.var(ddof=1)) / mixing.mcse**2)
+    steps = burn_in + draws.shape[1]
+    return (1 + draws.size / ess) / (2 * steps) * (burn_in / steps) ** (burn_in / draws.shape[1])
 
 
 def _nested(draws: Draws) -> float:

@@ -16,9 +16,9 @@ from llc_lightning.llc.tasks import Tasks, tasks_of_masks
 from llc_lightning.runtime.batches import Batch, LossFn, Params, n_examples, plain
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.sampling.centre import Centre, centre_of
+from llc_lightning.sampling.kept import kept_graphs
 from llc_lightning.sampling.observables.base import Observable, asked_for
 from llc_lightning.sampling.slices import Layout, moved_entries
-from llc_lightning.sampling.stacked import Graphs
 
 
 @overload
@@ -184,7 +184,7 @@ def estimate_parts(
         names = {form.parameter for lane in lanes for form in lane.layout.forms}
         centre = centre or centre_of(loss_fn, params, data, names)
         records: list[list[LLCRecord]] = [[] for _ in parts]
-        graphs: Graphs = {}
+        graphs = kept_graphs(loss_fn, params, data)
         for chosen in lane_batches([lane.layout for lane in lanes]):
             whole = [lanes[i].layout.dimension == full for i in chosen]
             lane_batch = LaneBatch(

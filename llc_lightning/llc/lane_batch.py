@@ -42,7 +42,14 @@ from llc_lightning.sampling.observables.virial import Virial, seeing
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
-from llc_lightning.sampling.step_size import Stiffness, automatic_step_size, exploded, on_grid
+from llc_lightning.sampling.step_size import (
+    EXPLOSION,
+    IMPROBABLE,
+    Stiffness,
+    automatic_step_size,
+    exploded,
+    on_grid,
+)
 from llc_lightning.sampling.streams import BatchStream
 
 _NOISE = 0.1
@@ -124,8 +131,8 @@ class LaneBatch:
 
     def records(self, at: Resolution) -> list[LLCRecord]:
         """Returns one record per lane."""
-        if not bool(self._centre.losses.isfinite().all()):
-            return [self._assessor(lane).failed(at) for lane in range(len(self._lanes))]
+        if not math.isfinite(self._centre.losses.abs().amax()):
+            return [assessor.failed(at) for assessor in self._assessors]
         run = self._run(at)
         correction = self._correction(at)
         bias, left = self._bias(run), self._left
@@ -133,7 +140,7 @@ class LaneBatch:
         cold = run.settling.cold(left, run.step_size)
         distance2 = self._local.expected_distance2(at, self._stacked.layout.dimension)
         return [
-            self._assessor(lane).record(
+            assessor.record(
                 at,
                 run.chains.lane(lane),
                 bias=Bias(
@@ -150,21 +157,26 @@ class LaneBatch:
                 step_times_curvature=run.step_times_curvature[lane].item(),
                 vmapped=self._stacked.vmapped,
             )
-            for lane in range(len(self._lanes))
+            for lane, assessor in enumerate(self._assessors)
         ]
 
-    def _assessor(self, lane: int) -> Assessor:
-        return Assessor(
-            self._centre,
-            self._lanes[lane],
-            self._settings,
-            seed=self._seed,
-            replicate=self._replicate,
-            whole=self._whole[lane],
-            trivial_loss=self._trivial_loss,
-            tasks=self._tasks.names if self._tasks else (),
-            observe=tuple(observable.name for observable in self._observe),
-        )
+    @cached_property
+    def _assessors(self) -> list[Assessor]:
+        """One for each lane."""
+        return [
+            Assessor(
+                self._centre,
+                lane,
+                self._settings,
+                seed=self._seed,
+                replicate=self._replicate,
+                whole=whole,
+                trivial_loss=self._trivial_loss,
+                tasks=self._tasks.names if self._tasks else (),
+                observe=tuple(observable.name for observable in self._observe),
+            )
+            for lane, whole in zip(self._lanes, self._whole, strict=True)
+        ]
 
     def _correction(self, at: Resolution) -> Float[Tensor, "lane"]:
         """Returns Delta; where the Hessian is slightly indefinite, as by the noise of few examples, taken on more."""
@@ -210,10 +222,11 @@ class LaneBatch:
         return self._chains(at, posterior, preconditioner, step_size, strict=False)
 
     def _lost(self, chains: Chains, posterior: Posterior) -> Bool[Tensor, "width"]:
-        """Returns of which lanes a chain died or exploded."""
+        """Returns of which lanes a chain died, exploded, or was where none is in equilibrium."""
         lost = torch.zeros_like(posterior.n_beta, dtype=torch.bool)
-        n_beta = posterior.n_beta[: self._stacked.lanes].cpu()
-        lost[: self._stacked.lanes] = exploded(chains, n_beta, self._stacked.layout.dimension).any(1).to(lost.device)
+        lanes, limit = self._stacked.lanes, IMPROBABLE if self._settings.batch_size is None else EXPLOSION
+        far = exploded(chains, posterior.n_beta[:lanes].cpu(), self._stacked.layout.dimension, limit=limit)
+        lost[:lanes] = far.any(1).to(lost.device)
         return lost
 
     def _chains(
@@ -236,6 +249,7 @@ class LaneBatch:
             found.append(settling(stacked, posterior, metric, self._local.batch, position, seen, seed=self._seed))
             stiffest = _STIFFEST if settings.batch_size is None else 4 * _STIFFEST  # beside minibatches' own
             allowed = stiffest * settings.fraction / found[0].largest
+            allowed = allowed.where(allowed > 0, step_size.to(allowed.dtype) / 2)  # NaN where a chain is dead
             stiff = ~(step_size <= allowed)
             stiff[stacked.lanes :] = False
             if strict and bool(stiff.any()):
@@ -262,7 +276,8 @@ class LaneBatch:
             size = settings.batch_size or 1
             prediction = NoisePrediction(
                 stacked, sampler, posterior, preconditioner, self._local.batch, self._data, self._centre, size,
-                settings.chains * settings.steps * size // _NOISE_SHARE, further, self._seed,
+                settings.chains * settings.steps * size // _NOISE_SHARE, further, self._seed, step_size,
+                found[0].largest,
             )  # fmt: skip
             finite = chains.excess.isfinite().all(-1).all(0)
             alive = [chain for chain in range(settings.chains) if bool(finite[chain])]
@@ -304,7 +319,7 @@ class LaneBatch:
 
     def _diagnosed(self, virial: Callable[[Stack], Stack]) -> list[Observable]:
         """Returns what is recorded for the estimators and the diagnostics."""
-        stacked, settings, every = self._stacked, self._settings, self._every
+        settings, every = self._settings, self._every
         asked = (name for entry in diagnostics().values() for name in entry.facts.observes)
         found = [
             *asked_for(tuple(asked), settings.draws),
@@ -319,7 +334,7 @@ class LaneBatch:
         if settings.watched_examples:
             losses = self._centre.losses
             some = which_examples(len(losses), settings.watched_examples, self._seed)
-            found.append(ExampleLosses(every, stacked, take(self._data, some), losses[some]))
+            found.append(ExampleLosses(every, take(self._data, some), losses[some]))
         return found
 
     def _second(self) -> Callable[[int], StepLoss] | None:

@@ -27,14 +27,14 @@ class Settling:
     """The stiffness ``B = P^1/2 (n_beta H + gamma) P^1/2`` at the ends of burn-in, with P the preconditioner or 1.
 
     Quadratures of the trace of f(B) (``weights``, which sum to the dimension), and of that of M f(B), with M the
-    weights of the virial (``weighted``), from signs at several chains. ``felt`` is the share of the stiffness of each
-    node that is the loss's and not the localisation's: its part in the coefficient.
+    weights of the virial (``weighted``), from signs at several chains. ``rigid`` is the part of the stiffness of each
+    node that is the loss's and not the localisation's; where it is negative the node is the localisation's alone.
     """
 
     nodes: Float[Tensor, "chain lane node"]
     weights: Float[Tensor, "chain lane node"]
     weighted: Float[Tensor, "chain lane node"]
-    felt: Float[Tensor, "chain lane node"]
+    rigid: Float[Tensor, "chain lane node"]
 
     @property
     def largest(self) -> Float[Tensor, "lane"]:
@@ -45,11 +45,15 @@ class Settling:
         """Returns the share of the value that directions would still add, which have not settled.
 
         ``sum_k w_k m_k left_k / sum_k w_k m_k``: m is the part of a direction in the coefficient, and left how much of
-        its variance a chain begun at w* lacks, on average over the kept draws.
+        its variance a chain begun at w* lacks, on average over the kept draws. Negative curvature counts as much as its
+        opposite, and with its sign. Away from a minimum residuals curve the loss, along some directions on one draw as
+        much as they take off along others, so that on average over the draws nothing of that is left.
         """
-        added = self.weights * self.felt
-        lacking = (added * left(step_size[:, None] * self.nodes)).sum(-1).nansum(0)
-        return torch.where(lacking > 0, lacking / added.sum(-1).nansum(0), 0.0)
+        opposite = self.nodes + self.rigid.clamp(max=0).abs()
+        added = self.weights * self.rigid.sign() * _felt(self.rigid.abs(), opposite)
+        lacking = (added * left(step_size[:, None] * opposite)).sum(-1).nansum(0)
+        in_all = torch.maximum(added.sum(-1).nansum(0), lacking)
+        return torch.where(lacking > 0, lacking / in_all, 0.0)
 
     def cold(self, left: Callable[[Tensor], Tensor], step_size: Float[Tensor, "lane"]) -> Float[Tensor, "chain lane"]:
         """Returns what half the virial still lacks on average over the kept draws, as each quadrature tells.
@@ -69,7 +73,8 @@ class Settling:
         of minibatches.
         """
         of_limit = step_size[:, None] * self.nodes / 4
-        bias = (self.weights * self.felt * of_limit / (1 - of_limit)).sum(-1).nanmean(0) / 2
+        felt = _felt(self.rigid.clamp(min=0), self.nodes)
+        bias = (self.weights * felt * of_limit / (1 - of_limit)).sum(-1).nanmean(0) / 2
         return bias.where((~(of_limit >= 1)).all(-1).all(0), torch.nan)
 
 
@@ -78,10 +83,11 @@ def around_centre(spectrum: Spectrum, posterior: Posterior, dimension: int) -> S
     pull = posterior.gamma.double()[:, None]
     rigid = posterior.n_beta.double()[:, None] * spectrum.nodes.clamp(min=0)
     weights = dimension * spectrum.weights
-    return Settling(rigid + pull, weights, torch.zeros_like(weights), _felt(rigid, rigid + pull))
+    return Settling(rigid + pull, weights, torch.zeros_like(weights), rigid)
 
 
 def _felt(rigid: Tensor, nodes: Tensor) -> Tensor:
+    """Returns the part of a direction in the coefficient; 0 where single precision cannot tell its curvature."""
     return torch.where(rigid > _FLAT * nodes.amax(-1, keepdim=True), rigid / nodes, 0.0)
 
 
@@ -106,8 +112,7 @@ def settling(
         _at(stacked, posterior, _own(metric, chain), batch, position, virial, chain, seed) for chain in range(chains)
     ]
     nodes, weights, weighted, pull = (torch.cat(parts) for parts in zip(*found, strict=True))
-    nodes = torch.maximum(nodes, pull)  # NaN where a chain is dead
-    return Settling(nodes, weights, weighted, _felt(nodes - pull, nodes))
+    return Settling(torch.maximum(nodes, pull), weights, weighted, nodes - pull)  # NaN where a chain is dead
 
 
 def _own(of: Stack | None, chain: int) -> Stack | None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from llc_lightning.components.component import Component
 from llc_lightning.llc.settings import Resolution
-from llc_lightning.results.schema import KEY, settings_hash
+from llc_lightning.results.schema import KEY, RAW, settings_hash
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.kinds import level_of
@@ -31,6 +31,8 @@ class Job:
     """The loss whose LLC or effect it is."""
     revision: int = 1
     """Of what measures it."""
+    moved: str = ""
+    """Which weights the chains of an LLC move, in the words of the table; '' for those of the component."""
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -47,11 +49,15 @@ class Job:
         }
         if self.resolution is None:
             return named
-        return named | {"params_moved": address, "n_beta": self.resolution.n_beta, "gamma": self.resolution.gamma}
+        return named | {
+            "params_moved": self.moved or address,
+            "n_beta": self.resolution.n_beta,
+            "gamma": self.resolution.gamma,
+        }
 
     def key(self, *, run: str, step: int) -> tuple[str | int, ...]:
-        """Returns the key that its row has in the table of a run."""
-        place = {"run": run, "step": step, "params_moved": "", **self.columns}
+        """Returns the key that its row has in the table of a run, of the weights that are trained."""
+        place = {"run": run, "step": step, "params_moved": "", "weights": RAW, **self.columns}
         return tuple(place[name] for name in KEY)
 
 

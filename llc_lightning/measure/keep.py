@@ -1,20 +1,23 @@
-"""What becomes of a measurement: its rows, its traces and what it cost, as files of a run."""
+"""What becomes of a measurement: its rows, traces and arrays, and what it cost, as files of a run."""
 
 from pathlib import Path
 
 from llc_lightning.measure.measurements import Outcome
+from llc_lightning.results.arrays import write_arrays
 from llc_lightning.results.run import run_name
+from llc_lightning.results.schema import RAW, Weights
 from llc_lightning.results.store import Store, part_name
 from llc_lightning.results.timings import write_timing
 from llc_lightning.results.traces import write_trace
 
 
-def part_of(step: int, name: str, *, replicate: int = 0, revision: int = 1) -> str:
+def part_of(step: int, name: str, *, weights: Weights = RAW, replicate: int = 0, revision: int = 1) -> str:
     """Returns the name of the part that holds one measurement; each revision has parts of its own, which none replaces.
 
     Args:
         step: Optimizer updates done.
         name: Name of the callback, or what else measured.
+        weights: Which weights were measured.
         replicate: Number of the set of random streams.
         revision: Of the plan.
 
@@ -22,6 +25,7 @@ def part_of(step: int, name: str, *, replicate: int = 0, revision: int = 1) -> s
         >>> part_of(500, "llc"), part_of(500, "llc", replicate=1, revision=2)
         ('step=00000500-llc', 'step=00000500-llc-replicate=1-revision=2')
     """
+    name = name if weights == RAW else f"{name}-weights={weights}"
     numbers = [f"-replicate={replicate}"] * (replicate > 0) + [f"-revision={revision}"] * (revision > 1)
     return part_name(step, "".join([name, *numbers]))
 
@@ -49,5 +53,7 @@ def keep(
     written = [Store(folder).write(part, outcome.rows)]
     if traces and outcome.traces:
         written.append(write_trace(folder, part, outcome.traces, run=run_name(folder), step=step))
+    if outcome.arrays is not None:
+        written.append(write_arrays(folder, part, outcome.arrays))
     write_timing(folder, part, seconds=outcome.seconds, step=step, processes=processes)
     return written

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from torch import nn
 
@@ -26,7 +26,10 @@ from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
 from llc_lightning.runtime.progress import Advance, NoProgress, Progress
 from llc_lightning.runtime.registry import Registry
-from llc_lightning.runtime.workers import Workers
+from llc_lightning.runtime.workers import Workers, one_sentence
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 TRAIN = "train"
 """The training loss, in the column ``loss``."""
@@ -148,6 +151,14 @@ class Measurement(ABC, Generic[P]):
         """Returns the kept draws behind the rows."""
         return ()
 
+    def small(self, plan: P) -> P:
+        """Returns the plan made as small as it can be, which a trial measures before anything is trained."""
+        return plan
+
+    def arrays(self, plan: P, snapshot: Snapshot, measured: Sequence[Any]) -> xr.Dataset | None:
+        """Returns arrays beside the rows, with named axes; None where it has none."""
+        return None
+
     def memory(self) -> Any:
         """Returns what one process keeps from snapshot to snapshot, empty; nobody else looks into it."""
         return None
@@ -183,6 +194,7 @@ class Outcome:
     rows: list[Row]
     traces: list[Trace] = field(default_factory=list[Trace])
     seconds: float = 0.0
+    arrays: xr.Dataset | None = None
 
 
 def measure(
@@ -205,7 +217,7 @@ def measure(
         share: Whether the processes share the components; otherwise each measures them all.
         replicate: Number of the set of random streams of a repeatable plan.
         progress: Shows how far it is.
-        on_error: ``skip`` gives rows with status ``error`` instead of an exception.
+        on_error: ``skip`` gives rows with status ``error`` instead of an exception, of the components that failed.
         memory: What ``measurement_of(plan).memory()`` gave, the same at every snapshot, where this process keeps what
             it likes between them; by default nothing is kept.
 
@@ -217,15 +229,46 @@ def measure(
     started = time.perf_counter()
     sharing = workers if share else Workers()
     try:
-        measured = workers.jointly(lambda: _share(plan, snapshot, sharing, replicate, progress, memory))
+        skips = on_error == "skip"
+        measured = workers.jointly(lambda: _share(plan, snapshot, sharing, replicate, progress, memory, skips))
         if share:
             measured = Share(measured.data, workers.collect(measured.results), workers.gather(measured.once)[0])
-        rows, traces = workers.jointly(lambda: _written(plan, snapshot, measured, replicate))
+        rows, traces, arrays = workers.jointly(lambda: _written(plan, snapshot, measured, replicate))
     except MeasurementError as failure:
         if on_error == "raise":
             raise
-        rows, traces = workers.gather(_error_rows(plan, snapshot, replicate, str(failure)))[0], []
-    return Outcome(rows, traces, time.perf_counter() - started)
+        rows, traces, arrays = workers.gather(_all_failed(plan, snapshot, replicate, str(failure)))[0], [], None
+    return Outcome(rows, traces, time.perf_counter() - started, arrays)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A component that could not be measured."""
+
+    component: Component
+    told: str
+    """Why not."""
+
+
+def apart(measure: Callable[[list[Component]], Sequence[Any]], components: list[Component]) -> list[Any]:
+    """Returns what is measured of components, together where that works, else of halves, down to those that fail.
+
+    A component's values do not depend on what is measured beside it.
+
+    Args:
+        measure: Returns what is measured of some components, an item for each.
+        components: Of what.
+
+    Returns:
+        An item for each component; ``Failed`` where it alone cannot be measured.
+    """
+    try:
+        return list(measure(components))
+    except Exception as error:  # of whatever the module and torch raise
+        if len(components) == 1:
+            return [Failed(components[0], one_sentence(error))]
+    half = len(components) // 2
+    return [*apart(measure, components[:half]), *apart(measure, components[half:])]
 
 
 @dataclass(frozen=True)
@@ -240,7 +283,9 @@ class Share:
     """What is of no component; of the first process alone."""
 
 
-def _share(plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, progress: Progress, memory: Any) -> Share:
+def _share(
+    plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, progress: Progress, memory: Any, skips: bool
+) -> Share:
     """Returns what this process measures."""
     kind = measurement_of(plan)
     memory = kind.memory() if memory is None else memory
@@ -248,24 +293,43 @@ def _share(plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, pro
     data = data_digest(snapshot.data, plan.examples)
     cost = plan.cost(plan.jobs(components, data=data, replicate=replicate))
     with progress.task(f"{plan.kind} at step {snapshot.step}", cost) as advance:
-        results = kind.measure(plan, snapshot, components, replicate=replicate, advance=advance, memory=memory)
+
+        def measured(some: list[Component]) -> Sequence[Any]:
+            return kind.measure(plan, snapshot, some, replicate=replicate, advance=advance, memory=memory)
+
+        results = apart(measured, components) if skips and components else measured(components)
         return Share(data, results, kind.once(plan, snapshot) if workers.is_zero else None)
 
 
-def _written(plan: Plan, snapshot: Snapshot, share: Share, replicate: int) -> tuple[list[Row], list[Trace]]:
+def _written(
+    plan: Plan, snapshot: Snapshot, share: Share, replicate: int
+) -> tuple[list[Row], list[Trace], xr.Dataset | None]:
     kind, data = measurement_of(plan), share.data
+    results = [each for each in share.results if not isinstance(each, Failed)]
+    failed = [each for each in share.results if isinstance(each, Failed)]
+    errors = [row for each in failed for row in _error_rows(plan, snapshot, each, data=data, replicate=replicate)]
+    if not results:
+        return errors, [], None
     return (
-        list(kind.rows(plan, snapshot, share.results, share.once, data=data, replicate=replicate)),
-        list(kind.traces(plan, share.results, data=data, replicate=replicate)),
+        [*kind.rows(plan, snapshot, results, share.once, data=data, replicate=replicate), *errors],
+        list(kind.traces(plan, results, data=data, replicate=replicate)),
+        kind.arrays(plan, snapshot, results),
     )
 
 
-def _error_rows(plan: Plan, snapshot: Snapshot, replicate: int, message: str) -> list[Row]:
-    """Returns the rows that stand for what could not be measured, with the keys of what will replace them."""
+def _all_failed(plan: Plan, snapshot: Snapshot, replicate: int, message: str) -> list[Row]:
+    """Returns the rows that stand for a whole measurement that could not be made."""
     try:
         components = plan.components_of(snapshot.loss.module, snapshot.data)
     except LLCLightningError:
         return []
-    details = encode_details({"error": message, "replicate": replicate})
-    jobs = plan.jobs(components, data=data_digest(snapshot.data, plan.examples), replicate=replicate)
+    data = data_digest(snapshot.data, plan.examples)
+    failed = [Failed(component, message) for component in components]
+    return [row for each in failed for row in _error_rows(plan, snapshot, each, data=data, replicate=replicate)]
+
+
+def _error_rows(plan: Plan, snapshot: Snapshot, failed: Failed, *, data: str, replicate: int) -> list[Row]:
+    """Returns the rows that stand for what could not be measured, with the keys of what will replace them."""
+    details = encode_details({"error": failed.told, "replicate": replicate})
+    jobs = plan.jobs([failed.component], data=data, replicate=replicate)
     return [Row(**snapshot.columns(**job.columns), value=math.nan, status="error", details=details) for job in jobs]

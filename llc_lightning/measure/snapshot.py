@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from llc_lightning.components.loss import ModuleLoss, loss_fn, named_tensors
+from llc_lightning.components.still import stand_at
+from llc_lightning.results.schema import RAW, Weights
 from llc_lightning.runtime.batches import Batch, Params, for_params, n_examples
 from llc_lightning.runtime.errors import SnapshotError
 
@@ -41,9 +43,13 @@ class Snapshot:
     """The parameters, tied ones once."""
     data: Batch
     """The examples, on the device of the parameters."""
+    weights: Weights = RAW
+    """Which weights of the step they are."""
 
     @classmethod
-    def of(cls, module: nn.Module, data: Batch, *, run: str, seed: int, step: int, epoch: int) -> Snapshot:
+    def of(
+        cls, module: nn.Module, data: Batch, *, run: str, seed: int, step: int, epoch: int, weights: Weights = RAW
+    ) -> Snapshot:
         """Returns a snapshot of a live module; the data goes to the module's device and precision.
 
         Raises:
@@ -52,11 +58,14 @@ class Snapshot:
         """
         params = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
         n_examples(data)
-        return cls(run, seed, step, epoch, loss_fn(module), params, for_params(data, params))
+        loss = loss_fn(module)
+        stand_at(loss.module, epoch=epoch, step=step)
+        return cls(run, seed, step, epoch, loss, params, for_params(data, params), weights)
 
     def columns(self, **more: Any) -> dict[str, Any]:
         """Returns the columns that all of its rows share, and more."""
-        return {"run": self.run, "seed": self.seed, "step": self.step, "epoch": self.epoch, **more}
+        place = {"run": self.run, "seed": self.seed, "step": self.step, "epoch": self.epoch}
+        return {**place, "weights": self.weights, **more}
 
     @property
     def trivial_loss(self) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime import status as statuses
@@ -16,11 +16,15 @@ from llc_lightning.runtime.errors import SettingError, unknown
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 2
-KEY = ("run", "step", "quantity", "component", "method", "loss", "params_moved", "revision", "settings")
+SCHEMA_VERSION = 3
+KEY = ("run", "step", "quantity", "component", "method", "loss", "params_moved", "weights", "revision", "settings")
 """Two rows that agree on these columns are the same measurement."""
 
-ADDED: Mapping[str, int] = {"revision": 2}
+Weights: TypeAlias = Literal["raw", "averaged"]
+RAW: Weights = "raw"
+"""The weights that the optimizer trains."""
+
+ADDED: Mapping[str, int] = {"revision": 2, "weights": 3}
 """The schema version that brought a column; rows of older versions have its default."""
 
 NAN = float("nan")
@@ -82,6 +86,9 @@ class Row:
     """Further facts as a JSON object; see ``encode_details``."""
     revision: int = 1
     """Of what made the row: raised whenever its values, errors or statuses change."""
+    weights: str = RAW
+    """``raw``, the weights that the optimizer trains; or ``averaged``, those that a callback (EMA, SWA) leaves in the
+    module when training ends."""
     schema_version: int = SCHEMA_VERSION
     """Version of this layout."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FOLDER = "traces"
-_SUFFIX = ".zarr.zip"
+SUFFIX = ".zarr.zip"
 _REMEDY = "delete it and measure that step again (analyze.py measure)"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first date a zip file can hold; equal traces are to give equal bytes
 
@@ -68,7 +68,7 @@ def write_trace(
     """
     if not traces:
         raise SettingError(f"the part {part!r} has no trace; give at least one, or do not write it.")
-    name = f"{FOLDER}/{checked_name('part', part)}{_SUFFIX}"
+    name = f"{FOLDER}/{checked_name('part', part)}{SUFFIX}"
     return publish(folder, name, lambda path: _write(path, traces, {"run": run, "step": step, **more}))
 
 
@@ -112,13 +112,11 @@ def estimates(tree: "xr.DataTree") -> "Iterator[xr.Dataset]":
 
 def list_traces(run: Path) -> dict[str, Path]:
     """Returns the files of traces of a run by the name of their part."""
-    return {path.name.removesuffix(_SUFFIX): path for path in sorted((run / FOLDER).glob(f"*{_SUFFIX}"))}
+    return {path.name.removesuffix(SUFFIX): path for path in sorted((run / FOLDER).glob(f"*{SUFFIX}"))}
 
 
 def _write(path: Path, traces: Sequence[Trace], attributes: dict[str, Any]) -> None:
     import xarray as xr
-    from zarr.core.buffer import Buffer
-    from zarr.storage import MemoryStore
 
     shapes = list(dict.fromkeys(tuple(trace.loss.shape) for trace in traces))
     groups = {
@@ -126,7 +124,14 @@ def _write(path: Path, traces: Sequence[Trace], attributes: dict[str, Any]) -> N
         for i, shape in enumerate(shapes)
     }
     content = {"/": xr.Dataset(attrs=attributes), **groups}
-    tree = xr.DataTree.from_dict(content)  # pyright: ignore[reportUnknownMemberType]
+    zipped(path, xr.DataTree.from_dict(content))  # pyright: ignore[reportUnknownMemberType]
+
+
+def zipped(path: Path, tree: "xr.DataTree") -> None:
+    """Writes a tree as Zarr into a zip file; equal trees give equal bytes."""
+    from zarr.core.buffer import Buffer
+    from zarr.storage import MemoryStore
+
     members: dict[str, Buffer] = {}
     # Format 2, since text has no specification in format 3 yet.
     tree.to_zarr(MemoryStore(members), zarr_format=2, consolidated=False)  # pyright: ignore[reportUnknownMemberType]

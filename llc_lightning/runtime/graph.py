@@ -1,13 +1,15 @@
 """A function of tensors traced once into a graph of tensor operations, each done once, in memory that is used again."""
 
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental import proxy_tensor
+from torch.fx.node import map_arg
 
 
 def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
@@ -29,8 +31,13 @@ def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
     calls = [node for node in module.graph.nodes if node.op == "call_function"]
     if any(changes_or_draws(node.target) for node in calls):
         return module
+    _expand_late(calls)
+    calls = [node for node in module.graph.nodes if node.op == "call_function"]
     _take_no_detours(calls)
     _do_once(calls)
+    _take_thin_products(calls)
+    module.graph.eliminate_dead_code()
+    _double_early([node for node in module.graph.nodes if node.op == "call_function"])
     module.graph.eliminate_dead_code()
     module.recompile()
     return module
@@ -52,6 +59,34 @@ def first_result(module: GraphModule) -> GraphModule:
     return GraphModule(module, graph)
 
 
+def _expand_late(calls: list[Node]) -> None:
+    """Takes functions of one expanded tensor of the tensor itself, and expands what they give."""
+    moved: set[Node] = set()
+    for node in calls:
+        if moved.intersection(node.all_input_nodes):  # they lie otherwise in memory, and so may what is made of them
+            if node.target in _VIEWS:
+                node.target = torch.ops.aten.reshape.default
+            before, node.meta["val"] = node.meta["val"], _value(node)
+            if not isinstance(before, Tensor) or before.stride() != node.meta["val"].stride():
+                moved.add(node)
+        source, *others = node.args or (None,)
+        if not isinstance(source, Node) or source.target is not torch.ops.aten.expand.default or not _shape(node):
+            continue
+        if torch.Tag.pointwise not in _tags(node.target) or any(isinstance(other, Node) for other in others):
+            continue
+        with node.graph.inserting_before(node):
+            made = _made(node.graph, node.target, source.args[0], *others, **node.kwargs)
+        node.target, node.args, node.kwargs = source.target, (made, list(_shape(node))), {}
+        node.meta["val"] = _value(node)
+        moved.add(node)
+
+
+def _value(node: Node) -> Any:
+    """Returns what a node makes of the fake tensors of its arguments."""
+    args, kwargs = map_arg((node.args, node.kwargs), lambda source: source.meta["val"])
+    return cast("Callable[..., Any]", node.target)(*args, **kwargs)
+
+
 def _take_no_detours(calls: list[Node]) -> None:
     """Leaves out views and expansions that change nothing, and takes views of views of the first of them."""
     for node in calls:
@@ -64,6 +99,66 @@ def _take_no_detours(calls: list[Node]) -> None:
             before = cast("Node", source.args[0])
             if _shape(before) and before.meta["val"].is_contiguous():
                 node.args, node.target = (before, *sizes), torch.ops.aten.view.default
+
+
+_PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.bmm.default)
+_THIN = 2
+"""Columns up to which a matrix product is taken of the transposed matrices: several times faster on a CPU."""
+
+
+def _take_thin_products(calls: list[Node]) -> None:
+    """Takes products with few columns by rows, and those over an axis of one number by that number."""
+    for node in calls:
+        if node.target not in _PRODUCTS:
+            continue
+        left, right = cast("tuple[Node, Node]", node.args)
+        rows, summed, columns = (*_shape(left)[-2:], *_shape(right)[-1:])
+        if summed == 1:
+            node.target = torch.ops.aten.mul.Tensor
+        elif columns <= _THIN < rows:
+            with node.graph.inserting_before(node):
+                turned = [_made(node.graph, torch.ops.aten.transpose.int, one, -2, -1) for one in (right, left)]
+                product = _made(node.graph, node.target, *turned)
+            node.target, node.args = torch.ops.aten.transpose.int, (product, -2, -1)
+        node.meta["val"] = _value(node)
+
+
+def _double_early(calls: list[Node]) -> None:
+    """Doubles the smallest factor of a product in place of the product: the same bits, since it rounds nothing."""
+    for node in calls:
+        if node.target is not torch.ops.aten.add.Tensor or node.kwargs or node.args[0] is not node.args[1]:
+            continue
+        product = cast("Node", node.args[0])
+        if len(product.users) == 1 and _doubling(product) < math.prod(_shape(product)):
+            with node.graph.inserting_before(node):
+                node.replace_all_uses_with(_doubled(product))
+
+
+def _doubling(node: Any) -> float:
+    """Returns the numbers that must be doubled to double a node's result."""
+    if not _shape(node):
+        return math.inf
+    if node.target is torch.ops.aten.expand.default:
+        return math.prod(_shape(node.args[0]))
+    if node.target is torch.ops.aten.mul.Tensor and len(node.users) == 1:
+        return min(_doubling(factor) for factor in node.args)
+    return math.prod(_shape(node))
+
+
+def _doubled(node: Node) -> Node:
+    first, *others = cast("tuple[Any, ...]", node.args)
+    if node.target is torch.ops.aten.expand.default:
+        return _made(node.graph, node.target, _made(node.graph, torch.ops.aten.add.Tensor, first, first), *others)
+    if node.target is torch.ops.aten.mul.Tensor and len(node.users) == 1:
+        smaller, other = sorted((first, *others), key=_doubling)
+        return _made(node.graph, node.target, _doubled(smaller), other)
+    return _made(node.graph, torch.ops.aten.add.Tensor, node, node)
+
+
+def _made(graph: Graph, target: Any, *args: Any, **kwargs: Any) -> Node:
+    node = graph.call_function(target, args, kwargs)
+    node.meta["val"] = _value(node)
+    return node
 
 
 def _shape(node: Any) -> tuple[int, ...]:
@@ -91,8 +186,11 @@ def changes_or_draws(operation: Any) -> bool:
     if operation is operator.getitem:  # takes one of several results
         return False
     schema = getattr(operation, "_schema", None)
-    tags = [str(tag) for tag in getattr(operation, "tags", ())]
-    return schema is None or schema.is_mutable or any("nondeterministic" in tag for tag in tags)
+    return schema is None or schema.is_mutable or any("nondeterministic" in str(tag) for tag in _tags(operation))
+
+
+def _tags(operation: Any) -> Sequence[Any]:
+    return getattr(operation, "tags", ())
 
 
 _COMMUTATIVE = (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor)
@@ -172,7 +270,7 @@ def _root(node: Node, roots: dict[Node, Node | None]) -> Node | None:
 def _written(node: Node) -> Any:
     """Returns the operation that does the same in place; None where there is none."""
     target: Any = node.target
-    if node.op != "call_function" or torch.Tag.pointwise not in getattr(target, "tags", ()):
+    if node.op != "call_function" or torch.Tag.pointwise not in _tags(target):
         return None
     packet = getattr(torch.ops.aten, f"{target.overloadpacket.__name__}_", None)
     return getattr(packet, target._overloadname, None)

@@ -66,9 +66,17 @@ REASONS.register(
 REASONS.register(
     "too-few-examples",
     summary="an ablation's effects are so unequal that its normal error misleads",
-    sentence="the effects on single examples are too skewed for so few: twice the standard error misses the truth more "
-    "often than it says; take more examples, or read the interval.",
+    sentence="the effects on single examples are too few, or too skewed for so few: twice the standard error misses "
+    "the truth more often than it says; take more examples, or read the interval.",
     order=160,
+)(None)
+
+REASONS.register(
+    "not-recovered",
+    summary="a re-optimisation ended before its end",
+    sentence="the re-optimisation of the ablated or of the whole model still gained, in its last tenth, more than a "
+    "tenth of the error times 1 / n_beta; give it a larger budget.",
+    order=175,
 )(None)
 
 

@@ -100,7 +100,7 @@ class Workers:
         Raises:
             MeasurementError: If any process gave an error; with the same message on every process.
         """
-        told = self.gather(None if error is None else _told(error))
+        told = self.gather(None if error is None else one_sentence(error))
         failed = [(rank, sentence) for rank, sentence in enumerate(told) if sentence is not None]
         if not failed:
             return
@@ -135,6 +135,6 @@ class Workers:
         self.gather(None)
 
 
-def _told(error: BaseException) -> str:
+def one_sentence(error: BaseException) -> str:
     """Returns one sentence: our own errors speak for themselves, others are named."""
     return str(error) if isinstance(error, LLCLightningError) else f"{type(error).__name__}: {error}"

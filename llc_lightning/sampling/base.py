@@ -247,6 +247,10 @@ class StepLoss:
         """Returns the loss at any position, in excess of that at the centre."""
         return self._stacked.excess(position, self.batch, self.baseline, per_chain=self.minibatch)
 
+    def losses_of(self, position: Stack, examples: Batch) -> Float[Tensor, "chain lane example"]:
+        """Returns the losses of other examples, the same ones for all chains, one by one at any position."""
+        return self._stacked.losses(position, examples, per_chain=False)
+
     def gradient_at_centre(self) -> Stack:
         """Returns the gradient at the centre, on the same examples; evaluated once."""
         if not self._at_centre:

@@ -39,17 +39,27 @@ class Centre:
         """Names the weights."""
         return tensor_digest(self.params)
 
-    @property
+    @cached_property
     def loss(self) -> float:
         """The mean loss."""
         return self.losses.double().mean().item()
 
-    @property
+    @cached_property
     def loss_stderr(self) -> float:
         """The standard error of the mean loss: SD over examples / sqrt(n)."""
         if len(self.losses) < 2:
             return math.nan
         return (self.losses.double().std() / len(self.losses) ** 0.5).item()
+
+    @cached_property
+    def weight_norm(self) -> float:
+        """The norm of all weights."""
+        return norm({name: value for name, value in self.params.items() if value.is_floating_point()})
+
+
+def norm(values: Params) -> float:
+    """Returns the norm of all values together."""
+    return math.sqrt(sum(value.double().square().sum().item() for value in values.values()))
 
 
 def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str]) -> Centre:

@@ -2,11 +2,13 @@
 
 Stacking a full copy of a weight per chain, to move one row of it, makes gradients for everything that is frozen. Here
 the product with the frozen weight is shared by all lanes, and only the moved row or column is multiplied per lane: a
-row replaces one output, a column adds ``x[j] (v - W[:, j])``. Both are exact. Any other use of a moved parameter sees
-the full tensor.
+row replaces one output, a column adds ``x[j] (v - W[:, j])``. An output of which one unit is replaced stays so through
+elementwise functions, and a linear layer that reads it adds what that unit changes to the frozen layer's product. All
+of it is exact. Any other use of a moved parameter or of such an output sees the full tensor.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +21,26 @@ from llc_lightning.sampling.slices import SliceForm
 
 _METADATA = {getattr(torch.Tensor, name).__get__ for name in ("dtype", "shape", "device", "ndim")}
 """Reading these of a moved parameter needs no full copy of it."""
+_ELEMENTWISE = {
+    getattr(home, name)
+    for home in (torch, torch.Tensor, F)
+    for name in ("relu", "gelu", "silu", "tanh", "sigmoid", "leaky_relu", "softplus", "elu", "mish", "square", "abs")
+    if hasattr(home, name)
+}
+"""Functions of one tensor that take every number by itself."""
+
+
+@dataclass(frozen=True)
+class _Replaced:
+    """An activation of which one unit, in the last axis, is a lane's own: ``whole`` is ``frozen`` with ``moved`` there.
+
+    A traced graph leaves out ``whole`` where nothing reads it.
+    """
+
+    whole: Tensor
+    frozen: Tensor
+    moved: Tensor
+    unit: Tensor
 
 
 class PatchedParameters(TorchFunctionMode):
@@ -37,6 +59,7 @@ class PatchedParameters(TorchFunctionMode):
         self._values = values
         self._one_unit = one_unit
         self._full: dict[str, Tensor] = {}
+        self._replaced: dict[int, _Replaced] = {}
 
     def __torch_function__(
         self,
@@ -52,8 +75,14 @@ class PatchedParameters(TorchFunctionMode):
             same_unit = self._one_unit and self._is_unit(bias, axis=0)
             if inputs.ndim > 1 and self._is_unit(weight, axis=0) and (frozen_bias or same_unit):
                 return self._row(inputs, weight, bias)
-            if self._is_unit(weight, axis=1) and frozen_bias:
+            changed = self._replaced.get(id(inputs))
+            column = self._is_unit(weight, axis=1)
+            if changed and frozen_bias and (not self._is_moved(weight) or (column and self._one_unit)):
+                return self._changed(changed, weight, bias)
+            if column and frozen_bias:
                 return self._column(inputs, weight, bias)
+        elif func in _ELEMENTWISE and id(args[0]) in self._replaced and not (kwargs or {}).get("inplace"):
+            return self._elementwise(func, self._replaced[id(args[0])], args[1:], kwargs or {})
         if func in _METADATA:
             return func(*args, **(kwargs or {}))
         full = [self._materialised(argument) for argument in args]
@@ -69,8 +98,29 @@ class PatchedParameters(TorchFunctionMode):
             moved = moved + (
                 self._values[self._forms[id(bias)].parameter][0] if self._is_moved(bias) else bias[unit][0]
             )
-        where = unit.expand(*inputs.shape[:-1], 1)
-        return F.linear(inputs, weight, bias).scatter(-1, where, moved.unsqueeze(-1))
+        return self._noted(F.linear(inputs, weight, bias), moved.unsqueeze(-1), unit)
+
+    def _noted(self, frozen: Tensor, moved: Tensor, unit: Tensor, whole: Tensor | None = None) -> Tensor:
+        if whole is None:
+            whole = frozen.scatter(-1, unit.expand(*frozen.shape[:-1], 1), moved)
+        self._replaced[id(whole)] = _Replaced(whole, frozen, moved, unit)
+        return whole
+
+    def _elementwise(
+        self, func: Callable[..., Tensor], of: _Replaced, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> Tensor:
+        """One unit of the input is replaced, hence one of the output."""
+        whole, frozen, moved = (func(value, *args, **kwargs) for value in (of.whole, of.frozen, of.moved))
+        return self._noted(frozen, moved, of.unit, whole)
+
+    def _changed(self, inputs: _Replaced, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """One input unit is replaced, and perhaps its outgoing weights are moved: what that changes is added."""
+        before = weight.gather(1, inputs.unit.expand(weight.shape[0], 1))
+        form = self._forms.get(id(weight))
+        after = before if form is None else self._values[form.parameter]
+        activation = inputs.frozen.gather(-1, inputs.unit.expand(*inputs.frozen.shape[:-1], 1))
+        lost = torch.addcmul(F.linear(inputs.frozen, weight, bias), activation, before[:, 0], value=-1)
+        return lost + inputs.moved @ after.mT
 
     def _column(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """One input unit's outgoing weights are moved: their change is added to the frozen output."""

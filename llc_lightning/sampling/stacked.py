@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -21,6 +22,7 @@ from torch.utils import _pytree as pytree
 
 from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
 from llc_lightning.runtime.graph import first_result, reusing, traced
+from llc_lightning.runtime.graph_split import SplitGraph
 from llc_lightning.sampling.patched import PatchedParameters
 from llc_lightning.sampling.slices import Moved, of_one_unit, stack_index
 
@@ -37,6 +39,7 @@ class Prepared:
     call: Function
     vmapped: bool
     graph: GraphModule | None = None
+    split: SplitGraph | None = None
 
 
 Graphs: TypeAlias = dict[tuple[Any, ...], Prepared]
@@ -132,14 +135,18 @@ class StackedLoss:
         """Returns the Hessian of the mean loss over a shared batch, as a function from stacks of vectors to stacks.
 
         A product is the gradient's own backward pass (Pearlmutter 1994). For few chains and blocks the gradient is
-        taken once, and kept with its graph; else it is taken again for every product.
+        taken once, and kept with its graph; else it is taken again for every product. Of many lanes it is traced.
         """
         chains = next(iter(position.values())).shape[0]
         blocks = list(chunks(n_examples(batch), _SLICED_BLOCK if self.layout.sliced else _BLOCK))
 
-        def slopes(chain: int, block: slice) -> _Slopes:
+        def slopes(chain: int, block: slice) -> _Slopes | _TracedSlopes:
             share = (block.stop - block.start) / n_examples(batch)
-            return _Slopes(self._mean_losses, chain_of(position, chain), take(batch, block), share)
+            at, examples = chain_of(position, chain), take(batch, block)
+            graph = self._product_graph(at, examples) if self._width > 1 and self.vmapped else None
+            if graph is None:
+                return _Slopes(partial(self._mean_losses, index=self._index, frozen=self._params), at, examples, share)
+            return _TracedSlopes(graph, [*_leaves(at), *_leaves(examples), *self._fixed], share)
 
         # A kept graph holds the activations of its chain and block.
         few = chains * len(blocks) <= _KEPT
@@ -158,20 +165,44 @@ class StackedLoss:
 
         return product
 
-    def _mean_losses(self, position: Stack, batch: Batch) -> Float[Tensor, "lane"]:
+    def _product_graph(self, at: Stack, batch: Batch) -> SplitGraph | None:
+        """Returns the Hessian's product traced: what depends on the position, and what on the vector; None if it fails.
+
+        It gives the bits of the product itself.
+        """
+        key = ("product", *self._key(_leaves((at, batch))))
+        if key not in self._graphs:
+            form = pytree.tree_structure((at, batch, self._index, self._params))
+
+            def product(fixed: list[Tensor], vector: list[Tensor]) -> tuple[Tensor, ...]:
+                position, examples, index, frozen = pytree.tree_unflatten(fixed, form)
+
+                def mean_loss(values: Stack) -> Tensor:
+                    return self._mean_losses(values, examples, index=index, frozen=frozen).sum()
+
+                pulled: Function = torch.func.vjp(torch.func.grad(mean_loss), position)[1]
+                (image,) = pulled(dict(zip(position, vector, strict=True)))
+                return tuple(image.values())
+
+            fixed = [*_leaves((at, batch)), *self._fixed]
+            vector = [value.clone() for value in _leaves(at)]  # a tensor that comes twice would be traced as one
+            self._graphs[key] = Prepared(product, vmapped=True, split=_split(product, fixed, vector))
+        return self._graphs[key].split
+
+    def _mean_losses(self, position: Stack, batch: Batch, *, index: Params, frozen: Params) -> Float[Tensor, "lane"]:
         """Returns the mean loss of every lane at the position of one chain; differentiable twice."""
         lanes = {name: value[0] for name, value in position.items()}
 
         def mean(values: Params, index: Params) -> Tensor:
             with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
-                return self._at(values, index, batch, self._params).mean()
+                return self._at(values, index, batch, frozen).mean()
 
         def one(lane: int) -> Tensor:
-            return mean(_select(lanes, lane), {name: where[lane] for name, where in self._index.items()})
+            return mean(_select(lanes, lane), {name: where[lane] for name, where in index.items()})
 
         if self.layout.sliced and self.vmapped:
             with suppress(*_REFUSED):  # what is wrong itself is raised below
-                return torch.vmap(mean, (0, 0))(lanes, self._index)
+                return torch.vmap(mean, (0, 0))(lanes, dict(index))
             self.vmapped = False
         return torch.stack([one(lane) for lane in range(self._width)])
 
@@ -215,8 +246,7 @@ class StackedLoss:
         """Returns the function of (values, index, batch, frozen), over chains and lanes; prepared once per shape."""
         # Tracing costs much more than a call: once for all lanes of a loss that look alike to a graph.
         leaves = [*_leaves(values), *_leaves(batch)]
-        shapes = [(leaf.shape, leaf.dtype) for leaf in leaves]
-        key = (name, per_chain, self.layout, self._width, self._one_unit, *shapes)
+        key = (name, per_chain, *self._key(leaves))
         if key not in self._graphs:
             graph = self._gradient_graph(key[1:], values, batch, per_chain) if name == "excess" else None
             self._graphs[key] = (
@@ -225,6 +255,15 @@ class StackedLoss:
         prepared = self._graphs[key]
         self.vmapped = self.vmapped and prepared.vmapped
         return prepared.call(*leaves, *self._fixed)
+
+    def _key(self, leaves: Sequence[Tensor]) -> tuple[Any, ...]:
+        """Returns all that a graph of these tensors depends on, beside the loss and what is done with it."""
+        return (
+            self.layout,
+            self._width,
+            self._one_unit,
+            *((leaf.shape, leaf.stride(), leaf.dtype, leaf.device) for leaf in leaves),
+        )
 
     def _gradient_graph(self, key: tuple[Any, ...], values: Any, batch: Any, per_chain: bool) -> GraphModule | None:
         """Returns the graph of the excess and its gradient; without gradients, torch can take other products."""
@@ -285,6 +324,35 @@ class _Slopes:
     def along(self, vector: Stack) -> list[Tensor]:
         """Returns the derivative of the gradient along a vector: the Hessian's product, since it is symmetric."""
         return _derivatives(self._gradient, self._at, list(vector.values()), retain_graph=True)
+
+
+class _TracedSlopes:
+    """The same as :class:`_Slopes`, traced.
+
+    Args:
+        graph: Of the product.
+        at: Position, batch and what else it depends on, in a row.
+        share: What the mean losses are multiplied by.
+    """
+
+    def __init__(self, graph: SplitGraph, at: list[Tensor], share: float) -> None:
+        self._graph = graph
+        self._share = share
+        with torch.no_grad():
+            self._prepared = graph.prepare(at)
+
+    def along(self, vector: Stack) -> list[Tensor]:
+        """Returns the derivative of the gradient along a vector."""
+        with torch.no_grad():
+            return [image * self._share for image in self._graph(self._prepared, list(vector.values()))]
+
+
+def _split(function: Function, fixed: list[Tensor], varying: list[Tensor]) -> SplitGraph | None:
+    with suppress(Exception):  # tracing is for speed alone, and fails in many ways
+        graph = SplitGraph(function, fixed, varying)
+        graph(graph.prepare(fixed), varying)  # some operators trace on fake tensors and fail on real ones
+        return graph
+    return None
 
 
 def _of_graph(graph: GraphModule) -> Prepared:

@@ -18,6 +18,10 @@ from llc_lightning.sampling.stacked import Stack, StackedLoss
 EXPLOSION = 1000.0
 """Times its chain's own median, or half the dimension: an excess n_beta (L - L(w*)) beyond this is a divergence."""
 
+IMPROBABLE = 50.0
+"""The same for what no equilibrium has, with all examples. Of a loss in d weights that grows as a kink does, or
+faster, the scaled excess exceeds 25 d with a probability of at most e^-25: steps near the limit of stability do so."""
+
 _PRODUCTS = 5
 WORST_SHARE = 1.5
 """How much stiffer than what the step is made for the worst of several places may be."""
@@ -32,17 +36,19 @@ _ROUNDED = 1e-3
 """Of a step of the grid: what is on it in single precision stays there."""
 
 
-def exploded(chains: Chains, n_beta: Float[Tensor, "lane"], dimension: int) -> torch.Tensor:
+def exploded(
+    chains: Chains, n_beta: Float[Tensor, "lane"], dimension: int, *, limit: float = EXPLOSION
+) -> torch.Tensor:
     """Returns which chains died or exploded, bool [lane, chain].
 
-    A chain explodes when its scaled excess loss is not finite or goes beyond ``EXPLOSION`` times the larger of its own
-    median and half the dimension (the value that a regular model has in equilibrium). A median beyond ``EXPLOSION``
-    times that of the lane's lowest chain is no measure of what is usual: such a chain exploded before and stayed there.
+    A chain explodes when its scaled excess loss is not finite or goes beyond ``limit`` times the larger of its own
+    median and half the dimension (the value that a regular model has in equilibrium). A median beyond ``limit`` times
+    that of the lane's lowest chain is no measure of what is usual: such a chain exploded before and stayed there.
     """
     scaled = n_beta[:, None, None].to(chains.excess) * chains.excess
     typical = scaled.abs().nanmedian(-1).values.nan_to_num(posinf=0.0).clamp(min=dimension / 2)
-    typical = torch.minimum(typical, EXPLOSION * typical.amin(-1, keepdim=True))
-    return ~(scaled.abs() <= EXPLOSION * typical[..., None]).all(-1)
+    typical = torch.minimum(typical, limit * typical.amin(-1, keepdim=True))
+    return ~(scaled.abs() <= limit * typical[..., None]).all(-1)
 
 
 @dataclass(frozen=True)

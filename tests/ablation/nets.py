@@ -236,10 +236,11 @@ def literal_error(changes: Tensor, by_draw: Tensor, counts: Tensor | None = None
     shared = (ends[:, None, :, None] == ends[None, :, None, :]).sum((0, 1)) > 0
     number = int(counts.sum())
     total = (centred[:, None] * centred[None] * shared).sum() / (number * draws) ** 2
-    return float((total * number / (number - 1)).sqrt())
+    # An estimated mean takes from the sum what the pairs of each example have of its own error.
+    return float((total * number / (number - 4 + 1 / draws)).sqrt())
 
 
 def expected_status(difference: Tensor) -> str:
     """Returns what an effect says of itself by its values on the examples: whether they are too few for their skew."""
     skew = float(stats.skew(difference.double().numpy()))
-    return "too-few-examples" if len(difference) < 500 and skew**2 / len(difference) > 1 / 15 else "ok"
+    return "too-few-examples" if len(difference) < 16 or skew**2 / len(difference) > 1 / 15 else "ok"

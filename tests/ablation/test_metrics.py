@@ -117,3 +117,33 @@ def test_all_last_and_chosen_positions_by_hand() -> None:
                 text = f"{name.partition('(')[0]}({','.join(options)})" if options else name
                 found = ablation_effects(net, batch, "one[0]", "zero", metrics=text, mask="counts" if masked else "")
                 assert found["value"][1] == pytest.approx(float(expected.mean()), abs=1e-6), (text, masked)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("last", [False, True])
+@torch.no_grad()
+def test_targets_some_positions_ahead_by_hand(masked: bool, last: bool) -> None:
+    stream = torch.Generator().manual_seed(5)
+    n, size = 40, 6
+    lengths = torch.randint(3, size + 1, (n, 1), generator=stream) if masked else torch.full((n, 1), size)
+    batch = {
+        "x": torch.randn(n, size, 4, generator=stream),
+        "y": torch.randint(3, (n, size), generator=stream),
+        "counts": torch.arange(size) < lengths,
+    }
+    net = Sequence()
+    ablated = net.two(torch.where(torch.arange(5) == 1, 0.0, net.one(batch["x"])).relu())
+    by_example: list[float] = []
+    for i, length in enumerate(lengths.flatten().tolist()):
+        places = [length - 3] if last else range(length - 2)
+        right = [
+            float(logits[i, at].argmax() == batch["y"][i, at + 2])
+            for logits in (ablated, net.logits(batch))
+            for at in places
+        ]
+        half = len(right) // 2
+        by_example.append((sum(right[:half]) - sum(right[half:])) / half)
+    name = f"accuracy(target=y,shift=2,last={str(last).lower()})"
+    found = ablation_effects(net, batch, "one[1]", "zero", metrics=name, mask="counts" if masked else "")
+    assert found["value"][1] == pytest.approx(sum(by_example) / n, abs=1e-6)
+    assert any(by_example)

@@ -22,13 +22,13 @@ METHODS = {"zero": 1.0, "mean": 0.8, "resample": 1.35, "noise": 0.55}
 COLUMNS = [
     *("run", "seed", "step", "epoch", "quantity", "value", "stderr", "status", "component", "kind", "method", "loss"),
     *("params_moved", "settings", "chains", "draws", "rhat", "ess", "n_beta", "gamma", "step_size", "n_examples"),
-    *("details", "revision", "schema_version"),
+    *("details", "revision", "weights", "schema_version"),
 ]
 BLANK: dict[str, Any] = {
     **{"run": "cis/version_0", "seed": 0, "step": 0, "epoch": 0, "quantity": "", "value": np.nan, "stderr": np.nan},
     **{"status": "ok", "component": "", "kind": "", "method": "", "loss": "train", "params_moved": "", "settings": ""},
     **{"chains": 0, "draws": 0, "rhat": np.nan, "ess": np.nan, "n_beta": np.nan, "gamma": np.nan, "step_size": np.nan},
-    **{"n_examples": 0, "details": "{}", "revision": 1, "schema_version": 1},
+    **{"n_examples": 0, "details": "{}", "revision": 1, "weights": "raw", "schema_version": 1},
 }
 
 

@@ -29,7 +29,7 @@ class Planted(nn.Module):
 
     def per_example_loss(self, batch: Tensor) -> Tensor:
         h = self.hook_units(batch)
-        y = 1 - (1 - h[:, 0] - h[:, 1]).relu() + 5 * h[:, 2] - 5 * h[:, 3] + h[:, 4]
+        y = 1 - (1 - h[:, 0] - h[:, 1]).relu() + 5 * (h[:, 2] - h[:, 3]) + h[:, 4]
         return (y - batch.sum(-1)).square()
 
 

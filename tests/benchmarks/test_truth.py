@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.truth import command, table
+from benchmarks.truth import command, coverage, table
 from benchmarks.truth.collection import all_cases, chosen
 from benchmarks.truth.estimates import REFUSED, Row, Verdict, columns, estimate, estimated, to_plain
 from benchmarks.truth.gibbs import sampled
@@ -88,6 +88,32 @@ def test_one_estimate_of_each_group_is_not_silently_wrong(name: str) -> None:
     found = estimate(name, "lm", 0)
     assert found.verdict is not Verdict.SILENT
     assert found.exact == all_cases()[name].exact
+
+
+def test_lengths_are_given_in_place_of_the_defaults() -> None:
+    short, usual = (estimate(SAMPLE[0], "lm", 0, settings) for settings in ({"draws": 8, "chains": 4}, {}))
+    assert short.status == "too-few-draws"
+    assert short.stderr > usual.stderr
+
+
+def test_the_cases_of_the_coverage_are_of_every_kind_and_one_covers() -> None:
+    groups = [all_cases()[name].group for name in coverage.CASES]
+    assert len(set(groups)) >= 8
+    assert groups.count("minibatches") >= 6
+    (found,) = coverage.coverages(coverage.CASES[:1], sets=40)
+    assert 0.7 <= found.covered <= 1  # five errors below .9
+    assert found.mean == pytest.approx(found.exact, rel=0.05)
+    assert found.stderr == pytest.approx(found.spread, rel=0.5)
+    assert set(found.statuses) == {"ok"}
+
+
+def test_a_set_of_chains_is_the_estimate_of_its_replicate() -> None:
+    case = all_cases()[coverage.CASES[0]]
+    settings = {"step_size": 1e-3, "draws": 20, "burn_in": 10}
+    values, errors = coverage.values_and_errors(coverage.estimate(case, chains=16, **settings), sets=2)
+    alone = [coverage.estimate(case, chains=8, replicate=replicate, **settings) for replicate in range(2)]
+    assert [record.value for record in alone] == list(values)
+    assert [record.stderr for record in alone] == list(errors)
 
 
 def test_what_no_chain_can_see_stands_apart() -> None:

@@ -226,7 +226,11 @@ def test_replicates_are_parts_of_their_own(tmp_path: Path) -> None:
 
 
 def test_two_of_one_name_are_told_apart_or_refused(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="must be unique among all callbacks"):
+    with pytest.raises(
+        SettingError, match=r"two callbacks of one trainer are LLCCallback with name='llc'; give .*name="
+    ):
         trainer(tmp_path, [llc(), llc()])
+    with pytest.raises(SettingError, match=r"LLCCallback and AblationCallback have the same name 'x'.*with name="):
+        fit(trainer(tmp_path, [llc(name="x"), ablation(name="x")]))
     fit(trainer(tmp_path, [llc(), llc(name="again"), ablation(name="third")], max_steps=3))
     assert len(Run.open(tmp_path / "llc_lightning").store.parts()) == 3

@@ -268,6 +268,12 @@ def test_a_second_run_gets_the_next_version_and_can_be_continued(folder: Path) -
         "error: checkpoints/smoke_cis/version_1/last.ckpt is of a model with seed=1, but the configuration says "
         "seed=0; give the same, or start a new run without --ckpt_path.\n"
     )
+    before = (experiment / "version_1" / "config.yaml").read_text()
+    ended = run(*TINY, "--seed_everything", "1", "--llc.gamma", "7", "--ckpt_path", "last")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: checkpoints/smoke_cis/version_1 has ended, and its rows have llc.gamma=")
+    assert "not 7.0; start a new run without --ckpt_path" in ended.stderr
+    assert (experiment / "version_1" / "config.yaml").read_text() == before
     continued = run(*TINY, "--seed_everything", "1", "--trainer.max_steps", "15", "--ckpt_path", "last")
     assert continued.returncode == 0, continued.stderr
     assert continued.stdout.splitlines()[0] == "continuing checkpoints/smoke_cis/version_1"

@@ -8,6 +8,7 @@ import torch
 from llc_lightning.exact.quadratic import quadratic_value
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.record import LLCRecord
+from llc_lightning.llc.settling import Settling
 from llc_lightning.runtime.batches import Params
 from llc_lightning.sampling.base import SAMPLERS
 from llc_lightning.sampling.step_size import on_grid
@@ -57,6 +58,19 @@ def test_flat_directions_that_do_not_count_are_not_missed() -> None:
         record = estimate([1.0] * 4 + [0.0] * 6, angle=angle, draws=500, burn_in=200)
         assert record.unsettled < 1e-3
         assert record.status == "ok"
+
+
+def test_curvature_of_either_sign_that_fluctuates_is_not_missed() -> None:
+    def unsettled(*curvature: float) -> float:
+        rigid, pull = torch.tensor(curvature)[None, None], 1.0
+        even = torch.ones_like(rigid)
+        around = Settling((rigid + pull).clamp(min=pull), even, even, rigid)
+        return around.unsettled(lambda stiffness: (-10 * stiffness).exp(), torch.tensor([0.1])).item()
+
+    assert unsettled(100.0, 0.5) == pytest.approx(math.exp(-1.5) / 3 / (100 / 101 + 1 / 3), rel=1e-6)
+    assert unsettled(100.0, 0.5, -0.5) == pytest.approx(0, abs=1e-6)
+    assert 0 < unsettled(100.0, 0.5, -0.2) < unsettled(100.0, 0.5)
+    assert unsettled(100.0, -0.5) == 0
 
 
 @pytest.mark.parametrize(("sampler", "slow"), [("sgld", True), ("lm", True), ("sgnht", False)])

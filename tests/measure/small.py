@@ -10,9 +10,11 @@ from torch import Tensor
 
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.measure.measurements import Outcome, measure
+from llc_lightning.measure.posterior.plan import PosteriorPlan
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.workers import Workers
 from tests.components.nets import Declared, regression
@@ -26,6 +28,18 @@ LLC = LLCPlan(
 )
 MOVED = ["all", "hook_out", "hook_two[0]", "hook_two[1]", "hook_two[2]"]
 ABLATION = AblationPlan(components=("neurons", "layers"), methods=("zero", "resample"))
+ABLATED_LLC = AblatedLLCPlan(
+    components=("hook_two[*]",),
+    methods=("zero", "resample"),
+    n_beta=(10.0,),
+    gamma=5.0,
+    settings=CHAINS,
+    budget=20,
+    closure=True,
+)
+POSTERIOR = PosteriorPlan(
+    components=("hook_two[*]",), n_beta=10.0, gamma=5.0, settings=CHAINS, watched=16, look_every=2
+)
 ABLATED = [
     *(f"hook_one[{i}]" for i in range(5)),
     *(f"hook_two[{i}]" for i in range(3)),
@@ -71,7 +85,7 @@ def snapshot(net: torch.nn.Module | None = None, *, step: int = 30, n: int = 64,
 
 
 @functools.cache
-def alone(plan: LLCPlan | AblationPlan) -> Outcome:
+def alone(plan: LLCPlan | AblationPlan | AblatedLLCPlan | PosteriorPlan) -> Outcome:
     """Returns what one process measures at the snapshot; do not change it."""
     return measure(plan, snapshot())
 

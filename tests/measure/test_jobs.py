@@ -15,11 +15,17 @@ WHOLE, UNIT = Component("all", "all"), Component("h[1]", "neuron", "h", (1,))
 @pytest.mark.parametrize(
     ("job", "key"),
     [
-        (Job("llc", WHOLE, "s", resolution=Resolution(10.0, 5.0)), ("r", 7, "llc", "", "", "train", "all", 1, "s")),
-        (Job("llc", UNIT, "s", resolution=Resolution(10.0, 5.0)), ("r", 7, "llc", "h[1]", "", "train", "h[1]", 1, "s")),
+        (
+            Job("llc", WHOLE, "s", resolution=Resolution(10.0, 5.0)),
+            ("r", 7, "llc", "", "", "train", "all", "raw", 1, "s"),
+        ),
+        (
+            Job("llc", UNIT, "s", resolution=Resolution(10.0, 5.0)),
+            ("r", 7, "llc", "h[1]", "", "train", "h[1]", "raw", 1, "s"),
+        ),
         (
             Job("ablation_effect", UNIT, "s", "zero", revision=2),
-            ("r", 7, "ablation_effect", "h[1]", "zero", "train", "", 2, "s"),
+            ("r", 7, "ablation_effect", "h[1]", "zero", "train", "", "raw", 2, "s"),
         ),
     ],
 )

@@ -174,20 +174,32 @@ def test_a_failure_on_one_process_is_the_same_error_on_all(plan: Plan, rank: int
 
 
 @PLANS
-def test_a_skipped_failure_is_a_row_for_everything_that_was_asked_for(plan: Plan) -> None:
+def test_a_skipped_failure_is_a_row_for_everything_that_was_asked_for_and_the_others_keep_theirs(plan: Plan) -> None:
     def act(workers: Workers) -> Outcome:
         net = Broken() if workers.rank == 1 else Net()
         return measure(plan, snapshot(net), workers=workers, on_error="skip")
 
     one, other = Stage(2).play(act)
     assert plain(one.rows) == plain(other.rows)
-    assert not one.traces
-    measured = alone(plan).rows
-    main = [row.key for row in measured if row.quantity in ("llc", "ablation_effect") and row.loss == "train"]
-    assert sorted(row.key for row in one.rows) == sorted(main)
-    assert {row.status for row in one.rows} == {"error"}
-    assert all(math.isnan(row.value) for row in one.rows)
-    assert {row.details for row in one.rows} == {'{"error":"rank 1: FloatingPointError: broken","replicate":0}'}
+    measured = {row.key: row for row in alone(plan).rows}
+    main = {key for key, row in measured.items() if row.quantity in ("llc", "ablation_effect") and row.loss == "train"}
+    assert {row.key for row in one.rows} >= main
+    failed = [row for row in one.rows if row.status == "error"]
+    addresses = [component.address for component in plan.components_of(Net())]
+    of_rank_one = Workers(1, 2).share(addresses)
+    assert {row.component or "all" for row in failed} == set(of_rank_one)
+    assert all(math.isnan(row.value) for row in failed)
+    assert {row.details for row in failed} == {'{"error":"FloatingPointError: broken","replicate":0}'}
+    kept = [row for row in one.rows if row.status != "error"]
+    assert plain(kept) == plain([measured[row.key] for row in kept])
+    assert {row.component or "all" for row in kept} >= set(addresses) - set(of_rank_one)
+
+
+@PLANS
+def test_where_everything_fails_there_are_rows_of_errors_alone(plan: Plan) -> None:
+    found = measure(plan, snapshot(Broken()), on_error="skip")
+    assert {row.status for row in found.rows} == {"error"}
+    assert not found.traces
 
 
 def test_a_failure_in_the_modules_own_quantities_is_one_error_too(monkeypatch: pytest.MonkeyPatch) -> None:

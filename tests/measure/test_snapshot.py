@@ -29,7 +29,8 @@ def test_tied_weights_come_once_and_buffers_stay_in_the_loss() -> None:
 
 
 def test_columns() -> None:
-    assert snapshot(step=7).columns(kind="x") == {"run": "net/version_0", "seed": 3, "step": 7, "epoch": 1, "kind": "x"}
+    place = {"run": "net/version_0", "seed": 3, "step": 7, "epoch": 1, "weights": "raw"}
+    assert snapshot(step=7).columns(kind="x") == {**place, "kind": "x"}
 
 
 def test_the_trivial_loss_is_known_where_the_module_tells_it() -> None:

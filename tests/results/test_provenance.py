@@ -18,7 +18,7 @@ def test_what_is_noted(tmp_path: Path) -> None:
     assert record["device"] == "cuda"
     assert record["threads"] == torch.get_num_threads()
     assert record["git"] is None
-    assert record["schema_version"] == 2
+    assert record["schema_version"] == 3
     assert json.loads(json.dumps(record)) == record
 
 

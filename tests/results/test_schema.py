@@ -23,7 +23,7 @@ from tests.results.conftest import MakeRow
 
 READERS_RELY_ON = (
     "run seed step epoch quantity value stderr status component kind method loss params_moved settings chains draws "
-    "rhat ess n_beta gamma step_size n_examples details revision schema_version"
+    "rhat ess n_beta gamma step_size n_examples details revision weights schema_version"
 )
 
 
@@ -44,7 +44,7 @@ def test_nothing_is_null_by_default(make_row: MakeRow) -> None:
 
 def test_key_picks_its_columns(make_row: MakeRow) -> None:
     row = make_row(component="net.hook_hidden[7]", method="zero", settings="ab")
-    assert row.key == ("cis/version_0", 500, "llc", "net.hook_hidden[7]", "zero", "train", "all", 1, "ab")
+    assert row.key == ("cis/version_0", 500, "llc", "net.hook_hidden[7]", "zero", "train", "all", "raw", 1, "ab")
 
 
 def test_table_is_sorted_and_does_not_depend_on_the_order(make_row: MakeRow) -> None:
@@ -70,7 +70,7 @@ def test_two_rows_with_one_key_are_refused(make_row: MakeRow) -> None:
         to_table([make_row(value=1.0), make_row(step=3), make_row(value=2.0)])
     assert str(caught.value) == (
         "two rows have the same key (run='cis/version_0', step=500, quantity='llc', component='', method='', "
-        "loss='train', params_moved='all', revision=1, settings=''); give the jobs different settings."
+        "loss='train', params_moved='all', weights='raw', revision=1, settings=''); give the jobs different settings."
     )
 
 

@@ -146,12 +146,12 @@ def test_an_unlisted_part_is_not_trusted(store: Store, make_row: MakeRow) -> Non
 
 
 def test_a_newer_schema_is_refused(store: Store, make_row: MakeRow) -> None:
-    table = to_table([make_row()]).replace_schema_metadata({"llc_lightning_schema": "3"})
+    table = to_table([make_row()]).replace_schema_metadata({"llc_lightning_schema": "4"})
     path = foreign(store, "p", table)
     with pytest.raises(StoreError) as caught:
         store.read()
     assert str(caught.value) == (
-        f"{path} has schema version 3, and this llc_lightning reads versions up to 2; update llc_lightning."
+        f"{path} has schema version 4, and this llc_lightning reads versions up to 3; update llc_lightning."
     )
 
 
@@ -204,4 +204,4 @@ def test_no_time_or_machine_is_in_the_file(store: Store, make_row: MakeRow) -> N
     metadata = pq.ParquetFile(store.write("p", [make_row()])).metadata.metadata
     assert metadata is not None
     assert set(metadata) == {b"llc_lightning_schema", b"ARROW:schema"}
-    assert arrow_schema().metadata == {b"llc_lightning_schema": b"2"}
+    assert arrow_schema().metadata == {b"llc_lightning_schema": b"3"}

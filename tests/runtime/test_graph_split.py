@@ -51,7 +51,12 @@ CASES: dict[str, tuple[Any, list[str]]] = {
     "needed later": (lambda x, y: [h := x @ y, h.relu()][1] + h, ["aten::add_.Tensor"]),
     "needed through a view": (lambda x, y: [h := x @ y, h.relu()][1] + h.view(9).view(3, 3), ["aten::add_.Tensor"]),
     "a result of its own": (lambda x, y: [h := x @ y, h.relu()], []),
-    "expanded": (lambda x, y: (x @ y).sum(0).expand(3, 3).relu(), []),
+    "expanded": (lambda x, y: (x @ y).sum(0).expand(3, 3) + y, []),
+    "before it is expanded": (lambda x, y: (x @ y).sum(0).expand(3, 3).relu(), ["aten::relu_"]),
+    "expanded, through a view": (
+        lambda x, y: (x @ y).sum(0).expand(3, 3).exp().view(9) * y.view(9),
+        ["aten::exp_", "aten::mul_.Tensor"],
+    ),
     "turned": (lambda x, y: [h := x @ y, h + h.mT][1], []),
     "another type": (lambda x, y: ((x @ y) > 0).double() * 2.0, ["aten::mul_.Tensor"]),
 }

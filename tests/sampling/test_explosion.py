@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from llc_lightning.sampling.chains import Chains
-from llc_lightning.sampling.step_size import exploded
+from llc_lightning.sampling.step_size import IMPROBABLE, exploded
 
 
-def of(excess: Tensor) -> list[bool]:
+def of(excess: Tensor, **limit: float) -> list[bool]:
     chains = Chains(excess[None], torch.zeros_like(excess), {})
-    return exploded(chains, torch.tensor([100.0]), 10)[0].tolist()
+    return exploded(chains, torch.tensor([100.0]), 10, **limit)[0].tolist()
 
 
 def draws() -> Tensor:
@@ -39,3 +39,12 @@ def test_an_infinite_median_is_no_excuse() -> None:
     excess[1, 30:] = math.inf
     assert of(excess) == [False, True, False, False]
     assert of(torch.full((4, 100), math.inf)) == [True] * 4
+
+
+def test_with_all_examples_a_draw_that_no_equilibrium_has_is_told() -> None:
+    excess = draws()
+    excess[3, 50] = 51 * excess[3].median()
+    assert of(excess) == [False] * 4
+    assert of(excess, limit=IMPROBABLE) == [False, False, False, True]
+    excess[3, 50] = 49 * excess[3].median()
+    assert of(excess, limit=IMPROBABLE) == [False] * 4

@@ -25,6 +25,10 @@ class Donors:
     examples, draws of their own move it by this share of the way towards one donor, which tells the derivative."""
 
 
+_FEW = 10
+"""So many times the squares of the mean's own error that a sum lacks examples must be to rely on a difference."""
+
+
 class Influences:
     """Collects what every example does to the effects of some components, on the losses of one group of columns.
 
@@ -32,8 +36,9 @@ class Influences:
     changes are correlated where they share an example, as own example or as donor, so that the variance sums the
     products over all pairs that share one (the dyadic cluster-robust variance of Aronow, Samii and Assenova 2015,
     arXiv:1312.3398): ``sum_j (O_j + D_j)^2 - places * sum c_ir^2`` over ``n^2``, with the centred changes of example j
-    itself O_j and of those that it gave to D_j, means over draws; the second term counts each change once. It is the
-    variance of the influences ``a_j + d_j - l_j`` without the part that a few draws add to them.
+    itself O_j and of those that it gave to D_j, means over draws; the second term counts each change once. Centring by
+    a mean that is estimated from them takes ``((1 + places)^2 - places / draws) / n`` of it away, which is put back. It
+    is the variance of the influences ``a_j + d_j - l_j`` without the part that a few draws add to them.
 
     Of an estimated constant (``Donors.step``) D_j is the derivative of the effect along what example j adds to the
     constant, as its receivers see it: ``e_jr = (c(constant + step (donor - constant)) - c(constant)) / step``. The part
@@ -106,19 +111,20 @@ class Influences:
         counts, n = self._counts.double(), self._shape[1]
         centre = effects.cpu().double()[:, None]
         if step is None:
-            number = counts[0].sum(0) / draws
+            number, places = counts[0].sum(0) / draws, self._donors.by_draw.shape[-1]
             influences = (own + given - centre * counts.sum(0)) / draws
-            places = self._donors.by_draw.shape[-1]
             apart = places * (self._squares - draws * number * centre[:, 0].square()) / draws**2
+            taken = (1 + places) ** 2 - places / draws
         else:
             number = counts[0].sum(0)
             derivative = (given - given.sum(1, keepdim=True) / (number * draws) * counts[1]) / draws
             influences = own - centre * counts[0] + derivative
             apart = (self._squares / draws - derivative.square().sum(1)) / max(draws - 1, 1)
-        total = influences.square().sum(1)
-        # Of few examples the difference may be no variance; the sum of squares is too large rather than too small.
-        squares = torch.where(total > apart, total - apart, total)
-        stderr = (squares / torch.where(number > 1, number - 1, torch.nan) / number).sqrt()
+            taken = 1.0
+        total, alone = influences.square().sum(1), (own - centre * counts[0]) / (draws if step is None else 1)
+        squares = _around_truth(total - apart, taken, alone.square().sum(1), number)
+        squares = torch.where(squares > 0, squares, total)
+        stderr = squares.sqrt() / number
         spread = (total / (n - 1) / n).sqrt()
         scale = (stderr / torch.where(spread > 0, spread, 1.0))[:, None]
         return stderr, influences.pow(3).sum(1) / squares.pow(1.5), influences * scale
@@ -138,6 +144,26 @@ class Influences:
     def _into(self, sums: Tensor, changes: Tensor, example: Tensor, column: Tensor) -> None:
         index = (example * self._shape[2] + column).to(sums.device)
         sums.index_add_(1, index, changes.flatten(1).to(sums.dtype))
+
+
+def _around_truth(
+    squares: Float[Tensor, "component column"],
+    taken: float,
+    own: Float[Tensor, "component column"],
+    number: Float[Tensor, "column"],
+) -> Float[Tensor, "component column"]:
+    """Returns sums of squares around means that were estimated beside them, as large as around the true ones.
+
+    Args:
+        squares: The sums, of influences without what draws add to them.
+        taken: How many squares of the mean's own error each lacks, times the number.
+        own: Sums of the squared changes of the examples themselves, without what they gave to others.
+        number: How many examples count.
+    """
+    known = torch.where(number > 1, number, torch.nan)
+    whole = torch.where(known > 2 * taken, squares * known / (known - taken), 0.0)
+    # Of few examples the small difference of large sums may be anything: rather too large than too small.
+    return torch.where(known > _FEW * taken, whole, torch.maximum(whole, own * known / (known - 1)))
 
 
 def together(donors: Sequence[Donors | None]) -> Donors | None:

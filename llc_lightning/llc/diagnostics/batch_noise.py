@@ -12,9 +12,23 @@ NOISE_ERRORS = 3.0
     sentence="the noise of minibatches heats the chains and raises the value by more than 5 %; raise batch_size, or "
     "lower the step size.",
     order=70,
+    revision=2,
 )
 def batch_noise(evidence: Evidence) -> bool:
-    """Says whether minibatches raise the value too much, where what they add is known to a third."""
-    added, own = evidence.bias.noise_bias, evidence.value
+    """Says whether minibatches raise the value too much, where what they add is known to a third.
+
+    What the step size adds counts with it where that is the smaller part, so that two biases below 5 % are not silent.
+    """
+    added, stepped, own = evidence.bias.noise_bias, evidence.bias.predicted_bias, evidence.value
     sure = added > NOISE_ERRORS * evidence.bias.noise_bias_stderr
-    return sure and added > max(NOISE_SHARE * abs(own.value - added), own.stderr)
+    return sure and any(heat > own.stderr and much(heat, own.value) for heat in together(added, stepped))
+
+
+def much(heat: float, value: float) -> bool:
+    """Says whether what was added is more than 5 % of what the value is without."""
+    return heat > NOISE_SHARE * abs(value - heat)
+
+
+def together(more: float, less: float) -> tuple[float, float]:
+    """Returns a bias by itself, and with another one where that is known and the smaller."""
+    return more, more + less if 0 < less <= more else more

@@ -3,9 +3,10 @@
 import math
 
 from llc_lightning.llc.diagnostics.base import REASONS, Evidence
+from llc_lightning.llc.diagnostics.batch_noise import NOISE_SHARE, much, together
 from llc_lightning.llc.estimators import Estimate, plain_gap, unexplained
 
-STEP_BIAS_SHARE = 0.05
+STEP_BIAS_SHARE = NOISE_SHARE
 STEP_BIAS_ERRORS = 3.0
 
 
@@ -16,15 +17,16 @@ STEP_BIAS_ERRORS = 3.0
     sentence="the step size heats the chains and raises the value by more than 5 %; lower step_fraction or the step "
     "size, or use another sampler (lm, mala).",
     order=56,
+    revision=2,
 )
 def step_bias(evidence: Evidence) -> bool:
     """Says whether the step size makes the value too high.
 
     The virial is compared with what it should be on the way to equilibrium, so that directions that have not settled do
-    not hide the heat.
+    not hide the heat. What the noise of minibatches adds counts with the formula where it is the smaller part.
     """
     value, predicted, noise = evidence.value.value, evidence.bias.predicted_bias, evidence.bias.noise_bias
-    by_formula = predicted > STEP_BIAS_SHARE * abs(value - predicted)
+    by_formula = any(much(heat, value) for heat in together(predicted, noise))
     own = 0.0 if math.isnan(noise) else noise  # what minibatches add has a reason of its own
     return by_formula or any(_hot(rest, value, own) for rest in (unexplained(evidence.kept), plain_gap(evidence.kept)))
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 from torch import Tensor
@@ -84,6 +85,10 @@ class AblationMeasurement(Measurement[AblationPlan]):
         """Yields the plain losses once, every effect, and the module's own quantities."""
         yield from _effects(plan, snapshot, [effect for each in measured for effect in each], data)
         yield from _quantities(plan, snapshot, once, data)
+
+    def small(self, plan: AblationPlan) -> AblationPlan:
+        """Returns the plan without statistics."""
+        return replace(plan, resamples=0, warm_start=False)
 
     def memory(self) -> Warm:
         """Returns where fitted methods start from: constants by component, method and loss."""

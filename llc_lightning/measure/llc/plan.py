@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import ClassVar
 
 from torch import nn
@@ -20,6 +20,12 @@ from llc_lightning.runtime.errors import SettingError
 
 BASELINE: Mapping[str, object] = {}
 """What a chain setting that joined after the first rows had by default: names leave it out at that value."""
+
+
+def least(settings: ChainSettings, *, chains: int = 1, draws: int = 1) -> ChainSettings:
+    """Returns settings of as few chains and draws as there can be, for a trial."""
+    few = {"chains": chains, "draws": draws, "burn_in": 0}
+    return replace(settings, **few, curvature_examples="auto", watched_examples=0)
 
 
 @dataclass(frozen=True, kw_only=True)

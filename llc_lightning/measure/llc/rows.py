@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llc_lightning.components.component import Component
@@ -12,7 +12,7 @@ from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import Restriction
 from llc_lightning.llc.slopes import slopes
 from llc_lightning.llc.tasks import tasks_of_module
-from llc_lightning.measure.llc.plan import LLCPlan
+from llc_lightning.measure.llc.plan import LLCPlan, least
 from llc_lightning.measure.measurements import MEASUREMENTS, TRAIN, Measurement
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
@@ -71,6 +71,10 @@ class LLCMeasurement(Measurement[LLCPlan]):
             for at, loss in enumerate(plan.losses):
                 here = {**snapshot.columns(**jobs[at * rungs].columns), "quantity": "llc_slope"}
                 yield from _slopes(plan, here, each.records[at * rungs : (at + 1) * rungs], loss, data)
+
+    def small(self, plan: LLCPlan) -> LLCPlan:
+        """Returns one chain of one draw, on the smallest batch, at one rung."""
+        return replace(plan, n_beta=plan.n_beta[:1], losses=(TRAIN,), tasks=False, settings=least(plan.settings))
 
     def traces(self, plan: LLCPlan, measured: Sequence[Estimated], *, data: str, replicate: int) -> Iterator[Trace]:
         """Yields the kept draws behind every estimate that has any."""

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.observables.base import Look, Stateless
-from llc_lightning.sampling.stacked import StackedLoss
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +14,6 @@ class ExampleLosses(Stateless):
     """The excess losses of the same examples at every look, [chain, lane, example]."""
 
     every: int
-    stacked: StackedLoss
     examples: Batch
     losses: Float[Tensor, "example"]
     """Those of the centre."""
@@ -23,4 +21,4 @@ class ExampleLosses(Stateless):
 
     def look(self, look: Look) -> Float[Tensor, "chain lane example"]:
         """Returns the excess losses."""
-        return self.stacked.losses(look.position, self.examples, per_chain=False) - self.losses
+        return look.loss.losses_of(look.position, self.examples) - self.losses

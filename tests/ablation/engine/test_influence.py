@@ -34,7 +34,7 @@ def effects(module: nn.Module, data: Batch, methods: object, parts: str = "unit[
         loss_fn(module),
         snapshot_params(module),
         data,
-        find_components(module, [parts]),
+        find_components(module, parts.split()),
         methods,
         per_example=True,
         **more,
@@ -53,6 +53,28 @@ def test_resample_sums_the_products_over_all_pairs_that_share_an_example(draws: 
     assert found.influences is not None
     assert float(found.influences.std() / n**0.5) == pytest.approx(found.stderr, rel=1e-6)
     assert found.stderr != pytest.approx(float(changes.mean(0).std() / n**0.5), rel=0.2)
+
+
+def test_many_donors_of_few_examples_are_told_an_error_that_is_no_chance() -> None:
+    class Mean(Product):
+        def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+            return (self.unit(batch[0]).mean(1) - batch[1]).square().sum(-1)
+
+    # Sixteen donors of each example, whose sums of squares are almost all noise: 30 data sets side by side.
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randn(100, 16, 30, generator=stream).exp() + torch.randn(100, 1, 30, generator=stream)
+    units = " ".join(f"unit[{k}]" for k in range(30))
+    found = effects(Mean(), (x, x.mean(1)), "resample(positions=own)", units, seed=0)
+    values, errors = torch.tensor([[one.value, one.stderr] for one in found]).unbind(1)
+    assert errors.min() > values.std() / 3
+    assert errors.max() < values.std() * 3
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_of_a_handful_of_examples_the_error_is_at_least_that_of_their_own_changes(n: int) -> None:
+    (found,) = effects(Product(), pairs(n, 4), "resample", seed=0)
+    assert found.per_example is not None
+    assert found.stderr >= float(found.per_example.double().std() / n**0.5) * (1 - 1e-6)
 
 
 def test_mean_adds_the_gradient_at_the_mean_times_what_an_example_adds_to_it() -> None:
@@ -95,9 +117,16 @@ def test_the_same_label_is_moved_among_itself() -> None:
     assert found.stderr == pytest.approx(float(influences.std() / 20), rel=0.1)
 
 
-def test_effects_of_few_examples_among_many_say_so() -> None:
-    x, y = pairs(300, 3)
+@pytest.mark.parametrize("n", [2, 3, 15, 16])
+def test_a_handful_of_examples_says_so(n: int) -> None:
+    x, y = torch.linspace(0, 1, n)[:, None].pow(0.25), torch.zeros(n)
+    (found,) = effects(Product(), (x, y), "zero", seed=0)
+    assert found.status == ("ok" if n == 16 else "too-few-examples")
+
+
+@pytest.mark.parametrize("n", [300, 2000])
+def test_effects_of_few_examples_among_many_say_so(n: int) -> None:
+    x, y = pairs(n, 3)
     statuses = {one.method: one.status for one in effects(Product(), (x, y), ["zero", "resample"], seed=0)}
     assert statuses == {"zero": "too-few-examples", "resample": "too-few-examples"}
-    x, y = torch.randn(300, 1), torch.randn(300)
     assert effects(Circuits(), circuits_data(2000), "zero", "hook_hidden[0]", seed=0)[0].status == "ok"

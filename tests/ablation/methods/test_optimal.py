@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.optimal import beyond
 from llc_lightning.ablation.engine.blocks import fold_of, fold_orders
 from llc_lightning.ablation.engine.effect import Effect, warm_start
 from llc_lightning.ablation.engine.sweep import sweep
@@ -179,14 +180,12 @@ def test_no_constant_and_no_donor_is_better(task: Callable[[], tuple[nn.Module, 
     assert len(parts) >= 50
     # The mean of each position is no constant that all positions could share.
     pairs = [*((own, name) for name in others), *((pooled, name) for name in others if name != "mean")]
-    worse: list[tuple[str, str, str]] = []
-    for part in parts:
-        worse += [
-            (part.address, one, other)
-            for one, other in pairs
-            if is_worse(found[part.address, one].per_example, found[part.address, other].per_example)
-        ]
-    assert not worse
+    compared = {
+        (part.address, one, other): errors_worse(found[part.address, one], found[part.address, other])
+        for part in parts
+        for one, other in pairs
+    }
+    assert not [names for names, is_beyond in zip(compared, beyond(list(compared.values())), strict=True) if is_beyond]
 
 
 def given(values: dict[str, Tensor], part: Component, activation: Tensor) -> Tensor:
@@ -217,12 +216,13 @@ def test_where_it_was_fitted_nothing_plain_is_better_at_all(
             assert chosen <= min(mean, zero) + 1e-6, part.address
 
 
-def is_worse(one: Tensor | None, other: Tensor | None) -> bool:
-    """Whether a change of the losses exceeds another by more than three standard errors and a half, among so many."""
-    assert one is not None
-    assert other is not None
-    difference = (one - other).double()
-    return bool(difference.mean() > 3.5 * difference.std() / len(difference) ** 0.5 + 1e-6)
+def errors_worse(one: Effect, other: Effect) -> float:
+    """Returns by how many paired standard errors the losses under one are larger than under another."""
+    assert one.per_example is not None
+    assert other.per_example is not None
+    difference = (one.per_example - other.per_example).double()
+    error = float(difference.std() / len(difference) ** 0.5)
+    return (float(difference.mean()) - 1e-6) / error if error else 0.0
 
 
 def test_a_set_is_never_worse_than_the_constants_of_its_members() -> None:
@@ -309,12 +309,13 @@ def test_a_metric_has_the_constants_that_are_best_for_it() -> None:
         per_example=True,
     )  # fmt: skip
     by = {(one.component, one.method, one.loss): one for one in found}
+    worse: list[float] = []
     for part in parts:
         kl = by[part.address, "optimal", "metric:kl"]
         assert kl.details["fitted_to"] == "metric:kl"
         assert by[part.address, "optimal", "metric:accuracy"].details["fitted_to"] == "train"
-        for plain in ("zero", "mean"):
-            assert not is_worse(kl.per_example, by[part.address, plain, "metric:kl"].per_example)
+        worse += [errors_worse(kl, by[part.address, plain, "metric:kl"]) for plain in ("zero", "mean")]
+    assert not any(beyond(worse))
     # What is best for the loss is not what is near the model's own answers.
     gained = [
         by[part.address, "mean", "metric:kl"].value - by[part.address, "optimal", "metric:kl"].value for part in parts

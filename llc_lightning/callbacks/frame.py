@@ -1,0 +1,165 @@
+"""What stands before and behind all callbacks of a trainer, so that their order does not matter to what is measured."""
+
+import warnings
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import lightning as L
+from lightning.pytorch.callbacks import Checkpoint, StochasticWeightAveraging
+
+from llc_lightning.callbacks.folder import (
+    claim_folder,
+    continue_training,
+    forget_training,
+    is_continued,
+    training_of,
+    writes,
+)
+from llc_lightning.callbacks.steps import OneSetOfWeights, moment_of
+from llc_lightning.components.loss import named_tensors
+from llc_lightning.results.training import abandon_after
+from llc_lightning.runtime.cadence import Cadence, Moment
+from llc_lightning.runtime.digest import tensor_digest
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.workers import Workers
+
+C = TypeVar("C")
+_KEY = "llc_lightning_training"
+
+
+@runtime_checkable
+class Framed(Protocol):
+    """A callback that the frame tells when a training ends."""
+
+    name: str
+    when: Cadence | None
+    is_over: bool
+    """Whether what the module holds are no longer the weights that are trained."""
+
+    @property
+    def tolerant(self) -> bool:
+        """Whether the training is to go on where it cannot act."""
+        ...
+
+    def at_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Does what is due at the end, on the weights that were trained."""
+        ...
+
+    def at_averaged(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
+        """Does what is due at the end, on the weights that a callback has put into the module."""
+        ...
+
+
+def frame(trainer: L.Trainer) -> None:
+    """Puts the frame around a trainer's callbacks, once; Lightning's own checkpoints stay behind it.
+
+    Raises:
+        SettingError: If two callbacks have the same name.
+    """
+    framed = _on(trainer)
+    names = [callback.name for callback in framed]
+    twice = [callback for callback in framed if names.count(callback.name) > 1]
+    if twice:
+        kinds = " and ".join(type(callback).__name__ for callback in twice[:2])
+        raise SettingError(
+            f"{kinds} have the same name {twice[0].name!r}, which names their files; give one of them another with "
+            "name=."
+        )
+    if trainer.global_step == 0:
+        forget_training(trainer)
+    if not callbacks_of(trainer, Before):
+        rest = [callback for callback in callbacks_of(trainer, L.Callback) if not isinstance(callback, Checkpoint)]
+        before = Before()
+        # A new list, since Lightning is walking through the present one.
+        untyped: Any = trainer
+        untyped.callbacks = [before, *rest, After(before), *callbacks_of(trainer, Checkpoint)]
+
+
+def callbacks_of(trainer: L.Trainer, kind: type[C]) -> list[C]:
+    """Returns the trainer's callbacks of one kind."""
+    callbacks: list[object] = getattr(trainer, "callbacks", [])
+    return [callback for callback in callbacks if isinstance(callback, kind)]
+
+
+def _on(trainer: L.Trainer) -> list[Framed]:
+    return [callback for callback in callbacks_of(trainer, Framed) if callback.when is not None]
+
+
+class Before(L.Callback):
+    """Comes before all other callbacks of a trainer: whose folder it is, which step it is, and what is due at the end.
+
+    Raises:
+        SettingError: If weights move while the step stands still.
+    """
+
+    def __init__(self) -> None:
+        self.trained = ""
+        """Digest of the weights when the training ended; '' if nothing more is asked of them."""
+        self.ended: Moment | None = None
+        """When that was; SWA lets Lightning count a step more, which moves no weights."""
+        self._steps = OneSetOfWeights()
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Notes which training it is."""
+        checkpoint[_KEY] = training_of(trainer)
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Continues the training."""
+        continue_training(trainer, str(checkpoint.get(_KEY, "")))
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Sets aside what the training has left of later steps when it goes on from an earlier one."""
+        self.trained, self.ended, self._steps = "", None, OneSetOfWeights()
+        self._look(trainer, pl_module)
+        if writes(trainer) and is_continued(trainer):
+            folder, step = claim_folder(trainer), trainer.global_step
+            Workers.of(trainer).on_zero(lambda: abandon_after(folder, step))
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Ends what is measured of the trained weights where SWA is about to replace them, one epoch before the end."""
+        swa = callbacks_of(trainer, StochasticWeightAveraging)
+        if any(trainer.current_epoch == one.swa_end + 1 for one in swa):
+            self._end(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Looks whether the step is that of the weights."""
+        self._look(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Has done what is due at the end."""
+        if self.ended is None:
+            self._end(trainer, pl_module)
+
+    def _end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.ended = moment_of(trainer, "end")
+        every = _on(trainer)
+        for callback in every:
+            callback.at_end(trainer, pl_module)
+            callback.is_over = True
+        if any(callback.when is not None and callback.when.at_end for callback in every):
+            self.trained = tensor_digest(named_tensors(pl_module))
+
+    def _look(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        try:
+            self._steps.look(trainer, pl_module)
+        except SettingError as error:
+            if not all(callback.tolerant for callback in _on(trainer)):
+                raise
+            warnings.warn(str(error), stacklevel=1)
+
+
+class After(L.Callback):
+    """Comes behind all other callbacks of a trainer but those that write checkpoints: the averaged weights, if any."""
+
+    def __init__(self, before: Before) -> None:
+        self.before = before
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Has done what is due at the end on the weights that a callback has put into the module, if one has."""
+        trained, ended = self.before.trained, self.before.ended
+        if ended is None or not trained or tensor_digest(named_tensors(pl_module)) == trained:
+            return
+        for callback in _on(trainer):
+            if callback.when is not None and callback.when.at_end:
+                callback.at_averaged(trainer, pl_module, ended)

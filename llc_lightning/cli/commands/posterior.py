@@ -1,0 +1,103 @@
+"""``analyze.py posterior``: what the draws around the weights know of single examples, as a table and a picture."""
+
+import json
+import math
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from llc_lightning.cli.console import analyze, following, rendered, write
+from llc_lightning.cli.options import Options, common, run_folder
+from llc_lightning.runtime.errors import StoreError
+
+DOES = "Show the loss kernel of watched examples, its clusters, and how components respond to examples."
+PICTURE = "posterior.png"
+_MOST = 20
+
+
+def add_options(one: Options) -> None:
+    """Adds the command's options."""
+    run_folder(one, "checkpoints/cis/version_0")
+    one.add_argument("--step", type=int, metavar="N", help="the snapshot (default: the last that was measured)")
+    one.add_argument("--out", type=Path, metavar="FILE", help=f"where to draw (default: RUN/{PICTURE})")
+    common(one)
+
+
+def run(options: Namespace) -> None:
+    """Reads the arrays of a snapshot, tells what they hold, and draws them.
+
+    Raises:
+        StoreError: If the run has none, or none of that step.
+    """
+    import numpy as np
+
+    from llc_lightning.analysis.kernel import clustering
+    from llc_lightning.report.cells import Table
+    from llc_lightning.report.figures import save
+    from llc_lightning.report.posterior import posterior_picture
+    from llc_lightning.results.arrays import list_arrays, read_arrays
+    from llc_lightning.results.run import Run
+
+    opened = Run.open(options.run)
+    parts = list_arrays(opened.folder)
+    if not parts:
+        raise StoreError(
+            f"{opened.folder} holds no posterior structure; train with a PosteriorCallback (the key posterior), or add "
+            "the key to the run's configuration and use `analyze.py measure`."
+        )
+    chosen = [part for part in parts if options.step is None or part.startswith(f"step={options.step:08d}-")]
+    if not chosen:
+        known = ", ".join(dict.fromkeys(str(int(part.split("-")[0].removeprefix("step="))) for part in parts))
+        raise StoreError(f"{opened.folder} holds no posterior structure of step {options.step}; use one of: {known}.")
+    arrays = read_arrays(parts[chosen[-1]])
+    if "kernel" not in arrays:
+        raise StoreError(
+            f"the chains of the whole model failed in {parts[chosen[-1]].name}: {arrays['status'].values[0]}."
+        )
+    found = clustering(arrays)
+    picture = posterior_picture(arrays, found)
+    written = write(options.out or opened.folder / PICTURE, lambda path: save(picture, path))
+    size, facts = arrays.sizes["example"], arrays.attrs
+    told: dict[str, Any] = {
+        "step": int(facts["step"]), "n_beta": float(facts["n_beta"]), "gamma": float(facts["gamma"]), "examples": size,
+        "labelled": found.labelled, "tasks": list(found.names), "adjusted_rand": _finite(found.agreement),
+        "adjusted_rand_shuffled": _finite(found.shuffled), "written": str(written),
+    }  # fmt: skip
+    if options.json:
+        sys.stdout.write(json.dumps(told) + "\n")
+        return
+    response = np.abs(np.asarray(arrays["susceptibility"].values, dtype=np.float64))
+    errors = np.asarray(arrays["susceptibility_stderr"].values, dtype=np.float64)
+    rows = [
+        (
+            str(name) or "all",
+            f"{np.nanmean(np.square(response[i])) ** 0.5:.3g}",
+            f"{np.nanmean(response[i] > 2 * errors[i]):.0%}",
+            str(arrays["status"].values[i]),
+        )
+        for i, name in enumerate(arrays["component"].values)
+    ]
+    columns = ("component", "size of its response", "examples beyond 2 errors", "status")
+    shown = Table("response", "Response of components (root mean square susceptibility)", columns, tuple(rows[:_MOST]))
+    sentences = [
+        f"{opened.name} at step {told['step']}: {size} watched examples, n_beta {told['n_beta']:g}, "
+        f"gamma {told['gamma']:g}",
+        _of_clusters(told),
+    ]
+    sys.stdout.write(rendered(sentences, [shown]))
+    sys.stdout.write(f"wrote {written}\n{following(analyze('report', options.run))}\n")
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _of_clusters(told: dict[str, Any]) -> str:
+    if told["adjusted_rand"] is None:
+        return "the module tells no two tasks of these examples, so that clusters have nothing to be compared with"
+    return (
+        f"clusters of the loss kernel agree with {len(told['tasks'])} tasks to {told['adjusted_rand']:.2f} (adjusted "
+        f"Rand index; {told['adjusted_rand_shuffled']:.2f} where tasks are shuffled) over {told['labelled']} examples "
+        "with one task"
+    )

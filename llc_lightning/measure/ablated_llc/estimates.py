@@ -1,0 +1,163 @@
+"""The chains and re-optimisations behind the LLC under ablation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from llc_lightning.ablation.engine.base import Method
+from llc_lightning.components.component import Component
+from llc_lightning.llc.draws import error_of
+from llc_lightning.llc.estimator import estimate_parts, moved_by_default
+from llc_lightning.llc.facts import ChainLosses
+from llc_lightning.llc.record import LLCRecord
+from llc_lightning.llc.recover import Recovery, recover
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
+from llc_lightning.measure.ablated_llc.losses import ablated
+from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.runtime.batches import Batch, LossFn, Params
+from llc_lightning.runtime.status import is_failed, join, split
+
+_LEFT = 0.1
+"""What a re-optimisation may still gain, in errors of the value that it serves."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One value with what belongs to it."""
+
+    quantity: str
+    value: float
+    stderr: float
+    status: str
+    record: LLCRecord | None = None
+    """The estimate that it is, without draws."""
+    details: tuple[tuple[str, float | int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Control:
+    """The whole model, re-optimised as ablated ones are: what every difference is taken against."""
+
+    recovery: Recovery
+    pulled: Recovery
+    record: LLCRecord
+
+    @property
+    def values(self) -> list[Told]:
+        """What is told of it."""
+        left = _unfinished(self.recovery, self.record)
+        return [_llc("llc_ablated", self.record, left), *_gaps(self.recovery, self.pulled, self.record)]
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Runs what a plan asks for at one resolution of a snapshot."""
+
+    plan: AblatedLLCPlan
+    snapshot: Snapshot
+    data: Batch
+    at: Resolution
+    replicate: int
+
+    def control(self) -> Control:
+        """Returns the whole model's own."""
+        loss = self.snapshot.loss
+        free, pulled = self._recovered(loss, self.data)
+        return Control(free, pulled, self._chains(loss, free.params, self.data, self.plan.settings))
+
+    def under(self, component: Component, method: Method, control: Control) -> list[Told]:
+        """Returns what is measured of the model without a component."""
+        snapshot, at = self.snapshot, self.at
+        loss, rows = ablated(
+            snapshot.loss, snapshot.params, self.data, component, method, seed=snapshot.seed, mask=self.plan.mask
+        )
+        free, pulled = self._recovered(loss, rows)
+        record = self._paired(loss, free.params, rows, control)
+        left = _unfinished(free, record) | _unfinished(control.recovery, control.record)
+        shift = _difference("llc_shift", record, control.record, left)
+        told = [_llc("llc_ablated", record, _unfinished(free, record)), shift, *_gaps(free, pulled, record)]
+        if self.plan.closure:
+            start = self._paired(loss, snapshot.params, rows, control)
+            # That the trained weights are no minimum of the ablated loss is what the gap makes up for.
+            about = replace(start, status=join({reason.name for reason in split(start.status)} - {"not-a-minimum"}))
+            closing = _difference("recovery_closure", about, record, left | _unfinished(pulled, record))
+            told += [
+                _llc("llc_unrecovered", start, set()),
+                replace(closing, value=closing.value + at.n_beta * pulled.gap),
+            ]
+        return told
+
+    def _recovered(self, loss: LossFn, data: Batch) -> tuple[Recovery, Recovery]:
+        """Returns the minimum of the loss, and that with the pull of the localisation."""
+        params, n_beta, budget = self.snapshot.params, self.at.n_beta, self.plan.budget
+        moved = self._moved
+        free, pulled = (
+            recover(loss, params, data, n_beta=n_beta, gamma=gamma, moved=moved, budget=budget)
+            for gamma in (0.0, self.at.gamma)
+        )
+        return free, pulled
+
+    def _paired(self, loss: LossFn, params: Params, data: Batch, control: Control) -> LLCRecord:
+        """Returns the estimate by chains with the step of the control, where it is small enough for them too."""
+        settings = self.plan.settings
+        if settings.step_size != "auto" or not control.record.step_size > 0:
+            return self._chains(loss, params, data, settings)
+        record = self._chains(loss, params, data, replace(settings, step_size=control.record.step_size))
+        too_large = record.healthy_chains < settings.chains or "unstable-step" in record.status.split("+")
+        return self._chains(loss, params, data, settings) if too_large else record
+
+    def _chains(self, loss: LossFn, params: Params, data: Batch, settings: ChainSettings) -> LLCRecord:
+        whole, own = [Restriction(self._moved)], [self.at]
+        seed, replicate = self.snapshot.seed, self.replicate
+        return estimate_parts(loss, params, data, whole, own, settings, seed=seed, replicate=replicate)[0][0]
+
+    @property
+    def _moved(self) -> dict[str, Tensor] | None:
+        return moved_by_default(self.snapshot.loss, self.snapshot.params)
+
+
+def _llc(quantity: str, record: LLCRecord, more: Iterable[str]) -> Told:
+    status = join([*record.status.split("+"), *more])
+    light = replace(record, status=status, chains=ChainLosses.unknown(0), observed={})
+    return Told(quantity, record.value, record.stderr, status, light)
+
+
+def _gaps(free: Recovery, pulled: Recovery, record: LLCRecord) -> list[Told]:
+    named = (("recovery_gap", pulled), ("recovery_gap_plain", free))
+    return [
+        Told(
+            name,
+            one.gap,
+            one.gap_stderr,
+            join(_unfinished(one, record)) if math.isfinite(one.gap) else "nan-loss",
+            details=(("left", one.left), ("iterations", one.iterations), ("n_beta_gap", record.n_beta * one.gap)),
+        )
+        for name, one in named
+    ]
+
+
+def _unfinished(recovery: Recovery, record: LLCRecord) -> set[str]:
+    """Returns the reason against a re-optimisation that stopped while it still gained."""
+    allowed = _LEFT * record.stderr if math.isfinite(record.stderr) else 0.0
+    return set() if abs(recovery.left) <= allowed else {"not-recovered"}
+
+
+def _difference(quantity: str, record: LLCRecord, other: LLCRecord, more: Iterable[str]) -> Told:
+    """Returns the difference of two estimates by the same random numbers, its error from the paired draws."""
+    status = join({reason.name for one in (record, other) for reason in split(one.status)} | set(more))
+    if is_failed(status):
+        return Told(quantity, math.nan, math.nan, status)
+    kept = slice(record.settings.burn_in, None)
+    alive = [
+        i for i, pair in enumerate(zip(record.per_chain, other.per_chain, strict=True)) if all(map(math.isfinite, pair))
+    ]
+    draws = record.n_beta * (record.excess - other.excess)[alive, kept].double().cpu().numpy()
+    apart = math.hypot(record.stderr, other.stderr)
+    value = float(draws.mean()) if len(alive) else math.nan
+    return Told(quantity, value, error_of(np.ascontiguousarray(draws)), status, details=(("stderr_unpaired", apart),))

@@ -1,0 +1,88 @@
+"""A trial: a little of everything is measured before anything is trained, so that what cannot be is told at once."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llc_lightning.components.component import Component
+from llc_lightning.measure.measurements import Failed, Plan, apart, measurement_of
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.runtime.batches import Batch, n_examples, take
+from llc_lightning.runtime.workers import one_sentence
+
+FEW = 8
+"""Examples that a trial measures on, at most."""
+_SHOWN = 3
+
+
+def trial(plan: Plan, snapshot: Snapshot) -> str:
+    """Returns in one sentence what of a plan cannot be measured, and why; '' if all can.
+
+    The loss is computed once, and what the plan measures is measured as little as it can be: of one component of each
+    kind at each hook point, on the first few examples, whatever comes of it. It leaves no trace, and needs no other
+    process.
+
+    Args:
+        plan: What is to be measured.
+        snapshot: Where.
+    """
+    few = replace(snapshot, data=take(snapshot.data, slice(0, FEW)))
+    kind = measurement_of(plan)
+    small: Any = kind.small(plan).fitted(n_examples(few.data))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numbers that nobody will see
+        try:
+            with torch.no_grad():
+                few.loss(few.params, few.data)
+            components = _one_of_each(plan.components_of(few.loss.module, few.data))
+            kind.once(small, few)
+        except Exception as error:  # of whatever the module and torch raise
+            return one_sentence(error).rstrip(".") + _mismatch(few)
+
+        def measured(some: list[Component]) -> Sequence[Any]:
+            return kind.measure(small, few, some, replicate=0, advance=_silent, memory=kind.memory())
+
+        return _told([each for each in apart(measured, components) if isinstance(each, Failed)])
+
+
+def _one_of_each(components: Sequence[Component]) -> list[Component]:
+    """Returns the first component of each kind at each hook point: the others fail or work with it."""
+    found: dict[tuple[str, ...], Component] = {}
+    for one in components:
+        weights = () if one.point else (one.address,)
+        found.setdefault((one.kind, *(part.point for part in one.members), *weights), one)
+    return list(found.values())
+
+
+def _told(failed: Sequence[Failed]) -> str:
+    reasons: dict[str, list[str]] = {}
+    for each in failed:
+        reasons.setdefault(each.told, []).append(each.component.address)
+    shown = [f"{', '.join(some[:_SHOWN])}: {told.rstrip('.')}" for told, some in list(reasons.items())[:_SHOWN]]
+    more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+    return "; ".join(shown) + more
+
+
+def _mismatch(snapshot: Snapshot) -> str:
+    """Returns that examples and weights are of two precisions, where they are: torch says it of matrices."""
+    data = {tensor.dtype for tensor in _tensors(snapshot.data) if tensor.is_floating_point()}
+    weights = {tensor.dtype for tensor in snapshot.params.values() if tensor.is_floating_point()}
+    if not data or not weights or data & weights:
+        return ""
+    one, other = (str(sorted(map(str, some))[0]).removeprefix("torch.") for some in (data, weights))
+    return f" (the examples are of precision {one}, the weights of {other}: convert the examples)"
+
+
+def _tensors(data: Batch) -> Iterator[Tensor]:
+    if isinstance(data, Tensor):
+        yield data
+    else:
+        yield from data.values() if isinstance(data, dict) else data
+
+
+def _silent(n: int = 1, note: str = "") -> None:
+    """Shows nothing of how far a trial is."""

@@ -1,0 +1,40 @@
+"""Around the weights of ablated models: what the loss without a component still constrains, and what it recovers."""
+
+from llc_lightning.results.quantities import register_quantity
+
+register_quantity(
+    "llc_ablated",
+    unit="1",
+    definition="Local learning coefficient of L_a, the loss with the component ablated, around w~: its minimum that "
+    "L-BFGS reaches from the trained weights while the component's own stay. Without a method: of the loss itself, "
+    "re-optimised in the same way, the control.",
+)
+register_quantity(
+    "llc_shift",
+    unit="1",
+    definition="llc_ablated of a component minus that of the control, paired draw by draw: how the ablation changes "
+    "what the loss constrains.",
+)
+register_quantity(
+    "recovery_gap",
+    unit="nats per example",
+    definition="R = L_a(w*) - L_a(w_g), the part of the ablated loss that the other weights make good near w*: w_g is "
+    "the minimum of L_a + gamma / (2 n_beta) |w - w*|^2, the mode of the posterior around the trained weights w*.",
+)
+register_quantity(
+    "recovery_gap_plain",
+    unit="nats per example",
+    definition="L_a(w*) - L_a(w~): as recovery_gap, without the pull towards the trained weights.",
+)
+register_quantity(
+    "llc_unrecovered",
+    unit="1",
+    definition="n_beta (E[L_a(w)] - L_a(w*)) around the trained weights w*, at which L_a has no minimum: at "
+    "equilibrium llc_ablated - n_beta recovery_gap.",
+)
+register_quantity(
+    "recovery_closure",
+    unit="1",
+    definition="llc_unrecovered - (llc_ablated - n_beta recovery_gap), paired draw by draw: 0 where the chains are at "
+    "equilibrium and both posteriors lie in one basin of the loss.",
+)

@@ -1,0 +1,25 @@
+"""Second moments of losses over the posterior: what its draws know of examples, tasks and components."""
+
+from llc_lightning.results.quantities import register_quantity
+
+register_quantity(
+    "functional_variance",
+    unit="1",
+    definition="n_beta^2 times the mean over watched examples of the variance of the example's loss under the "
+    "posterior over the weights in params_moved.",
+    source="Watanabe 2010, arXiv:1004.2316",
+)
+register_quantity(
+    "susceptibility",
+    unit="nats^2 per example",
+    definition="-Cov(L, l - L) under the posterior over the weights in params_moved, with the mean loss l of the "
+    "examples that count for the task in the column loss: positive where these would fall with the rest, were the "
+    "component freed. Shift-invariant, without a baseline.",
+    source="Baker et al. 2025, arXiv:2504.18274; linear response: Elliott and Murfet 2026, arXiv:2605.07980",
+)
+register_quantity(
+    "loss_gain",
+    unit="nats per example",
+    definition="E[l(w) - l(w*)] under the posterior over the weights in params_moved, with the mean loss l of the "
+    "watched examples that count for the task in the column loss.",
+)

@@ -1,0 +1,161 @@
+"""The LLC under ablation against exact changes, on any number of processes, and what is told where it cannot be."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
+from llc_lightning.measure.measurements import measure
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.results.schema import Row, decode_details
+from llc_lightning.runtime.errors import AddressError, MeasurementError, SettingError
+from llc_lightning.runtime.status import split
+from tests.measure.small import ABLATED_LLC, Net, Stage, alone, snapshot
+from tests.measure.test_measurements import plain
+
+EXACT = AblatedLLCPlan(
+    components=("one[0]",),
+    methods=("zero",),
+    n_beta=(1e4,),
+    gamma=1.0,
+    settings=ChainSettings(chains=16, burn_in=600, draws=900),
+    closure=True,
+)
+
+
+class Linear(nn.Module):
+    """Reduced-rank regression: two linear maps, on examples that their product fits."""
+
+    def __init__(self, first: Tensor, second: Tensor) -> None:
+        super().__init__()
+        self.one = nn.Linear(*first.shape[::-1], bias=False, dtype=torch.float64)
+        self.two = nn.Linear(*second.shape[::-1], bias=False, dtype=torch.float64)
+        with torch.no_grad():
+            self.one.weight.copy_(first)
+            self.two.weight.copy_(second)
+
+    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return 0.5 * (self.two(self.one(batch[0])) - batch[1]).square().sum(-1)
+
+
+def at_a_smooth_point(inputs: int, hidden: int, outputs: int, rank: int, *, seed: int = 0) -> Snapshot:
+    """Returns a net on a true map of a rank; hidden directions that are left over are in use on one side, in turn."""
+    stream = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=stream, dtype=torch.float64)
+
+    left, right, mixed = (torch.linalg.qr(normal(n, n))[0] for n in (outputs, inputs, hidden))
+    sizes = 1 + 0.5 * torch.rand(
+        rank, generator=stream, dtype=torch.float64
+    )  # equal ones would be aligned with any unit
+    first = mixed[:, :rank] @ (sizes.sqrt()[:, None] * right[:rank])
+    second = (left[:, :rank] * sizes.sqrt()) @ mixed[:, :rank].T
+    for more in range(rank, hidden):
+        if (more - rank) % 2 == 0:
+            first = first + torch.outer(mixed[:, more], right[more])
+        else:
+            second = second + torch.outer(left[:, more], mixed[:, more])
+    x = torch.linalg.qr(normal(64, inputs))[0] * 8.0
+    data = (x, x @ (second @ first).T)
+    return Snapshot.of(Linear(first, second), data, run="linear/version_0", seed=seed, step=1, epoch=0)
+
+
+def of_component(rows: list[Row]) -> dict[str, Row]:
+    return {row.quantity: row for row in rows if row.component}
+
+
+@pytest.mark.parametrize(("sizes", "change"), [((4, 3, 4, 2), -1.0), ((4, 2, 4, 2), -2.5)])
+def test_removing_a_unit_changes_the_coefficient_as_the_theory_says(
+    sizes: tuple[int, int, int, int], change: float
+) -> None:
+    """The coefficients of reduced-rank regression before and after (Aoyagi and Watanabe 2005), redundant and needed."""
+    rows = of_component(measure(EXACT, at_a_smooth_point(*sizes)).rows)
+    shift, closure = rows["llc_shift"], rows["recovery_closure"]
+    assert shift.value == pytest.approx(change, abs=3 * shift.stderr)
+    assert shift.stderr < 0.15
+    assert shift.stderr < 0.9 * decode_details(shift.details)["stderr_unpaired"]
+    assert closure.value == pytest.approx(0, abs=0.1 + 3 * closure.stderr)
+    assert rows["recovery_gap_plain"].value >= rows["recovery_gap"].value > 0
+
+
+def test_an_ablated_saddle_is_flagged() -> None:
+    """At an aligned w* no gradient leads away from the ablated model's saddle: R is 0, and the value means nothing."""
+    eye = torch.diag(torch.tensor([1.0, 2.0], dtype=torch.float64))
+    x = torch.linalg.qr(torch.randn(64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
+    net = Linear(eye, eye)
+    place = {"run": "saddle/version_0", "seed": 0, "step": 1, "epoch": 0}
+    rows = of_component(
+        measure(
+            replace(EXACT, components=("one[1]",), closure=False), Snapshot.of(net, (x, x @ (eye @ eye)), **place)
+        ).rows
+    )
+    assert rows["recovery_gap"].value == pytest.approx(0, abs=1e-9)
+    assert split(rows["llc_ablated"].status)
+    assert split(rows["llc_shift"].status)
+
+
+def test_rows_of_the_control_of_each_ablation_and_nothing_else() -> None:
+    rows = alone(ABLATED_LLC).rows
+    control = [row for row in rows if not row.component]
+    assert [(row.quantity, row.method, row.params_moved) for row in control] == [
+        ("llc_ablated", "", "all"),
+        ("recovery_gap", "", "all"),
+        ("recovery_gap_plain", "", "all"),
+    ]
+    others = [row for row in rows if row.component]
+    assert len(others) == 3 * 2 * 6
+    assert {(row.component, row.method) for row in others} == {
+        (f"hook_two[{unit}]", method) for unit in range(3) for method in ("zero", "resample")
+    }
+    assert {row.params_moved for row in others} == {f"all-hook_two[{unit}]" for unit in range(3)}
+    assert len({row.key for row in rows}) == len(rows)
+    assert all(math.isfinite(row.stderr) for row in rows if math.isfinite(row.value))
+
+
+def test_any_number_of_processes_gives_the_same_rows() -> None:
+    for outcome in Stage(2).play(lambda workers: measure(ABLATED_LLC, snapshot(), workers=workers)):
+        assert plain(outcome.rows) == plain(alone(ABLATED_LLC).rows)
+
+
+def test_a_re_optimisation_that_is_too_short_is_told() -> None:
+    chains = replace(ABLATED_LLC.settings, step_size=1e-7)
+    plan = replace(ABLATED_LLC, components=("hook_two[0]",), n_beta=(1e4,), budget=10, closure=False, settings=chains)
+    rows = of_component(measure(plan, snapshot()).rows)
+    for quantity in ("llc_ablated", "llc_shift", "recovery_gap"):
+        assert "not-recovered" in rows[quantity].status, quantity
+
+
+def test_a_loss_that_is_no_number_has_failed_rows_and_no_exception() -> None:
+    net = Net()
+    with torch.no_grad():
+        next(iter(net.parameters())).fill_(math.nan)
+    rows = measure(ABLATED_LLC, snapshot(net)).rows
+    assert rows
+    assert all(math.isnan(row.value) and row.status != "ok" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ("weight_zero",)}, r"'weight_zero' edits weights, and .*"),
+        ({"methods": ()}, r"methods is empty; give at least one\."),
+        ({"budget": 3}, r"budget is 3; .*"),
+        ({"gamma": -1.0}, r"gamma is -1\.0; .*"),
+        ({"examples": 0}, r"examples is 0; .*"),
+    ],
+)
+def test_wrong_settings_are_told(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        replace(ABLATED_LLC, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def test_what_cannot_be_measured_is_told() -> None:
+    with pytest.raises(MeasurementError, match=r"examples is 65, but there are 64 .*"):
+        measure(replace(ABLATED_LLC, examples=65), snapshot())
+    with pytest.raises(AddressError, match=r"'all' has no activation.*"):
+        replace(ABLATED_LLC, components=("all",)).components_of(Net())
