@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +93,26 @@ def metrics() -> Rows:
 
 def modules() -> Rows:
     """Yields the kinds of modules that the tests train, with what is measured of each."""
+    yield "module", "ablated", "LLC", "left out, and why"
+    yield from _modules()
+
+
+@cache
+def _modules() -> list[tuple[str, ...]]:
     import torch
 
     from tests.foreign.settings import SETTINGS
 
-    yield "module", "ablated", "LLC", "left out, and why"
+    rows: list[tuple[str, ...]] = []
     for one in SETTINGS.values():
         torch.manual_seed(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             module, batch = one.make(), one.batch()
-        if one.dtype != "float32":
-            module = module.to(getattr(torch, one.dtype))
-        found = [each for each in _explained(module, "*", batch) if each.weights]
+            module = module if one.dtype == "float32" else module.to(getattr(torch, one.dtype))
+            found = [each for each in _explained(module, "*", batch) if each.weights]
+            units = {word: _explained(module, word, batch) for word in ("neurons", "channels", "heads")}
         moved = {each.component.address.split(":call")[0] for each in found if not each.no_llc}
-        units = {word: _explained(module, word, batch) for word in ("neurons", "channels", "heads")}
         counts = [_counted(sum(not each.no_ablation for each in found), "layer")]
         ablated = {word: sum(not each.no_ablation for each in some) for word, some in units.items()}
         counts += [f"{number} {word}" for word, number in ablated.items() if number]
@@ -114,7 +120,8 @@ def modules() -> Rows:
         reasons = [(f"no ablation of `{each.component.address}`", each.no_ablation) for each in asked]
         reasons += [(f"no LLC of `{each.component.address}`", each.no_llc) for each in asked]
         told = "; ".join(f"{what}: {why}" for what, why in dict.fromkeys(reasons) if why)
-        yield one.name, ", ".join(counts), _counted(len(moved), "layer"), told
+        rows.append((one.name, ", ".join(counts), _counted(len(moved), "layer"), told))
+    return rows
 
 
 def _explained(module: Any, word: str, batch: Any) -> list[Found]:

@@ -1,11 +1,11 @@
 """What torch computes in one piece for speed, computed step by step in copies: hooks and derivatives reach it then."""
 
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from types import FunctionType, MethodType, SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,7 @@ def plain_parts(module: nn.Module, copied: nn.Module) -> None:
         if isinstance(part, nn.EmbeddingBag) and part.mode != "max" and part.padding_idx is None:
             part.forward = MethodType(_bag, part)
         for name, value in list(vars(live).items()):
-            inner = getattr(value, _ORIGINAL, None)
+            inner = getattr(value, _ORIGINAL, None) if callable(value) else None
             if isinstance(inner, MethodType) and inner.__self__ is live:
                 vars(part)[name] = MethodType(inner.__func__, part)
 
@@ -38,7 +38,7 @@ def plain_parts(module: nn.Module, copied: nn.Module) -> None:
 def eagerly(module: nn.Module) -> Callable[[], AbstractContextManager[Any]]:
     """Returns what to run a module in, so that torch neither compiles it nor runs whole layers as one kernel."""
     fused = any(isinstance(part, nn.MultiheadAttention) for part in module.modules())
-    compiled = "torch._dynamo" in sys.modules and any(map(_is_compiled, _functions(module)))
+    compiled = "torch._dynamo" in sys.modules and _is_compiled(module)
     if not fused and not compiled:
         return nullcontext
 
@@ -55,21 +55,18 @@ def eagerly(module: nn.Module) -> Callable[[], AbstractContextManager[Any]]:
     return context
 
 
-def _functions(module: nn.Module) -> Iterator[object]:
-    """Yields what a module may call: its submodules' attributes, methods, and the functions beside their classes."""
-    classes = {owner for part in module.modules() for owner in type(part).__mro__}
+def _is_compiled(module: nn.Module) -> bool:
+    """Says whether torch.compile has been at what a module may call: its parts, its methods, functions beside them."""
+    parts = list(module.modules())
+    if any(type(part).__name__ == "OptimizedModule" for part in parts):
+        return True
+    classes = {owner for part in parts for owner in type(part).__mro__}
     homes = [vars(sys.modules[name]) for name in {owner.__module__ for owner in classes} if name in sys.modules]
     ours = [home for home in homes if not str(home.get("__name__", "")).startswith("torch.")]
-    yield from chain(*(vars(part).values() for part in module.modules()), *(vars(owner).values() for owner in classes))
-    yield from chain(*(list(home.values()) for home in ours))
-
-
-def _is_compiled(value: object) -> bool:
-    if isinstance(value, FunctionType):
-        return _ORIGINAL in vars(value)
-    return type(value).__name__ == "OptimizedModule" or (
-        isinstance(value, dict) and any(type(one).__name__ == "OptimizedModule" for one in cast("Any", value).values())
+    known = chain(
+        *(list(vars(owner).values()) for owner in (*parts, *classes)), *(list(home.values()) for home in ours)
     )
+    return any(_ORIGINAL in vars(value) for value in known if isinstance(value, FunctionType))
 
 
 def _attend(self: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:

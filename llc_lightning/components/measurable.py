@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from llc_lightning.components.component import Component
 from llc_lightning.components.found import Found
-from llc_lightning.components.listing import Listing, entries
+from llc_lightning.components.inventory import Listing, entries
 from llc_lightning.components.loss import loss_fn, named_tensors
 from llc_lightning.components.ports import CALL, Place, calls
 from llc_lightning.components.reach import Reach, Seen, reach

@@ -1,7 +1,7 @@
 """A trial: a little of everything is measured before anything is trained, so that what cannot be is told at once."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -81,7 +81,7 @@ def _tensors(data: Batch) -> Iterator[Tensor]:
     if isinstance(data, Tensor):
         yield data
     else:
-        yield from data.values() if isinstance(data, dict) else data
+        yield from data.values() if isinstance(data, Mapping) else data
 
 
 def _silent(n: int = 1, note: str = "") -> None:

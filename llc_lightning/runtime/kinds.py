@@ -16,7 +16,7 @@ of their own; ``units``: one unit of a hook point; ``parts``: anything else that
 measured; ``joined``: what no figure of single components shows, such as pairs."""
 
 Lister: TypeAlias = Callable[[Any, str], list[Any]]
-"""Returns the components that a text names, of a :class:`~llc_lightning.components.listing.Listing`."""
+"""Returns the components that a text names, of a :class:`~llc_lightning.components.inventory.Listing`."""
 
 
 @dataclass(frozen=True)

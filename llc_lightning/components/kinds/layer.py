@@ -1,7 +1,7 @@
 """All units of one hook point together."""
 
 from llc_lightning.components.component import Component
-from llc_lightning.components.listing import Listing, layer
+from llc_lightning.components.inventory import Listing, layer
 from llc_lightning.runtime.errors import AddressError
 from llc_lightning.runtime.kinds import KINDS
 
