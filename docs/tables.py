@@ -12,6 +12,7 @@ from llc_lightning.ablation import METHODS, METRICS, WeightMethod
 from llc_lightning.components.found import Found
 from llc_lightning.components.listing import find_components
 from llc_lightning.llc.estimators import ESTIMATORS
+from llc_lightning.report.glossary import TERMS
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.errors import AddressError
 from llc_lightning.runtime.kinds import KINDS
@@ -135,10 +136,18 @@ def _counted(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
+def words() -> Rows:
+    """Yields what the words of the report mean."""
+    yield "word", "meaning"
+    for term in TERMS:
+        yield f'<a id="{term.anchor}"></a>{", ".join((term.name, *term.spelled))}', term.means
+
+
 TABLES: dict[str, list[Callable[[], Rows]]] = {
     "llc.md": [reasons, samplers, estimators, observables, quantities],
     "ablation.md": [kinds, methods, metrics],
     "bridges.md": [modules],
+    "glossary.md": [words],
 }
 """The tables of each page, which stand between comments of their names."""
 

@@ -38,6 +38,8 @@ class Metric(ABC):
     output: str = ""
     """The hook point whose activation the outputs are; '' for what the module's ``logits(batch)`` returns."""
 
+    unit: ClassVar[str] = ""
+    """What it is counted in; '' where that is not known."""
     minimised: ClassVar[bool] = False
     """Whether less is better: what is fitted is then fitted to it, else to the loss."""
 
@@ -86,6 +88,7 @@ METRICS: Registry[type[Metric], NoFacts] = Registry("metric", NoFacts)
 class KL(Metric):
     """``KL(p || p_ablated)`` of the softmax over the last axis, in nats, mean over positions (Li and Janson 2024)."""
 
+    unit: ClassVar[str] = "nats"
     minimised: ClassVar[bool] = True
     last: bool = False
     """Whether the last position that counts does so alone."""
@@ -121,6 +124,7 @@ class KL(Metric):
 class Accuracy(Metric):
     """Whether the largest output is the target's, mean over the positions that have a target: one from 0 on."""
 
+    unit: ClassVar[str] = "1"
     target: str = "1"
     """The entry of the examples that holds the targets: a number for a tuple, a key for a dict."""
     shift: int = 0
@@ -196,6 +200,7 @@ class Accuracy(Metric):
 class LogitDifference(Metric):
     """``logit[right] - logit[wrong]`` at the last position that counts (Wang et al. 2022, arXiv:2211.00593)."""
 
+    unit: ClassVar[str] = "logits"
     right: str = "1"
     """The entry of the examples that holds the right answers."""
     wrong: str = "2"

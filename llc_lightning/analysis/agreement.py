@@ -1,7 +1,9 @@
 """Do weight space and activation space order the units alike: wrLLC against ablation effect at matched resolution."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ TARGET = 10.0
 above, all units saturate."""
 
 _USED = ("llc", "ablation_effect", "weight_norm")
+_NAMED = ("step", "quantity", "component", "method", "value", "stderr", "n_beta", "gamma")
 _METHODS = ("zero", "mean", "resample", "noise")
 
 
@@ -56,12 +59,8 @@ class Agreement:
 @revisions.of_newest
 def rungs(rows: pd.DataFrame, *, step: int, kind: str | None = None, method: str = "zero") -> list[Rung]:
     """Returns the measured resolutions of a step that have a positive median of n_beta x effect over ok units."""
-    llc = table.select(table.restricted_llc(rows, kind=kind), step=step)
-    effect = _by_unit(_effects(rows, step, method))
-    parts = [(at, _by_unit(part)) for at, part in table.by(llc, "n_beta", "gamma")]
-    matched = [(at, [at[0] * effect[unit] for unit in units if unit in effect]) for at, units in parts]
-    found = [Rung(at[0], at[1], float(np.median(resolutions))) for at, resolutions in matched if resolutions]
-    return [rung for rung in found if rung.resolution > 0]
+    seen = _seen(table.select(rows, step=step), kind or table.unit_kind(rows) or "")
+    return seen[step].rungs(method) if step in seen else []
 
 
 @revisions.of_newest
@@ -93,35 +92,27 @@ def agreement(
         seed: Seed of the permutations.
     """
     kind = kind or table.unit_kind(rows) or ""
-    rows = table.select(rows, quantity=_USED, kind=kind, loss="train")
-    options = table.steps(rows) if step is None else [step]
-    ladders = ((one, rungs(rows, step=one, kind=kind, method=match)) for one in reversed(options))
-    found = next(((one, ladder) for one, ladder in ladders if ladder), None)
-    if found is None:
+    seen = _seen(rows if step is None else table.select(rows, step=step), kind)
+    here = next((seen[one] for one in sorted(seen, reverse=True) if seen[one].rungs(match)), None)
+    if here is None:
         return None
-    step, ladder = found
-    rung = min(ladder, key=lambda one: abs(np.log(one.resolution / target)))
-    units = table.select(rows, quantity="llc", step=step, n_beta=rung.n_beta, gamma=rung.gamma)
-    units = units.loc[np.asarray(units["component"] == units["params_moved"], dtype=bool)]
-    first = table.first_replicate(units)
-    llc, again = _by_unit(first), _by_unit(units.loc[np.equal(table.replicates(units), 1)])
-    norm = _by_unit(table.select(rows, quantity="weight_norm", step=step))
-    measured = table.distinct(table.select(rows, quantity="ablation_effect", step=step), "method")
-    names = table.in_order(measured, _METHODS) if methods is None else methods
-    effects = {name: _by_unit(_effects(rows, step, name)) for name in names}
+    rung = _nearest(here.rungs(match), target)
+    llc, again = here.llc[rung.n_beta, rung.gamma], here.again.get((rung.n_beta, rung.gamma), {})
+    norm = here.norm
+    effects = {name: here.effects[name] for name in here.methods(methods)}
 
-    def correlate(left: Mapping[str, float], right: Mapping[str, float]) -> Correlation:
+    def correlate(left: _Values, right: _Values) -> Correlation:
         return spearman(*_paired(left, right), seed=seed, level=level, permutations=permutations)
 
     return Agreement(
-        step=step,
+        step=here.step,
         kind=kind,
         rung=rung,
         units=len(llc),
-        left_out=len(first) - len(llc),
+        left_out=here.asked[rung.n_beta, rung.gamma] - len(llc),
         methods={name: correlate(llc, effect) for name, effect in effects.items()},
         reliability=correlate(llc, again) if again else None,
-        effect_reliability={name: _reliability(_effects(rows, step, name)) for name in effects},
+        effect_reliability={name: _reliability(effect) for name, effect in effects.items()},
         norm_methods={name: correlate(norm, effect) for name, effect in effects.items()} if norm else {},
         norm_llc=correlate(norm, llc) if norm else None,
         partial={
@@ -131,33 +122,103 @@ def agreement(
     )
 
 
+@dataclass(frozen=True)
+class AgreementAt:
+    """The rank correlations of wrLLC with the effects at one step and its matched resolution."""
+
+    step: int
+    rung: Rung
+    units: int
+    left_out: int
+    methods: Mapping[str, Correlation]
+
+
 @revisions.of_newest
-def agreements(rows: pd.DataFrame, *, kind: str | None = None, level: float = table.LEVEL) -> list[Agreement]:
-    """Returns the agreement at every step that has one, each at its own matched rung, without p-values."""
-    rows = table.select(rows, quantity=_USED, loss="train")
-    every = (
-        agreement(table.select(rows, step=step), step=step, kind=kind, level=level, permutations=0)
-        for step in table.steps(rows)
-    )
-    return [one for one in every if one is not None]
+def agreements(rows: pd.DataFrame, *, kind: str | None = None, level: float = table.LEVEL) -> list[AgreementAt]:
+    """Returns the correlations at every step that has some, each at its own matched rung, without p-values."""
+    every = _seen(rows, kind or table.unit_kind(rows) or "")
+    found: list[AgreementAt] = []
+    for step, here in sorted(every.items()):
+        ladder = here.rungs("zero")
+        if not ladder:
+            continue
+        rung = _nearest(ladder, TARGET)
+        at = (rung.n_beta, rung.gamma)
+        methods = {
+            name: spearman(*_paired(here.llc[at], here.effects[name]), level=level, permutations=0)
+            for name in here.methods(None)
+        }
+        found.append(AgreementAt(step, rung, len(here.llc[at]), here.asked[at] - len(here.llc[at]), methods))
+    return found
 
 
-def _effects(rows: pd.DataFrame, step: int, method: str) -> pd.DataFrame:
-    return table.select(rows, quantity="ablation_effect", step=step, method=method, loss="train")
+_Values: TypeAlias = dict[str, tuple[float, float]]
+"""Value and stderr by component."""
 
 
-def _by_unit(rows: pd.DataFrame) -> dict[str, float]:
-    """Returns the ok value of each component; of several settings the one with the most examples."""
-    good = rows.loc[table.ok(rows)].sort_values("n_examples", kind="stable")
-    return dict(zip(table.texts(good, "component"), table.numbers(good, "value").tolist(), strict=True))
+@dataclass
+class _Seen:
+    """The units at one step by both views; ok values alone, of several settings that with the most examples."""
+
+    step: int
+    llc: dict[tuple[float, float], _Values] = field(default_factory=dict[tuple[float, float], _Values])
+    """wrLLC by n_beta and gamma."""
+    asked: Counter[tuple[float, float]] = field(default_factory=Counter[tuple[float, float]])
+    """How many units were measured, ok or not."""
+    again: dict[tuple[float, float], _Values] = field(default_factory=dict[tuple[float, float], _Values])
+    """wrLLC from other random streams."""
+    effects: dict[str, _Values] = field(default_factory=dict[str, _Values])
+    norm: _Values = field(default_factory=_Values)
+
+    def rungs(self, method: str) -> list[Rung]:
+        """Returns the resolutions that have a positive median of n_beta x effect."""
+        effect = self.effects.get(method, {})
+        found = [
+            Rung(*at, float(np.median([at[0] * effect[unit][0] for unit in values if unit in effect])))
+            for at, values in sorted(self.llc.items())
+            if any(unit in effect for unit in values)
+        ]
+        return [rung for rung in found if rung.resolution > 0]
+
+    def methods(self, wanted: Sequence[str] | None) -> Sequence[str]:
+        """Returns the methods to compare with, those that were measured by default."""
+        return table.in_order(self.effects, _METHODS) if wanted is None else wanted
 
 
-def _paired(*columns: Mapping[str, float]) -> tuple[Float[np.ndarray, "unit"], ...]:
+def _seen(rows: pd.DataFrame, kind: str) -> dict[int, _Seen]:
+    """Returns both views of the units of a kind at every step."""
+    used = table.select(rows, quantity=_USED, kind=kind, loss="train").sort_values("n_examples", kind="stable")
+    own = np.asarray(used["component"] == used["params_moved"], dtype=bool).tolist()
+    columns = [used[name].tolist() for name in (*_NAMED, "replicate")]
+    found: dict[int, _Seen] = {}
+    for its_own, good, step, quantity, unit, method, value, error, n_beta, gamma, replicate in zip(
+        own, table.ok(used).tolist(), *columns, strict=True
+    ):
+        here = found.setdefault(step, _Seen(step))
+        if quantity == "ablation_effect":
+            into = here.effects.setdefault(method, {})
+        elif quantity == "weight_norm":
+            into = here.norm
+        elif its_own and replicate <= 1:
+            here.asked[n_beta, gamma] += replicate == 0
+            into = (here.again if replicate else here.llc).setdefault((n_beta, gamma), {})
+        else:
+            continue
+        if good:
+            into[unit] = (value, error)
+    return found
+
+
+def _nearest(ladder: Sequence[Rung], target: float) -> Rung:
+    return min(ladder, key=lambda one: abs(np.log(one.resolution / target)))
+
+
+def _paired(*columns: _Values) -> tuple[Float[np.ndarray, "unit"], ...]:
     shared = [unit for unit in columns[0] if all(unit in column for column in columns)]
-    return tuple(np.array([column[unit] for unit in shared], dtype=np.float64) for column in columns)
+    return tuple(np.array([column[unit][0] for unit in shared], dtype=np.float64) for column in columns)
 
 
-def _reliability(effects: pd.DataFrame) -> float:
-    good = effects.loc[table.ok(effects)]
-    spread = float(np.var(table.numbers(good, "value"), ddof=1)) if len(good) > 2 else 0.0
-    return 1 - float(np.mean(table.numbers(good, "stderr") ** 2)) / spread if spread else float("nan")
+def _reliability(effects: _Values) -> float:
+    values, errors = (np.array([one[side] for one in effects.values()]) for side in (0, 1))
+    spread = float(np.var(values, ddof=1)) if len(values) > 2 else 0.0
+    return 1 - float(np.mean(errors**2)) / spread if spread else float("nan")

@@ -1,6 +1,7 @@
 """Rank correlations with intervals and permutation p-values, plain and partial."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float
@@ -125,10 +126,16 @@ def _correlation(
     if abs(rho) > 1 - _ROUNDING:
         low = high = rho = float(np.sign(rho))
     else:
-        reach = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (n - controls - 3))
+        reach = _quantile((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / (n - controls - 3))
         low, high = (float(np.tanh(np.arctanh(rho) + side * reach)) for side in (-1, 1))
     p = _permutation_p(x, centred, permutations, seed) if permutations else nan
     return Correlation(rho, low, high, p, n)
+
+
+@cache
+def _quantile(probability: float) -> float:
+    """Returns the quantile of the normal distribution, which takes longer than a correlation."""
+    return float(stats.norm.ppf(probability))
 
 
 def _permutation_p(

@@ -60,6 +60,11 @@ class Curve:
     """Root mean square of the residuals' standard errors: the SD that measuring alone would give."""
     r2_n_beta: float
     """The share that n_beta alone explains (one mean for each n_beta): what the curve must beat."""
+    within: float
+    """Of the spread that n_beta leaves, around the mean of each n_beta, the share that the curve explains."""
+    last_step: int
+    within_last: float
+    """The same of the points of the last step alone; NaN where these are too few."""
 
     def __call__(self, resolution: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
         """Returns wrLLC on the curve at n_beta x effect; beyond the fitted span it stays at its end values."""
@@ -140,6 +145,8 @@ def fit_curve(
         return None
     fit = fit_monotone(x, y)
     residuals = y - fit(x)
+    n_beta, steps = table.numbers(fitted, "n_beta"), table.numbers(fitted, "step")
+    last = steps == steps.max()
     of_llc = table.numbers(fitted, "llc_stderr") / table.numbers(fitted, "llc")
     of_effect = table.numbers(fitted, "effect_stderr") / table.numbers(fitted, "effect")
     errors = np.hypot(of_llc, fit.slope(x) * of_effect)
@@ -155,8 +162,26 @@ def fit_curve(
         r2=1 - left / variation,
         residual_sd=float(np.sqrt(left / (len(x) - fit.freedom))),
         sampling_sd=float(np.sqrt(np.nanmean(errors**2))) if np.isfinite(errors).any() else float("nan"),
-        r2_n_beta=1 - _left_within(y, table.numbers(fitted, "n_beta")) / variation,
+        r2_n_beta=1 - _left_within(y, n_beta) / variation,
+        within=_explained(residuals, y, n_beta),
+        last_step=int(steps.max()),
+        within_last=_alone(x[last], y[last], n_beta[last]),
     )
+
+
+def _explained(
+    residuals: Float[np.ndarray, "point"], y: Float[np.ndarray, "point"], n_beta: Float[np.ndarray, "point"]
+) -> float:
+    """Returns the share of the spread around the mean of each n_beta that residuals do not leave."""
+    around = _left_within(y, n_beta)
+    return 1 - float((residuals**2).sum()) / around if around else float("nan")
+
+
+def _alone(x: Float[np.ndarray, "point"], y: Float[np.ndarray, "point"], n_beta: Float[np.ndarray, "point"]) -> float:
+    """Returns the share that a curve through these points alone explains; NaN where they are too few."""
+    if len(x) < MIN_POINTS or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return _explained(y - fit_monotone(x, y)(x), y, n_beta)
 
 
 def _left_within(y: Float[np.ndarray, "point"], group: Float[np.ndarray, "point"]) -> float:

@@ -1,5 +1,7 @@
 """How trustworthy a run's rows are: how many are ok, flagged or failed, why, and what to change."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +10,9 @@ import pandas as pd
 from llc_lightning.analysis import revisions, table
 from llc_lightning.runtime import status as statuses
 from llc_lightning.runtime.kinds import level_of, plural
+
+_JUDGED = ("llc", "ablation_effect")
+"""Quantities of which it is said at the top that none is ok."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,10 @@ class Count:
     """Rows of the last step that are ok."""
     total_last: int
     """All rows of the last step."""
+    most: str
+    """The reason against most of the rows that are not ok; '' where all are."""
+    hits: int
+    """How many rows that is."""
 
     @property
     def total(self) -> int:
@@ -69,6 +78,15 @@ class Health:
         """Rows without a value."""
         return sum(count.failed for count in self.counts)
 
+    def remedies(self) -> list[str]:
+        """Says of what no value is ok, why, and what to change; nothing where some are."""
+        return [
+            f"No value of the {_named(one)} is ok ({one.total} measured); most often {one.most} ({one.hits}): "
+            f"{statuses.REASONS.get(one.most).facts.sentence}"
+            for one in self.counts
+            if one.quantity in _JUDGED and not one.ok and one.most
+        ]
+
     def sentences(self) -> list[str]:
         """Writes the counts, and from where on the learning coefficients are ok."""
         total = self.ok + self.flagged + self.failed
@@ -79,16 +97,16 @@ class Health:
 @revisions.of_newest
 def health(rows: pd.DataFrame) -> Health:
     """Returns how many rows are ok, flagged and failed, by quantity and kind, and by reason."""
-    failures = [status for status in table.distinct(rows, "status") if statuses.is_failed(status)]
+    failed_ones = {status for status in table.distinct(rows, "status") if statuses.is_failed(status)}
+    judged = rows[["quantity", "kind", "status", "step"]]
     counts: list[Count] = []
-    groups = set(zip(table.texts(rows, "quantity"), table.texts(rows, "kind"), strict=True))
-    for quantity, kind in sorted(groups, key=_order):
-        group = table.select(rows, quantity=quantity, kind=kind)
+    for (quantity, kind), group in sorted(table.by(judged, "quantity", "kind"), key=lambda one: _order(one[0])):
         ok = np.asarray(group["status"] == statuses.OK, dtype=bool)
-        failed = np.asarray(group["status"].isin(failures), dtype=bool)
+        failed = np.asarray(group["status"].isin(failed_ones), dtype=bool)
         at = table.numbers(group, "step")
         last_bad = float(at[~ok].max()) if (~ok).any() else -1.0
         after = at[at > last_bad]
+        most, hits = _most(table.texts(group.loc[~ok], "status"))
         counts.append(
             Count(
                 quantity=quantity,
@@ -99,9 +117,24 @@ def health(rows: pd.DataFrame) -> Health:
                 ok_from=int(after.min()) if len(after) else None,
                 ok_last=int(ok[at == at.max()].sum()),
                 total_last=int((at == at.max()).sum()),
+                most=most,
+                hits=hits,
             )
         )
     return Health(tuple(counts), _troubles(rows))
+
+
+def _most(found: Sequence[str]) -> tuple[str, int]:
+    """Returns the reason that most of some statuses hold, and how many."""
+    hits = Counter(reason for status, times in Counter(found).items() for reason in status.split("+") * times)
+    return hits.most_common(1)[0] if hits else ("", 0)
+
+
+def _named(count: Count) -> str:
+    """Returns what a count is of."""
+    if count.quantity == "ablation_effect":
+        return f"ablation effects of {plural(count.kind)}"
+    return "full LLC" if level_of(count.kind) == "model" else f"wrLLC of {plural(count.kind)}"
 
 
 def _told(count: Count) -> str:
@@ -115,7 +148,8 @@ def _told(count: Count) -> str:
 
 
 def _troubles(rows: pd.DataFrame) -> tuple[Trouble, ...]:
-    reasons = rows.assign(reason=rows["status"].str.split("+")).explode("reason")
+    bad = rows.loc[np.asarray(rows["status"] != statuses.OK, dtype=bool), ["quantity", "status", "step"]]
+    reasons = bad.assign(reason=bad["status"].str.split("+")).explode("reason")
     hits = ((reason, table.select(reasons, reason=reason.name)) for reason in statuses.in_order(statuses.REASONS))
     return tuple(_trouble(reason.name, reason.facts, hit) for reason, hit in hits if len(hit))
 

@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from llc_lightning.analysis.revisions import of_newest
+from llc_lightning.results.quantities import unit_of
 from llc_lightning.results.schema import decode_details
 from llc_lightning.runtime import status as statuses
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import DataError, SettingError
 from llc_lightning.runtime.kinds import at_level, level_of
 
 LEVEL = 0.95
@@ -91,9 +92,39 @@ def details(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return [decode_details(text) for text in texts(rows, "details")]
 
 
+def units(rows: pd.DataFrame) -> list[str]:
+    """Returns the unit of each row's value: what the row says, else what its quantity is measured in."""
+    told = texts(rows, "unit")
+    if all(told):
+        return told
+    known = {quantity: unit_of(quantity) for quantity in distinct(rows, "quantity")}
+    return [one or known.get(quantity, "") for one, quantity in zip(told, texts(rows, "quantity"), strict=True)]
+
+
+def told_unit(rows: pd.DataFrame) -> str:
+    """Returns the unit that rows say, '' where they say none.
+
+    Raises:
+        DataError: If they say several, so that they must not stand on one axis, in one sentence or ratio.
+
+    Example:
+        >>> told_unit(pd.DataFrame({"unit": ["nats per token", "", "nats per token"]}))
+        'nats per token'
+    """
+    told = distinct(rows, "unit") - {""}
+    if len(told) > 1:
+        raise DataError(f"these rows are counted in {' and in '.join(sorted(told))}; take those of one unit.")
+    return next(iter(told), "")
+
+
+def loss_unit(rows: pd.DataFrame) -> str:
+    """Returns what the training loss is counted in; '' where no row says so."""
+    return told_unit(select(rows, quantity="loss", loss="train", component=""))
+
+
 def replicates(rows: pd.DataFrame) -> Int[np.ndarray, "row"]:
     """Returns which set of random streams each row was measured with: 0, or 1 for the replicate of a last snapshot."""
-    return np.array([int(record.get("replicate", 0) or 0) for record in details(rows)], dtype=np.int64)
+    return rows["replicate"].to_numpy(dtype=np.int64)
 
 
 def first_replicate(rows: pd.DataFrame) -> pd.DataFrame:

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
 
 from llc_lightning.analysis import table
 from llc_lightning.runtime import status as statuses
@@ -24,6 +24,7 @@ COLUMNS = (
     "step",
     "epoch",
     "value",
+    "unit",
     "stderr",
     "low",
     "high",
@@ -71,12 +72,11 @@ def trajectories(
     Raises:
         SettingError: If a quantity, component, method or loss is not in the table; the message names the nearest.
     """
-    several = pd.concat([rows, plus_delta(rows)], ignore_index=True) if len(rows) else rows
-    kept_losses = {"train"} & table.distinct(several, "loss") if losses is None else losses
+    every = [rows, plus_delta(rows)] if len(rows) else [rows]
+    kept_losses = {"train"} & table.distinct(rows, "loss") if losses is None else losses
     wanted = {"loss": kept_losses, "component": [component], "quantity": quantities, "method": methods}
-    masks = [_matching(several, column, names) for column, names in wanted.items() if names is not None]
-    keep: Bool[np.ndarray, "row"] = np.logical_and.reduce(masks)
-    kept = table.first_replicate(several.loc[keep])
+    chosen = {column: _chosen(every, column, names) for column, names in wanted.items() if names is not None}
+    kept = pd.concat([table.first_replicate(table.select(some, **chosen)) for some in every], ignore_index=True)
     half = table.half_width(table.numbers(kept, "stderr"), table.numbers(kept, "chains"), level)
     values = table.numbers(kept, "value")
     banded = kept.assign(low=values - half, high=values + half)
@@ -96,13 +96,15 @@ def plus_delta(rows: pd.DataFrame) -> pd.DataFrame:
         return rows.iloc[:0]
     pairs = table.matched(raw, table.first_replicate(correction), on, ("raw", "delta"))
     spread = np.hypot(table.numbers(pairs, "raw_stderr"), np.nan_to_num(table.numbers(pairs, "delta_stderr")))
-    both = [
-        statuses.join(reason.name for reason in (*statuses.split(one), *statuses.split(two)))
-        for one, two in zip(table.texts(pairs, "raw_status"), table.texts(pairs, "delta_status"), strict=True)
-    ]
+    both = list(map(_joined, table.texts(pairs, "raw_status"), table.texts(pairs, "delta_status")))
     total = table.numbers(pairs, "raw") + table.numbers(pairs, "delta")
     summed = pairs.assign(quantity="llc_plus_delta", value=total, stderr=spread, status=both)
     return summed[list(rows.columns)]
+
+
+@cache
+def _joined(one: str, two: str) -> str:
+    return statuses.join(reason.name for reason in (*statuses.split(one), *statuses.split(two)))
 
 
 def _natural(column: "pd.Series[Any]") -> "pd.Series[Any]":
@@ -113,12 +115,13 @@ def _natural(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return column.map(place)
 
 
-def _matching(rows: pd.DataFrame, column: str, patterns: Collection[str]) -> Bool[np.ndarray, "row"]:
-    present = table.distinct(rows, column)
+def _chosen(tables: Sequence[pd.DataFrame], column: str, patterns: Collection[str]) -> set[str]:
+    """Returns the values of a column that patterns name."""
+    present = {name for rows in tables for name in table.distinct(rows, column)}
     chosen: set[str] = set()
     for pattern in patterns:
         found = {name for name in present if name == pattern or fnmatchcase(name, pattern.replace("[", "[[]"))}
         if not found and present:
             raise SettingError(unknown(column, pattern, present - {""}))
         chosen |= found
-    return np.asarray(rows[column].isin(chosen), dtype=bool)
+    return chosen

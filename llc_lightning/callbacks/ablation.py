@@ -49,7 +49,7 @@ class AblationCallback(MeasurementCallback):
         when: Cadence | None,
         *,
         methods: str | Sequence[str] = "zero",
-        components: str | Sequence[str] = "neurons",
+        components: str | Sequence[str] = "layers",
         metrics: str | Sequence[str] = (),
         mask: str = "",
         resamples: int = 0,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llc_lightning.cli.console import analyze
 from llc_lightning.results.run import Run
@@ -44,8 +44,8 @@ def _ended(checkpoint: Mapping[str, Any], trainer: Mapping[str, Any]) -> bool:
 def _differences(one: Any, other: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Yields where two nested mappings differ, and how; a key that only one of them has does not count."""
     if isinstance(one, dict) and isinstance(other, dict):
-        for key in one:
-            if key in other:
-                yield from _differences(one[key], other[key], f"{name}.{key}" if name else key)
+        former, latter = cast("dict[str, Any]", one), cast("dict[str, Any]", other)
+        for key in (key for key in former if key in latter):
+            yield from _differences(former[key], latter[key], f"{name}.{key}" if name else key)
     elif one != other:
         yield name, one, other

@@ -43,6 +43,19 @@ class HasTasks(Protocol):
         ...
 
 
+@runtime_checkable
+class HasLossUnit(Protocol):
+    """A module that says what its loss is counted in: nats only where it is a log-likelihood.
+
+    Where a task is counted in something else than the whole loss, ``task_loss_unit`` says in what.
+    """
+
+    @property
+    def loss_unit(self) -> str:
+        """The unit, such as ``nats per token``."""
+        ...
+
+
 @dataclass(frozen=True)
 class TaskQuantity:
     """A quantity that only the module knows how to measure, such as a sign accuracy or a baseline's loss."""
@@ -62,6 +75,8 @@ class TaskQuantity:
     """The address of the part that it is about; '' for the whole module."""
     kind: str = ""
     """The kind of that part, such as ``head``."""
+    unit: str = ""
+    """What the value is counted in, where the loss is another than the module's; '' for what the quantity says."""
 
 
 @runtime_checkable
@@ -141,6 +156,16 @@ class ModuleLoss:
     def task_names(self) -> tuple[str, ...]:
         """The names of the tasks; empty where the module has none."""
         return tuple(self.module.task_names) if isinstance(self.module, HasTasks) else ()
+
+    def unit_of(self, loss: str) -> str:
+        """Returns what the loss, or one of a task by its name, is counted in; '' where the module does not say.
+
+        A loss that is not the module's own, such as a metric, has no unit here.
+        """
+        if not isinstance(self.module, HasLossUnit) or (loss != "train" and loss not in self.task_names):
+            return ""
+        whole = str(self.module.loss_unit)
+        return whole if loss == "train" else str(getattr(self.module, "task_loss_unit", whole))
 
     def with_edits(self, edits: Sequence[Change]) -> ModuleLoss:
         """Returns the loss of the edited module: the same weights, other activations at the edited points."""

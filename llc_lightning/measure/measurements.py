@@ -19,6 +19,7 @@ from torch import nn
 from llc_lightning.components.component import Component
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.measure.units import told_in_full
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.results.traces import Trace
 from llc_lightning.runtime.allocator import keep_freed_memory
@@ -310,8 +311,9 @@ def _written(
     errors = [row for each in failed for row in _error_rows(plan, snapshot, each, data=data, replicate=replicate)]
     if not results:
         return errors, [], None
+    rows = kind.rows(plan, snapshot, results, share.once, data=data, replicate=replicate)
     return (
-        [*kind.rows(plan, snapshot, results, share.once, data=data, replicate=replicate), *errors],
+        [*told_in_full(rows, snapshot.loss, replicate=_numbered(plan, replicate)), *errors],
         list(kind.traces(plan, results, data=data, replicate=replicate)),
         kind.arrays(plan, snapshot, results),
     )
@@ -332,4 +334,11 @@ def _error_rows(plan: Plan, snapshot: Snapshot, failed: Failed, *, data: str, re
     """Returns the rows that stand for what could not be measured, with the keys of what will replace them."""
     details = encode_details({"error": failed.told, "replicate": replicate})
     jobs = plan.jobs([failed.component], data=data, replicate=replicate)
-    return [Row(**snapshot.columns(**job.columns), value=math.nan, status="error", details=details) for job in jobs]
+    told: dict[str, Any] = {"value": math.nan, "status": "error", "details": details}
+    told["replicate"] = _numbered(plan, replicate)
+    return [Row(**snapshot.columns(**job.columns), **told) for job in jobs]
+
+
+def _numbered(plan: Plan, replicate: int) -> int:
+    """Returns the replicate that rows are of: what cannot be measured with other random numbers has one."""
+    return replicate if plan.repeatable else 0

@@ -7,12 +7,12 @@ each serve one circuit alone, as a formula and as a net wired by hand.
 from typing import cast
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 
 from llc_lightning.components.loss import TaskQuantity
-from llc_lightning.data.tasks.base import CISTask, Examples, Inputs, Targets
-from llc_lightning.models.cis_net import CISNet, power_of
+from llc_lightning.data.tasks.base import CISTask, Examples, Inputs, Outputs, Targets
+from llc_lightning.models.cis_net import CISNet, error_unit, power_of
 from llc_lightning.runtime.batches import chunks
 
 _BLOCK = 16_384
@@ -53,10 +53,12 @@ def dedicated_net(task: CISTask, width: int) -> CISNet:
 
 
 def baseline_quantities(task: CISTask, batch: Examples, *, width: int, power: float) -> list[TaskQuantity]:
-    """Returns the losses of the baselines, and how many circuits the dedicated neurons serve.
+    """Returns the losses of the baselines, how many circuits the dedicated neurons serve, and how often they are right.
 
     ``zero``, ``affine`` and ``dedicated_net`` are measured on the examples; ``dedicated`` is the formula, which has no
-    error. The affine map is fitted to the same examples, which should be many times the number of inputs.
+    error. A circuit that the dedicated net does not serve is guessed, where there is something to guess: its accuracy
+    is at least ``task.chance``. The affine map is fitted to the same examples, which should be many times the number of
+    inputs.
 
     Args:
         task: The task.
@@ -68,6 +70,7 @@ def baseline_quantities(task: CISTask, batch: Examples, *, width: int, power: fl
     affine = affine_least_squares(x, y)
     net = dedicated_net(task, width).to(x.device)
     losses: dict[str, list[Tensor]] = {"zero": [], "affine": [], "dedicated_net": []}
+    right: list[Tensor] = []
     with torch.no_grad():
         for rows in chunks(len(x), _BLOCK):
             inputs, targets = x[rows].float(), y[rows].float()
@@ -78,6 +81,7 @@ def baseline_quantities(task: CISTask, batch: Examples, *, width: int, power: fl
             }
             for method, output in outputs.items():
                 losses[method].append(power_of(output - targets, power).mean(dim=-1).double() / task.q)
+            right.append(task.is_correct(outputs["dedicated_net"], targets))
     n = len(x)
     measured = {method: torch.cat(blocks) for method, blocks in losses.items()}
     return [
@@ -87,7 +91,34 @@ def baseline_quantities(task: CISTask, batch: Examples, *, width: int, power: fl
         ),
         TaskQuantity("baseline_loss", task.dedicated_loss(power, width), 0.0, n, method="dedicated"),
         TaskQuantity("circuits_solved", task.dedicated_circuits(width), 0.0, n, method="dedicated"),
+        *_dedicated_accuracy(task, torch.cat(right), task.is_active(x, y)),
     ]
+
+
+def loss_unit(power: float) -> str:
+    """Returns what a loss is counted in: a power of the error for every active circuit."""
+    return f"{error_unit(power)} / q"
+
+
+def loss_quantity(task: CISTask, outputs: Outputs, y: Targets, *, power: float, name: str) -> TaskQuantity:
+    """Returns the loss of outputs under some power of the error, as the quantity ``loss`` of the given name."""
+    losses = power_of(outputs - y, power).mean(dim=-1).double() / task.q
+    n = len(y)
+    return TaskQuantity("loss", float(losses.mean()), float(losses.std()) / n**0.5, n, loss=name, unit=loss_unit(power))
+
+
+def _dedicated_accuracy(
+    task: CISTask, correct: Bool[Tensor, "example circuit"], active: Bool[Tensor, "example circuit"]
+) -> list[TaskQuantity]:
+    """Returns the mean accuracy over circuits of the dedicated net; none where no circuit is active."""
+    counts = active.sum(dim=0).double()
+    known = counts > 0
+    if not known.any():
+        return []
+    accuracy = ((correct & active).sum(dim=0).double()[known] / counts[known]).clamp(min=task.chance)
+    errors = (accuracy * (1 - accuracy) / counts[known]).sqrt()
+    mean_error = float(errors.square().sum().sqrt()) / len(errors)
+    return [TaskQuantity(task.accuracy, float(accuracy.mean()), mean_error, len(active), method="dedicated")]
 
 
 def _with_one(x: Num[Tensor, "example input"]) -> Num[Tensor, "example inputs_and_1"]:

@@ -1,6 +1,7 @@
 """The LightningModule that trains nets to compute in superposition."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -13,11 +14,14 @@ from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.tasks import make_task
 from llc_lightning.data.tasks.base import Examples, Inputs, Outputs
 from llc_lightning.models.accuracy import TaskAccuracy, accuracy_quantities
-from llc_lightning.models.baselines import baseline_quantities, dedicated_net
-from llc_lightning.models.cis_net import CISNet, power_of
+from llc_lightning.models.baselines import baseline_quantities, dedicated_net, loss_quantity, loss_unit
+from llc_lightning.models.cis_net import CISNet, error_unit, power_of
 from llc_lightning.models.cis_truth import neuron_roles
 from llc_lightning.models.optimizer import OptimizerSettings, adamw, logs_now
 from llc_lightning.runtime.errors import DataError, SettingError, at_least, unless_none
+
+MEASURES = (2.0, 4.0)
+"""Exponents of the error in which every net is told, whatever it was trained on."""
 
 
 class CISModel(L.LightningModule):
@@ -79,6 +83,16 @@ class CISModel(L.LightningModule):
         """The expected loss of always answering 0."""
         return self.task.trivial_loss(self.loss_power)
 
+    @property
+    def loss_unit(self) -> str:
+        """What the loss is counted in: a power of the error, per active circuit."""
+        return loss_unit(self.loss_power)
+
+    @property
+    def task_loss_unit(self) -> str:
+        """What the loss of a circuit is counted in, which is not divided by ``q``."""
+        return error_unit(self.loss_power)
+
     def forward(self, x: Inputs) -> Outputs:
         """Returns the outputs."""
         return self.net(x)
@@ -102,13 +116,26 @@ class CISModel(L.LightningModule):
         return losses, self.task.is_active(x, y)
 
     def task_quantities(self, batch: Examples) -> list[TaskQuantity]:
-        """Returns accuracies, the number of circuits solved, and the baselines' losses on the same examples."""
+        """Returns accuracies, circuits solved, and the baselines' losses, on the same examples.
+
+        The squared error and its square are told as well where they are not the loss, with the baselines' in them: as
+        the losses ``power:2`` and ``power:4``.
+        """
         x, y = batch
         with torch.no_grad():
-            correct, active = self.task.is_correct(self.net(x), y), self.task.is_active(x, y)
+            outputs = self.net(x)
+            correct, active = self.task.is_correct(outputs, y), self.task.is_active(x, y)
+        powers = {power: f"power:{power:g}" for power in MEASURES if power != self.loss_power}
         return [
             *accuracy_quantities(self.task, correct, active),
             *baseline_quantities(self.task, batch, width=self.net.width, power=self.loss_power),
+            *(loss_quantity(self.task, outputs, y, power=power, name=name) for power, name in powers.items()),
+            *(
+                replace(one, loss=name, unit=loss_unit(power))
+                for power, name in powers.items()
+                for one in baseline_quantities(self.task, batch, width=self.net.width, power=power)
+                if one.quantity == "baseline_loss"
+            ),
         ]
 
     def ground_truth(self) -> dict[str, str]:

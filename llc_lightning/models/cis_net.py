@@ -91,6 +91,16 @@ def _unit_columns(n_rows: int, n_columns: int, seed: int) -> Float[Tensor, "row 
     return columns / columns.square().sum(dim=0).sqrt()
 
 
+def error_unit(power: float) -> str:
+    """Returns what ``|error|^power`` is counted in.
+
+    Example:
+        >>> error_unit(4.0)
+        'error^4'
+    """
+    return f"error^{power:g}"
+
+
 def power_of(error: Float[Tensor, "*shape"], power: float) -> Float[Tensor, "*shape"]:
     """Returns ``|error|^power``; 2 and 4 by products, whose derivatives are several times faster than those of ``pow``.
 

@@ -88,6 +88,11 @@ class ImageModel(L.LightningModule):
         return tuple(f"task:{name}" for name in self.named_tasks or _UNNAMED)
 
     @property
+    def loss_unit(self) -> str:
+        """What the loss is counted in: it is a negative log-likelihood."""
+        return "nats per example"
+
+    @property
     def trivial_loss(self) -> float:
         """The loss of giving all classes the same probability; classes are about equally frequent."""
         return float(torch.tensor(float(self.layout.classes)).log())

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from llc_lightning.models.cis_net import CISNet, power_of
+from llc_lightning.models.cis_net import CISNet, error_unit, power_of
 from llc_lightning.models.cis_truth import DEAD
 from llc_lightning.runtime.errors import SettingError, at_least, unknown
 from llc_lightning.runtime.seeding import generator
@@ -155,6 +155,11 @@ class PlantedModel(L.LightningModule):
             for ones in range(block.n + 1)
         ]
         return sum(shares) / len(self.blocks)
+
+    @property
+    def loss_unit(self) -> str:
+        """What the loss, and that of every block, is counted in."""
+        return error_unit(self.loss_power)
 
     def ground_truth(self) -> dict[str, str]:
         """Returns the role of every neuron by address: its circuit, ``dead``, ``cancelling:00`` or ``unrelated``."""

@@ -55,6 +55,11 @@ class SequenceModel(L.LightningModule, ABC):
     def limits(self) -> tuple[int, int, int | None]:
         """The tokens and positions that the net has, and the width of the vectors that it reads instead of tokens."""
 
+    @property
+    def loss_unit(self) -> str:
+        """What the loss is counted in: the mean over targets of a negative log-likelihood, or of a squared error."""
+        return "nats per token" if self.limits[2] is None else "error^2"
+
     def per_example_loss(self, batch: Sequences) -> Float[Tensor, "example"]:
         """Returns the loss of every sequence, the mean over its targets."""
         inputs, targets = batch

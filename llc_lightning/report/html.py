@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from llc_lightning.analysis.table import components
-from llc_lightning.report import tables
+from llc_lightning.report import glossary, tables
 from llc_lightning.report.cells import Table, flat_table
 from llc_lightning.report.figures import draw, svg
+from llc_lightning.report.glossary import linked
 from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels import other
@@ -49,15 +50,14 @@ def write_report(
         raise StoreError(f"{path} cannot be written: {error.strerror}; choose another place with --out.") from error
     # The figures are copies: a run folder that cannot be written to does not keep the page from anyone.
     with suppress(OSError):
-        write_figures(source.folder, source.found, source.logged)
+        write_figures(source)
     return path
 
 
 def page(source: Source, *, control: Source | None = None, static: bool = False) -> str:
     """Returns the whole page; text from outside is escaped wherever it stands."""
     found = source.found
-    compared = (control.found, control.logged) if control else None
-    shown = sections(found, source.logged, control=compared)
+    shown = sections(found, source.logged, control=(control.found, control.logged)) if control else source.sections
     below: dict[str, list[Table | None]] = {
         "Complexity against need": [tables.agreement_table(found), tables.residual_table(found)],
         "Tasks": [tables.task_table(found)],
@@ -68,7 +68,7 @@ def page(source: Source, *, control: Source | None = None, static: bool = False)
         _section(heading, panels, [one for one in below.get(heading, []) if one], static=static)
         for heading, panels in shown.items()
     ]
-    headings = [*shown, "Health", "Settings"]
+    headings = [*shown, "Health", "Settings", "Words"]
     links = "".join(f'<a href="#{_anchor(one)}">{_text(one)}</a>' for one in headings)
     figures = {panel.name: plotly_figure(panel) for panels in shown.values() for panel in panels}
     body = f"""
@@ -76,13 +76,14 @@ def page(source: Source, *, control: Source | None = None, static: bool = False)
 <h1>How complex each part is, and how much the network needs it: {_text(found.run)}</h1>
 <p class="sub">{_text(_subtitle(source, control))}</p>
 <nav>{"" if static else _follow(found)}{links}</nav>
-<ul class="says">{"".join(f"<li>{_text(one)}</li>" for one in headlines(found, time=source.time))}</ul>
+<ul class="says">{"".join(f"<li>{linked(one)}</li>" for one in headlines(found, time=source.time))}</ul>
 {_verdicts([found, *([control.found] if control else [])])}
 </header>
 <main>
 {"".join(parts)}
 {_health(source)}
 {_settings(source, control)}
+{glossary.section()}
 </main>
 <footer>Made by llc_lightning from the rows in measurements/. ± is one standard error; bands and bars are
 {100 * found.level:g} % intervals. Errors along a trajectory are correlated, since all steps share their random streams.
@@ -129,22 +130,27 @@ def _last_in_its_row(panels: list[Panel | Matrix]) -> Panel | Matrix | None:
 
 def _figure(panel: Panel | Matrix, *, static: bool, wide: bool) -> str:
     drawing = svg(draw(panel)) if static else f'<div class="plot" data-figure="{_text(panel.name)}"></div>'
-    note = f'<p class="note">{_text(panel.remark)}</p>' if panel.remark else ""
-    title = f"<h3>{_text(panel.title)}</h3>"
+    note = f'<p class="note">{linked(panel.remark)}</p>' if panel.remark else ""
+    title = f"<h3>{linked(panel.title)}</h3>"
     return f'<div class="card{" wide" if wide else ""}" id="figure-{_text(panel.name)}">{title}{drawing}{note}</div>\n'
 
 
 def _table(one: Table, *, wide: bool = False, folded: bool = False) -> str:
-    head = "".join(f"<th>{_text(name)}</th>" for name in one.columns)
-    rows = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in one.rows)
+    head = "".join(f"<th>{linked(name)}</th>" for name in one.columns)
+    rows = "".join(f"<tr>{''.join(map(_cell, range(len(row)), row))}</tr>" for row in one.rows)
     grid = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    note = f'<p class="note">{_text(one.note)}</p>' if one.note else ""
+    note = f'<p class="note">{linked(one.note)}</p>' if one.note else ""
     inner = (
         f"<details><summary>{_text(one.title)}</summary>{grid}{note}</details>"
         if folded
-        else f"<h3>{_text(one.title)}</h3>{grid}{note}"
+        else f"<h3>{linked(one.title)}</h3>{grid}{note}"
     )
     return f'<div class="card{" wide" if wide else ""}" id="table-{_text(one.name)}">{inner}</div>\n'
+
+
+def _cell(place: int, text: str) -> str:
+    """Returns a cell; the first of a row names what the others are of."""
+    return f"<td>{_text(text) if place else linked(text)}</td>"
 
 
 def _verdicts(runs: list[Findings]) -> str:
@@ -152,10 +158,10 @@ def _verdicts(runs: list[Findings]) -> str:
     for one in runs:
         if one.verdict:
             answer, *reasons = one.verdict.sentences()
-            paragraphs = "".join(f"<p>{_text(reason)}</p>" for reason in reasons)
+            paragraphs = "".join(f"<p>{linked(reason)}</p>" for reason in reasons)
             blocks.append(
                 f'<div class="verdict {"yes" if one.verdict.superposition else "no"}"><h3>{_text(one.run)}</h3>'
-                f'<p class="answer">{_text(answer)}</p>{paragraphs}</div>'
+                f'<p class="answer">{linked(answer)}</p>{paragraphs}</div>'
             )
     return f'<div class="verdicts">{"".join(blocks)}</div>' if blocks else ""
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from llc_lightning.runtime.errors import SettingError
+
 _ROOM = 0.06
 _MANTISSAS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
 
@@ -25,6 +27,8 @@ class Axis:
     """Fixed ends, in data units; None takes them from the points that are ok."""
     zero: float | None = None
     """Where 0 lies on a logarithmic axis that shows it."""
+    unit: str = ""
+    """What its values are counted in, as the label says; '' for pure numbers, or where it is not known."""
 
     def place(self, values: Sequence[int] | Sequence[float] | Float[np.ndarray, "point"]) -> Float[np.ndarray, "point"]:
         """Returns where values lie on the axis."""
@@ -60,6 +64,8 @@ class Series:
     """The legend entry that hides and shows it; '' means its own."""
     framing: bool = True
     """Whether its points decide the limits of the axes."""
+    unit: str = ""
+    """What ``y`` is counted in; '' for pure numbers, or where it is not known."""
 
     @property
     def good(self) -> Bool[np.ndarray, "point"]:
@@ -137,6 +143,13 @@ class Panel:
     """What the reader must know to read it: what bands are, what is left out."""
     wide: bool = False
 
+    def __post_init__(self) -> None:
+        units = {one.unit for one in (*self.series, self.y)} - {""}
+        if len(units) > 1:
+            raise SettingError(
+                f"the figure {self.name!r} would show {' and '.join(sorted(units))} on one axis; draw one for each."
+            )
+
     @property
     def x_limits(self) -> tuple[float, float]:
         """The ends of the horizontal axis."""
@@ -209,6 +222,11 @@ class Matrix:
     def remark(self) -> str:
         """The caption."""
         return self.caption
+
+
+def axis_in(what: str, unit: str, *, log: bool = False) -> Axis:
+    """Returns the axis of values that are counted in a unit."""
+    return Axis(f"{what} ({unit})", log=log, unit=unit)
 
 
 def step_axis(steps: Sequence[int]) -> Axis:

@@ -17,10 +17,12 @@ def record(source: Source) -> dict[str, Any]:
     found, curve, verdict = source.found, source.found.curve, source.found.verdict
     judged = verdict and {
         **asdict(verdict),
-        "loss_ratio": asdict(verdict.loss_ratio),
         "superposition": verdict.superposition,
-        "beats_baselines": verdict.beats_baselines,
-        "shares_neurons": verdict.shares_neurons,
+        "losses": [
+            asdict(one) | {"ratio": asdict(one.ratio), "best_baseline": one.best_baseline} for one in verdict.losses
+        ],
+        "solves_more": verdict.solves_more,
+        "more_accurate": verdict.more_accurate,
     }
     names = ("kind", "method", "gamma", "n", "r2", "r2_n_beta", "residual_sd", "sampling_sd", "span")
     fitted = curve and {

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import pandas as pd
 
 from llc_lightning.analysis import revisions, table
-from llc_lightning.analysis.agreement import Agreement, agreement, agreements
+from llc_lightning.analysis.agreement import Agreement, AgreementAt, agreement, agreements
 from llc_lightning.analysis.cis import (
     EffectMatrix,
     Verdict,
@@ -42,13 +42,15 @@ class Findings:
     """What is left out, since there are newer rows of the same."""
     trajectories: pd.DataFrame = field(repr=False)
     """Of the training loss; see :func:`llc_lightning.analysis.trajectories.trajectories`."""
+    losses: pd.DataFrame = field(repr=False)
+    """Trajectories of every loss of the whole net, also of tasks and in other measures."""
     units: str | None
     """The kind of the smallest components."""
     health: Health
     curve: Curve | None
     agreement: Agreement | None
     """At the last step with ok rows."""
-    agreements: tuple[Agreement, ...]
+    agreements: tuple[AgreementAt, ...]
     """At every step."""
     verdict: Verdict | None
     over_training: pd.DataFrame = field(repr=False)
@@ -58,6 +60,11 @@ class Findings:
     """The two tasks of the net, where it has two."""
     selectivity: pd.DataFrame = field(repr=False)
     """See :func:`llc_lightning.analysis.selectivity.selectivity`."""
+
+    @property
+    def loss_unit(self) -> str:
+        """Returns what the training loss is counted in; '' where no row says so."""
+        return table.loss_unit(self.rows)
 
     @property
     def steps(self) -> list[int]:
@@ -80,6 +87,7 @@ def find(rows: pd.DataFrame, *, run: str, level: float = table.LEVEL) -> Finding
         rows=rows,
         older=left_out,
         trajectories=trajectories(rows, level=level),
+        losses=trajectories(table.select(rows, quantity="loss", component=""), losses=["*"], level=level),
         units=table.unit_kind(rows),
         health=health(rows),
         curve=fit_curve(rows),

@@ -4,12 +4,13 @@ from math import isnan
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.agreement import Agreement
-from llc_lightning.analysis.cis import LOSS_FACTOR, Verdict
+from llc_lightning.analysis.cis import Verdict
 from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.analysis.curve import Curve, Residual
 from llc_lightning.analysis.resolution import ladder, reconciled
 from llc_lightning.analysis.revisions import told
 from llc_lightning.analysis.timing import Timing
+from llc_lightning.report.panels.headline import explained
 from llc_lightning.report.panels.llc import full_llc
 from llc_lightning.report.sections import Findings
 from llc_lightning.runtime.kinds import plural
@@ -18,10 +19,12 @@ from llc_lightning.runtime.kinds import plural
 def headlines(found: Findings, *, time: Timing | None = None) -> list[str]:
     """Returns the sentences at the top of the page.
 
-    These are: verdict, curve, agreement, full LLC, oddest unit, health, what is left out for its revision, time.
+    These are: what to change where nothing is ok; verdict, curve, agreement, full LLC, oddest unit, health, what is
+    left out for its revision, time.
     """
     said = [
-        verdict_sentence(found.verdict) if found.verdict else "",
+        *found.health.remedies(),
+        *(verdict_sentences(found.verdict) if found.verdict else ()),
         curve_sentence(found.curve) if found.curve else "",
         agreement_sentence(found.agreement, level=found.level) if found.agreement else "",
         *full_llc_sentences(found),
@@ -33,14 +36,9 @@ def headlines(found: Findings, *, time: Timing | None = None) -> list[str]:
     return [sentence for sentence in said if sentence]
 
 
-def verdict_sentence(verdict: Verdict) -> str:
-    """Says whether the net computes in superposition, and the two numbers that decide it."""
-    answer = verdict.sentences()[0].rstrip(".")
-    return (
-        f"{answer}: its loss is {verdict.compared} (below {LOSS_FACTOR} is asked), and it "
-        f"solves {verdict.circuits_solved.value:g} of {verdict.circuits} circuits (more than "
-        f"{verdict.circuits_dedicated:g} is asked)."
-    )
+def verdict_sentences(verdict: Verdict) -> list[str]:
+    """Says whether the net computes in superposition and what decides it; then what each loss says, one by one."""
+    return [one for one in verdict.sentences() if "participation" not in one]
 
 
 def full_llc_sentences(found: Findings) -> list[str]:
@@ -57,12 +55,12 @@ def _reconciled(found: Findings) -> list[str]:
 
 
 def curve_sentence(curve: Curve) -> str:
-    """Says how much the one curve explains, and how much of the rest is sampling error."""
+    """Says how much the one curve explains beyond n_beta, and how much of the rest is sampling error."""
     low, high = curve.span
     return (
-        f"One smooth curve of n_beta x {curve.method}-ablation effect explains R² = {curve.r2:.3f} of log wrLLC over "
-        f"{curve.n} points, with n_beta x effect from {low:.2g} to {high:.2g}; n_beta alone explains "
-        f"{curve.r2_n_beta:.3f}. The scatter around it is {100 * curve.residual_sd:.0f} %, the sampling error "
+        f"n_beta alone explains {100 * curve.r2_n_beta:.0f} % of the spread of log wrLLC over {curve.n} points. Of "
+        f"what it leaves, one curve of n_beta x {curve.method}-ablation effect, here from {low:.2g} to {high:.2g}, "
+        f"explains {explained(curve)}. The scatter around it is {100 * curve.residual_sd:.0f} %, the sampling error "
         f"{100 * curve.sampling_sd:.0f} %."
     )
 

@@ -1,12 +1,13 @@
 """The tables of a run: what was found, how it was found, and where its curves start and end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import table
+from llc_lightning.analysis.cis import TRAINED, Verdict
 from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.analysis.selectivity import CLEAR, SELECTIVE, Group, groups
 from llc_lightning.analysis.timing import Timing
@@ -27,32 +28,42 @@ def verdict_table(runs: Sequence[Findings]) -> Table | None:
     judged = [(one.run, one.verdict) for one in runs if one.verdict]
     if not judged:
         return None
-    baselines = list(dict.fromkeys(name for _, verdict in judged for name in verdict.baselines))
+    verdicts = [verdict for _, verdict in judged]
     lines: list[tuple[str, list[str]]] = [
-        ("computes in superposition", ["yes" if verdict.superposition else "no" for _, verdict in judged]),
-        ("loss (nats per example)", [str(verdict.loss) for _, verdict in judged]),
-        *(
-            (
-                f"loss of baseline: {name.replace('_', ' ')}",
-                [str(verdict.baselines.get(name, NONE)) for _, verdict in judged],
-            )
-            for name in baselines
-        ),
-        ("loss / best baseline (below 0.8 is asked)", [str(verdict.loss_ratio) for _, verdict in judged]),
-        ("circuits solved", [f"{verdict.circuits_solved} of {verdict.circuits}" for _, verdict in judged]),
-        ("circuits that fit without sharing", [f"{verdict.circuits_dedicated:g}" for _, verdict in judged]),
-        ("mean accuracy over circuits", [str(verdict.accuracy or NONE) for _, verdict in judged]),
-        ("circuits per neuron", [str(verdict.circuits_per_unit or NONE) for _, verdict in judged]),
-        ("neurons per circuit", [str(verdict.units_per_circuit or NONE) for _, verdict in judged]),
-        ("at step", [str(verdict.step) for _, verdict in judged]),
+        ("computes in superposition", ["yes" if one.superposition else "no" for one in verdicts]),
+        ("circuits solved", [f"{one.solved} of {one.circuits}" for one in verdicts]),
+        ("circuits that fit without sharing", [f"{one.circuits_dedicated:g}" for one in verdicts]),
+        ("mean accuracy over circuits", [str(one.accuracy or NONE) for one in verdicts]),
+        ("mean accuracy without sharing", [str(one.accuracy_dedicated or NONE) for one in verdicts]),
+        *_measures(verdicts),
+        ("circuits per neuron", [str(one.circuits_per_unit or NONE) for one in verdicts]),
+        ("neurons per circuit", [str(one.units_per_circuit or NONE) for one in verdicts]),
+        ("at step", [str(one.step) for one in verdicts]),
     ]
     return Table(
         "verdict",
         "Does it compute in superposition?",
         ("", *(run for run, _ in judged)),
         tuple((name, *cells) for name, cells in lines),
-        "± is one standard error. Circuits per neuron and the reverse are participation ratios: reported, not judged.",
+        "± is one standard error. The answer rests on circuits solved and accuracy against neurons that share nothing, "
+        "which no exponent enters. A loss is compared within one measure alone. Circuits per neuron and the reverse "
+        "are participation ratios: reported, not judged.",
     )
+
+
+def _measures(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, list[str]]]:
+    """Yields what each run's loss is in every measure, and beside its best baseline; * marks what it was trained on."""
+    units = list(dict.fromkeys(one.unit for verdict in verdicts for one in verdict.losses))
+    for unit in units:
+        here = [next((one for one in verdict.losses if one.unit == unit), None) for verdict in verdicts]
+        yield (
+            f"loss ({unit})",
+            [f"{one.loss}{' (trained on)' if one.name == TRAINED else ''}" if one else NONE for one in here],
+        )
+        yield (
+            f"loss / best baseline ({unit})",
+            [f"{one.ratio} ({one.best_baseline.replace('_', ' ')} {one.best})" if one else NONE for one in here],
+        )
 
 
 def agreement_table(found: Findings) -> Table | None:
@@ -79,7 +90,7 @@ def agreement_table(found: Findings) -> Table | None:
         ("ranks of", "rho", f"{100 * found.level:g} % interval", "p", "n", "reliability of the effect"),
         tuple(rows),
         f"Step {one.step}, n_beta {one.rung.n_beta:g}, gamma {one.rung.gamma:g}: the rung whose median n_beta x effect "
-        f"({one.rung.resolution:.1f} nats) is nearest 10{left}. |w| is the norm of a {one.kind}'s weights. Intervals: "
+        f"({one.rung.resolution:.1f}) is nearest 10{left}. |w| is the norm of a {one.kind}'s weights. Intervals: "
         "Fisher's z; p: permutations. Reliability: share of the effect's spread over units that is no sampling error.",
     )
 
@@ -106,7 +117,7 @@ def residual_table(found: Findings, n: int = 8) -> Table | None:
         "residuals",
         "Farthest off the curve: what to look at",
         (
-            *(found.curve.kind, "step", "n_beta", "n_beta x effect (nats)", "wrLLC", "curve", "wrLLC / curve"),
+            *(found.curve.kind, "step", "n_beta", "n_beta x effect", "wrLLC", "curve", "wrLLC / curve"),
             *("in standard errors", "points beyond 2 SD"),
         ),
         tuple(rows),
@@ -232,7 +243,9 @@ def quantity_table(found: Findings) -> Table:
     """Returns unit and definition of every quantity in the rows."""
     present = sorted(table.distinct(found.rows, "quantity"))
     known = [QUANTITIES.get(name).item for name in present if name in QUANTITIES]
-    rows = tuple((one.name, one.unit, one.definition) for one in known)
+    told = found.rows[["quantity", "unit"]].drop_duplicates()
+    units = {name: [one for one in table.texts(part, "unit") if one] for name, part in table.by(told, "quantity")}
+    rows = tuple((one.name, ", ".join(units[one.name]) or one.unit, one.definition) for one in known)
     return Table("quantities", "What the quantities are", ("quantity", "unit", "definition"), rows)
 
 

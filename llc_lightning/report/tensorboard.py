@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from llc_lightning.analysis.cis import superposition_over_training
 from llc_lightning.analysis.health import health
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report.charts import method_tag, rung_tag
-from llc_lightning.report.events import Logged
-from llc_lightning.report.sections import Findings, other_quantities, sections
+from llc_lightning.report.sections import other_quantities
+from llc_lightning.report.source import Source
 from llc_lightning.results.schema import COLUMNS, Row
 from llc_lightning.runtime.kinds import at_level, level_of
 
@@ -65,19 +64,14 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
     return {tag: value for tag, value in found.items() if math.isfinite(value)}
 
 
-def figures(found: Findings, logged: Logged) -> "dict[str, Figure]":
-    """Returns the figures of the report by tag, for ``SummaryWriter.add_figure``.
-
-    Args:
-        found: What was found about the run.
-        logged: Its curves as they were logged.
-    """
+def figures(source: Source) -> "dict[str, Figure]":
+    """Returns the figures of a run's report by tag, for ``SummaryWriter.add_figure``."""
     from llc_lightning.report.figures import draw
 
-    return {f"report/{panel.name}": draw(panel) for some in sections(found, logged).values() for panel in some}
+    return {f"report/{panel.name}": draw(panel) for some in source.sections.values() for panel in some}
 
 
-def write_figures(folder: Path, found: Findings, logged: Logged) -> int:
+def write_figures(source: Source) -> int:
     """Adds the figures of the report to a run's event files, in place of those of an earlier call; returns how many.
 
     Raises:
@@ -85,12 +79,12 @@ def write_figures(folder: Path, found: Findings, logged: Logged) -> int:
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    drawn = figures(found, logged)
+    folder, drawn = source.folder, figures(source)
     for path in folder.glob(f"events.out.tfevents.*{_SUFFIX}"):
         path.unlink()
     writer: Any = SummaryWriter(str(folder), filename_suffix=_SUFFIX)
     for tag, figure in drawn.items():
-        writer.add_figure(tag, figure, global_step=found.steps[-1])
+        writer.add_figure(tag, figure, global_step=source.found.steps[-1])
     writer.close()
     return len(drawn)
 

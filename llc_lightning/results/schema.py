@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -24,10 +25,11 @@ Weights: TypeAlias = Literal["raw", "averaged"]
 RAW: Weights = "raw"
 """The weights that the optimizer trains."""
 
-ADDED: Mapping[str, int] = {"revision": 2, "weights": 3}
-"""The schema version that brought a column; rows of older versions have its default."""
+ADDED: Mapping[str, int] = {"revision": 2, "replicate": 3, "unit": 3, "weights": 3}
+"""The schema version that brought a column; rows of older versions have its default, replicates what details say."""
 
 NAN = float("nan")
+_REPLICATE = re.compile(r'"replicate":\s*(\d+)')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,8 @@ class Row:
     """NaN if and only if the status is a failed one."""
     stderr: float = NAN
     """Standard error of the value; NaN where it cannot be known."""
+    unit: str = ""
+    """What the value is counted in; '' for what the quantity's registered unit says."""
     status: str = statuses.OK
     """``ok``, or the reasons against the value; see ``runtime.status``."""
     component: str = ""
@@ -66,6 +70,8 @@ class Row:
     """Which weights the chains moved: ``all``, an address, ``all-ADDRESS``; '' without chains."""
     settings: str = ""
     """``settings_hash`` of the job's configuration."""
+    replicate: int = 0
+    """Number of the set of random streams: above 0 where the same was measured again with others."""
     chains: int = 0
     """Chains that the value is the mean of."""
     draws: int = 0
@@ -175,9 +181,17 @@ def completed(table: "pa.Table", version: int) -> "pa.Table":
 
     for name, since in ADDED.items():
         if name not in table.column_names and 1 <= version < since:
-            default: Any = pa.array([getattr(Row, name)] * len(table))
-            table = table.append_column(name, default)
+            values: Any = _replicates(table) if name == "replicate" else [getattr(Row, name)] * len(table)
+            table = table.append_column(
+                name, pa.array(values, pa.string() if name in ("unit", "weights") else pa.int64())
+            )
     return table
+
+
+def _replicates(table: "pa.Table") -> list[int]:
+    """Returns the replicates of rows that keep theirs in the details, as those of version 2 do."""
+    told = (_REPLICATE.search(str(text)) for text in table.column("details").to_pylist())
+    return [int(found[1]) if found else 0 for found in told]
 
 
 def to_table(rows: Iterable[Row]) -> "pa.Table":

@@ -4,13 +4,14 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from llc_lightning.results.files import checked_name, listed, publish, verify
 from llc_lightning.results.schema import COLUMNS, KEY, SCHEMA_VERSION, Row, arrow_schema, completed, to_table
 from llc_lightning.runtime.errors import StoreError, one_line
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
@@ -88,8 +89,34 @@ class Store:
                 if not skip_corrupt:
                     raise
                 warnings.warn(f"left out: {error}", stacklevel=2)
-        frame = pa.concat_tables(tables, promote_options="default").to_pandas()  # pyright: ignore[reportUnknownMemberType]
-        return frame.drop_duplicates(list(KEY), keep="last").sort_values(list(KEY), ignore_index=True)
+        table = pa.concat_tables(tables, promote_options="default")
+        return table.take(_last_of_each(table)).to_pandas()  # pyright: ignore[reportUnknownMemberType]
+
+
+def _last_of_each(table: "pa.Table") -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """Returns the places of the rows that count, sorted by key: of those with the same key the last one."""
+    import numpy as np
+
+    columns = [_ranks(table.column(name)) for name in KEY]
+    # The last of the keys given to lexsort decides first; it leaves rows with the same key in their order.
+    order = np.lexsort(columns[::-1])
+    last = np.ones(len(order), dtype=bool)
+    last[:-1] = np.logical_or.reduce([column[order[1:]] != column[order[:-1]] for column in columns])
+    return order[last]
+
+
+def _ranks(column: "pa.ChunkedArray[Any]") -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """Returns whole numbers in the order of a column's values: sorting them is many times faster than sorting text."""
+    import numpy as np
+    import pyarrow as pa
+
+    if not pa.types.is_string(column.type):
+        return column.to_numpy().astype(np.int64)
+    coded: Any = cast("Any", column.combine_chunks()).dictionary_encode()
+    places = np.argsort(np.array(coded.dictionary.to_pylist(), dtype=object), kind="stable")
+    rank = np.empty(len(places), dtype=np.int64)
+    rank[places] = np.arange(len(places))
+    return rank[coded.indices.to_numpy()] if len(rank) else np.zeros(0, dtype=np.int64)
 
 
 def _write(table: "pa.Table", path: Path) -> None:

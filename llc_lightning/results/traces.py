@@ -30,9 +30,9 @@ class Trace:
     n_beta: float
     gamma: float
     excess: Float[Tensor, "chain draw"]
-    """Loss minus the loss of w* on the same minibatch, in nats per example."""
+    """Loss minus the loss of w* on the same minibatch, in the unit of the loss."""
     loss: Float[Tensor, "chain draw"]
-    """Loss on the minibatch, in nats per example."""
+    """Loss on the minibatch, in the unit of the loss."""
     replicate: int = 0
     settings: str = ""
     """``settings_hash`` of the job, as in the measurement table."""

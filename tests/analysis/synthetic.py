@@ -21,14 +21,15 @@ RUNGS = (100.0, 300.0, 1000.0)
 METHODS = {"zero": 1.0, "mean": 0.8, "resample": 1.35, "noise": 0.55}
 COLUMNS = [
     *("run", "seed", "step", "epoch", "quantity", "value", "stderr", "status", "component", "kind", "method", "loss"),
-    *("params_moved", "settings", "chains", "draws", "rhat", "ess", "n_beta", "gamma", "step_size", "n_examples"),
-    *("details", "revision", "weights", "schema_version"),
+    *("params_moved", "settings", "replicate", "unit", "chains", "draws", "rhat", "ess", "n_beta", "gamma"),
+    *("step_size", "n_examples", "details", "revision", "weights", "schema_version"),
 ]
 BLANK: dict[str, Any] = {
     **{"run": "cis/version_0", "seed": 0, "step": 0, "epoch": 0, "quantity": "", "value": np.nan, "stderr": np.nan},
     **{"status": "ok", "component": "", "kind": "", "method": "", "loss": "train", "params_moved": "", "settings": ""},
-    **{"chains": 0, "draws": 0, "rhat": np.nan, "ess": np.nan, "n_beta": np.nan, "gamma": np.nan, "step_size": np.nan},
-    **{"n_examples": 0, "details": "{}", "revision": 1, "weights": "raw", "schema_version": 1},
+    **{"replicate": 0, "unit": "", "chains": 0, "draws": 0, "rhat": np.nan, "ess": np.nan, "n_beta": np.nan},
+    **{"gamma": np.nan, "step_size": np.nan, "n_examples": 0, "details": "{}", "revision": 1, "weights": "raw"},
+    **{"schema_version": 1},
 }
 
 
@@ -124,8 +125,9 @@ class SyntheticRun:
         final = good if self.loss_power == 4 else np.where(np.arange(self.circuits) < 0.65 * self.circuits, good, poor)
         return 0.5 + (final - 0.5) / (1 + (70 / max(step, 1)) ** 3)
 
-    def _loss(self, step: int) -> float:
-        final = 0.141 if self.loss_power == 4 else 0.527
+    def _loss(self, step: int, power: int = 0) -> float:
+        """The loss in error^power; that which was trained on by default."""
+        final = {(4, 4): 0.141, (2, 2): 0.527, (4, 2): 0.756, (2, 4): 0.364}[self.loss_power, power or self.loss_power]
         return final + (1.3 - final) / (1 + (max(step, 1) / 60) ** 1.8)
 
     def _model(self, step: int) -> list[dict[str, Any]]:
@@ -133,17 +135,26 @@ class SyntheticRun:
         accuracy = self.accuracy(step)
         one = {"quantity": "sign_accuracy", "stderr": 0.002}
         baselines = {"zero": 1.0, "affine": 0.999, "dedicated": 0.5, "dedicated_net": 0.502}
+        own, other = self.loss_power, 6 - self.loss_power
+        measures = {"train": (self._loss(step), own), f"power:{other}": (self._loss(step, other), other)}
         return [
-            {**base, "quantity": "loss", "value": self._loss(step), "stderr": 0.004, "kind": "all"},
+            *(
+                {**base, "quantity": "loss", "loss": loss, "value": value, "stderr": 0.004, "kind": "all"}
+                | {"unit": f"error^{power} / q"}
+                for loss, (value, power) in measures.items()
+            ),
             {**base, "quantity": "loss", "value": self._loss(step) + 1e-4, "stderr": 0.0014, "kind": "all"}
-            | {"n_examples": 131072, "settings": "llc"},
+            | {"n_examples": 131072, "settings": "llc", "unit": f"error^{own} / q"},
             {**base, **one, "value": accuracy.mean(), "stderr": 0.001},
+            {**base, **one, "value": 0.75, "stderr": 0.001, "method": "dedicated"},
             *({**base, **one, "loss": f"circuit:{i:02d}", "value": value} for i, value in enumerate(accuracy)),
             {**base, "quantity": "circuits_solved", "value": float((accuracy > 0.95).sum()), "stderr": 0.4},
             {**base, "quantity": "circuits_solved", "method": "dedicated", "value": self.units / 2, "stderr": 0.0},
             *(
-                {**base, "quantity": "baseline_loss", "method": method, "value": value, "stderr": 0.002}
+                {**base, "quantity": "baseline_loss", "method": method, "loss": loss, "value": value, "stderr": 0.002}
+                | {"unit": f"error^{power} / q"}
                 for method, value in baselines.items()
+                for loss, (_, power) in measures.items()
             ),
         ]
 
@@ -176,6 +187,7 @@ class SyntheticRun:
                 error = 0.03 * value + 0.05
                 base = {"step": step, "epoch": step // 100, "component": address, "kind": kind, "params_moved": address}
                 base |= {"n_beta": n_beta, "gamma": 10.0, "n_examples": 131072, "settings": f"{n_beta:g}-{replicate}"}
+                base |= {"replicate": replicate}
                 record = json.dumps({"dimension": dimension, "replicate": replicate})
                 measured = {"value": value + error * rng.standard_normal(), "stderr": error, "status": status}
                 if unit == 3 and n_beta == 1000 and step == 30:
@@ -199,6 +211,7 @@ class SyntheticRun:
         for method, factor in METHODS.items():
             base = {"step": step, "epoch": step // 100, "quantity": "ablation_effect", "method": method}
             base |= {"n_examples": 16384, "settings": "ablation", "details": json.dumps({"draws": 4})}
+            base |= {"unit": f"error^{self.loss_power} / q"}
             for unit in range(self.units):
                 address = {"component": f"net.hook_hidden[{unit}]", "kind": "neuron"}
                 true = factor * self.effects(step)[unit]
@@ -207,6 +220,7 @@ class SyntheticRun:
                 rows.append({**base, **address, **value})
                 rows += [
                     {**base, **address, "loss": f"circuit:{i:02d}", "value": effect, "stderr": 0.1 * effect}
+                    | {"unit": f"error^{self.loss_power}"}
                     for i, effect in enumerate(factor / 0.8 * matrix[unit])
                 ]
             for layer, effect in (("net.hook_hidden", 0.6), ("net.hook_out", 1.1)):

@@ -54,57 +54,75 @@ def test_the_superposed_net_is_recognised(superposed: pd.DataFrame) -> None:
     assert verdict is not None
     assert verdict.superposition
     assert (verdict.step, verdict.circuits, verdict.circuits_dedicated) == (3000, 32, 16)
-    assert verdict.best_baseline == "dedicated"
-    assert verdict.loss.stderr == 0.0014, "the loss on the most examples counts"
+    assert verdict.trained.best_baseline == "dedicated"
+    assert verdict.loss.stderr == 0.004, "the loss on the examples of the baselines counts"
     assert verdict.loss_ratio.value == pytest.approx(verdict.loss.value / 0.5)
     assert verdict.loss_ratio.stderr == pytest.approx(
-        verdict.loss_ratio.value * np.hypot(0.0014 / verdict.loss.value, 0.002 / 0.5)
+        verdict.loss_ratio.value * np.hypot(0.004 / verdict.loss.value, 0.002 / 0.5)
     )
     said = " ".join(verdict.sentences())
-    assert "the net computes in superposition" in said
-    assert "32.0 ± 0.4 of 32 circuits: more than the 16" in said
+    assert "computes in superposition: it solves 32 of 32 circuits, more than the 16" in said
+    assert "(0.75 without sharing)" in said
     assert "mean-ablation" in said
+
+
+def test_every_measure_is_compared_within_itself(superposed: pd.DataFrame, control: pd.DataFrame) -> None:
+    mine, other = superposition_verdict(superposed), superposition_verdict(control)
+    assert mine is not None
+    assert other is not None
+    assert [one.unit for one in mine.losses] == ["error^4 / q", "error^2 / q"]
+    assert [one.unit for one in other.losses] == ["error^2 / q", "error^4 / q"]
+    assert [one.below for one in (*mine.losses, *other.losses)] == [True, False, False, True]
+    for verdict in (mine, other):
+        for one in verdict.losses:
+            assert one.ratio.value == pytest.approx(one.loss.value / 0.5)
+            assert one.sentence().count("error^") == 1
+            assert ("trained on" in one.sentence()) == (one is verdict.trained)
+        assert any("The measures disagree" in said for said in verdict.sentences())
 
 
 def test_a_loss_of_zero_and_a_baseline_of_zero_have_a_verdict(superposed: pd.DataFrame) -> None:
     verdict = superposition_verdict(superposed)
     assert verdict is not None
     nothing = table.Measured(0.0, 0.0)
-    perfect = replace(verdict, loss=nothing)
-    assert perfect.loss_ratio.value == 0
-    assert perfect.beats_baselines
-    beaten = replace(verdict, baselines={**verdict.baselines, verdict.best_baseline: nothing})
-    assert np.isnan(beaten.loss_ratio.value)
-    assert not beaten.beats_baselines
-    assert "is not to be compared with the best baseline's, which is 0" in " ".join(beaten.sentences())
+    perfect = replace(verdict.trained, loss=nothing)
+    assert perfect.ratio.value == 0
+    assert perfect.below
+    beaten = replace(verdict.trained, baselines={**verdict.trained.baselines, verdict.trained.best_baseline: nothing})
+    assert np.isnan(beaten.ratio.value)
+    assert not beaten.below
+    assert "is not to be compared with the best baseline's, which is 0" in beaten.sentence()
 
 
-def test_the_control_fails_by_its_loss_alone(control: pd.DataFrame) -> None:
+def test_the_control_shares_as_well_whatever_its_own_loss_says(control: pd.DataFrame) -> None:
     verdict = superposition_verdict(control)
     assert verdict is not None
-    assert not verdict.superposition
-    assert not verdict.beats_baselines
-    assert verdict.shares_neurons
-    assert "does not compute in superposition" in verdict.sentences()[0]
-    assert "not below 0.8" in verdict.sentences()[1]
+    assert verdict.solves_more
+    assert verdict.superposition
+    assert not verdict.trained.below
+    assert 0 < verdict.shared < 0.5
+    assert "computes in superposition: it solves 21 of 32 circuits" in verdict.sentences()[0]
 
 
-def test_both_comparisons_are_needed_and_strict(superposed: pd.DataFrame) -> None:
+def test_both_comparisons_are_needed_and_clear(superposed: pd.DataFrame) -> None:
     verdict = superposition_verdict(superposed)
     assert verdict is not None
     assert not replace(verdict, circuits_solved=table.Measured(16.0, 0.0)).superposition
     assert replace(verdict, circuits_solved=table.Measured(17.0, 0.0)).superposition
-    assert not replace(verdict, loss=table.Measured(0.4, 0.0)).superposition
-    assert replace(verdict, loss=table.Measured(0.39, 0.0)).superposition
+    assert not replace(verdict, circuits_solved=table.Measured(17.0, 0.6)).superposition
+    assert not replace(verdict, accuracy=table.Measured(0.75, 0.001)).superposition
+    assert replace(verdict, accuracy_dedicated=None).superposition
+    assert "does not compute" in replace(verdict, circuits_solved=table.Measured(9.0, 0.0)).sentences()[0]
 
 
-def test_any_better_baseline_turns_the_verdict(superposed: pd.DataFrame) -> None:
+def test_a_better_baseline_turns_what_the_loss_says_and_not_the_verdict(superposed: pd.DataFrame) -> None:
     better = superposed.copy()
     better.loc[(better["quantity"] == "baseline_loss") & (better["method"] == "affine"), "value"] = 0.15
     verdict = superposition_verdict(better)
     assert verdict is not None
-    assert verdict.best_baseline == "affine"
-    assert not verdict.superposition
+    assert verdict.trained.best_baseline == "affine"
+    assert not verdict.trained.below
+    assert verdict.superposition
 
 
 def test_a_net_without_these_rows_gets_no_verdict(superposed: pd.DataFrame) -> None:
@@ -120,7 +138,7 @@ def test_a_run_without_ablations_has_a_verdict_without_ratios(superposed: pd.Dat
     assert verdict is not None
     assert verdict.superposition
     assert verdict.circuits_per_unit is None
-    assert len(verdict.sentences()) == 4
+    assert not any("participation" in said for said in verdict.sentences())
 
 
 def test_over_training(superposed: pd.DataFrame) -> None:

@@ -30,6 +30,9 @@ TOOLS = {
     "replicates",
     "steps",
     "first_replicate",
+    "units",
+    "told_unit",
+    "loss_unit",
 }
 """Functions of rows that are no analysis: what they are given is chosen already."""
 APART = {"trajectories", "plus_delta", "newest", "older"}

@@ -53,7 +53,7 @@ def test_restricted_and_full_llc_leave_replicates_and_other_masks_out() -> None:
             {**base, "kind": "all", "params_moved": "all"},
             {**base, "kind": "all", "params_moved": "all-a[0]"},
             neuron,
-            {**neuron, "details": '{"replicate": 1}', "settings": "again"},
+            {**neuron, "replicate": 1, "settings": "again"},
             {**neuron, "params_moved": "all"},
         ]
     )

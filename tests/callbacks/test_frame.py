@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import pandas as pd
 import pytest
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, StochasticWeightAveraging
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -17,6 +16,7 @@ from llc_lightning.callbacks.ablation import AblationCallback
 from llc_lightning.callbacks.frame import After, Before
 from llc_lightning.callbacks.snapshots import SnapshotCallback
 from llc_lightning.results.run import Run
+from llc_lightning.results.snapshots import load_snapshot
 from llc_lightning.runtime.cadence import AtEnd, Cadence, Every, LogSpaced
 from tests.callbacks.plain import trainer
 
@@ -172,19 +172,11 @@ def test_snapshots_are_of_the_weights_that_are_trained(tmp_path: Path) -> None:
     kept = Kept()
     fit(tmp_path, [AVERAGES["own"](), SnapshotCallback(AtEnd()), kept])
     module = Small()
-    module.load_state_dict(torch_snapshot(tmp_path))
+    module.load_state_dict(load_snapshot(Run.open(tmp_path / "llc_lightning").snapshots[12]))
     assert loss_of(module) == pytest.approx(kept.losses[12], rel=1e-5)
 
 
-def torch_snapshot(folder: Path) -> dict[str, Tensor]:
-    from llc_lightning.results.snapshots import load_snapshot
-
-    return load_snapshot(Run.open(folder / "llc_lightning").snapshots[12])
-
-
 def test_the_frame_is_put_once_and_checkpoints_stay_behind_it(tmp_path: Path) -> None:
-    from lightning.pytorch.callbacks import ModelCheckpoint
-
     twice = trainer(
         tmp_path,
         [measuring(), ModelCheckpoint(tmp_path), SnapshotCallback(AtEnd())],
@@ -200,8 +192,3 @@ def test_the_frame_is_put_once_and_checkpoints_stay_behind_it(tmp_path: Path) ->
     assert kinds[0] is Before
     assert kinds[-2:] == [After, ModelCheckpoint]
     assert (kinds.count(Before), kinds.count(After)) == (1, 1)
-
-
-def table(folder: Path) -> pd.DataFrame:
-    rows = Run.open(folder).measurements()
-    return rows[rows["quantity"] == "loss"]

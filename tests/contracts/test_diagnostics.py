@@ -203,7 +203,7 @@ CASES: dict[str, list[tuple[dict[str, object], dict[str, object]]]] = {
 
 def test_each_reason_of_an_estimate_has_one_diagnostic_and_is_provoked() -> None:
     assert set(diagnostics()) == set(CASES)
-    others = {"no-examples", "error", "no-gap", "one-example", "too-few-examples", "not-converged"}
+    others = {*("no-examples", "error", "no-gap", "one-example", "too-few-examples", "not-converged", "not-recovered")}
     assert set(status.REASONS) - set(CASES) == others
 
 

@@ -27,11 +27,13 @@ def measured(request: pytest.FixtureRequest) -> Measured:
 def test_every_baseline_has_a_row_on_all_examples(
     measured: Measured,
 ) -> None:
-    rows = measured[-1]
+    task, *_, rows = measured
     assert set(rows) == {
         *(f"baseline_loss {method}" for method in ("zero", "affine", "dedicated_net", "dedicated")),
         "circuits_solved dedicated",
+        f"{task.accuracy} dedicated",
     }
+    assert rows[f"{task.accuracy} dedicated"].value >= task.chance
     assert all(row.n == N and row.loss == "train" for row in rows.values())
 
 

@@ -146,8 +146,14 @@ class TestQuantities:
             ("circuits_solved", "train", ""),
             *(("baseline_loss", "train", method) for method in ("zero", "affine", "dedicated_net", "dedicated")),
             ("circuits_solved", "train", "dedicated"),
+            ("sign_accuracy", "train", "dedicated"),
+            ("loss", "power:2", ""),
+            *(("baseline_loss", "power:2", method) for method in ("zero", "affine", "dedicated_net", "dedicated")),
         ]
         x, y = batch
+        assert {row.unit for row in rows if row.loss == "power:2"} == {"error^2 / q"}
+        (square,) = (row.value for row in rows if (row.quantity, row.loss) == ("loss", "power:2"))
+        assert square == pytest.approx(((model(x) - y) ** 2).mean().item() / model.task.q)
         first = y[:, 0] != 0
         assert rows[0].value == pytest.approx((model(x)[first, 0] * y[first, 0] > 0).double().mean().item())
         assert rows[0].n == int(first.sum())
@@ -156,7 +162,7 @@ class TestQuantities:
         self, model: CISModel, batch: tuple[torch.Tensor, torch.Tensor]
     ) -> None:
         dedicated = model.dedicated()
-        (row,) = (row for row in model.task_quantities(batch) if row.method == "dedicated_net")
+        (row,) = (row for row in model.task_quantities(batch) if (row.method, row.loss) == ("dedicated_net", "train"))
         assert dedicated.per_example_loss(batch).mean().item() == pytest.approx(row.value)
         solved = [row.value for row in dedicated.task_quantities(batch) if row.quantity == "circuits_solved"]
         assert solved == [3.0, 3.0]

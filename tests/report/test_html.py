@@ -64,11 +64,12 @@ def test_the_page_loads_nothing_and_forbids_it(text: str) -> None:
 
 
 def test_it_says_the_verdicts_the_curve_and_the_health(text: str) -> None:
-    said = " ".join(" ".join(read(text).text).split())
+    said = " ".join("".join(read(text).text).split())
     for sentence in (
-        "At step 3000 the net computes in superposition.",
-        "At step 3000 the net does not compute in superposition.",
-        "One smooth curve of n_beta x zero-ablation effect explains R² = 0.9",
+        "At step 3000 the net computes in superposition: it solves 12 of 12 circuits",
+        "At step 3000 the net computes in superposition: it solves 8 of 12 circuits",
+        "In error^2 / q, which it was trained on,",
+        "one curve of n_beta x zero-ablation effect, here from",
         "replicates of wrLLC correlate with +0.",
         "the weight norm alone with +0.",
         "The full LLC is ok from step 805 on.",
@@ -118,15 +119,17 @@ def test_hostile_names_are_text(source: Source) -> None:
 
 def test_a_young_run_has_a_page(young: Source) -> None:
     text = page(young)
-    assert "The full LLC is not ok at any step." in text
-    assert "The full LLC is not ok at the last step." in text
-    read(text)
+    said = " ".join("".join(read(text).text).split())
+    assert "No value of the full LLC is ok (3 measured); most often not-a-minimum" in said
+    assert "The full LLC is not ok at any step." in said
+    assert "The full LLC is not ok at the last step." in said
 
 
 def test_three_units_are_too_few_for_ranks_and_have_a_page(source: Source) -> None:
     few = page(replace(source, found=find(SyntheticRun(units=3, circuits=2).table(), run="few")))
-    assert "the rank correlation undefined over 3 pairs" in few
-    assert not re.search(r"\bnan\b", " ".join(read(few).text).lower())
+    said = " ".join("".join(read(few).text).split())
+    assert "the rank correlation undefined over 3 pairs" in said
+    assert not re.search(r"\bnan\b", said.lower())
 
 
 def test_it_is_written_where_asked(young: Source, elsewhere: Path) -> None:

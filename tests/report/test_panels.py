@@ -30,8 +30,8 @@ def test_the_headline_shows_every_positive_point_and_the_curve(found: Findings) 
     panel = headline(found)
     assert panel is not None
     assert found.curve is not None
-    assert f"R² = {found.curve.r2:.3f}" in panel.title
-    assert f"n_beta alone: {found.curve.r2_n_beta:.3f}" in panel.title
+    assert f"explains {100 * found.curve.within:.0f} % over training, " in panel.title
+    assert f"{100 * found.curve.within_last:.0f} % at step 3000 alone" in panel.title
     *rungs, curve = panel.series
     assert [one.name for one in rungs] == [f"n_beta {rung:g}" for rung in RUNGS]
     assert sum(int(one.good.sum()) for one in rungs) == found.curve.n
@@ -225,21 +225,20 @@ def test_the_matrix_draws_no_negative_effect(found: Findings) -> None:
 
 
 def test_training_shows_both_runs_and_the_best_baseline(source: Source, control: Source) -> None:
-    panel = training(source.found, source.logged.loss, control=(control.found, control.logged.loss))
-    assert panel is not None
-    assert list(by_name(panel)) == [
-        *("training batches", "analysis set"),
-        *("training batches, cis_mse/version_0", "analysis set, cis_mse/version_0"),
-    ]
-    assert len(by_name(panel)["training batches"]) == 300
-    assert panel.rules[0].label == "best baseline (dedicated): 0.5"
-    assert "0.1421 ± 0.0014 at step 3000" in panel.title
+    fourth, square = training(source.found, source.logged.loss, control=(control.found, control.logged.loss))
+    whose = "cis_mse/version_0"
+    assert list(by_name(fourth)) == ["training batches", "analysis set", f"analysis set, {whose}"]
+    assert list(by_name(square)) == ["analysis set", f"training batches, {whose}", f"analysis set, {whose}"]
+    assert [panel.y.unit for panel in (fourth, square)] == ["error^4 / q", "error^2 / q"]
+    assert len(by_name(fourth)["training batches"]) == 300
+    assert {panel.rules[0].label for panel in (fourth, square)} == {"best baseline (dedicated): 0.5"}
+    assert "0.1421 ± 0.0014 at step 3000" in fourth.title
+    assert "not trained on" in square.title
 
 
 def test_long_training_curves_are_thinned_from_both_ends(found: Findings) -> None:
     steps = np.arange(100_000.0)
-    panel = training(found, pd.DataFrame({"step": steps, "value": np.exp(-steps / 1e5)}))
-    assert panel is not None
+    panel = training(found, pd.DataFrame({"step": steps, "value": np.exp(-steps / 1e5)}))[0]
     shown = panel.series[0].x
     assert len(shown) <= 800
     assert shown[-1] == 99_999

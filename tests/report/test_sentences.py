@@ -11,41 +11,41 @@ from llc_lightning.report.sentences import (
     full_llc_sentences,
     headlines,
     residual_sentence,
-    verdict_sentence,
+    verdict_sentences,
 )
 from llc_lightning.report.source import Source
 
 
 def test_the_headlines_of_a_finished_run(source: Source) -> None:
     said = headlines(source.found, time=source.time)
-    assert [sentence.split()[0] for sentence in said] == [
-        "At",
-        "One",
-        "At",
-        "The",
-        "Farthest",
-        said[5].split()[0],
-        "Measuring",
-    ]
+    first = [sentence.split()[0] for sentence in said]
+    assert first[:-2] == ["At", "In", "In", "The", "n_beta", "At", "The", "Farthest"]
+    assert first[-1] == "Measuring"
     assert all("nan" not in sentence.lower() and sentence.endswith(".") for sentence in said)
 
 
 def test_a_young_run_says_less(young: Source) -> None:
     said = headlines(young.found)
-    assert said[0].startswith("At step 42 the net does not compute in superposition")
-    assert said[1] == "The full LLC is not ok at any step."
-    assert len(said) == 3
+    assert said[0].startswith("No value of the full LLC is ok (3 measured); most often not-a-minimum (3): ")
+    assert said[0].endswith("train longer, or raise gamma.")
+    assert said[1].startswith("No value of the wrLLC of layers is ok")
+    assert said[3].startswith("At step 42 the net does not compute in superposition")
+    assert "The full LLC is not ok at any step." in said
 
 
 def test_a_run_of_losses_says_its_health(plain_net: Findings) -> None:
-    assert headlines(plain_net) == ["32 of 32 rows are ok, 0 flagged, 0 failed."]
+    assert headlines(plain_net) == ["48 of 48 rows are ok, 0 flagged, 0 failed."]
 
 
 def test_the_verdict_follows_the_numbers(source: Source, control: Source) -> None:
     assert source.found.verdict is not None
     assert control.found.verdict is not None
-    assert "computes in superposition: its loss is 0.284 ± 0.003" in verdict_sentence(source.found.verdict)
-    assert "does not compute in superposition: its loss is 1.056" in verdict_sentence(control.found.verdict)
+    mine, other = verdict_sentences(source.found.verdict), verdict_sentences(control.found.verdict)
+    assert "computes in superposition: it solves 12 of 12 circuits" in mine[0]
+    assert "In error^4 / q, which it was trained on, its loss 0.142 ± 0.004 is 0.284 ± 0.008 of the best" in mine[1]
+    assert "it solves 8 of 12 circuits, more than the 6" in other[0]
+    assert "In error^2 / q, which it was trained on, its loss 0.528 ± 0.004 is 1.055 ± 0.009 of the best" in other[1]
+    assert "In error^4 / q, its loss" in other[2]
 
 
 def test_an_undefined_correlation_is_said_to_be(found: Findings) -> None:
@@ -70,7 +70,8 @@ def test_every_resolution_of_the_full_llc_is_told(found: Findings) -> None:
     both = replace(found, rows=beside(found.rows), trajectories=beside(found.trajectories))
     (said,) = full_llc_sentences(both)
     assert said == (
-        "The full LLC at n_beta 10000 is 275 ± 4 at step 3000. From step 30: raw -1417 → 275, with Delta 421 → 276. "
+        "The full LLC at n_beta 10000 is 275 ± 4 at step 3000. From step 30: raw -1417 → 275, with Delta 421 → 276 "
+        "(flagged at step 30: not-a-minimum, drifting). "
         "The full LLC at n_beta 100 is 137 ± 2 at step 3000. "
         "275 ± 4 (n_beta 10000, gamma 1000) and 137 ± 2 (n_beta 100, gamma 1000) are two resolutions of one landscape: "
         "a direction counts, by a half, where its curvature exceeds gamma / n_beta, which is 0.1 for the first and 10 "

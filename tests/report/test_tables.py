@@ -20,9 +20,13 @@ def test_the_verdicts_stand_side_by_side(source: Source, control: Source) -> Non
     assert table is not None
     assert table.columns == ("", "cis/version_0", "cis_mse/version_0")
     rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["computes in superposition"] == ("yes", "no")
-    assert rows["circuits solved"] == ("12.0 ± 0.4 of 12", "8.0 ± 0.4 of 12")
-    assert rows["loss of baseline: dedicated net"] == ("0.502 ± 0.002", "0.502 ± 0.002")
+    assert rows["computes in superposition"] == ("yes", "yes")
+    assert rows["circuits solved"] == ("12 of 12", "8 of 12")
+    fourth, square = rows["loss (error^4 / q)"], rows["loss (error^2 / q)"]
+    assert [text.partition(" ±")[0] for text in (*fourth, *square)] == ["0.142", "0.365", "0.756", "0.528"]
+    assert ["trained on" in text for text in (*fourth, *square)] == [True, False, False, True]
+    assert rows["loss / best baseline (error^4 / q)"][1].startswith("0.730 ± 0.009 (dedicated")
+    assert rows["mean accuracy without sharing"] == ("0.7500 ± 0.0010", "0.7500 ± 0.0010")
 
 
 def test_the_correlations_are_all_there(found: Findings) -> None:
@@ -97,7 +101,8 @@ def test_costs_are_listed(source: Source) -> None:
 
 def test_quantities_have_units(found: Findings) -> None:
     names = {row[0]: row[1] for row in quantity_table(found).rows}
-    assert names["ablation_effect"] == "nats per example"
+    assert names["ablation_effect"] == "error^4 / q, error^4"
+    assert names["llc"] == "1"
     assert set(names) == set(found.rows["quantity"])
 
 

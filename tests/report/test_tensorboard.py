@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from llc_lightning.report.charts import layout, method_charts, rung_charts, rung_tag
 from llc_lightning.report.events import Logged
-from llc_lightning.report.sections import Findings, sections
+from llc_lightning.report.source import Source
 from llc_lightning.report.tensorboard import MOST, address_tag, scalars, write_figures
 from llc_lightning.results.schema import Row
 from tests.analysis.synthetic import METHODS, RUNGS, SyntheticRun
@@ -123,14 +124,15 @@ def test_every_chart_of_the_layout_shows_something(late: dict[str, float], early
                 assert any(re.search(pattern, tag) for pattern in patterns for tag in tags), name
 
 
-def test_tensorboard_keeps_layout_tags_and_figures(tmp_path: Path, late: dict[str, float], found: Findings) -> None:
+def test_tensorboard_keeps_layout_tags_and_figures(tmp_path: Path, late: dict[str, float], source: Source) -> None:
     with SummaryWriter(str(tmp_path)) as writer:
         writer.add_custom_scalars(layout([rung_charts(RUNGS), method_charts(list(METHODS))]))
         for tag, value in late.items():
             writer.add_scalar(tag, value, 3000)
-    figures = sum(map(len, sections(found, EMPTY).values()))
-    assert write_figures(tmp_path, found, EMPTY) == figures
-    assert write_figures(tmp_path, found, EMPTY) == figures
+    there = replace(source, folder=tmp_path)
+    figures = sum(map(len, there.sections.values()))
+    assert write_figures(there) == figures
+    assert write_figures(there) == figures
     assert len(list(tmp_path.glob("events.*.report"))) == 1, "the earlier figures are replaced"
     events = EventAccumulator(str(tmp_path)).Reload()
     assert set(events.Tags()["scalars"]) == set(late)

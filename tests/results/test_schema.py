@@ -22,8 +22,8 @@ from llc_lightning.runtime.errors import SettingError
 from tests.results.conftest import MakeRow
 
 READERS_RELY_ON = (
-    "run seed step epoch quantity value stderr status component kind method loss params_moved settings chains draws "
-    "rhat ess n_beta gamma step_size n_examples details revision weights schema_version"
+    "run seed step epoch quantity value stderr unit status component kind method loss params_moved settings replicate "
+    "chains draws rhat ess n_beta gamma step_size n_examples details revision weights schema_version"
 )
 
 

@@ -163,13 +163,13 @@ def test_another_table_is_refused(store: Store) -> None:
 
 
 def test_further_columns_are_kept(store: Store, make_row: MakeRow) -> None:
-    table = to_table([make_row(step=1)]).append_column("unit", pa.array(["nats"]))
+    table = to_table([make_row(step=1)]).append_column("more", pa.array(["nats"]))
     foreign(store, "p", table)
     store.write("q", [make_row(step=2)])
     frame = store.read()
-    assert tuple(frame.columns) == (*COLUMNS, "unit")
-    assert frame["unit"].iloc[0] == "nats"
-    assert pd.isna(frame["unit"].iloc[1])
+    assert tuple(frame.columns) == (*COLUMNS, "more")
+    assert frame["more"].iloc[0] == "nats"
+    assert pd.isna(frame["more"].iloc[1])
 
 
 def test_a_disk_that_is_full(store: Store, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def add_options(one: Options) -> None:
 def run(options: Namespace) -> None:
     """Writes the page, and says what is at its top."""
     from llc_lightning.report.html import write_report
-    from llc_lightning.report.sentences import headlines, verdict_sentence
+    from llc_lightning.report.sentences import headlines, verdict_sentences
     from llc_lightning.report.source import Source
     from llc_lightning.results.run import Run
 
@@ -33,6 +33,6 @@ def run(options: Namespace) -> None:
     if not options.json:
         said = headlines(source.found, time=source.time)
         if control and control.found.verdict:
-            said.insert(1, f"The control: {verdict_sentence(control.found.verdict)}")
+            said += [f"The control, {control.found.run}: {one}" for one in verdict_sentences(control.found.verdict)]
         sys.stdout.write(rendered(said, []))
     end(options, [path], f"open {quoted(path)} in a browser, or type: tensorboard --logdir {quoted(options.run)}")

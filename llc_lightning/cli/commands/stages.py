@@ -24,6 +24,7 @@ def add_options(one: Options) -> None:
 def run(options: Namespace) -> None:
     """Finds, draws and tells the stages of a run."""
     from llc_lightning.analysis.stages import stages
+    from llc_lightning.analysis.table import loss_unit
     from llc_lightning.report.cells import Table
     from llc_lightning.report.events import read_events
     from llc_lightning.report.figures import draw, save
@@ -35,11 +36,12 @@ def run(options: Namespace) -> None:
     if not metrics:
         raise StoreError(f"{opened.folder} holds no logged metrics; train with a TensorBoard logger, as train.py does")
     found = stages(metrics)
-    marked, what = sampled(opened.measurements()), "LLC samples"
+    rows = opened.measurements()
+    marked, what = sampled(rows), "LLC samples"
     if not marked:
         # Where the learning coefficient can still be sampled.
         marked, what = dict.fromkeys(opened.snapshots, True), "snapshots"
-    panel = staged(metrics, found, marked, what=what)
+    panel = staged(metrics, found, marked, what=what, unit=loss_unit(rows))
     picture = panel and draw(panel, size=(9.0, 4.8))
     written = [write(options.out or opened.folder / PICTURE, lambda path: save(picture, path))] if picture else []
     sides = [one.sides(marked) for one in found]

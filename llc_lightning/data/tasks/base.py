@@ -43,6 +43,8 @@ class CISTask(ABC):
 
     accuracy: ClassVar[str] = "sign_accuracy"
     """The quantity that :meth:`is_correct` measures."""
+    chance: ClassVar[float] = 0.0
+    """How often a guess that does not look at the input is right."""
     relus_per_circuit: ClassVar[int]
     """Neurons that a net without sharing spends on one circuit, counted generously."""
     outputs_per_circuit: ClassVar[int] = 1
@@ -132,6 +134,7 @@ class ProductTask(CISTask):
     One circuit takes 4 ReLUs, or 2 beside a free linear map: ``a b = relu(a + b) - relu(a - b) - b``.
     """
 
+    chance: ClassVar[float] = 0.5
     relus_per_circuit: ClassVar[int] = 2
 
     @abstractmethod

@@ -151,6 +151,7 @@ def _quantities(plan: AblationPlan, snapshot: Snapshot, found: Sequence[TaskQuan
             stderr=each.stderr if finite else math.nan,
             status="ok" if finite else "nan-loss",
             n_examples=each.n,
+            unit=each.unit,
         )
 
 

@@ -86,7 +86,7 @@ def sharing(found: Findings) -> Matrix | None:
         rows=short_names(matrix.units),
         columns=tuple(circuit.partition(":")[2] for circuit in matrix.circuits),
         values=np.clip(matrix.effects, 0, None),
-        unit=f"{matrix.method}-ablation effect (nats per example)",
+        unit=f"{matrix.method}-ablation effect ({matrix.unit})",
         caption="Rise of a circuit's loss on the examples where it is active; negative effects are drawn as 0.",
     )
 

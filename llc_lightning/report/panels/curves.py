@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from math import isfinite
 
 import numpy as np
 import pandas as pd
@@ -10,16 +10,29 @@ from jaxtyping import Float
 
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Axis, Series
-from llc_lightning.results.quantities import QUANTITIES
+from llc_lightning.report.panel import Axis, Series, axis_in
+from llc_lightning.results.quantities import unit_of
 
-LOSS_LABEL = f"loss ({QUANTITIES.get('loss').item.unit})"
-EFFECT_LABEL = f"ablation effect ({QUANTITIES.get('ablation_effect').item.unit})"
 HOLLOW = "Hollow points are not ok: they enter no number and no axis limit."
 FEW = 4
 """Up to so many components get a curve of their own in the legend; more are drawn as a faint bundle with its median."""
 _PLUS = re.compile(r"\+(?![^{]*\})")
 """What joins the parts of a set; a plus sign in the name of a file of directions joins nothing."""
+
+
+def unit_of_rows(rows: pd.DataFrame, quantity: str) -> str:
+    """Returns what rows of a quantity are counted in: what they say, else what is registered."""
+    return table.told_unit(rows) or unit_of(quantity)
+
+
+def loss_axis(rows: pd.DataFrame, *, log: bool = True) -> Axis:
+    """Returns the axis of losses in the unit of their rows."""
+    return axis_in("loss", unit_of_rows(rows, "loss"), log=log)
+
+
+def effect_axis(rows: pd.DataFrame) -> Axis:
+    """Returns the axis of ablation effects in the unit of their rows."""
+    return axis_in("ablation effect", unit_of_rows(rows, "ablation_effect"))
 
 
 def over(rows: pd.DataFrame, axis: Axis, *, name: str, color: str, marker: str = "", dash: bool = False) -> Series:
@@ -35,6 +48,7 @@ def over(rows: pd.DataFrame, axis: Axis, *, name: str, color: str, marker: str =
         marker=marker,
         dash=dash,
         hover=_told(rows),
+        unit=table.told_unit(rows),
     )
 
 
@@ -47,8 +61,8 @@ def bundle(rows: pd.DataFrame, axis: Axis, *, color: str, group: str) -> Series:
         color: Of all the curves.
         group: The legend entry that shows and hides them.
     """
-    units = table.natural(table.distinct(rows, "component"))
-    curves = [over(table.select(rows, component=unit), axis, name="", color=color) for unit in units]
+    parts = dict(table.by(rows, "component"))
+    curves = [over(parts[unit], axis, name="", color=color) for unit in table.natural(parts)]
 
     def joined(values: Iterable[Float[np.ndarray, "point"] | None]) -> Float[np.ndarray, "points"]:
         return np.concatenate([np.append(one, np.nan) for one in values if one is not None])
@@ -65,16 +79,18 @@ def bundle(rows: pd.DataFrame, axis: Axis, *, color: str, group: str) -> Series:
         opacity=0.35,
         group=group,
         hover=tuple(text for one in curves for text in (*one.hover, "")),
+        unit=table.told_unit(rows),
     )
 
 
 def median(rows: pd.DataFrame, axis: Axis, *, name: str, color: str) -> Series:
     """Returns the median over components of the ok values at each step."""
     good = rows.loc[table.ok(rows)]
-    steps = table.steps(good)
-    middle = [float(np.median(table.numbers(table.select(good, step=step), "value"))) for step in steps]
+    middles = good.groupby("step")["value"].median()
+    steps, middle = [int(step) for step in middles.index.tolist()], [float(value) for value in middles.tolist()]
     hover = tuple(f"{name}, step {step}: {value:.4g}" for step, value in zip(steps, middle, strict=True))
-    return Series(name, axis.place(steps), np.array(middle), color, width=2.6, hover=hover)
+    unit = table.told_unit(rows)
+    return Series(name, axis.place(steps), np.array(middle), color, width=2.6, hover=hover, unit=unit)
 
 
 def of_each(rows: pd.DataFrame, units: Sequence[str], axis: Axis, *, name: str, color: str) -> list[Series]:
@@ -182,11 +198,12 @@ def _apart(points: Sequence[str]) -> dict[str, str]:
 
 
 def _told(rows: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(_point(row) for row in rows.to_dict("records"))
+    """Says what each trajectory row is about, its value and its status."""
+    columns = [rows[name].tolist() for name in ("component", "method", "step", "n_beta", "value", "stderr", "status")]
+    return tuple(map(_point, *columns))
 
 
-def _point(row: Mapping[Any, Any]) -> str:
-    """Says what a trajectory row is about, its value and its status."""
-    rung = f"n_beta {row['n_beta']:g}" if np.isfinite(row["n_beta"]) else ""
-    where = (row["component"] or "whole model", row["method"], f"step {row['step']}", rung)
-    return f"{', '.join(filter(None, where))}: {table.Measured(row['value'], row['stderr'])} ({row['status']})"
+def _point(component: str, method: str, step: int, n_beta: float, value: float, stderr: float, status: str) -> str:
+    rung = f"n_beta {n_beta:g}" if isfinite(n_beta) else ""
+    where = ", ".join(filter(None, (component or "whole model", method, f"step {step}", rung)))
+    return f"{where}: {table.Measured(value, stderr)} ({status})"

@@ -5,8 +5,8 @@ import pandas as pd
 
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Axis, Matrix, Panel, step_axis
-from llc_lightning.report.panels.curves import EFFECT_LABEL, FEW, HOLLOW, median_at_the_end, of_each, short_names
+from llc_lightning.report.panel import Matrix, Panel, step_axis
+from llc_lightning.report.panels.curves import FEW, HOLLOW, effect_axis, median_at_the_end, of_each, short_names
 from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import plural
 
@@ -33,7 +33,7 @@ def effects(found: Findings, kind: str) -> Panel | None:
         name=f"effects-of-{kind}s",
         title=f"Ablation effects of {len(units)} {plural(kind)} over training{ends}",
         x=axis,
-        y=Axis(EFFECT_LABEL),
+        y=effect_axis(rows),
         series=tuple(series),
         caption=f"Bands: {100 * found.level:g} % intervals of each {kind}. {HOLLOW}",
     )

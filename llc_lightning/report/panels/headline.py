@@ -9,7 +9,7 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.curve import Curve, Residual
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Note, Panel, Rule, Series, step_axis
-from llc_lightning.report.panels.curves import EFFECT_LABEL, HOLLOW, half_dimension
+from llc_lightning.report.panels.curves import HOLLOW, effect_axis, half_dimension
 from llc_lightning.report.sections import PANELS, Findings, View
 
 
@@ -30,10 +30,10 @@ def headline(found: Findings, *, named: int = 3) -> Panel | None:
     return Panel(
         name="headline",
         title=(
-            f"One smooth curve in n_beta x {curve.method}-ablation effect explains R² = {curve.r2:.3f} of log wrLLC "
-            f"(n_beta alone: {curve.r2_n_beta:.3f}), leaving {100 * curve.residual_sd:.0f} % scatter"
+            f"Of the spread of log wrLLC that n_beta leaves, one curve in n_beta x {curve.method}-ablation effect "
+            f"explains {explained(curve)}"
         ),
-        x=Axis(f"n_beta x {curve.method}-ablation effect (nats)", log=True),
+        x=Axis(f"n_beta x {curve.method}-ablation effect", log=True),
         y=Axis(f"wrLLC of one {curve.kind}, gamma {curve.gamma:g}", log=True),
         series=(*_rungs(curve, steps), _line(curve)),
         rules=() if half is None else (Rule(half, f"half the weights of a {curve.kind}: {half:g}"),),
@@ -45,6 +45,13 @@ def headline(found: Findings, *, named: int = 3) -> Panel | None:
         ),
         wide=True,
     )
+
+
+def explained(curve: Curve) -> str:
+    """Says how much of the spread within a rung the curve explains, over training and at the last step alone."""
+    over = f"{100 * curve.within:.0f} % over training"
+    alone = f", {100 * curve.within_last:.0f} % at step {curve.last_step} alone"
+    return over + (alone if np.isfinite(curve.within_last) and len(set(curve.points["step"])) > 1 else "")
 
 
 def _notes(worst: Sequence[Residual], *, above: bool) -> Iterator[Note]:
@@ -70,7 +77,7 @@ def matched(found: Findings) -> Panel | None:
             f"At the matched resolution, n_beta {one.rung.n_beta:g} (median n_beta x effect "
             f"{one.rung.resolution:.1f}), ranks agree best with {best} ablation: {told[best]}"
         ),
-        x=Axis(EFFECT_LABEL),
+        x=effect_axis(effects),
         y=Axis(f"wrLLC of one {one.kind} at n_beta {one.rung.n_beta:g}, gamma {one.rung.gamma:g}"),
         series=tuple(
             _units(

@@ -8,6 +8,7 @@ from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Panel, Rule, step_axis
 from llc_lightning.report.panels.curves import FEW, HOLLOW, half_dimension, median_at_the_end, of_each, over
 from llc_lightning.report.sections import PANELS, Findings, View
+from llc_lightning.runtime import status as statuses
 from llc_lightning.runtime.kinds import plural
 
 _NEAR_SATURATION = 0.6
@@ -108,7 +109,17 @@ def _story(raw: pd.DataFrame, corrected: pd.DataFrame, *, where: str) -> str:
         for name, rows in (("raw", raw), ("with Delta", both))
     }
     moves = ", ".join(f"{name} {start:.0f} → {end:.0f}" for name, (start, end) in ends.items())
-    return f"{told}. From step {first}: {moves}"
+    doubts = [f"step {step}: {against}" for step in (first, last) if (against := _against(raw, corrected, step))]
+    flagged = f" (flagged at {'; '.join(doubts)})" if doubts else ""
+    return f"{told}. From step {first}: {moves}{flagged}"
+
+
+def _against(raw: pd.DataFrame, corrected: pd.DataFrame, step: int) -> str:
+    """Returns the reasons against the values of a step; '' for none."""
+    found = {name for rows in (raw, corrected) for name in table.texts(table.select(rows, step=step), "status")}
+    return ", ".join(
+        reason.name for reason in statuses.in_order(one.name for name in found for one in statuses.split(name))
+    )
 
 
 @PANELS.register(

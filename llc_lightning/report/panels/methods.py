@@ -6,9 +6,8 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Matrix
-from llc_lightning.report.panels.curves import short_names
+from llc_lightning.report.panels.curves import short_names, unit_of_rows
 from llc_lightning.report.sections import PANELS, Findings, View
-from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.kinds import plural
 
 _MOST = 64
@@ -32,7 +31,7 @@ def component_by_method(found: Findings) -> Matrix | None:
         rows=tuple(short_names(one.components)[at] for at in map(int, kept)),
         columns=tuple(names),
         values=np.clip(values[kept], 0, None),
-        unit=QUANTITIES.get("ablation_effect").item.unit,
+        unit=unit_of_rows(table.select(found.rows, quantity="ablation_effect", loss=one.loss), "ablation_effect"),
         caption=f"Cells that are not ok stay empty; negative effects count as 0.{left} {one.told}".rstrip(),
     )
 

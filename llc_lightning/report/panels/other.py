@@ -9,10 +9,18 @@ import pandas as pd
 from llc_lightning.analysis import table
 from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Axis, Panel, Series, step_axis
-from llc_lightning.report.panels.curves import FEW, HOLLOW, bundle, median, median_at_the_end, over, short_names
+from llc_lightning.report.panel import Axis, Panel, Series, axis_in, step_axis
+from llc_lightning.report.panels.curves import (
+    FEW,
+    HOLLOW,
+    bundle,
+    median,
+    median_at_the_end,
+    over,
+    short_names,
+    unit_of_rows,
+)
 from llc_lightning.report.sections import PANELS, Findings, View, other_quantities
-from llc_lightning.results.quantities import unit_of
 from llc_lightning.runtime.kinds import plural
 
 SECTION = "Other quantities"
@@ -33,7 +41,13 @@ def other(found: Findings, quantity: str) -> list[Panel]:
     parts = {"": rows}
     if len(rows[["component", *_CURVES]].drop_duplicates()) > _CROWD and rows["method"].nunique() > 1:
         parts = {f"-{re.sub('[^a-z0-9]+', '-', str(name))}": part for name, part in rows.groupby("method", sort=False)}
-    return [_panel(found, quantity, mark, part) for mark, part in parts.items() if len(part)]
+    every = [(f"{mark}{at or ''}", here) for mark, part in parts.items() for at, here in enumerate(_by_unit(part))]
+    return [_panel(found, quantity, mark, part) for mark, part in every]
+
+
+def _by_unit(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Returns rows by their units: two never share an axis."""
+    return [part for _, part in rows.groupby("unit", sort=False)]
 
 
 def _panel(found: Findings, quantity: str, mark: str, rows: pd.DataFrame) -> Panel:
@@ -47,7 +61,7 @@ def _panel(found: Findings, quantity: str, mark: str, rows: pd.DataFrame) -> Pan
         name=f"other-{quantity}{mark}",
         title=f"{quantity} over training" + (f"; at the end {', '.join(ends)}" if ends else ""),
         x=axis,
-        y=Axis(f"{quantity} ({unit_of(quantity)})"),
+        y=axis_in(quantity, unit_of_rows(rows, quantity)),
         series=tuple(series),
         caption=f"Bands: {100 * found.level:g} % intervals. {HOLLOW}{left}",
     )

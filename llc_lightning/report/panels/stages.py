@@ -9,9 +9,9 @@ import pandas as pd
 from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.stages import Stage, stages
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Axis, Panel, Series, Span, step_axis
-from llc_lightning.report.panels.curves import LOSS_LABEL
+from llc_lightning.report.panel import Axis, Panel, Series, Span, axis_in, step_axis
 from llc_lightning.report.sections import PANELS, View
+from llc_lightning.results.quantities import unit_of
 
 _LOSSES = {"train/loss": ("training batches", palette.CONTROL), "val/loss": ("validation", palette.LOSS)}
 _SHADES = ("#eef1f5", "#dfe5ec")
@@ -32,6 +32,7 @@ def staged(
     marked: Mapping[int, bool],
     *,
     what: str = "LLC samples",
+    unit: str = "",
 ) -> Panel | None:
     """Returns the logged losses over stages, with a mark at some steps; None where there are no stages.
 
@@ -40,6 +41,7 @@ def staged(
         stages: In the order of their steps.
         marked: The steps to mark, such as those at which the learning coefficient was sampled, and whether it was ok.
         what: What the marks are.
+        unit: What the loss is counted in; '' where that is not known.
     """
     curves = {name: metrics[name] for name in _LOSSES if name in metrics}
     if not stages or not curves:
@@ -66,7 +68,7 @@ def staged(
     caption = f"Shaded: from one stage to the next. Marks lie on the loss of {_LOSSES[name][0]}."
     title = f"Stages: {', '.join(f'{one.name} by step {one.step}' for one in stages)}"
     return Panel(
-        *("stages", title, axis, Axis(LOSS_LABEL, log=True), tuple(series)),
+        *("stages", title, axis, axis_in("loss", unit or unit_of("loss"), log=True), tuple(series)),
         spans=_spans(stages, axis, steps[-1]), caption=caption, wide=True,
     )  # fmt: skip
 
@@ -94,4 +96,4 @@ def _spans(stages: Sequence[Stage], axis: Axis, end: int) -> tuple[Span, ...]:
 @PANELS.register("stages", summary="the stages of a training", section="Training", place=22, quantities=())
 def _drawn(view: View) -> list[Panel | None]:
     metrics = view.logged.metrics
-    return [staged(metrics, stages(metrics), sampled(view.found.rows))]
+    return [staged(metrics, stages(metrics), sampled(view.found.rows), unit=view.found.loss_unit)]

@@ -6,8 +6,8 @@ import pandas as pd
 from llc_lightning.analysis import table
 from llc_lightning.analysis.selectivity import CLEAR, SELECTIVE, groups
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Axis, Panel, Rule, Series, step_axis
-from llc_lightning.report.panels.curves import EFFECT_LABEL, plain_over
+from llc_lightning.report.panel import Axis, Panel, Rule, Series, axis_in, step_axis
+from llc_lightning.report.panels.curves import plain_over, unit_of_rows
 from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import at_level
 
@@ -82,7 +82,7 @@ def unit_selectivity(found: Findings) -> Panel | None:
     return Panel(
         name="unit-selectivity",
         title=f"Which unit serves which task at step {step}: {first} alone is 1, {second} alone is -1",
-        x=Axis(f"effects on both tasks together ({EFFECT_LABEL.partition('(')[2]}", log=True),
+        x=axis_in("effects on both tasks together", _unit(found), log=True),
         y=Axis("task selectivity (a - b) / (a + b)", limits=(-1.08, 1.08)),
         series=tuple(
             _points(table.select(units, point=point), color=_COLORS[i % len(_COLORS)], place=i, level=found.level)
@@ -126,6 +126,11 @@ def _points(units: pd.DataFrame, *, color: str, place: int, level: float) -> Ser
             for unit, one, wrong, first, second in told
         ),
     )
+
+
+def _unit(found: Findings) -> str:
+    effects = table.select(found.rows, quantity="ablation_effect", loss=found.task_pair or ())
+    return unit_of_rows(effects, "ablation_effect")
 
 
 def _method(found: Findings) -> str:

@@ -19,6 +19,9 @@ class Quantity:
     """What the values are, in one sentence."""
 
 
+LOSS_UNIT = "unit of the loss"
+"""In the unit of a quantity, what stands for the unit of the loss that a row is about, which the module tells."""
+
 QUANTITIES: Registry[Quantity, NoFacts] = Registry("quantity", NoFacts, rooms=("llc_lightning.results.quantities",))
 """All quantities by name."""
 
@@ -29,9 +32,19 @@ def unit_of(quantity: str) -> str:
     Example:
         >>> from llc_lightning.results.quantities import unit_of
         >>> unit_of("ablation_effect")
-        'nats per example'
+        'unit of the loss'
     """
     return QUANTITIES.get(quantity).item.unit if quantity in QUANTITIES else "unit not registered"
+
+
+def unit_in(quantity: str, loss_unit: str) -> str:
+    """Returns the unit of a quantity where the loss is counted in ``loss_unit``; '' leaves that open.
+
+    Example:
+        >>> unit_in("grad_norm", "nats per token")
+        'nats per token per unit of weight'
+    """
+    return unit_of(quantity).replace(LOSS_UNIT, loss_unit or LOSS_UNIT)
 
 
 def register_quantity(name: str, *, unit: str, definition: str, source: str = "") -> Quantity:

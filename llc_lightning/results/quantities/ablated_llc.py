@@ -1,6 +1,6 @@
 """Around the weights of ablated models: what the loss without a component still constrains, and what it recovers."""
 
-from llc_lightning.results.quantities import register_quantity
+from llc_lightning.results.quantities import LOSS_UNIT, register_quantity
 
 register_quantity(
     "llc_ablated",
@@ -17,13 +17,13 @@ register_quantity(
 )
 register_quantity(
     "recovery_gap",
-    unit="nats per example",
+    unit=LOSS_UNIT,
     definition="R = L_a(w*) - L_a(w_g), the part of the ablated loss that the other weights make good near w*: w_g is "
     "the minimum of L_a + gamma / (2 n_beta) |w - w*|^2, the mode of the posterior around the trained weights w*.",
 )
 register_quantity(
     "recovery_gap_plain",
-    unit="nats per example",
+    unit=LOSS_UNIT,
     definition="L_a(w*) - L_a(w~): as recovery_gap, without the pull towards the trained weights.",
 )
 register_quantity(

@@ -1,6 +1,6 @@
 """Around the weights: learning coefficients, and what belongs to them."""
 
-from llc_lightning.results.quantities import register_quantity
+from llc_lightning.results.quantities import LOSS_UNIT, register_quantity
 
 register_quantity(
     "llc",
@@ -31,7 +31,7 @@ register_quantity(
 )
 register_quantity(
     "grad_norm",
-    unit="nats per example per unit of weight",
+    unit=f"{LOSS_UNIT} per unit of weight",
     definition="Euclidean norm of the gradient of the mean loss in the weights of the component.",
 )
 register_quantity("weight_norm", unit="1", definition="Euclidean norm of the weights of the component.")

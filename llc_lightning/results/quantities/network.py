@@ -1,6 +1,6 @@
 """What a network tells of itself."""
 
-from llc_lightning.results.quantities import register_quantity
+from llc_lightning.results.quantities import LOSS_UNIT, register_quantity
 
 register_quantity(
     "sign_accuracy", unit="1", definition="Share of the examples whose output has the sign of the target."
@@ -16,7 +16,7 @@ register_quantity(
 )
 register_quantity(
     "baseline_loss",
-    unit="nats per example",
+    unit=LOSS_UNIT,
     definition="Mean loss of a simple predictor on the same examples; the column method names the predictor.",
 )
 register_quantity(

@@ -1,6 +1,6 @@
 """Second moments of losses over the posterior: what its draws know of examples, tasks and components."""
 
-from llc_lightning.results.quantities import register_quantity
+from llc_lightning.results.quantities import LOSS_UNIT, register_quantity
 
 register_quantity(
     "functional_variance",
@@ -11,7 +11,7 @@ register_quantity(
 )
 register_quantity(
     "susceptibility",
-    unit="nats^2 per example",
+    unit=f"({LOSS_UNIT})^2",
     definition="-Cov(L, l - L) under the posterior over the weights in params_moved, with the mean loss l of the "
     "examples that count for the task in the column loss: positive where these would fall with the rest, were the "
     "component freed. Shift-invariant, without a baseline.",
@@ -19,7 +19,7 @@ register_quantity(
 )
 register_quantity(
     "loss_gain",
-    unit="nats per example",
+    unit=LOSS_UNIT,
     definition="E[l(w) - l(w*)] under the posterior over the weights in params_moved, with the mean loss l of the "
     "watched examples that count for the task in the column loss.",
 )
