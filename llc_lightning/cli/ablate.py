@@ -88,7 +88,7 @@ def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
     )
     measured = Run.open(options.out or options.run)
     fitted = plan.fitted(n_examples(data))
-    jobs = fitted.jobs(fitted.components_of(model), data=data_digest(data, fitted.examples))
+    jobs = fitted.jobs(fitted.components_of(model, data), data=data_digest(data, fitted.examples))
     every = _rows_of(measured.measurements(), jobs, steps)
     rows, left_out = revisions.newest(every), revisions.older(every)
     drawn, notes = _drawn(find(rows, run=measured.name), options.figures) if options.figures else ([], [])

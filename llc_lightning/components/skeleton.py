@@ -2,7 +2,7 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any, cast
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils import checkpoint
 
+from llc_lightning.components.eager import eagerly, plain_parts
 from llc_lightning.components.hooks import submodules
 from llc_lightning.components.still import stands_still
-from llc_lightning.runtime.batches import Batch, Params
+from llc_lightning.runtime.batches import Batch, Named, Params
 from llc_lightning.runtime.errors import SettingError, unknown
 
 _HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks")
@@ -32,6 +33,7 @@ class Skeleton:
         self._runner = _Runner(self.module)
         self._names = _aliases(self.module)
         self._buffers = dict(self.module.named_buffers())
+        self._eagerly = eagerly(self.module)
 
     def run(self, method: str, params: Params, batch: Batch) -> Any:
         """Returns what a method of the module returns for a batch, at the given parameters and buffers.
@@ -52,7 +54,7 @@ class Skeleton:
                 raise SettingError(unknown("parameter", name, self._names))
             named.update((f"module.{alias}", value) for alias in self._names[name])
         # torch's own tying corrupts modules that are registered under two paths; every name is passed instead.
-        with _without_checkpoints():
+        with _without_checkpoints(), self._eagerly():
             return torch.func.functional_call(self._runner, named, (method, batch), tie_weights=False)
 
 
@@ -65,6 +67,7 @@ def silent_copy(module: nn.Module) -> nn.Module:
                 setattr(part, method, _log_nothing)
         for table in _BACKWARD_TABLES:  # torch.func refuses them, and the loss does not depend on them
             vars(part)[table].clear()
+    plain_parts(module, copied)
     return copied.eval()
 
 
@@ -113,7 +116,7 @@ class _Runner(nn.Module):
         self.module = module
 
     def forward(self, method: str, batch: Batch) -> Any:
-        return getattr(self.module, method)(batch)
+        return getattr(self.module, method)(Named(batch) if isinstance(batch, Mapping) else batch)
 
 
 def _aliases(module: nn.Module) -> dict[str, tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """A trial: a little of everything is measured before anything is trained, so that what cannot be is told at once."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,7 @@ def trial(plan: Plan, snapshot: Snapshot) -> str:
         try:
             with torch.no_grad():
                 few.loss(few.params, few.data)
-            components = _one_of_each(plan.components_of(few.loss.module))
+            components = _one_of_each(plan.components_of(few.loss.module, few.data))
             kind.once(small, few)
         except Exception as error:  # of whatever the module and torch raise
             return one_sentence(error).rstrip(".") + _mismatch(few)
@@ -84,7 +84,7 @@ def _tensors(data: Batch) -> Iterator[Tensor]:
     if isinstance(data, Tensor):
         yield data
     else:
-        yield from data.values() if isinstance(data, dict) else data
+        yield from data.values() if isinstance(data, Mapping) else data
 
 
 def _silent(n: int = 1, note: str = "") -> None:
