@@ -3,6 +3,7 @@
     python analyze.py summary checkpoints/cis/version_0                    one screen: findings, how far to trust them
     python analyze.py report checkpoints/cis/version_0                     one HTML page with every figure and table
     python analyze.py report checkpoints/cis/version_0 --control checkpoints/cis_mse/version_0       beside another run
+    python analyze.py compare checkpoints/cis/version_0 checkpoints/cis/version_1 --out figures  differences and curves
     python analyze.py trajectories checkpoints/cis/version_0 --quantities llc llc_plus_delta         curves in numbers
     python analyze.py trajectories checkpoints/cis/version_0 --component 'net.hook_hidden[7]' --out neuron.csv
     python analyze.py measure checkpoints/cis/version_0 --steps 3000 --only ablation                 measure snapshots

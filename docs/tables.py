@@ -1,14 +1,20 @@
 """Writes the tables of these pages that are registries: `make docs`."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from llc_lightning.ablation import METHODS, METRICS, WeightMethod
+from llc_lightning.components.found import Found
+from llc_lightning.components.listing import find_components
 from llc_lightning.llc.estimators import ESTIMATORS
 from llc_lightning.report.glossary import TERMS
 from llc_lightning.results.quantities import QUANTITIES
+from llc_lightning.runtime.errors import AddressError
 from llc_lightning.runtime.kinds import KINDS
 from llc_lightning.runtime.status import REASONS, in_order
 from llc_lightning.sampling.base import SAMPLERS
@@ -86,6 +92,50 @@ def metrics() -> Rows:
         yield f"`{name}`", entry.summary, options(entry.item)
 
 
+def modules() -> Rows:
+    """Yields the kinds of modules that the tests train, with what is measured of each."""
+    yield "module", "ablated", "LLC", "left out, and why"
+    yield from _modules()
+
+
+@cache
+def _modules() -> list[tuple[str, ...]]:
+    import torch
+
+    from tests.foreign.settings import SETTINGS
+
+    rows: list[tuple[str, ...]] = []
+    for one in SETTINGS.values():
+        torch.manual_seed(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module, batch = one.make(), one.batch()
+            module = module if one.dtype == "float32" else module.to(getattr(torch, one.dtype))
+            found = [each for each in _explained(module, "*", batch) if each.weights]
+            units = {word: _explained(module, word, batch) for word in ("neurons", "channels", "heads")}
+        moved = {each.component.address.split(":call")[0] for each in found if not each.no_llc}
+        counts = [_counted(sum(not each.no_ablation for each in found), "layer")]
+        ablated = {word: sum(not each.no_ablation for each in some) for word, some in units.items()}
+        counts += [f"{number} {word}" for word, number in ablated.items() if number]
+        asked = [*found, *(some[0] for some in units.values() if some)]
+        reasons = [(f"no ablation of `{each.component.address}`", each.no_ablation) for each in asked]
+        reasons += [(f"no LLC of `{each.component.address}`", each.no_llc) for each in asked]
+        told = "; ".join(f"{what}: {why}" for what, why in dict.fromkeys(reasons) if why)
+        rows.append((one.name, ", ".join(counts), _counted(len(moved), "layer"), told))
+    return rows
+
+
+def _explained(module: Any, word: str, batch: Any) -> list[Found]:
+    try:
+        return find_components(module, word, explain=True, data=batch)
+    except AddressError:
+        return []
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
 def words() -> Rows:
     """Yields what the words of the report mean."""
     yield "word", "meaning"
@@ -96,6 +146,7 @@ def words() -> Rows:
 TABLES: dict[str, list[Callable[[], Rows]]] = {
     "llc.md": [reasons, samplers, estimators, observables, quantities],
     "ablation.md": [kinds, methods, metrics],
+    "bridges.md": [modules],
     "glossary.md": [words],
 }
 """The tables of each page, which stand between comments of their names."""

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from llc_lightning.ablation.engine.base import Method
+from llc_lightning.ablation.engine.base import Method, resolve_methods
 from llc_lightning.ablation.engine.effect import Effect
+from llc_lightning.ablation.engine.replacing import by_side
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.ablation.significance import FEWEST, with_statistics
 from llc_lightning.components.component import Component
-from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.components.measurable import find_measurable
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import at_least
 
@@ -76,19 +77,20 @@ def ablation_effects(
         ...
         ...     def per_example_loss(self, batch):
         ...         return self.layer(batch)[:, 0].square()
-        >>> table = ablation_effects(Net(), torch.tensor([[1.0, 1.0], [1.0, 0.0]]), methods=["zero", "mean"])
+        >>> table = ablation_effects(Net(), torch.tensor([[1.0, 1.0], [1.0, 0.0]]), "logits", ["zero", "mean"])
         >>> table[["component", "method", "value", "unablated"]].to_dict("split")["data"]
         [['layer[0]', 'zero', -2.5, 2.5], ['layer[0]', 'mean', -0.25, 2.5]]
     """
     at_least(0, resamples=resamples)
     at_least(FEWEST if resamples else 0, resamples=resamples)
-    loss = loss_fn(module)
+    loss, chosen = loss_fn(module), resolve_methods(methods)
+    replacing, editing = by_side(chosen)
     effects = sweep(
         loss,
         snapshot_params(module),
         batch,
-        find_components(module, components),
-        methods,
+        find_measurable(module, components, batch, activation=bool(replacing), weights=bool(editing)),
+        chosen,
         seed=seed,
         tasks=bool(loss.task_names),
         metrics=metrics,

@@ -1,6 +1,7 @@
 """What measuring cost, and its share of the whole.
 
-A part called ``fit`` (``step=00003000-fit``) holds the seconds of a whole training session, measuring included.
+A part called ``fit`` (``step=00003000-fit``) holds the seconds of the training up to there, measuring and all sessions
+before included.
 """
 
 from dataclasses import dataclass
@@ -56,6 +57,6 @@ def timing(timings: pd.DataFrame, *, elapsed: float = 0.0) -> Timing:
     """
     named = timings.assign(name=[part.partition("-")[2] or part for part in table.texts(timings, "part")])
     seconds = {str(name): table.numbers(part, "seconds").tolist() for name, part in table.by(named, "name")}
-    elapsed = sum(seconds.pop(_FIT, [])) or elapsed
+    elapsed = max(seconds.pop(_FIT, []), default=0.0) or elapsed
     costs = [Cost(name, len(some), sum(some)) for name, some in seconds.items()]
     return Timing(tuple(sorted(costs, key=lambda cost: -cost.seconds)), elapsed)

@@ -1,7 +1,7 @@
 """What the measuring callbacks share: data, quarantine, sharing among ranks, and keeping what was measured."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -91,6 +91,8 @@ class MeasurementCallback(CadencedCallback):
         self.on_error: OnError = on_error
         self.share = share
         self.traces = traces
+        self.logged: tuple[int, list[str]] = (-1, [])
+        """The last step that was logged, with its tags."""
         self.seconds = 0.0
         """Time spent measuring in this process so far."""
         self.own_seed = seed
@@ -159,10 +161,7 @@ class MeasurementCallback(CadencedCallback):
         with quarantine(pl_module):
             told = self._trial(trainer, pl_module)
         if told and not self.tolerant:
-            raise MeasurementError(
-                f"{self.name} cannot measure this: {told}; leave it out of components=, or give on_error='skip' to "
-                "have rows of the rest."
-            )
+            raise MeasurementError(f"{self.name} cannot measure this: {told}.")
         if told:
             rank_zero_info(f"{self.name} will have rows with status 'error': {told}")
 
@@ -206,7 +205,7 @@ class MeasurementCallback(CadencedCallback):
         """Checks what can be checked before training."""
         data = self._examples(trainer)
         self.plan = self.plan.fitted(n_examples(data))
-        self.plan.components_of(pl_module)
+        self.plan.components_of(pl_module, data)
         loss_fn(pl_module)
         first, again = (data_digest(each, self.plan.examples) for each in (data, self._examples(trainer)))
         if first != again:
@@ -309,7 +308,10 @@ class MeasurementCallback(CadencedCallback):
         part = part_of(snapshot.step, self.name, weights=snapshot.weights, **of)
         keep(self._folder, part, outcome, step=snapshot.step, traces=self.traces, processes=trainer.world_size)
         if replicate == 0 and snapshot.weights == RAW:
-            log_rows(trainer, outcome.rows, step=snapshot.step)
+            # The loss on the same examples is told once, whoever measured it first.
+            others = (one.logged for one in callbacks_of(trainer, MeasurementCallback) if one is not self)
+            known = {tag for step, tags in others if step == snapshot.step for tag in tags}
+            self.logged = (snapshot.step, log_rows(trainer, outcome.rows, step=snapshot.step, known=known))
 
 
 @dataclass(frozen=True)
@@ -338,16 +340,18 @@ def prepare_dashboard(trainer: L.Trainer, charts: Sequence[Charts]) -> None:
             writer.add_custom_scalars(layout(charts))
 
 
-def log_rows(trainer: L.Trainer, rows: Sequence[Row], *, step: int) -> None:
-    """Logs the rows of one step at exactly that step; on rank 0 alone.
+def log_rows(trainer: L.Trainer, rows: Sequence[Row], *, step: int, known: Collection[str] = ()) -> list[str]:
+    """Logs the rows of one step at exactly that step, but for known tags, and returns the tags; on rank 0 alone.
 
     ``self.log`` would record them at the next multiple of ``log_every_n_steps``, or never.
     """
     from llc_lightning.report.tensorboard import scalars
 
-    values = scalars(rows) if trainer.loggers else {}
+    found = scalars(rows) if trainer.loggers else {}
+    values = {tag: value for tag, value in found.items() if tag not in known}
     for logger in trainer.loggers:
         logger.log_metrics(values, step=step)
+    return list(values)
 
 
 def _take_buffers_of_rank_zero(trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -46,7 +46,7 @@ class LLCCallback(MeasurementCallback):
             leaves the target unchanged.
         curvature_examples: Examples that the Hessian is measured on, for step sizes and the correction Delta; ``auto``
             keeps that a tenth or so of the work.
-        estimator: Which estimate is the value: ``mean`` or ``first_order``; the others are in the details.
+        estimator: Which estimate is the value, ``mean`` or another that may be; the others are in the details.
         box: The largest distance of any weight from w*; None for no limit.
         watched_examples: How many examples, drawn at random, have their losses recorded one by one, for the
             functional variance.

@@ -25,6 +25,7 @@ from llc_lightning.report.sections import PANELS, Findings, View, find
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import plain, settings_hash
 from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.kinds import plural
 from llc_lightning.runtime.progress import Progress
 
@@ -87,7 +88,7 @@ def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
     )
     measured = Run.open(options.out or options.run)
     fitted = plan.fitted(n_examples(data))
-    jobs = fitted.jobs(fitted.components_of(model), data=data_digest(data, fitted.examples))
+    jobs = fitted.jobs(fitted.components_of(model, data), data=data_digest(data, fitted.examples))
     every = _rows_of(measured.measurements(), jobs, steps)
     rows, left_out = revisions.newest(every), revisions.older(every)
     drawn, notes = _drawn(find(rows, run=measured.name), options.figures) if options.figures else ([], [])
@@ -171,8 +172,13 @@ def _drawn(found: Findings, folder: Path) -> tuple[list[Path], list[str]]:
     view, written, notes = View(found, Logged({}, 0.0)), list[Path](), list[str]()
     for name, entry in PANELS.items():
         if entry.facts.needs:
-            (panel,) = entry.item(view)
-            if panel:
+            panels = list(entry.item(view))
+            if len(panels) != 1:
+                raise SettingError(
+                    f"the panel {name!r} says what it needs, and gives {len(panels)} figures; give one, or None, or "
+                    "leave needs out."
+                )
+            if panel := panels[0]:
                 written.append(save(draw(panel), folder / f"{name}.png"))
             else:
                 notes.append(f"{name}.png is not drawn: it takes {entry.facts.needs}.")

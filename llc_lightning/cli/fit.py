@@ -22,8 +22,9 @@ from llc_lightning.cli.keys import add_keys
 from llc_lightning.cli.outcome import Stopwatch, outcome
 from llc_lightning.cli.parser import Parser, faulty_file
 from llc_lightning.cli.versions import checked_experiment, claim_version, newest_version
+from llc_lightning.report.hparams import settings_and_ends
 from llc_lightning.results.files import publish
-from llc_lightning.results.run import CONFIG, RUNS
+from llc_lightning.results.run import CONFIG, RUNS, Run
 from llc_lightning.runtime.errors import LLCLightningError, SettingError, SnapshotError
 from llc_lightning.runtime.workers import Workers
 
@@ -70,6 +71,7 @@ class FitCLI(LightningCLI):
         self._argv = list(argv)
         self._ckpt_path: str | None = None
         self._version: int | None = None
+        self._goes_on_at: int | None = None
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             save_config_callback=SaveConfig,
             trainer_defaults={
@@ -146,6 +148,7 @@ class FitCLI(LightningCLI):
         checkpoint = read_checkpoint(path)
         check_same_model(path, checkpoint, config["model"])
         if self._version is not None:
+            self._goes_on_at = int(checkpoint["global_step"])
             parser = self._parser("fit")
             keys = ("seed_everything", "model", "data", *parser.callback_keys)
             check_continues(path.parent, checkpoint, yaml.safe_load(complete(parser, config)), keys)
@@ -172,7 +175,9 @@ class FitCLI(LightningCLI):
         if self._version is None and rank() == 0:
             self._version = claim_version(Path(root, experiment))
         # The other ranks are told the folder by rank 0, and never write.
-        own = TensorBoardLogger(root, name=experiment, version=self._version, default_hp_metric=False)
+        # What an interrupted session logged after the checkpoint is logged again, and counts once.
+        later: dict[str, Any] = {} if self._goes_on_at is None else {"purge_step": self._goes_on_at + 1}
+        own = TensorBoardLogger(root, name=experiment, version=self._version, default_hp_metric=False, **later)
         return super().instantiate_trainer(logger=[own, *_loggers(config["logger"])], **kwargs)
 
     def fit(self, **arguments: Any) -> None:
@@ -185,6 +190,16 @@ class FitCLI(LightningCLI):
         folder = run_folder(self.trainer)
         if self.trainer.is_global_zero and writes(self.trainer):
             print(outcome(folder, self.trainer))
+            log_settings(folder, self.trainer)
+
+
+def log_settings(folder: Path, trainer: L.Trainer) -> None:
+    """Tells TensorBoard the run's settings beside what it reached."""
+    settings, reached = settings_and_ends(Run(folder))
+    for logger in trainer.loggers if reached else ():
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(settings, reached)
+            logger.finalize("success")
 
 
 def rank() -> int:

@@ -4,10 +4,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 
-from llc_lightning.callbacks.base import MeasurementCallback
+from llc_lightning.analysis.timing import timing
 from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.cli.console import analyze, following
 from llc_lightning.results.run import Run
@@ -17,11 +18,20 @@ from llc_lightning.runtime.status import is_failed, split
 
 
 class Stopwatch(L.Callback):
-    """Measures how long a training takes, measurements included."""
+    """Measures how long a training takes, measurements included, over all sessions that lead to its weights."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
+        self._before = 0.0
         self.seconds = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the time so far."""
+        return {"seconds": self._before + time.perf_counter() - self._began}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Counts on from the time of the checkpoint."""
+        self._before = float(state_dict.get("seconds", 0.0))
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Starts."""
@@ -29,7 +39,7 @@ class Stopwatch(L.Callback):
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stops."""
-        self.seconds = time.perf_counter() - self._began
+        self.seconds = self._before + time.perf_counter() - self._began
 
 
 def outcome(folder: Path, trainer: L.Trainer) -> str:
@@ -41,7 +51,7 @@ def outcome(folder: Path, trainer: L.Trainer) -> str:
     if len(rows):
         lines.append(f"rows: {trust(rows['status'])}")
     seconds = sum(watch.seconds for watch in callbacks_of(trainer, Stopwatch))
-    measuring = sum(callback.seconds for callback in callbacks_of(trainer, MeasurementCallback))
+    measuring = timing(run.timings()).seconds
     if seconds > 0:
         write_timing(folder, part_name(trainer.global_step, "fit"), seconds=seconds)
         lines.append(f"time: {seconds:.0f} s, of which measuring {measuring:.0f} s ({measuring / seconds:.0%})")

@@ -44,7 +44,7 @@ class Component:
     units: tuple[int, ...] | None = None
     """Units of the hook point; None for all of them."""
     unit_axis: int = -1
-    """Axis of the units in the activation, counted from the end."""
+    """Axis of the units in the activation, counted from the end; 0 for the first behind that of the examples."""
     weights: tuple[WeightSlice, ...] = ()
     """What makes it; nothing for a part with an activation alone."""
     positions: tuple[int, ...] | None = None
@@ -53,6 +53,8 @@ class Component:
     """Orthonormal directions in the space of the units, where only these are replaced; None for whole units."""
     parts: tuple[Component, ...] = ()
     """What it consists of, where that is at several hook points; ``point`` is then that of the first."""
+    most_axes: int | None = field(default=None, compare=False, repr=False)
+    """Where nobody tells the axis of the units: axes that an example's activation may have for it to be the last."""
 
     @property
     def members(self) -> tuple[Component, ...]:
@@ -65,10 +67,15 @@ class Component:
         Raises:
             IndexError: If the activation has no such axis or units.
         """
-        width = activation.shape[self.unit_axis]
+        axis = self.axis_in(activation)
+        width = activation.shape[axis]
         mask = torch.zeros(width, dtype=torch.bool, device=activation.device)
         mask[slice(None) if self.units is None else list(self.units)] = True
-        return mask.view(width, *(1,) * (-1 - self.unit_axis))
+        return mask.view(width, *(1,) * (-1 - axis))
+
+    def axis_in(self, activation: Tensor) -> int:
+        """Returns the axis of the units in one example's activation, counted from the end."""
+        return self.unit_axis if self.unit_axis < 0 else self.unit_axis - activation.ndim
 
     def moved(self, params: Params) -> dict[str, Bool[Tensor, "..."]]:
         """Returns the weight side as masks: parameter name -> which of its entries are the component's.

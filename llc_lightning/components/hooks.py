@@ -1,13 +1,24 @@
 """Hook points: where a module's activations can be read and replaced, and which weights make them."""
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from llc_lightning.components.names import WRAPPED, Known, known_point, output_axis, projection_of_heads, size_of
+from llc_lightning.components.attention import heads_of, roles
+from llc_lightning.components.names import WRAPPED, Known, known_point, size_of
+from llc_lightning.components.units import (
+    FIRST,
+    Rows,
+    Units,
+    is_parametrization,
+    output_axis,
+    own_parameters,
+    units_of,
+)
 from llc_lightning.runtime.errors import AddressError
 
 INPUT = ":input"
@@ -60,27 +71,49 @@ class HookSite:
     axes: WeightAxes | None = None
     """The weights of its units by absolute name, tied ones by their first; None where they are not known."""
     unit_axis: int = -1
-    """Axis of the units in the activation, counted from the end."""
+    """Axis of the units in the activation, counted from the end, or :data:`~llc_lightning.components.units.FIRST`."""
     width: int | None = None
     """Number of units, None where it is not known."""
     known: Known = field(default_factory=Known)
     """What its name says."""
     group: int = 1
     """Features that make one unit, where units are groups of neighbouring ones."""
+    rows: tuple[Rows, ...] = ()
+    """What makes a unit, where ``axes`` do not say it; by absolute name, tied parameters by their first."""
+    own: tuple[str, ...] = ()
+    """The parameters that the submodule has itself, where ``axes`` do not name them all."""
+    most_axes: int | None = None
+    """Where nothing tells the axis of the units: axes that one example may have for it to be the last; None where the
+    axis is known."""
+    lazy: bool = False
+    """Whether its parameters have no shape yet."""
+    walked: bool = field(default=False, compare=False)
+    """Whether it was found by walking a module that declares nothing."""
 
     @property
     def unit(self) -> str:
         """The kind of one unit of this site."""
         return self.known.unit if self.axes is None else self.axes.unit
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The parameters that make all of its units together; nothing where they are not known."""
+        made_by = () if self.axes is None else self.axes.incoming + self.axes.bias
+        return self.own or tuple(parameter for parameter, _ in made_by)
 
-def hook_sites(module: nn.Module) -> dict[str, HookSite]:
+
+def hook_sites(module: nn.Module, *, uncalled: Collection[str] = ()) -> dict[str, HookSite]:
     """Returns the hook sites of a module by path, in the order in which the module registered them.
 
     These are the TransformerLens ``HookPoint``s and the declared points where there are any, else every named
     submodule: a Linear or Conv (or ``Conv1D`` of the library ``transformers``) then carries the rows and the bias of
-    its own weight (unit ``neuron_in``), any other submodule can be ablated as a whole but has no weights. Attention
-    modules of ``transformers`` add the input of their projection (``path:input``), whose units are their heads.
+    its own weight (unit ``neuron_in`` or ``channel_in``, or a word of its own where it is no hidden layer), any other
+    submodule the parameters that it has itself, so that submodules partition them. Attention modules of torch and of
+    ``transformers`` add the input of their projection (``path:input``), whose units are their heads.
+
+    Args:
+        module: The module.
+        uncalled: Submodules that are known not to be called: none of them gives the module's outputs.
 
     Raises:
         AddressError: If a module declares a hook point or a parameter that it does not have, or axes that do not fit.
@@ -93,12 +126,21 @@ def hook_sites(module: nn.Module) -> dict[str, HookSite]:
         # A module that is registered twice is walked once, but may be declared by its other name.
         points += [path for path in declared if path not in parts]
         return {path: _named_site(path, module, declared) for path in points}
-    sites: dict[str, HookSite] = {}
+    return {site.path: site for site in _undeclared(parts, names, uncalled)}
+
+
+def _undeclared(parts: dict[str, nn.Module], names: dict[str, str], uncalled: Collection[str]) -> Iterator[HookSite]:
+    """Yields the sites of a module that declares nothing."""
+    kinds = roles(parts, uncalled)
+    # Units of what nothing is known about lie on the last axis, unless that may be an image's or a signal's.
+    most = 1 if any(isinstance(part, nn.Conv1d | nn.ConvTranspose1d) for part in parts.values()) else 2
     for path, part in parts.items():
-        if path:
-            sites[path] = _plain_site(path, part, names)
-        sites |= {site.path: site for site in _heads(path, part)}
-    return sites
+        if not path or is_parametrization(path):
+            continue
+        heads = list(_heads(path, part, names))
+        yield from heads or [_plain_site(path, part, names, kinds.get(path, ""), most)]
+        if heads and heads[0].path != path:
+            yield _plain_site(path, part, names, kinds.get(path, ""), most)
 
 
 @dataclass(frozen=True)
@@ -130,7 +172,8 @@ def linear_at(module: nn.Module, point: str) -> LinearSite | None:
 
 def submodules(module: nn.Module, *, every_name: bool = False) -> dict[str, nn.Module]:
     """Returns the module (path '') and all of its submodules by path; shared ones once, or under every name."""
-    named = dict(module.named_modules(remove_duplicate=False))  # pyright: ignore[reportUnknownArgumentType]
+    named: dict[str, nn.Module] = {}
+    _walk(module, "", named)
     if every_name:
         return named
     first: dict[int, str] = {}
@@ -141,20 +184,37 @@ def submodules(module: nn.Module, *, every_name: bool = False) -> dict[str, nn.M
     return {path: named[path] for path in first.values()}
 
 
+def _walk(part: nn.Module, path: str, named: dict[str, nn.Module]) -> None:
+    """Adds a module and its submodules, in the order and with the names of ``named_modules``, which is much slower."""
+    named[path] = part
+    ahead = f"{path}." if path else ""
+    for name, child in part._modules.items():  # pyright: ignore[reportPrivateUsage]
+        if child is not None:
+            _walk(child, ahead + name, named)
+
+
 def _first_names(module: nn.Module) -> dict[str, str]:
     """Returns for every name of every parameter the first name of that parameter, which differs for tied ones."""
     first: dict[int, str] = {}
+    return {name: first.setdefault(id(parameter), name) for name, parameter in _parameters(module).items()}
+
+
+def _parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Returns every parameter by every of its names, in the order of ``named_parameters``, which is much slower."""
     return {
-        name: first.setdefault(id(parameter), name)
-        for name, parameter in module.named_parameters(remove_duplicate=False)
+        _join(path, name): parameter
+        for path, part in submodules(module, every_name=True).items()
+        for name, parameter in part._parameters.items()  # pyright: ignore[reportPrivateUsage]
+        if parameter is not None
     }
 
 
 def _declared(module: nn.Module, names: dict[str, str]) -> Iterator[HookSite]:
-    parameters = dict(module.named_parameters(remove_duplicate=False))
+    parameters = _parameters(module)
     paths = submodules(module, every_name=True)
     for prefix, owner in submodules(module).items():
-        if not isinstance(owner, DeclaresWeightAxes):
+        # The first is what the second asks for, and much faster.
+        if not hasattr(owner, "weight_axes") or not isinstance(owner, DeclaresWeightAxes):
             continue
         for name, axes in owner.weight_axes().items():
             says, path = f"{type(owner).__name__}.weight_axes()", _join(prefix, name)
@@ -202,37 +262,45 @@ def _named_site(path: str, module: nn.Module, declared: dict[str, HookSite]) -> 
         units = (site for site in declared.values() if site.unit == known.unit and known_point(site.path).output)
         width = next((site.width for site in units if site.path.rpartition(".")[0] == beside), None)
     if not known.grouped:
-        return HookSite(path, None, known.unit_axis, width, known)
+        return HookSite(path, None, known.unit_axis, width, known, most_axes=None if known.located else 2)
     d_head = size_of("d_head", module, path)
     if width is None or d_head is None:
-        return HookSite(path)
+        return HookSite(path, most_axes=2)
     return HookSite(path, None, known.unit_axis, width, known, d_head)
 
 
-def _heads(path: str, part: nn.Module) -> Iterator[HookSite]:
-    found = projection_of_heads(part)
-    if found is None:
-        return
-    name, number = found
-    projection: nn.Module = getattr(part, name)
-    axis = output_axis(projection)
-    if axis is None:
-        return
-    inputs = projection.get_parameter("weight").shape[1 - axis]
-    if inputs % number == 0:
-        yield HookSite(_join(path, name) + INPUT, None, -1, number, Known("head", whole="attention"), inputs // number)
+def _heads(path: str, part: nn.Module, names: dict[str, str]) -> Iterator[HookSite]:
+    found = heads_of(part)
+    if found is not None:
+        where = _join(path, found.module) + (INPUT if found.at_input else "")
+        rows = tuple(replace(one, parameter=names[_join(path, one.parameter)]) for one in found.rows)
+        own = () if found.at_input else tuple(names[_join(path, name)] for name in own_parameters(part))
+        yield HookSite(
+            where, None, -1, found.number, Known("head", whole="attention"), found.size, rows, own, walked=True
+        )
 
 
-def _plain_site(path: str, part: nn.Module, names: dict[str, str]) -> HookSite:
-    weight, axis = names.get(_join(path, "weight")), output_axis(part)
-    # A parametrised weight is computed: its entries are no entries of a parameter.
-    if weight is None or axis is None:
-        return HookSite(path)
-    bias, shape = names.get(_join(path, "bias")), part.get_parameter("weight").shape
-    # A convolution's activation is [..., channel, *space]; counted from the end, a vmapped axis is harmless.
-    unit_axis = 1 - len(shape) if len(shape) > 2 else -1
-    axes = WeightAxes(((weight, axis),), () if bias is None else ((bias, 0),), unit="neuron_in", unit_axis=unit_axis)
-    return HookSite(path, axes, unit_axis, shape[axis])
+def _plain_site(path: str, part: nn.Module, names: dict[str, str], role: str, most: int) -> HookSite:
+    if any(map(is_lazy, part.parameters(recurse=False))):
+        return HookSite(path, lazy=True, most_axes=most, walked=True)
+    own, units = [names[_join(path, name)] for name in own_parameters(part)], units_of(part)
+    axes = _axes(path, part, names, units, role) if len(units.rows) == len(own) else None
+    if axes is not None:
+        return HookSite(path, axes, axes.unit_axis, units.width, walked=True)
+    axis, unlocated = -1 if units.axis is None else units.axis, most if units.axis is None else None
+    rows = tuple(replace(one, parameter=names[_join(path, one.parameter)]) for one in units.rows)
+    known = Known(role or units.unit)
+    return HookSite(path, None, axis, units.width, known, rows=rows, own=tuple(own), most_axes=unlocated, walked=True)
+
+
+def _axes(path: str, part: nn.Module, names: dict[str, str], units: Units, role: str) -> WeightAxes | None:
+    """Returns the weight and bias of a linear map as what makes its units; None for what is none, or computes them."""
+    axis, weight = output_axis(part), names.get(_join(path, "weight"))
+    if axis is None or weight is None or units.axis in (None, FIRST):
+        return None
+    bias = names.get(_join(path, "bias"))
+    biases = () if bias is None else ((bias, 0),)
+    return WeightAxes(((weight, axis),), biases, unit=role or units.unit, unit_axis=units.axis or -1)
 
 
 def _is_hook_point(part: nn.Module) -> bool:
@@ -242,4 +310,4 @@ def _is_hook_point(part: nn.Module) -> bool:
 
 
 def _join(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
+    return f"{prefix}.{name}" if prefix and name else prefix or name

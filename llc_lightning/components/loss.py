@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from llc_lightning.components.hooks import INPUT, submodules
+from llc_lightning.components.ports import calls, replaced
 from llc_lightning.components.skeleton import Skeleton
 from llc_lightning.runtime.batches import Batch, Params, n_examples, take
 from llc_lightning.runtime.errors import AddressError, SettingError, unknown
+from llc_lightning.runtime.tape import told_apart
 
 
 @runtime_checkable
@@ -215,17 +216,14 @@ class ModuleLoss:
         def catcher(point: str) -> Callable[[Tensor], Tensor]:
             def catch(activation: Tensor) -> Tensor:
                 caught[point].append(activation.clone())  # a module may write over its own, as ReLU(inplace=True) does
-                return activation
+                return told_apart(activation)
 
             return catch
 
         losses = self.asked("per_example_loss", params, batch, [(point, catcher(point)) for point in caught])
         for point, found in caught.items():
             if len(found) != 1:
-                raise AddressError(
-                    f"the hook point {point!r} was reached {len(found)} times when the loss was computed; address a "
-                    "submodule that each forward pass uses once."
-                )
+                raise AddressError(not_once(point, len(found)))
         return _one_per_example(losses, batch), {point: found[0] for point, found in caught.items()}
 
     def asked(
@@ -243,7 +241,7 @@ class ModuleLoss:
         """
         with ExitStack() as hooks:
             for point, change in [*((edit.point, edit) for edit in self.edits), *changes]:
-                hooks.enter_context(_hooked(self.module, point, change))
+                hooks.enter_context(replaced(self.module, point, change))
             return self.skeleton.run(method, params, batch)
 
 
@@ -278,6 +276,14 @@ def task_loss(whole: ModuleLoss, params: Params, data: Batch, name: str) -> tupl
     if not bool(counts.any()):
         raise SettingError(f"no example counts for the task {name!r}; measure it on data that has some.")
     return TaskLoss(whole, task), take(data, counts.nonzero().flatten())
+
+
+def not_once(point: str, times: int) -> str:
+    """Returns what is wrong with a hook point that a forward pass reaches never, or several times."""
+    told = "address a submodule that each forward pass uses once"
+    if times > 1:
+        told = f"say which call is meant, as in {' or '.join(repr(one) for one in calls(point, min(times, 2)))}"
+    return f"the hook point {point!r} was reached {times} times when the loss was computed; {told}."
 
 
 def loss_fn(module: nn.Module, edits: Sequence[Change] = ()) -> ModuleLoss:
@@ -335,32 +341,3 @@ def _fits(shape: Sequence[int], into: Sequence[int]) -> bool:
     """Says whether a tensor of a shape broadcasts against another without making that larger."""
     pairs = zip(reversed(shape), reversed(into), strict=False)
     return len(shape) <= len(into) and all(size in (1, other) for size, other in pairs)
-
-
-@contextmanager
-def _hooked(module: nn.Module, point: str, change: Callable[[Tensor], Tensor]) -> Generator[None]:
-    path = point.removesuffix(INPUT)
-    try:
-        part = module.get_submodule(path)
-    except AttributeError:
-        raise AddressError(unknown("hook point", point, [path for path in submodules(module) if path])) from None
-
-    def changed(value: Any) -> Tensor:
-        if not isinstance(value, Tensor):
-            raise AddressError(
-                f"the hook point {point!r} gives a {type(value).__name__}, not a tensor; address the submodule that "
-                "gives the tensor."
-            )
-        return change(value)
-
-    def before(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (changed(inputs[0] if inputs else None), *inputs[1:])
-
-    def after(_: nn.Module, inputs: Any, output: Any) -> Tensor:
-        return changed(output)
-
-    handle = part.register_forward_hook(after) if path == point else part.register_forward_pre_hook(before)
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -1,7 +1,8 @@
-"""What the names of hook points and attention modules say where nobody declares it."""
+"""What the names of hook points say where nobody declares it."""
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from torch import nn
 
@@ -25,13 +26,12 @@ class Known:
     """Whether this is what the units say to the rest of the network: what words such as ``heads`` mean."""
     own_size: str = ""
     """The name in ``cfg`` of their number here, where a net has another number of them than of the kind."""
+    located: bool = True
+    """Whether it is known which axis the units lie along; else it is the last one, of sequences at most."""
 
 
 WRAPPED = "._original_component"
 """What a bridge of TransformerLens puts into a second name of each of its parts."""
-
-_PROJECTIONS = ("c_proj", "o_proj", "out_proj", "dense")
-_HEAD_COUNTS = ("num_heads", "num_attention_heads", "n_heads", "n_head")
 
 
 def known_point(path: str) -> Known:
@@ -43,12 +43,17 @@ def known_point(path: str) -> Known:
     """
     for kind, entry in KINDS.items():
         for hook in entry.facts.hooks:
-            if re.search(rf"(^|\.)({hook.pattern})$", path):
+            if _pattern(hook.pattern).search(path):
                 facts = entry.facts
                 if facts.level != "units":
                     return Known(whole=kind)
                 return Known(kind, hook.unit_axis, facts.whole, facts.size, hook.grouped, hook.output, hook.size)
-    return Known()
+    return Known(located=False)
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(^|\.)({name})$")
 
 
 def size_of(size: str, module: nn.Module, path: str) -> int | None:
@@ -58,29 +63,3 @@ def size_of(size: str, module: nn.Module, path: str) -> int | None:
         owners.append(getattr(owners[-1], name))
     numbers = (getattr(getattr(owner, "cfg", None), size or "-", None) for owner in reversed(owners))
     return next((number for number in numbers if isinstance(number, int)), None)
-
-
-def output_axis(part: nn.Module) -> int | None:
-    """Returns the axis of a linear map's weight along which its outputs lie; None for any other module.
-
-    A ``Conv1D`` of the library ``transformers`` is a Linear whose weight is [input, output].
-    """
-    if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        return 0
-    kind = type(part)
-    return 1 if (kind.__module__, kind.__name__) == ("transformers.pytorch_utils", "Conv1D") else None
-
-
-def projection_of_heads(part: nn.Module) -> tuple[str, int] | None:
-    """Returns the child that projects the heads of an attention module and their number; None where it is none.
-
-    This is how the attention modules of the library ``transformers`` look: an ``...Attention`` with a number of
-    heads, its own or its configuration's, whose heads stand side by side at the input of a projection.
-    """
-    if not type(part).__name__.endswith("Attention"):
-        return None
-    name = next((name for name in _PROJECTIONS if isinstance(getattr(part, name, None), nn.Module)), None)
-    owners = (part, getattr(part, "config", None))
-    counts = (getattr(owner, count, None) for owner in owners for count in _HEAD_COUNTS)
-    number = next((count for count in counts if isinstance(count, int)), None)
-    return None if name is None or number is None else (name, number)

@@ -1,18 +1,20 @@
 """Copies of a module to measure on: whatever happens to them, the live module never notices."""
 
 import copy
-from collections.abc import Generator, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils import checkpoint
 
+from llc_lightning.components.eager import eagerly, plain_parts
 from llc_lightning.components.hooks import submodules
 from llc_lightning.components.still import stands_still
-from llc_lightning.runtime.batches import Batch, Params
+from llc_lightning.runtime.batches import Batch, Named, Params
 from llc_lightning.runtime.errors import SettingError, unknown
 
 _HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks")
@@ -31,6 +33,7 @@ class Skeleton:
         self._runner = _Runner(self.module)
         self._names = _aliases(self.module)
         self._buffers = dict(self.module.named_buffers())
+        self._eagerly = eagerly(self.module)
 
     def run(self, method: str, params: Params, batch: Batch) -> Any:
         """Returns what a method of the module returns for a batch, at the given parameters and buffers.
@@ -51,7 +54,7 @@ class Skeleton:
                 raise SettingError(unknown("parameter", name, self._names))
             named.update((f"module.{alias}", value) for alias in self._names[name])
         # torch's own tying corrupts modules that are registered under two paths; every name is passed instead.
-        with _without_checkpoints():
+        with _without_checkpoints(), self._eagerly():
             return torch.func.functional_call(self._runner, named, (method, batch), tie_weights=False)
 
 
@@ -64,6 +67,7 @@ def silent_copy(module: nn.Module) -> nn.Module:
                 setattr(part, method, _log_nothing)
         for table in _BACKWARD_TABLES:  # torch.func refuses them, and the loss does not depend on them
             vars(part)[table].clear()
+    plain_parts(module, copied)
     return copied.eval()
 
 
@@ -112,7 +116,7 @@ class _Runner(nn.Module):
         self.module = module
 
     def forward(self, method: str, batch: Batch) -> Any:
-        return getattr(self.module, method)(batch)
+        return getattr(self.module, method)(Named(batch) if isinstance(batch, Mapping) else batch)
 
 
 def _aliases(module: nn.Module) -> dict[str, tuple[str, ...]]:
@@ -123,8 +127,9 @@ def _aliases(module: nn.Module) -> dict[str, tuple[str, ...]]:
     places = {
         f"{path}.{name}" if path else name
         for path, part in submodules(module).items()
-        for own in (part.named_parameters, part.named_buffers)
-        for name, _ in own(recurse=False, remove_duplicate=False)
+        for own in (part._parameters, part._buffers)  # pyright: ignore[reportPrivateUsage]
+        for name, tensor in own.items()
+        if tensor is not None
     }
     groups: dict[int, list[str]] = {}
     for listing in (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)):
@@ -138,11 +143,41 @@ def _copy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     buffers: dict[int, Any] = {id(buffer): buffer.detach().clone() for buffer in module.buffers()}
     known = {**memo, **buffers, **{id(hook): hook for hook in _foreign_hooks(module)}}
     try:
-        copied = copy.deepcopy(module, dict(known))
+        copied = _deep_copy(module, dict(known))
     except Exception:  # pickle, torch and the attributes' own classes raise what they like
         copied = copy.deepcopy(module, {**known, **_uncopyable(module, known)})
     stands_still(copied, module)
     return copied
+
+
+def _deep_copy(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """Returns what ``copy.deepcopy`` does, in half the time: modules are mostly empty dicts and numbers."""
+    plain = [part for part in module.modules() if _is_plain(type(part))]
+    for part in plain:
+        memo.setdefault(id(part), type(part).__new__(type(part)))
+    for part in plain:
+        own: dict[str, Any] = {name: _copied(value, memo) for name, value in vars(part).items()}
+        cast("nn.Module", memo[id(part)]).__dict__.update(own)
+    return copy.deepcopy(module, memo)
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    if type(value) in _SIMPLE:
+        return value
+    empty = _EMPTY.get(type(value))
+    return empty() if empty and not value else copy.deepcopy(value, memo)
+
+
+_SIMPLE = frozenset({bool, int, float, str, type(None)})
+_EMPTY: dict[Any, Callable[[], Any]] = {kind: kind for kind in (dict, OrderedDict, list, set)}
+
+
+def _is_plain(kind: type[nn.Module]) -> bool:
+    """Says whether modules of a kind are copied attribute by attribute."""
+    if hasattr(kind, "__deepcopy__"):
+        return False
+    same = ("__setstate__", "__reduce_ex__", "__reduce__", "__getstate__", "__new__")
+    return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in same)
 
 
 def _foreign_hooks(module: nn.Module) -> Iterator[MethodType]:

@@ -19,7 +19,7 @@ class CISData(AnalysedData):
     ``batches_per_epoch`` only says how often Lightning ends an epoch and validates.
 
     Args:
-        task: The task's name, the same as in the model: ``xor``, ``uprod``, ``circ``, ``abs`` or ``relu``.
+        task: The task's name, the same as in the model, such as ``xor``.
         size: The task's number of circuits (uprod: of inputs), the same as in the model.
         active: How many circuits are active in an example on average, the same as in the model.
         batch_size: Examples in a training batch, on each rank.

@@ -127,8 +127,7 @@ class NoisePrediction:
             loss = StepLoss(self.stacked, self.data, self.centre.losses, index[:, None].to(self.centre.losses.device))
             gradient = self.sampler.look({name: value[where] for name, value in at.items()}, loss).gradient
             for name, value in gradient.items():
-                kept = _zero_beyond(new.stop, value)
-                by_chain = kept.view(-1, chains, *kept.shape[1:])
+                by_chain = _zero_beyond(new.stop, value).reshape(-1, chains, *value.shape[1:])
                 sums[name] += by_chain.sum(0)
                 squares[name] += by_chain.square().sum(0)
             sizes.append(inner(gradient, gradient)[new])

@@ -13,7 +13,7 @@ from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.llc.slopes import with_slopes
 from llc_lightning.llc.tasks import Tasks, tasks_of_masks
-from llc_lightning.runtime.batches import Batch, LossFn, Params, n_examples
+from llc_lightning.runtime.batches import Batch, LossFn, Params, n_examples, plain
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.sampling.centre import Centre, centre_of
 from llc_lightning.sampling.kept import kept_graphs
@@ -87,14 +87,14 @@ def estimate_llc(
         draws: Kept draws per chain.
         burn_in: Steps before the first kept draw.
         batch_size: Examples per step, drawn with replacement; all of them where there are no more, or for None.
-        moved: Masks by parameter name (absent: frozen); None moves everything.
+        moved: Masks by parameter name (absent: frozen); None moves everything: of a module, what it trains.
         seed: Keys all random streams.
         preconditioner: ``none`` or ``hutchinson``.
         step_fraction: What ``auto`` takes of the inverse largest curvature; None for the sampler's own.
         replicate: Another number gives a disjoint set of streams, for the same number of chains.
         trivial_loss: Loss of the trivial predictor, to judge whether the chains stayed local.
         curvature_examples: Examples that the Hessian is measured on, or ``auto``.
-        estimator: Which of the estimators is the value: ``mean`` or ``first_order``.
+        estimator: Which of the estimators is the value: one that may be, such as ``mean``.
         box: The largest distance of any weight from w*; None for no limit.
         watched_examples: How many examples, drawn at random, have their losses recorded one by one, for the
             functional variance.
@@ -171,6 +171,7 @@ def estimate_parts(
         raise SettingError("there is nothing to estimate; give at least one part and one n_beta.")
     check_types(parts, resolutions, settings, tasks)
     observables = asked_for(observe, settings.draws)
+    data = plain(data)
     settings = settings.on(n_examples(data))
     for part in parts:
         check_inputs(loss_fn, params, moved=part.moved, seed=seed, replicate=replicate, trivial_loss=trivial_loss)
@@ -200,12 +201,13 @@ def estimate_parts(
 
 
 def moved_by_default(loss_fn: LossFn, params: Params) -> dict[str, Tensor] | None:
-    """Returns masks of what "everything" means: a module's parameters without its buffers; None for all there are.
+    """Returns masks of what "everything" means: the parameters that a module trains; None for all there are.
 
     Of what a plain function is given, it is all that has a gradient: no whole numbers.
     """
     if isinstance(loss_fn, ModuleLoss | TaskLoss):
-        names = {name for name, _ in loss_fn.module.named_parameters(remove_duplicate=False)}
+        own = loss_fn.module.named_parameters(remove_duplicate=False)
+        names = {name for name, parameter in own if parameter.requires_grad}
     else:
         names = {name for name, tensor in params.items() if tensor.is_floating_point()}
         if len(names) == len(params):

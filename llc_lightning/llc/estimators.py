@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from llc_lightning.llc.draws import Draws, error_of, ess_of
-from llc_lightning.runtime.registry import NoFacts, Registry
+from llc_lightning.runtime.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,16 @@ MODEL_ERROR = 0.2
 
 Estimator: TypeAlias = Callable[[KeptDraws], Estimate | None]
 
-ESTIMATORS: Registry[Estimator, NoFacts] = Registry("estimator", NoFacts)
+
+@dataclass(frozen=True)
+class EstimatorFacts:
+    """What is told of an estimator."""
+
+    may_be_value: bool = False
+    """It may stand for the value, since it never lacks what it needs; the others are reported beside the value."""
+
+
+ESTIMATORS: Registry[Estimator, EstimatorFacts] = Registry("estimator", EstimatorFacts, revised=True)
 """All estimators by name; each returns None where the chains did not record what it needs."""
 
 
@@ -60,6 +69,7 @@ ESTIMATORS: Registry[Estimator, NoFacts] = Registry("estimator", NoFacts)
     "mean",
     summary="n_beta times the mean excess loss, paired with w* minibatch by minibatch",
     source="Lau et al. 2023, arXiv:2308.12108",
+    may_be_value=True,
 )
 def mean(kept: KeptDraws) -> Estimate:
     """Returns the mean of the scaled excess loss."""
@@ -70,6 +80,7 @@ def mean(kept: KeptDraws) -> Estimate:
     "first_order",
     summary="the mean without the minibatch's first-order term at w*, whose expectation is 0",
     source="Baker et al. 2019, arXiv:1706.05439, for gradients",
+    may_be_value=True,
 )
 def first_order(kept: KeptDraws) -> Estimate | None:
     """Returns the mean of the scaled excess loss minus ``n_beta (w - w*) . (grad L_b(w*) - grad L(w*))``."""

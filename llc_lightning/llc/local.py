@@ -27,7 +27,7 @@ from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 _PRODUCTS = 12
 _PROBE_PRODUCTS = 8
-_PROBES = 32
+_PROBES = 16
 _TINY, _SERVED = 1e-30, 0.01
 _ENOUGH = 256
 WHOLE = 12

@@ -4,6 +4,7 @@ from llc_lightning.llc.diagnostics.base import diagnostics
 from llc_lightning.llc.estimators import ESTIMATORS
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.sampling.base import SAMPLERS
+from llc_lightning.sampling.observables.base import OBSERVABLES
 
 AT_FIRST = frozenset(
     {
@@ -21,8 +22,11 @@ def llc_revision(settings: ChainSettings) -> int:
     """Returns 1, and 1 more for every change of what these settings use.
 
     That is their sampler, and all estimators and diagnostics, since a record tells what each of them says: it counts
-    when one is revised, and also when one joins or leaves.
+    when one is revised, and also when one joins or leaves. Observables that a diagnostic asks for count when they are
+    revised.
     """
     entries = {**dict(ESTIMATORS.items()), **diagnostics()}
-    revisions = [SAMPLERS.get(settings.sampler).revision, *(entry.revision for entry in entries.values())]
+    observed = {name for entry in diagnostics().values() for name in entry.facts.observes}
+    used = [SAMPLERS.get(settings.sampler), *entries.values(), *map(OBSERVABLES.get, observed)]
+    revisions = [entry.revision for entry in used]
     return 1 + sum(revision - 1 for revision in revisions) + len(AT_FIRST ^ entries.keys())

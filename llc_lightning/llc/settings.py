@@ -8,6 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from llc_lightning.llc.estimators import ESTIMATORS
 from llc_lightning.runtime.errors import SettingError, at_least, not_negative, positive, unknown, unless_none
 from llc_lightning.sampling.base import SAMPLERS
 
@@ -47,9 +48,6 @@ Part = Restriction
 
 PRECONDITIONERS = ("none", "hutchinson")
 """``hutchinson``: the constant diagonal ``1 / (n_beta max(D, 0) + gamma)``, D Hutchinson's estimate of diag H."""
-
-CHOICES = ("mean", "first_order")
-"""Estimators that may stand for the value; the others are reported beside it."""
 
 # About 50 Hessian products, each as dear as two gradients, on this share of the examples that the chains evaluate.
 _SHARE, _FEWEST, _MOST = 400, 16, 4096
@@ -98,8 +96,7 @@ class ChainSettings:
             raise SettingError(
                 f"preconditioner is {self.preconditioner!r}, but {self.sampler} finds a diagonal of its own; use none."
             )
-        if self.estimator not in CHOICES:
-            raise SettingError(unknown("estimator", self.estimator, CHOICES))
+        _check_estimator(self.estimator)
         _check_not_word("step_size", self.step_size)
         if self.step_size != "auto":
             positive(step_size=self.step_size)
@@ -148,6 +145,17 @@ class ChainSettings:
         """Returns on how many of the examples largest eigenvalues and relaxations are measured, in many products."""
         evaluations = self.chains * self.steps * (self.batch_size or n_examples)
         return min(max(_FEWEST_IN_STEPS, evaluations // _STEP_SHARE), _MOST_IN_STEPS)
+
+
+def _check_estimator(name: str) -> None:
+    choices = [one for one, entry in ESTIMATORS.items() if entry.facts.may_be_value]
+    if name in choices:
+        return
+    if name in ESTIMATORS:
+        raise SettingError(
+            f"estimator is {name!r}, which is reported beside the value; use one of: {', '.join(sorted(choices))}."
+        )
+    raise SettingError(unknown("estimator", name, choices))
 
 
 def _check_not_word(name: str, value: object) -> None:

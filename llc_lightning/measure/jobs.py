@@ -75,7 +75,7 @@ def data_digest(data: Batch, n: int | None = None) -> str:
     """
     if isinstance(data, Tensor):
         named = {"": data}
-    elif isinstance(data, dict):
+    elif isinstance(data, Mapping):
         named = dict(sorted(data.items()))
     else:
         named = {str(i): tensor for i, tensor in enumerate(data)}

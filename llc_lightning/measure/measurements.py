@@ -23,6 +23,7 @@ from llc_lightning.measure.units import told_in_full
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.results.traces import Trace
 from llc_lightning.runtime.allocator import keep_freed_memory
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
 from llc_lightning.runtime.progress import Advance, NoProgress, Progress
 from llc_lightning.runtime.registry import Registry
@@ -58,8 +59,8 @@ class Plan(Protocol):
         """Returns the plan for so many examples."""
         ...
 
-    def components_of(self, module: nn.Module) -> list[Component]:
-        """Returns what is measured of a module.
+    def components_of(self, module: nn.Module, data: Batch | None = None) -> list[Component]:
+        """Returns what is measured of a module; with examples, words leave out what cannot be measured.
 
         Raises:
             AddressError: If an address names nothing.
@@ -289,7 +290,7 @@ def _share(
     """Returns what this process measures."""
     kind = measurement_of(plan)
     memory = kind.memory() if memory is None else memory
-    components = workers.share(plan.components_of(snapshot.loss.module))
+    components = workers.share(plan.components_of(snapshot.loss.module, snapshot.data))
     data = data_digest(snapshot.data, plan.examples)
     cost = plan.cost(plan.jobs(components, data=data, replicate=replicate))
     with progress.task(f"{plan.kind} at step {snapshot.step}", cost) as advance:
@@ -321,7 +322,7 @@ def _written(
 def _all_failed(plan: Plan, snapshot: Snapshot, replicate: int, message: str) -> list[Row]:
     """Returns the rows that stand for a whole measurement that could not be made."""
     try:
-        components = plan.components_of(snapshot.loss.module)
+        components = plan.components_of(snapshot.loss.module, snapshot.data)
     except LLCLightningError:
         return []
     data = data_digest(snapshot.data, plan.examples)

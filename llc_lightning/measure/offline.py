@@ -158,7 +158,7 @@ def _measurements(
     last: int,
     replicates: int,
 ) -> Iterator[_Planned]:
-    components, digest = plan.components_of(module), data_digest(data, plan.examples)
+    components, digest = plan.components_of(module, data), data_digest(data, plan.examples)
     for step in chosen:
         for replicate in range(replicates if step == last and plan.repeatable else 1):
             jobs = tuple(plan.jobs(components, data=digest, replicate=replicate))

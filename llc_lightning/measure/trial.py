@@ -1,7 +1,7 @@
 """A trial: a little of everything is measured before anything is trained, so that what cannot be is told at once."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,7 @@ def trial(plan: Plan, snapshot: Snapshot) -> str:
         try:
             with torch.no_grad():
                 few.loss(few.params, few.data)
-            components = _one_of_each(plan.components_of(few.loss.module))
+            components = _one_of_each(plan.components_of(few.loss.module, few.data))
             kind.once(small, few)
         except Exception as error:  # of whatever the module and torch raise
             return one_sentence(error).rstrip(".") + _mismatch(few)
@@ -59,12 +59,15 @@ def _one_of_each(components: Sequence[Component]) -> list[Component]:
 
 
 def _told(failed: Sequence[Failed]) -> str:
+    if not failed:
+        return ""
     reasons: dict[str, list[str]] = {}
     for each in failed:
         reasons.setdefault(each.told, []).append(each.component.address)
     shown = [f"{', '.join(some[:_SHOWN])}: {told.rstrip('.')}" for told, some in list(reasons.items())[:_SHOWN]]
     more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
-    return "; ".join(shown) + more
+    remedy = "; leave it out of components=, or give on_error='skip' to have the rows of the rest"
+    return "; ".join(shown) + more + remedy
 
 
 def _mismatch(snapshot: Snapshot) -> str:
@@ -81,7 +84,7 @@ def _tensors(data: Batch) -> Iterator[Tensor]:
     if isinstance(data, Tensor):
         yield data
     else:
-        yield from data.values() if isinstance(data, dict) else data
+        yield from data.values() if isinstance(data, Mapping) else data
 
 
 def _silent(n: int = 1, note: str = "") -> None:

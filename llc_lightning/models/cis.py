@@ -31,7 +31,7 @@ class CISModel(L.LightningModule):
     ``loss_power`` of 4 the xor net computes in superposition, with 2 it largely does not, everything else being equal.
 
     Args:
-        task: The task's name, the same as in the data: ``xor``, ``uprod``, ``circ``, ``abs`` or ``relu``.
+        task: The task's name, the same as in the data, such as ``xor``.
         size: The task's number of circuits (uprod: of inputs), the same as in the data.
         active: How many circuits are active in an example on average, the same as in the data.
         width: The number of hidden neurons.

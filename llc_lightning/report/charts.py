@@ -27,7 +27,7 @@ def layout(charts: Iterable[Charts] = ()) -> dict[str, dict[str, list[Any]]]:
             "ablation effects of layers": ["Multiline", ["^ablation_layers/"]],
         },
         "Training": {
-            "loss": ["Multiline", ["^train/loss$", "^val/loss$", "^analysis/loss$"]],
+            "loss": ["Multiline", ["^train/loss$", "^val/loss$", "^analysis/loss_on_"]],
             "circuits": ["Multiline", ["^cis/circuits_solved$", "^cis/circuits_per_unit$"]],
             "accuracy": ["Multiline", ["^(cis|train|val)/(.*_)?accuracy(_.*)?$"]],
         },

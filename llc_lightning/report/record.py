@@ -24,7 +24,8 @@ def record(source: Source) -> dict[str, Any]:
         "solves_more": verdict.solves_more,
         "more_accurate": verdict.more_accurate,
     }
-    names = ("kind", "method", "gamma", "n", "r2", "r2_n_beta", "residual_sd", "sampling_sd", "span")
+    shares = ("r2", "r2_n_beta", "within", "within_last", "last_step")
+    names = ("kind", "method", "gamma", "n", *shares, "residual_sd", "sampling_sd", "span")
     fitted = curve and {
         **{name: getattr(curve, name) for name in names},
         "largest_residuals": [asdict(one) for one in curve.largest_residuals()],

@@ -136,7 +136,9 @@ class PanelFacts:
     takes. '' for what takes more than effects."""
 
 
-PANELS: Registry[Draws, PanelFacts] = Registry("panel", PanelFacts, rooms=("llc_lightning.report.panels",))
+PANELS: Registry[Draws, PanelFacts] = Registry(
+    "panel", PanelFacts, rooms=("llc_lightning.report.panels",), apart=("place",)
+)
 """All functions of figures."""
 
 

@@ -41,13 +41,18 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
     ``llc/full_plus_delta``, ``llc/rhat``            with its correction; R-hat of its chains
     ``llc_units/n_beta_300/net.hook_hidden.7``       wrLLC of a unit; ``llc_layers/`` of a layer
     ``ablation/zero/net.hook_hidden.7``              effect of ablating a unit; ``ablation_layers/``
-    ``analysis/loss``                                loss on the analysis set
+    ``analysis/loss_on_16384``                       loss on an analysis set, by its number of examples
     ``cis/circuits_solved``, ``cis/accuracy``, ...   of nets with circuits
     ``health/llc.neuron/flagged``                    rows that are not ok
     ``attention_score/induction/blocks.0...``        any quantity that no panel is about, by method and loss
     ===============================================  ==================================================
     """
-    frame = table.first_replicate(pd.DataFrame([vars(row) for row in rows], columns=list(COLUMNS)))
+    return scalars_of(pd.DataFrame([vars(row) for row in rows], columns=list(COLUMNS)))
+
+
+def scalars_of(rows: pd.DataFrame) -> dict[str, float]:
+    """Returns what the table of one step says, by tag."""
+    frame = table.first_replicate(rows)
     curves = trajectories(frame)
     found: dict[str, float] = {**_full(curves, frame)}
     for kind in table.natural(table.distinct(curves, "kind") - {"", *at_level("model")}):
@@ -119,7 +124,10 @@ def _full(curves: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:
 
 def _whole(curves: pd.DataFrame, frame: pd.DataFrame) -> dict[str, float]:
     """Returns the loss, what is known about circuits, and how many rows are not ok."""
-    found = _one(table.select(curves, quantity="loss", component="", method=""), "analysis/loss")
+    losses = table.select(curves, quantity="loss", component="", method="")
+    found: dict[str, float] = {}
+    for n, part in table.by(losses, "n_examples"):
+        found |= _one(part, f"analysis/loss_on_{n}")
     circuits = superposition_over_training(frame)
     names, values = table.texts(circuits, "quantity"), table.numbers(circuits, "value").tolist()
     found |= {f"cis/{name}": value for name, value in zip(names, values, strict=True)}

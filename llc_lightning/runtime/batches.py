@@ -1,6 +1,6 @@
 """The types that rooms exchange, and examples as batches: counting, taking, moving and walking them in chunks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias, cast, runtime_checkable
 
 import torch
@@ -12,8 +12,19 @@ from llc_lightning.runtime.errors import DataError, at_least
 Params: TypeAlias = dict[str, Tensor]
 """Tensors by name, as ``named_parameters()`` spells the names."""
 
-Batch: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
-"""Examples: tensors that share their leading axis, the example axis."""
+Batch: TypeAlias = Tensor | tuple[Tensor, ...] | list[Tensor] | Mapping[str, Tensor]
+"""Examples: tensors that share their leading axis, the example axis. Named tuples stay what they are; what else has
+names, such as a ``BatchEncoding`` of transformers, becomes a dict, and reaches the module as :class:`Named`."""
+
+
+class Named(dict[str, Tensor]):
+    """A batch with names, as a module gets it: its tensors are attributes too."""
+
+    def __getattr__(self, name: str) -> Tensor:
+        """Returns the tensor of that name."""
+        if name in self:
+            return self[name]
+        raise AttributeError(f"the batch has no {name!r}; it has {', '.join(self)}.")
 
 
 @runtime_checkable
@@ -30,7 +41,7 @@ class LossFn(Protocol):
         ...
 
 
-_ALLOWED = "a tensor, a tuple of tensors or a dict of tensors"
+_ALLOWED = "a tensor, a tuple or list of tensors, or a dict of tensors"
 
 
 def n_examples(data: object) -> int:
@@ -77,7 +88,7 @@ def check_partners(partners: object, data: Batch, *, what: str) -> None:
     Raises:
         DataError: If they are not.
     """
-    if not isinstance(partners, Tensor | tuple | dict):
+    if not isinstance(partners, Tensor | tuple | list | Mapping):
         raise DataError(f"the {what} are of type {type(partners).__name__}; give {_ALLOWED}, as the examples are.")
     n, given = n_examples(data), n_examples(cast("Batch", partners))
     if n != given:
@@ -110,17 +121,17 @@ def to_device(data: Batch, device: torch.device | str) -> Batch:
 
 
 def for_params(data: Batch, params: Params) -> Batch:
-    """Returns the examples where the weights are, and with floats of their type, where they all have one of their own.
+    """Returns the examples where the weights are, and with floats of their type, where they all have one.
 
-    A trainer with precision ``bf16-true``, ``16-true`` or ``64-true`` gives a module its examples so. Weights of single
-    precision leave the type as it is.
+    A trainer with precision ``bf16-true``, ``16-true`` or ``64-true`` gives a module its examples so; to one of single
+    precision examples of NumPy come in double precision, which its weights cannot multiply.
     """
     device = next((tensor.device for tensor in params.values()), None)
     dtypes = {tensor.dtype for tensor in params.values() if tensor.is_floating_point()}
-    dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
 
     def changed(tensor: Tensor) -> Tensor:
-        if dtype != torch.float32 and tensor.is_floating_point():
+        if dtype is not None and tensor.is_floating_point():
             return tensor.to(device, dtype)
         return tensor if device is None else tensor.to(device)
 
@@ -144,10 +155,10 @@ def chunks(n: int, size: int) -> Iterator[slice]:
 def _named(data: object) -> Iterator[tuple[str, Tensor]]:
     if isinstance(data, Tensor):
         members: dict[str, object] = {"tensor": data}
-    elif isinstance(data, tuple):
-        members = {f"entry {i}": member for i, member in enumerate(cast("tuple[object, ...]", data))}
-    elif isinstance(data, dict):
-        members = {f"entry {key!r}": member for key, member in cast("dict[object, object]", data).items()}
+    elif isinstance(data, tuple | list):
+        members = {f"entry {i}": member for i, member in enumerate(cast("Sequence[object]", data))}
+    elif isinstance(data, Mapping):
+        members = {f"entry {key!r}": member for key, member in cast("Mapping[object, object]", data).items()}
     else:
         raise DataError(
             f"the data is of type {type(data).__name__}; give {_ALLOWED}, each with a leading example axis."
@@ -162,5 +173,13 @@ def _mapped(data: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     if isinstance(data, Tensor):
         return change(data)
     if isinstance(data, tuple):
-        return tuple(change(tensor) for tensor in data)
+        made = [change(tensor) for tensor in data]
+        return type(data)(*made) if hasattr(data, "_fields") else tuple(made)
+    if isinstance(data, list):
+        return [change(tensor) for tensor in data]
     return {name: change(tensor) for name, tensor in data.items()}
+
+
+def plain(data: Batch) -> Batch:
+    """Returns the examples in a container that torch's transforms know: of those with names, a dict."""
+    return _mapped(data, lambda tensor: tensor)

@@ -112,6 +112,8 @@ def _take_thin_products(calls: list[Node]) -> None:
         if node.target not in _PRODUCTS:
             continue
         left, right = cast("tuple[Node, Node]", node.args)
+        if not _shape(left) or not _shape(right):
+            continue
         rows, summed, columns = (*_shape(left)[-2:], *_shape(right)[-1:])
         if summed == 1:
             node.target = torch.ops.aten.mul.Tensor
@@ -139,10 +141,10 @@ def _doubling(node: Any) -> float:
     if not _shape(node):
         return math.inf
     if node.target is torch.ops.aten.expand.default:
-        return math.prod(_shape(node.args[0]))
+        return float(math.prod(_shape(node.args[0])))
     if node.target is torch.ops.aten.mul.Tensor and len(node.users) == 1:
         return min(_doubling(factor) for factor in node.args)
-    return math.prod(_shape(node))
+    return float(math.prod(_shape(node)))
 
 
 def _doubled(node: Node) -> Node:

@@ -16,7 +16,7 @@ of their own; ``units``: one unit of a hook point; ``parts``: anything else that
 measured; ``joined``: what no figure of single components shows, such as pairs."""
 
 Lister: TypeAlias = Callable[[Any, str], list[Any]]
-"""Returns the components that a text names, of a :class:`~llc_lightning.components.listing.Listing`."""
+"""Returns the components that a text names, of a :class:`~llc_lightning.components.inventory.Listing`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class KindFacts:
     """Of units: their place among the units of a table, the most telling first; figures of units show the first."""
     word: str = ""
     """The word that names all that a module has of it; '' for none."""
+    wider: str = ""
+    """A word of another kind that names these too; '' for none."""
     form: str = ""
     """Regular expression of its own addresses; '' for a kind that is addressed by hook points and their units."""
     whole: str = "layer"
@@ -92,8 +94,8 @@ def at_level(level: Level) -> tuple[str, ...]:
     """Returns the kinds of a level in their order.
 
     Example:
-        >>> at_level("units")
-        ('neuron', 'channel', 'head', 'neuron_in', 'output', 'unit')
+        >>> at_level("units")[:5]
+        ('neuron', 'channel', 'head', 'neuron_in', 'channel_in')
     """
     facts = {name: entry.facts for name, entry in KINDS.items()}
     return tuple(sorted((name for name in facts if facts[name].level == level), key=lambda name: facts[name].order))

@@ -72,9 +72,11 @@ def _random_states() -> Undo:
 
 def _submodule(module: nn.Module) -> Undo:
     """Remembers the flags, the hooks, and which tensors the module holds under which names."""
-    tables: list[MutableMapping[Any, Any]] = [vars(module)[name] for name in _TABLES]
+    # Compiled and scripted modules keep some of it elsewhere, where nothing is changed.
+    known = [vars(module).get(name) for name in _TABLES]
+    tables: list[MutableMapping[Any, Any]] = [table for table in known if isinstance(table, dict)]
     saved = [dict(table) for table in tables]
-    flags = {name: vars(module)[name] for name in ("training", "_is_full_backward_hook")}
+    flags = {name: vars(module)[name] for name in ("training", "_is_full_backward_hook") if name in vars(module)}
 
     def undo() -> None:
         for table, before in zip(tables, saved, strict=True):
@@ -118,6 +120,8 @@ def _write_back(tensor: Tensor, values: Tensor) -> None:
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:
+    if a.layout != torch.strided:  # gradients of sparse embeddings, which torch does not compare
+        return False
     signs = not a.is_floating_point() or torch.equal(a.signbit(), b.signbit())  # since 0.0 equals -0.0
     return signs and torch.equal(a, b)
 

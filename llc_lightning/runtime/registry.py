@@ -45,6 +45,8 @@ class Registry(Generic[T, F]):
         rooms: The packages whose files enter themselves here, for entries that are also read by whoever may not import
             their rooms; they are imported at the first look, as :func:`register_all` does. None where importing is
             enough.
+        revised: Whether an entry's revision enters rows. A table of things whose revision no row would say refuses one.
+        apart: Facts that no two entries may share, such as a place.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -58,10 +60,20 @@ class Registry(Generic[T, F]):
         True
     """
 
-    def __init__(self, kind: str, facts: type[F], *, rooms: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        kind: str,
+        facts: type[F],
+        *,
+        rooms: tuple[str, ...] = (),
+        revised: bool = False,
+        apart: tuple[str, ...] = (),
+    ) -> None:
         self.kind = kind
         self._facts = facts
         self._rooms = rooms
+        self._revised = revised
+        self._apart = apart
         self._known: dict[str, Entry[T, F]] = {}
 
     @property
@@ -92,7 +104,8 @@ class Registry(Generic[T, F]):
             **facts: The facts that the registry asks for.
 
         Raises:
-            SettingError: If the name is empty or taken, a fact is missing or unknown, or the revision is out of range.
+            SettingError: If the name is empty or taken, a fact is missing, unknown or another entry's alone, or the
+                revision is out of range or would enter no row.
         """
         if not name:
             raise SettingError(f"the {self.kind} has an empty name; give it one.")
@@ -100,7 +113,13 @@ class Registry(Generic[T, F]):
             raise SettingError(f"the {self.kind} {name!r} is registered already; choose another name.")
         if type(revision) is not int or revision < 1:
             raise SettingError(f"the {self.kind} {name!r} has revision {revision!r}; give a whole number, at least 1.")
+        if revision > 1 and not self._revised:
+            raise SettingError(
+                f"the {self.kind} {name!r} has revision {revision}, which no row would say; leave it out, and raise "
+                "that of the plan, method, sampler, estimator, diagnostic or observable whose rows change."
+            )
         told = self._told(name, facts)
+        self._check_apart(name, told)
 
         def enter(item: S) -> S:
             self._known[name] = Entry(name, cast("T", item), summary, source, also, revision, told)
@@ -123,6 +142,15 @@ class Registry(Generic[T, F]):
             if fact not in names:
                 raise SettingError(unknown(f"fact of the {self.kind} {name!r}", fact, names))
         return self._facts(**facts)
+
+    def _check_apart(self, name: str, told: F) -> None:
+        for fact in self._apart:
+            mine = getattr(told, fact)
+            for holder, entry in self._known.items():
+                if getattr(entry.facts, fact) == mine:
+                    raise SettingError(
+                        f"the {self.kind} {name!r} has {fact} {mine!r}, which {holder!r} has already; choose another."
+                    )
 
     def get(self, name: str) -> Entry[T, F]:
         """Returns the entry called ``name``; the registered thing is its ``item``.

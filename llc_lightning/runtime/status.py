@@ -32,7 +32,7 @@ Diagnostic: TypeAlias = Callable[[Any], bool]
 """Says whether the evidence of an estimate gives a reason, and no where it cannot know."""
 
 REASONS: Registry[Diagnostic | None, Reason] = Registry(
-    "status reason", Reason, rooms=("llc_lightning.llc.diagnostics", "llc_lightning.ablation.methods")
+    "status reason", Reason, rooms=("llc_lightning.llc.diagnostics", "llc_lightning.ablation.methods"), revised=True
 )
 """All reasons. What is registered is the diagnostic that gives it to an LLC; None where other code gives it."""
 

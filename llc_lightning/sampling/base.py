@@ -149,7 +149,7 @@ class SamplerFacts:
 
 
 SAMPLERS: Registry[type[Sampler], SamplerFacts] = Registry(
-    "sampler", SamplerFacts, rooms=("llc_lightning.sampling.samplers",)
+    "sampler", SamplerFacts, rooms=("llc_lightning.sampling.samplers",), revised=True
 )
 """All samplers by name."""
 

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
 from llc_lightning.runtime.batches import Batch, LossFn, Params
+from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.sampling.stacked import Graphs
 
 _MOST = 16
@@ -66,7 +67,7 @@ class _Look(pickle.Pickler):
     def persistent_id(self, obj: Any) -> object:
         """Returns what stands for an object; None for those that are written by value."""
         if isinstance(obj, Tensor):
-            return self._names.get(id(obj))
+            return self._names.get(id(obj)) or (_form(obj), tensor_digest({"": obj}))
         if isinstance(obj, FunctionType) and obj.__closure__:
             raise pickle.PicklingError("what a function encloses may change")
         if isinstance(obj, type | FunctionType):

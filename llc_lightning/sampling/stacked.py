@@ -218,6 +218,15 @@ class StackedLoss:
         gradient, value = torch.func.grad_and_value(excess)(values)
         return (value, *(gradient[form.parameter] for form in self.layout.forms))
 
+    def _excess_and_gradient_alone(
+        self, values: Params, index: Params, examples: tuple[Batch, Tensor], frozen: Params
+    ) -> tuple[Tensor, ...]:
+        """Returns the same by plain autograd: some kernels, as those of packed sequences, refuse transforms."""
+        with torch.enable_grad():
+            at = {name: value.detach().requires_grad_() for name, value in values.items()}
+            value = self._excess(at, index, examples, frozen)[0]
+            return (value.detach(), *_derivatives([value], [at[form.parameter] for form in self.layout.forms]))
+
     def _excess(self, values: Params, index: Params, examples: tuple[Batch, Tensor], frozen: Params) -> tuple[Tensor]:
         batch, baseline = examples
         return ((self._at(values, index, batch, frozen) - baseline).mean(),)
@@ -241,7 +250,7 @@ class StackedLoss:
         if key not in self._graphs:
             graph = self._gradient_graph(key[1:], values, batch, per_chain) if name == "excess" else None
             self._graphs[key] = (
-                _of_graph(first_result(graph)) if graph else self._prepared(function, values, batch, per_chain)
+                _of_graph(first_result(graph)) if graph else self._prepared(name, function, values, batch, per_chain)
             )
         prepared = self._graphs[key]
         self.vmapped = self.vmapped and prepared.vmapped
@@ -260,10 +269,10 @@ class StackedLoss:
         """Returns the graph of the excess and its gradient; without gradients, torch can take other products."""
         whole = ("gradient", *key)
         if whole not in self._graphs:
-            self._graphs[whole] = self._prepared(self._excess_and_gradient, values, batch, per_chain)
+            self._graphs[whole] = self._prepared("gradient", self._excess_and_gradient, values, batch, per_chain)
         return self._graphs[whole].graph
 
-    def _prepared(self, function: Function, values: Any, batch: Any, per_chain: bool) -> Prepared:
+    def _prepared(self, name: str, function: Function, values: Any, batch: Any, per_chain: bool) -> Prepared:
         """Returns the function of the tensors in its arguments: traced, or as it is, or chain by chain."""
         chain_axis = 0 if per_chain else None
         if self.layout.sliced:
@@ -290,7 +299,8 @@ class StackedLoss:
             in_a_row(mapped)(*leaves)
             return Prepared(in_a_row(mapped), vmapped=True)
         except _REFUSED:  # what is wrong itself is raised below
-            return Prepared(in_a_row(_looped(function, per_chain)), vmapped=False)
+            single = self._excess_and_gradient_alone if name == "gradient" else function
+            return Prepared(in_a_row(_looped(single, per_chain)), vmapped=False)
 
 
 class _Slopes:

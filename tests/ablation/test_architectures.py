@@ -132,10 +132,9 @@ FAMILIES = {
             "model.transformer.h.1@-2": "position",
             f"{_GPT2}.attn.c_proj[0,5]": "set",
         },
-        {"heads": 4, "layers": 9, "model.transformer.h.*.mlp.c_fc[*]": 12},
+        {"heads": 4, "layers": 16, "neurons": 12, "model.transformer.h.*.mlp.c_fc[*]": 12},
         ("neuron_in", "head", "set"),
         {
-            f"{_GPT2}.attn": f"the hook point '{_GPT2}.attn' gives a tuple, not a tensor; address the submodule",
             "model.transformer.wpe": "has shape (1, 6, 8) and type torch.float32 on a batch of 20",
             f"{_GPT2}.atn": f"unknown component '{_GPT2}.atn'; did you mean '{_GPT2}.attn'",
         },

@@ -50,8 +50,8 @@ def test_the_live_module_is_measured_in_eval_mode_and_left_alone() -> None:
         def per_example_loss(self, batch: torch.Tensor) -> torch.Tensor:
             return self.body(batch).sum(-1)
 
-    wrapped = Wrapped()
-    one, two = (ablation_effects(wrapped, torch.randn(70, 2, generator=torch.Generator().manual_seed(0))) for _ in "ab")
+    wrapped, batch = Wrapped(), torch.randn(70, 2, generator=torch.Generator().manual_seed(0))
+    one, two = (ablation_effects(wrapped, batch, "logits") for _ in "ab")
     assert one.equals(two)
     assert wrapped.body.training
     assert all(not part._forward_hooks for part in wrapped.modules())

@@ -18,9 +18,9 @@ def test_parts_are_summed_by_callback_and_shared_out() -> None:
     assert found.sentence() == "Measuring took 50 s, 50 % of the run's 100 s."
 
 
-def test_sessions_of_training_are_the_whole() -> None:
+def test_the_last_session_holds_those_before_it() -> None:
     parts = ["step=00000500-fit", "step=00003000-fit", "step=00003000-llc"]
-    found = timing(pd.DataFrame({"part": parts, "seconds": [10.0, 30.0, 20.0]}), elapsed=7.0)
+    found = timing(pd.DataFrame({"part": parts, "seconds": [10.0, 40.0, 20.0]}), elapsed=7.0)
     assert [cost.name for cost in found.costs] == ["llc"]
     assert (found.elapsed, found.share) == (40.0, 0.5)
 

@@ -179,3 +179,14 @@ def test_a_folder_for_figures_that_cannot_be_made_is_said_before_measuring(
     said = told(capsys, run, "--methods", "zero", "--out", out, "--figures", tmp_path / "file" / "figures", code=1)
     assert "choose another place with --figures" in said
     assert not out.exists()
+
+
+def test_components_are_listed_with_what_is_known(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    capsys.readouterr()
+    assert analyze(["components", str(run), "--json"]) == 0
+    found = {one["component"]: one for one in json.loads(capsys.readouterr().out)["components"]}
+    assert list(found) == ["all", "net.hook_hidden", "net.hook_out"]
+    assert found["all"]["no ablation, since"] == "it has no activation"
+    assert (found["net.hook_hidden"]["calls"], found["net.hook_hidden"]["no LLC, since"]) == ("1", "")
+    assert analyze(["components", str(run), "--components", "net.hook_hidden[1]"]) == 0
+    assert "net.hook_hidden[1]" in capsys.readouterr().out

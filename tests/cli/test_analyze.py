@@ -47,9 +47,25 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
 
 def test_the_summary_says_it_all_and_what_to_type_next(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     told = called(capsys, "summary", run)
-    for part in ("At step 3000 the net", "R² = 0.", "wrLLC ~ its replicate", "not-a-minimum", "How trustworthy"):
+    for part in (
+        "At step 3000 the net",
+        "n_beta alone explains",
+        "wrLLC ~ its replicate",
+        "not-a-minimum",
+        "How trustworthy",
+    ):
         assert part in told
     assert told.endswith(f"next: python analyze.py report {run}\n")
+
+
+def test_runs_stand_side_by_side(capsys: pytest.CaptureFixture[str], run: Path, young: Path, tmp_path: Path) -> None:
+    told = called(capsys, "compare", run, young, "--out", tmp_path)
+    assert "Where the runs end" in told
+    assert "my run/version_0 - cis/version_0" in told
+    written = [line.removeprefix("wrote ") for line in told.splitlines() if line.startswith("wrote ")]
+    assert len(written) >= 4
+    assert all(Path(path).stat().st_size > 1000 for path in written)
+    assert refused(capsys, "compare", run, run).endswith("give two different runs or more.")
 
 
 def test_the_summary_as_json(capsys: pytest.CaptureFixture[str], run: Path) -> None:
@@ -75,7 +91,7 @@ def test_the_summary_of_a_young_run(capsys: pytest.CaptureFixture[str], young: P
 def test_the_summary_to_a_file(capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path) -> None:
     told = called(capsys, "summary", run, "--out", tmp_path / "new" / "summary.txt")
     assert told == f"wrote {tmp_path / 'new' / 'summary.txt'}\nnext: python analyze.py report {run}\n"
-    assert "R² = 0." in (tmp_path / "new" / "summary.txt").read_text(encoding="utf-8")
+    assert "n_beta alone explains" in (tmp_path / "new" / "summary.txt").read_text(encoding="utf-8")
     told = called(capsys, "summary", run, "--json", "--out", tmp_path / "summary.json")
     assert json.loads(told)["written"] == [str(tmp_path / "summary.json")]
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["run"] == "cis/version_0"
@@ -112,8 +128,10 @@ def test_the_report_of_a_young_run(capsys: pytest.CaptureFixture[str], young: Pa
     said, written, end = told.partition(
         f"wrote {tmp_path / 'page.html'}\nnext: open {tmp_path / 'page.html'} in a browser"
     )
-    assert said.startswith("• At step 30 the net does not compute in superposition")
-    assert "The control: At step 30 the net does not" in said
+    said = " ".join(said.split())
+    assert said.startswith("• No value of the full LLC is ok (2 measured); most often not-a-minimum (2):")
+    assert "• At step 30 the net does not compute in superposition" in said
+    assert "The control, my run/version_0: At step 30 the net does not" in said
     assert written
     assert end == f", or type: tensorboard --logdir '{young}'\n"
     called(capsys, "report", young)

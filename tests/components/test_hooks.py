@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from llc_lightning.components.hooks import HookSite, WeightAxes, hook_sites, submodules
+from llc_lightning.components.names import Known
 from llc_lightning.runtime.errors import AddressError
 from tests.components.nets import MLP, Declared, Shared, Tied, Wrapped
 
@@ -24,8 +25,8 @@ def test_without_hook_points_every_submodule_is_one_and_linear_layers_have_weigh
     sites = hook_sites(net)
     assert list(sites) == ["0", "1", "2", "2.0"]
     assert sites["0"] == HookSite("0", WeightAxes((("0.weight", 0),), (("0.bias", 0),), unit="neuron_in"), -1, 2)
-    assert sites["2.0"] == HookSite("2.0", WeightAxes((("2.0.weight", 0),), unit="neuron_in"), -1, 4)
-    assert sites["1"] == HookSite("1")
+    assert sites["2.0"] == HookSite("2.0", WeightAxes((("2.0.weight", 0),), unit="output"), -1, 4)
+    assert sites["1"] == HookSite("1", most_axes=2)
     assert sites["1"].unit == "unit"
 
 
@@ -42,14 +43,26 @@ def test_channels_of_a_convolution(layer: nn.Module, shape: tuple[int, ...]) -> 
     assert site.axes.bias == (("0.bias", 0),)
 
 
-def test_layers_of_other_kinds_have_no_weights() -> None:
-    sites = hook_sites(nn.Sequential(nn.BatchNorm1d(3), nn.Embedding(3, 3), nn.ConvTranspose2d(3, 4, 2)))
-    assert [site.axes for site in sites.values()] == [None, None, None]
+def test_layers_of_other_kinds_have_their_own_weights() -> None:
+    sites = hook_sites(nn.Sequential(nn.BatchNorm1d(3), nn.Embedding(5, 3), nn.GRU(3, 2), nn.ReLU()))
+    assert [len(site.weights) for site in sites.values()] == [2, 1, 4, 0]
+    assert [site.width for site in sites.values()] == [3, 3, 2, None]
+    assert [(rows.parameter, rows.axis, rows.blocks) for rows in sites["2"].rows] == [
+        ("2.weight_ih_l0", 0, 3),
+        ("2.weight_hh_l0", 0, 3),
+        ("2.bias_ih_l0", 0, 3),
+        ("2.bias_hh_l0", 0, 3),
+    ]
 
 
 def test_a_parametrised_weight_is_no_parameter() -> None:
     sites = hook_sites(nn.Sequential(parametrizations.weight_norm(nn.Linear(3, 2)), nn.Linear(2, 2)))
     assert sites["0"].axes is None
+    assert [rows.parameter for rows in sites["0"].rows] == [
+        "0.parametrizations.weight.original0",
+        "0.parametrizations.weight.original1",
+        "0.bias",
+    ]
     assert sites["1"].axes is not None
 
 
@@ -89,7 +102,9 @@ def test_hook_points_of_transformer_lens() -> None:
             self.inner = nn.ModuleDict({"hook_b": HookPoint()})
             self.setup()
 
-    assert hook_sites(Wrapped(Net())) == {path: HookSite(path) for path in ("net.hook_a", "net.inner.hook_b")}
+    assert hook_sites(Wrapped(Net())) == {
+        path: HookSite(path, known=Known(located=False), most_axes=2) for path in ("net.hook_a", "net.inner.hook_b")
+    }
 
 
 def test_the_demo_net() -> None:

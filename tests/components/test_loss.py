@@ -165,7 +165,8 @@ def test_a_hook_point_that_gives_no_tensor() -> None:
             self.rnn = nn.LSTM(4, 3, batch_first=True)
 
         def per_example_loss(self, batch: Tensor) -> Tensor:
-            return self.rnn(batch)[0].sum((1, 2))
+            packed = nn.utils.rnn.pack_padded_sequence(batch, torch.tensor([5, 5]), batch_first=True)
+            return self.rnn(packed)[1][0][0].sum(1)
 
     with pytest.raises(AddressError) as raised:
         loss_fn(Net()).activations({}, torch.zeros(2, 5, 4), ["rnn"])
@@ -180,9 +181,10 @@ def test_a_hook_point_must_be_reached_once(module: nn.Module, point: str, times:
         module.add_module("unused", nn.Identity())
     with pytest.raises(AddressError) as raised:
         loss_fn(module).activations({}, torch.zeros(2, 4), [point])
-    assert str(raised.value) == (
-        f"the hook point {point!r} was reached {times} times when the loss was computed; address a submodule that each "
-        "forward pass uses once."
+    told = "say which call is meant, as in 'up:call0' or 'up:call1'"
+    told = told if times else "address a submodule that each forward pass uses once"
+    assert (
+        str(raised.value) == f"the hook point {point!r} was reached {times} times when the loss was computed; {told}."
     )
 
 

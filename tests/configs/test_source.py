@@ -1,7 +1,9 @@
 """The files of ``configs/`` are those that ``make configs`` writes, and every key of every file has its comment."""
 
 import re
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +14,7 @@ from configs.source.families import CIS, Because
 
 ROOT = FOLDER.parent
 CONFIGS = sorted(FOLDER.rglob("*.yaml"))
+OF_EXPERIMENTS = [path for path in CONFIGS if path.parent.name != "overlays"]
 # Groups below one heading explain themselves.
 GROUPS = {"class_path:", "init_args:"}
 
@@ -22,7 +25,7 @@ def written() -> dict[Path, str]:
 
 
 def test_the_files_are_those_of_the_table(written: dict[Path, str]) -> None:
-    assert written.keys() == {path for path in CONFIGS if path.parent.name != "overlays"}
+    assert written.keys() == set(OF_EXPERIMENTS)
     assert len(written) == 2 * len(EXPERIMENTS)
 
 
@@ -49,6 +52,23 @@ def test_every_key_of_every_configuration_has_a_comment(path: Path) -> None:
         for number in classes
         if not any(re.match(r"\s*# \S", lines[before]) for before in (number - 1, number - 2))
     ], "a class has a comment, or the key that it is given to"
+
+
+def made(told: Any) -> Any:
+    """Returns what a group of a configuration makes: an object of its class, made of objects."""
+    if isinstance(told, list):
+        return tuple(map(made, told))  # YAML has no tuples
+    if not isinstance(told, dict) or "class_path" not in told:
+        return told
+    module, _, name = told["class_path"].rpartition(".")
+    arguments = {key: made(value) for key, value in told.get("init_args", {}).items()}
+    return getattr(import_module(module), name)(**arguments)
+
+
+@pytest.mark.parametrize("group", ["model", "data"])
+@pytest.mark.parametrize("path", OF_EXPERIMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_model_and_data_set_can_be_made(path: Path, group: str) -> None:
+    assert made(yaml.safe_load(path.read_text(encoding="utf-8"))[group])
 
 
 def test_an_entry_is_all_that_an_experiment_needs() -> None:

@@ -1,5 +1,6 @@
 """What every registered ablation method promises; a new one is tested by being registered."""
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -184,9 +185,30 @@ def test_a_nan_in_one_unit_does_not_reach_the_others(method: Method) -> None:
     assert torch.equal(values(method, broken, blocks)[..., others], values(method, reference, blocks)[..., others])
 
 
+def test_what_does_not_count_is_not_looked_at(method: Method) -> None:
+    reference = torch.randn(70, 3, 4)
+    real = torch.rand(70, 3, 1, generator=torch.Generator().manual_seed(0)) > 0.3
+    blocks = Blocks.of(torch.arange(70))
+
+    def found(filling: float) -> torch.Tensor:
+        activations = seen(torch.where(real, reference, filling))
+        masked = replace(activations, real=real, partner_real=real.flip(0))
+        parts = [part.expand(-1, blocks.size, -1, -1) for part in method.values(masked, blocks.rows, seed=0)]
+        return torch.where(real, torch.cat(parts, dim=1)[:, : blocks.n], 0.0)
+
+    torch.testing.assert_close(found(1e3), found(-1e3), rtol=0, atol=0)
+
+
+def takes_others(method: Method) -> bool:
+    """Whether its values are other examples' activations, so that one example has none."""
+    assert isinstance(method, Shared)
+    donors = method.donors(seen(torch.randn(7, 4)), seed=0)
+    return donors is not None and donors.step is None
+
+
 def test_a_single_example_works_or_says_what_is_missing(method: Method) -> None:
     one = torch.randn(1, 4), Blocks.of(torch.arange(1))
-    if isinstance(method, llc_lightning.ablation.Resample):
+    if takes_others(method):
         with pytest.raises(
             DataError, match=r"takes the activation of another example.*, and none has one; give more\."
         ):

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import torch
 
+from docs import tables
 from llc_lightning import ablation_effects, find_components
 from llc_lightning.components.loss import snapshot_params
 from llc_lightning.runtime.status import is_failed
 
 TEXT = (Path(__file__).parents[2] / "docs" / "bridges.md").read_text(encoding="utf-8")
 FIRST, *SECTIONS = TEXT.split("\n## ")
-RECIPES = {section.split("\n")[0]: section for section in SECTIONS}
+*RECIPE, TABLE = SECTIONS
+RECIPES = {section.split("\n")[0]: section for section in RECIPE}
 
 
 def run(text: str) -> dict[str, Any]:
@@ -25,7 +27,15 @@ def run(text: str) -> dict[str, Any]:
 
 
 def test_there_is_a_recipe_for_each() -> None:
-    assert list(RECIPES) == ["A LightningModule", "A plain module", "A model of transformers", "TransformerLens"]
+    assert list(RECIPES) == [
+        *("A LightningModule", "A plain module", "A model of transformers", "A plain CNN that was saved"),
+        *("A folder of transformers", "A HookedTransformer of TransformerLens 1 to 3", "TransformerLens"),
+    ]
+    assert TABLE.startswith("What is measured of which module")
+
+
+def test_the_table_of_modules_is_of_their_settings() -> None:
+    assert tables.written("bridges.md") == TEXT, "run make docs"
 
 
 @pytest.mark.parametrize("title", RECIPES)

@@ -33,7 +33,7 @@ class SpreadPlan:
     def fitted(self, n_examples: int) -> "SpreadPlan":
         return self
 
-    def components_of(self, module: nn.Module) -> list[Component]:
+    def components_of(self, module: nn.Module, data: Batch | None = None) -> list[Component]:
         return find_components(module, self.components)
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:

@@ -15,8 +15,9 @@ from llc_lightning.measure.measurements import measure
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.models.cis import CISModel
 from llc_lightning.results.schema import to_table
+from tests.data.tasks.sizes import settings
 
-SIZES = {"xor": (32, 32), "uprod": (12, 32), "circ": (12, 32), "abs": (24, 12), "relu": (24, 12)}
+SIZES = settings(24)
 
 
 def measured(model: CISModel, data: CISData) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.status import REASONS
 from llc_lightning.sampling.base import SAMPLERS
+from llc_lightning.sampling.observables.base import OBSERVABLES
 
 
 def revise(monkeypatch: pytest.MonkeyPatch, table: Registry, name: str, revision: int) -> None:
@@ -24,6 +25,8 @@ def test_a_revision_counts_every_change_of_what_is_used(monkeypatch: pytest.Monk
     revise(monkeypatch, ESTIMATORS, "stein", ESTIMATORS.get("stein").revision + 1)
     revise(monkeypatch, REASONS, "drifting", REASONS.get("drifting").revision + 1)
     assert (llc_revision(lm), llc_revision(sgld)) == (before[0] + 2, before[1] + 4)
+    revise(monkeypatch, OBSERVABLES, "gradient_check", 2)
+    assert llc_revision(lm) == before[0] + 3
 
 
 @pytest.mark.parametrize(("table", "leaver"), [(REASONS, "saturated"), (ESTIMATORS, "stein")])

@@ -7,13 +7,17 @@ import torch
 
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.tasks import CISTask, make_task
+from llc_lightning.data.tasks.abs import AbsTask
+from llc_lightning.data.tasks.base import ProductTask
+from llc_lightning.data.tasks.circ import CircTask
 from llc_lightning.data.tasks.relu import ReluTask
 from llc_lightning.models.baselines import affine_least_squares, baseline_quantities, dedicated_net
 from llc_lightning.runtime.seeding import generator
+from tests.data.tasks.sizes import settings
 
 Measured: TypeAlias = tuple[CISTask, float, int, dict[str, TaskQuantity]]
 N = 131_072
-SETTINGS = {"xor": (32, 32), "relu": (100, 50), "uprod": (12, 32), "circ": (12, 32), "abs": (100, 50)}
+SETTINGS = settings(100)
 
 
 @pytest.fixture(params=[(task, power) for task in SETTINGS for power in (2.0, 4.0)], ids=str, scope="module")
@@ -59,7 +63,9 @@ def test_no_affine_map_beats_zero_where_a_task_needs_computation_and_half_the_in
 ) -> None:
     task, power, _, rows = measured
     affine, zero = rows["baseline_loss affine"].value, rows["baseline_loss zero"].value
-    if isinstance(task, ReluTask):
+    if not isinstance(task, (ReluTask, ProductTask, CircTask, AbsTask)):
+        assert power != 2.0 or affine < 1.03 * zero, "a task may have a linear part"
+    elif isinstance(task, ReluTask):
         assert affine == pytest.approx({2.0: 1 / 12, 4.0: 1 / 80}[power], rel=0.05)
     else:
         assert affine == pytest.approx(zero, rel=0.03)

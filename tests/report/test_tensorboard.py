@@ -40,7 +40,8 @@ def test_the_tags_are_there_with_their_values(late: dict[str, float]) -> None:
     assert late["llc/full_hi"] - late["llc/full"] == pytest.approx(3.182446 * 4.033, rel=1e-3)
     assert late["llc/full_lo"] < late["llc/full"] < late["llc/full_plus_delta"]
     assert late["llc/rhat"] == 1.01
-    assert late["analysis/loss"] == pytest.approx(0.1421, abs=1e-3)
+    assert late["analysis/loss_on_131072"] == pytest.approx(0.1421, abs=1e-3)
+    assert late["analysis/loss_on_131072"] - late["analysis/loss_on_16384"] == pytest.approx(1e-4)
     assert late["cis/circuits_solved"] == 12
     assert late["health/llc.neuron/flagged"] == 0
     for rung in RUNGS:

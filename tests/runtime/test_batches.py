@@ -29,16 +29,17 @@ def test_counts_the_examples_of_every_container(data: object) -> None:
         (torch.zeros(0, 2), "the data has 0 examples; give at least 1."),
         (
             (),
-            "the data is empty; give a tensor, a tuple of tensors or a dict of tensors with at least one example.",
+            "the data is empty; give a tensor, a tuple or list of tensors, or a dict of tensors with at least one "
+            "example.",
         ),
         (
-            [torch.zeros(3)],
-            "the data is of type list; give a tensor, a tuple of tensors or a dict of tensors, each with a leading "
-            "example axis.",
+            {torch.zeros(3)},
+            "the data is of type set; give a tensor, a tuple or list of tensors, or a dict of tensors, each with a "
+            "leading example axis.",
         ),
         (
             (torch.zeros(3), 5),
-            "the data's entry 1 is of type int; give a tensor, a tuple of tensors or a dict of tensors.",
+            "the data's entry 1 is of type int; give a tensor, a tuple or list of tensors, or a dict of tensors.",
         ),
     ],
 )

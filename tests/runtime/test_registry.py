@@ -72,6 +72,21 @@ def test_an_empty_name_is_refused(methods: Methods) -> None:
     assert str(caught.value) == "the ablation method has an empty name; give it one."
 
 
+def test_a_revision_that_enters_rows_is_kept() -> None:
+    registry: Registry[str, NoFacts] = Registry("sampler", NoFacts, revised=True)
+    registry.register("sgld", summary="steps", revision=2)("sgld")
+    assert registry.get("sgld").revision == 2
+
+
+def test_what_two_entries_may_not_share_names_its_holder() -> None:
+    registry: Registry[str, Facts] = Registry("ablation method", Facts, apart=("draws",))
+    registry.register("zero", summary="replaces by 0", constant=True, draws=3)("zero")
+    with pytest.raises(SettingError) as caught:
+        registry.register("mean", summary="replaces by the mean", constant=True, draws=3)
+    assert str(caught.value) == "the ablation method 'mean' has draws 3, which 'zero' has already; choose another."
+    registry.register("mean", summary="replaces by the mean", constant=True, draws=4)
+
+
 def test_unknown_names_tell_the_nearest(methods: Methods) -> None:
     with pytest.raises(SettingError) as caught:
         methods.get("zeroo")
@@ -86,6 +101,8 @@ def test_unknown_names_tell_the_nearest(methods: Methods) -> None:
          "Use one of: constant, draws."),
         ({"constant": True, "revision": 0}, "the ablation method 'mean' has revision 0; give a whole number, at least "
          "1."),
+        ({"constant": True, "revision": 2}, "the ablation method 'mean' has revision 2, which no row would say; leave "
+         "it out, and raise that of the plan, method, sampler, estimator, diagnostic or observable whose rows change."),
         ({"constant": True, "revision": True}, "the ablation method 'mean' has revision True; give a whole number, at "
          "least 1."),
     ],

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -80,7 +81,7 @@ class Method(ABC):  # noqa: B024 - its kinds say what is abstract
     draws: int = field(default=1, init=False)
     """Number of replacement values per example; an effect is averaged over them."""
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Its registered name, with the options that are not the default ones."""
         return spell(entry_of(self).name, self)
@@ -210,7 +211,7 @@ class MethodFacts:
     """Replacement values per example, by default."""
 
 
-METHODS: Registry[type[Method], MethodFacts] = Registry("ablation method", MethodFacts)
+METHODS: Registry[type[Method], MethodFacts] = Registry("ablation method", MethodFacts, revised=True)
 """All ablation methods by name."""
 
 

@@ -16,17 +16,19 @@ from llc_lightning.runtime.batches import Batch, n_examples, take
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
 
-_SMALLEST, _LARGEST = 64, 256
+_SMALLEST, _LARGEST = 4, 256
+_VECTORS = 64
+"""Rows of a pass, at least, and a multiple of it."""
 
 
 @dataclass(frozen=True)
 class Blocks:
     """Examples in blocks of ``size``; the last block is filled up with its last example, and ``real`` says so.
 
-    The size is a power of two and at least 64 unless the user says otherwise. Elementwise kernels work on vectors of
-    up to 32 numbers and treat what is left over, or lies where two threads meet, by other code with other last
-    bits: with 64 rows every ablation of a forward pass begins on a vector, at one thread and at two, and its bits are
-    the same wherever in the pass it stands.
+    The size is a power of two. Elementwise kernels work on vectors of up to 32 numbers and treat what is left over, or
+    lies where two threads meet, by other code with other last bits: of a forward pass whose rows are a multiple of 64
+    nothing is left over, at one thread and at two, and the bits of an ablation are the same wherever in the pass it
+    stands. Where blocks are smaller, several ablations fill such a pass (``together``).
     """
 
     data: Batch
@@ -58,6 +60,11 @@ class Blocks:
         """Returns the number of blocks."""
         return len(self.rows)
 
+    @property
+    def together(self) -> int:
+        """The ablations of a forward pass are a multiple of this."""
+        return lanes_together(self.size)
+
     @cached_property
     def batches(self) -> tuple[Batch, ...]:
         """The examples of every block, copies, since a module may write to them; the same objects every time."""
@@ -66,6 +73,11 @@ class Blocks:
     def real(self, block: int) -> Bool[Tensor, "row"]:
         """Says which rows of a block are examples of their own, not filling."""
         return torch.arange(self.size) < self.n - block * self.size
+
+
+def lanes_together(rows: int) -> int:
+    """Returns how many lanes of so many rows, a power of two, leave nothing over in a vector; see :class:`Blocks`."""
+    return max(1, _VECTORS // rows)
 
 
 def fold_orders(n: int, *, seed: int) -> tuple[Int[Tensor, "fit"], ...]:

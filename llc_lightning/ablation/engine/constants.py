@@ -430,7 +430,7 @@ class Scored:
 
     def _losses(self, block: int, aims: Sequence[Replacement], values: Values) -> Float[Tensor, "lane example"]:
         batch, clean = self._blocks.batches[block], self._clean[block]
-        losses = self._group.run(batch, aims, values, clean=clean, calls=self._passes)
+        losses = self._group.run(batch, aims, values, clean=clean)
         if self._group.lanes.metrics:
             return losses[-1][..., 0]
         return losses[0][..., 0] if self._task is None else losses[1][..., self._task]

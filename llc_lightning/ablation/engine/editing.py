@@ -55,10 +55,9 @@ class Editing:
 
     def losses(self, passes: Sequence[Pass]) -> Iterator[Iterator[Losses]]:
         """Yields for every block of examples the losses of its passes."""
-        calls = len(passes) * len(self.examples.blocks)
         for block in range(len(self.examples.blocks)):
             batch, clean = self.examples.blocks.batches[block], self.examples.clean[block]
-            yield (self.lanes(batch, [self._edited(step)], clean=clean, calls=calls) for step in passes)
+            yield (self.lanes(batch, [self._edited(step)], clean=clean) for step in passes)
 
     @cached_property
     def _edits(self) -> list[list[list[Sequence[Tensor]]]]:

@@ -38,7 +38,7 @@ def entry(batch: Batch, name: str) -> Tensor:
     if isinstance(batch, Tensor):
         named = {"0": batch}
     else:
-        named = batch if isinstance(batch, dict) else {str(i): tensor for i, tensor in enumerate(batch)}
+        named = batch if isinstance(batch, Mapping) else {str(i): tensor for i, tensor in enumerate(batch)}
     if name not in named:
         raise SettingError(unknown("entry of the examples", name, named))
     return named[name]

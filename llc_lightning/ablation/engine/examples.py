@@ -19,6 +19,7 @@ from llc_lightning.components.alone import check_equal
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, check_partners, n_examples, take, to_device
 from llc_lightning.runtime.errors import DataError, LLCLightningError
+from llc_lightning.runtime.tape import record
 
 _TOLD = 1024
 """Up to so many examples are run at once so that an error speaks of them."""
@@ -47,6 +48,7 @@ class Examples:
         answers: The examples whose outputs and entries the metrics compare with, where they are others.
         mask: Says which positions count; None where all do.
         keep: Whether to keep the losses of every example.
+        recorded: Whether to tell what the unablated run does (``run``).
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Examples:
         answers: Batch | None = None,
         mask: Mask | None = None,
         keep: bool = False,
+        recorded: bool = False,
     ) -> None:
         self.loss, self.params, self.blocks, self.mask = loss, params, blocks, mask
         self.counted: list[tuple[Counted, ...]] = []
@@ -71,9 +74,13 @@ class Examples:
         """For every block the unablated outputs that the metrics look at."""
         self.first: dict[str, Tensor] = {}
         """The activations of the first example, by hook point."""
+        self.run = ""
+        """Tells the unablated run from what other modules do; '' where it cannot be recorded."""
+        self._to_record = recorded
         self.names, self.metrics = tuple(names), tuple(metrics)
         self.with_tasks = len(names) > 1 + len(metrics)
         self._partners, self._given = partners, given
+        self._partner_values: dict[str, Tensor] = {}
         self._answers = None if answers is None else Blocks.of(answers, blocks.size)
         if mask is not None:
             mask(blocks.data)  # what is wrong is said in the user's numbers
@@ -103,7 +110,7 @@ class Examples:
         self, batch: Batch, points: Sequence[str], answers: Batch | None
     ) -> tuple[ForwardPass, tuple[Tensor, ...]]:
         """Returns a forward pass without ablation, and its losses with the metrics, all of shapes that can be used."""
-        forward = losses_of(self.loss, self.params, batch, self.with_tasks, self.metrics, points)
+        forward = self._forward(batch, points)
         for point in points:
             _checked(forward.caught[point], point, n_examples(batch))
         if not self.metrics:
@@ -117,6 +124,23 @@ class Examples:
             metric.check(outputs, told, real)
             measured.append(metric(outputs, before, told, real))
         return forward._replace(outputs=clean), (*forward.losses, torch.stack(measured, dim=-1))
+
+    def _forward(self, batch: Batch, points: Sequence[str]) -> ForwardPass:
+        """Returns a forward pass without ablation; of the first one ``run`` tells what it did."""
+
+        def forward(params: Params, batch: Batch) -> ForwardPass:
+            return losses_of(self.loss, params, batch, self.with_tasks, self.metrics, points)
+
+        if not self._to_record:
+            return forward(self.params, batch)
+        self._to_record = False
+        try:
+            found, tape = record(forward, self.params, batch)
+        except Exception:  # recording is for speed alone, and what is wrong itself is raised here
+            return forward(self.params, batch)
+        kinds = (type(part) for part in self.loss.module.modules())
+        self.run = tape.digest(*points, *(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds))
+        return found
 
     def _check_few(self, points: Sequence[str], together: Float[Tensor, "row"]) -> None:
         """Checks some examples alone, in a batch so small that no other axis has their number by chance.
@@ -176,13 +200,13 @@ class Examples:
         if point in self._kept:
             return torch.cat(self._kept[point])
         if self._latest is None or self._latest[0] != point:
-            self._latest = (point, self._computed(point, self.blocks))
+            self._latest = (point, self._computed([point], self.blocks)[point])
         return self._latest[1]
 
-    def _computed(self, point: str, blocks: Blocks) -> Tensor:
+    def _computed(self, points: Sequence[str], blocks: Blocks) -> dict[str, Tensor]:
         """Returns the activations of all examples of some blocks, in a forward pass for each."""
-        pieces = [self.loss.activations(self.params, batch, [point])[point] for batch in blocks.batches]
-        return torch.cat(pieces)[: blocks.n]
+        pieces = [self.loss.activations(self.params, batch, points) for batch in blocks.batches]
+        return {point: torch.cat([piece[point] for piece in pieces])[: blocks.n] for point in points}
 
     def position_axes(self, point: str, unit_axis: int) -> tuple[int, ...]:
         """Returns the axes of the activations at a hook point along which masked positions lie, counted from the end.
@@ -238,7 +262,10 @@ class Examples:
             return None
         check_partners(partners, self.blocks.data, what="counterfactual partners")
         self._partners = to_device(partners, self.first[point].device)
-        return self._computed(point, Blocks.of(self._partners, self.blocks.size))
+        if point not in self._partner_values:
+            blocks = Blocks.of(self._partners, self.blocks.size)
+            self._partner_values = self._computed([*self._kept] if point in self._kept else [point], blocks)
+        return self._partner_values[point]
 
     def _partner_real(self, point: str, unit_axis: int) -> Bool[Tensor, "example *entry"] | None:
         """Returns which activations of the partners count."""

@@ -1,25 +1,26 @@
 """Many ablations in one forward pass: a lane is one of them."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any, NamedTuple, TypeAlias
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_leaves, tree_map
 
+from llc_lightning.ablation.engine.blocks import lanes_together
 from llc_lightning.ablation.engine.mask import Mask, spread
 from llc_lightning.ablation.engine.place import ReplacementAt
 from llc_lightning.ablation.metrics import Metric, outputs_of
 from llc_lightning.components.loss import ModuleLoss
-from llc_lightning.components.skeleton import Skeleton
 from llc_lightning.runtime.batches import Batch, Params, n_examples
 from llc_lightning.runtime.errors import DataError
-from llc_lightning.runtime.graph_split import SplitGraph
+from llc_lightning.runtime.replay import OtherNumbersError, Replay
+from llc_lightning.runtime.tape import record
 
 Losses: TypeAlias = tuple[Tensor, ...]
 """The loss [.., row, 1] and, where asked for, the losses by task [.., row, task] and the metrics [.., row, metric]."""
@@ -31,16 +32,13 @@ _Fixed: TypeAlias = tuple[Params, Batch, tuple[Tensor, ...], Tensor | None, tupl
 """Weights, examples, unablated outputs, which positions count where not all do, and what metrics read elsewhere."""
 
 _REFUSED = (RuntimeError, ValueError, TypeError)
-"""What vmap and graphs raise on a module that they do not hold for; what is wrong itself is raised without them."""
-_WORTH_TRACING = 32
-"""Calls of a loss, in one sweep or several, from which on tracing pays."""
+"""What vmap and replays raise on a module that they do not hold for; what is wrong itself is raised without them."""
+_MOST = 256
+"""Replays that are kept in the process."""
 
-_GRAPHS: WeakKeyDictionary[Skeleton, dict[Any, SplitGraph | None]] = WeakKeyDictionary()
-"""What was traced of a loss, so that sweeping it again costs no tracing; None where it failed when it was called."""
-
-_CALLS: WeakKeyDictionary[Skeleton, dict[Any, int]] = WeakKeyDictionary()
-"""How often a loss was called so far."""
-
+_KEPT: OrderedDict[Any, Replay | None] = OrderedDict()
+"""What was recorded in earlier sweeps, by what the module did in the unablated run and the form of all tensors, of the
+latest uses; None where it failed. The weights are arguments, so that the next snapshot needs no recording."""
 
 Ablation: TypeAlias = Callable[[ModuleLoss, Params, Lane, Tensor | None], tuple[ModuleLoss, Params]]
 """What lanes change: returns the loss and the weights of one lane, given which positions count where not all do. What
@@ -82,9 +80,9 @@ def in_weights(loss: ModuleLoss, params: Params, lane: Lane, real: Tensor | None
 class Lanes:
     """Runs lanes in one forward pass under ``torch.vmap``.
 
-    What lies before the first change does not depend on the lane and is computed once per pass; once the forward
-    pass is traced into a graph, once per batch. A module that vmap refuses (control flow that depends on activations)
-    runs lane by lane on the same values: ``vmapped`` is then False.
+    The first pass of a form is recorded, and those after it replay what it did: what lies before the first change does
+    not depend on the lane and is then computed once per batch. A module that vmap refuses (control flow that depends on
+    activations) runs lane by lane on the same values: ``vmapped`` is then False.
 
     Args:
         loss: The module's loss.
@@ -93,6 +91,8 @@ class Lanes:
         with_tasks: Whether to measure on every task as well.
         metrics: What else to measure.
         mask: Says which positions count; None where all do.
+        run: What tells the module's unablated run from others, so that what was recorded of a module that does the
+            same serves this one; '' where nothing does.
     """
 
     def __init__(
@@ -104,15 +104,16 @@ class Lanes:
         with_tasks: bool,
         metrics: Sequence[Metric] = (),
         mask: Mask | None = None,
+        run: str = "",
     ) -> None:
-        self.mask = mask
+        self.mask, self.run = mask, run
         self.loss = loss
         self.params = params
         self.ablation = ablation
         self.vmapped = True
         self._with_tasks = with_tasks
         self.metrics = tuple(metrics)
-        self._graphs: dict[Any, SplitGraph | None] = {}
+        self._replays: dict[Any, Replay | None] = {}
         self._prepared: tuple[object, object, tuple[Tensor, ...]] | None = None
         self._known: tuple[Batch, Batch | None, Tensor | None, tuple[Batch, Tensor | None] | None] | None = None
 
@@ -123,7 +124,6 @@ class Lanes:
         *,
         clean: tuple[Tensor, ...] = (),
         answers: Batch | None = None,
-        calls: int = 1,
     ) -> Losses:
         """Returns the losses of every lane.
 
@@ -132,9 +132,14 @@ class Lanes:
             lanes: What the ablation asks of a lane, with a leading axis of lanes.
             clean: The unablated outputs that the metrics compare with.
             answers: The examples whose entries the metrics read, where they are others.
-            calls: How many calls on the same shapes are to come, so that preparing for them can pay.
         """
-        varying = tuple({name: _laid_out(values) for name, values in what.items()} for what in lanes)
+        count = len(tree_leaves(lanes)[0])
+        more = -count % lanes_together(n_examples(batch)) if self.vmapped else 0
+        varying = tuple({name: _laid_out(values, more) for name, values in what.items()} for what in lanes)
+        losses = self._losses(batch, varying, clean, answers)
+        return tuple(one[:count] for one in losses) if more else losses
+
+    def _losses(self, batch: Batch, varying: Lane, clean: tuple[Tensor, ...], answers: Batch | None) -> Losses:
         # The examples are the same object from pass to pass, and another one for the next block.
         if self._known is None or self._known[0] is not batch or self._known[1] is not answers:
             told = None if answers is None else (answers, self._counting(answers))
@@ -144,42 +149,55 @@ class Lanes:
             return self._one_by_one(fixed, varying)
         # Values may be one for all examples, and then do not tell how many these are.
         shapes = (n_examples(batch), *(values.shape for values in tree_leaves(varying)))
-        if shapes not in self._graphs:
-            self._graphs[shapes] = self._traced(calls, fixed, varying)
-        graph = self._graphs[shapes]
-        if graph is None:
+        if shapes not in self._replays:
+            losses = self._first(shapes, fixed, varying)
+            if losses is not None:
+                return losses
+        replay = self._replays[shapes]
+        if replay is None:
             return self._plain(fixed, varying)
         try:
-            if self._prepared is None or self._prepared[0] is not batch or self._prepared[1] is not graph:
+            if self._prepared is None or self._prepared[0] is not batch or self._prepared[1] is not replay:
                 with torch.no_grad():
-                    self._prepared = (batch, graph, graph.prepare(fixed))
-            return graph(self._prepared[2], [tensor for what in varying for tensor in what.values()])
-        except _REFUSED:  # a graph may fail only when it is called, as by strides that its trace did not have
-            self._graphs[shapes] = _GRAPHS[self.loss.skeleton][self._key(fixed, varying)] = None
+                    self._prepared = (batch, replay, replay.prepare(_tensors(fixed)))
+            return replay(self._prepared[2], _tensors(varying))
+        except OtherNumbersError:
+            return self._plain(fixed, varying)
+        except _REFUSED:  # it may fail only when it is called
+            self._replays[shapes] = None
+            self._keep(self._key(fixed, varying), None)
             return self._plain(fixed, varying)
 
     def _counting(self, batch: Batch) -> Tensor | None:
         return None if self.mask is None else self.mask(batch)
 
-    def _traced(self, calls: int, fixed: _Fixed, varying: Lane) -> SplitGraph | None:
-        graphs, key = _GRAPHS.setdefault(self.loss.skeleton, {}), self._key(fixed, varying)
-        if self.loss.edits:
+    def _first(self, shapes: Any, fixed: _Fixed, varying: Lane) -> Losses | None:
+        """Finds what lanes of new shapes replay, or records it; then returns their losses, where no gradient is due."""
+        key, losses = self._key(fixed, varying), None
+        self._replays[shapes] = None
+        if self.run and key in _KEPT:
+            _KEPT.move_to_end(key)
+            self._replays[shapes] = _KEPT[key]
             return None
-        # Callbacks sweep the same loss again and again: a graph that pays over all of their calls is worth tracing.
-        counts = _CALLS.setdefault(self.loss.skeleton, {})
-        counts[key] = counts.get(key, 0) + calls
-        if key in graphs or counts[key] < _WORTH_TRACING:
-            return graphs.get(key)
         try:
-            with torch.no_grad():
-                graphs[key] = SplitGraph(self._batched, fixed, varying)
-        except Exception:  # tracing is for speed alone, and fails in many ways
-            return None
-        return graphs[key]
+            losses, tape = record(self._batched, fixed, varying)
+            self._replays[shapes] = Replay(tape, len(_tensors(fixed)))
+        except Exception:  # recording is for speed alone, and fails in many ways
+            losses = None
+        self._keep(key, self._replays[shapes])
+        return None if torch.is_grad_enabled() else losses
+
+    def _keep(self, key: Any, replay: Replay | None) -> None:
+        """Keeps a replay for other sweeps, unless it holds tensors of this module's own."""
+        if self.run and not (replay and replay.constants):
+            _KEPT[key] = replay
+            _KEPT.move_to_end(key)
+            if len(_KEPT) > _MOST:
+                _KEPT.popitem(last=False)
 
     def _key(self, fixed: _Fixed, varying: Lane) -> object:
-        """Returns what a graph holds for."""
-        return self.ablation, self._with_tasks, self.metrics, str(tree_map(_shape, (fixed, varying)))
+        """Returns what a replay holds for."""
+        return self.run, self.ablation, self._with_tasks, self.metrics, str(tree_map(_shape, (fixed, varying)))
 
     def _plain(self, fixed: _Fixed, varying: Lane) -> Losses:
         try:
@@ -253,15 +271,23 @@ def losses_of(
     return ForwardPass((total, by_task), counted, outputs, caught)
 
 
-def _laid_out(values: Tensor) -> Tensor:
-    """Returns values in the one layout in memory that a graph holds for.
+def _laid_out(values: Tensor, more: int) -> Tensor:
+    """Returns values in the one layout in memory that a replay holds for, the last lane some times more.
 
     An axis of one entry may have any stride and be contiguous: a copy has that of the layout.
     """
+    if more:
+        values = torch.cat([values, values[-1:].detach().expand(more, *values.shape[1:])])
     values = values.contiguous()
     standard = tuple(prod(values.shape[at + 1 :]) for at in range(values.ndim))
     return values if values.stride() == standard else values.clone(memory_format=torch.contiguous_format)
 
 
+def _tensors(tree: object) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
 def _shape(value: object) -> object:
-    return (tuple(value.shape), value.dtype, str(value.device)) if isinstance(value, Tensor) else value
+    if not isinstance(value, Tensor):
+        return value
+    return tuple(value.shape), value.stride(), value.dtype, str(value.device)

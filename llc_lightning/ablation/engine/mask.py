@@ -136,7 +136,7 @@ class Counting:
     """
 
     def __init__(self, mask: Mask | None, members: Sequence[Component]) -> None:
-        self._mask, self._axes = mask, {member.point: member.unit_axis for member in members}
+        self._mask, self._at = mask, {member.point: member for member in members}
 
     def __call__(
         self, values: Mapping[str, Tensor], *batches: Batch
@@ -151,7 +151,10 @@ class Counting:
             return None
         real = [self._mask(batch) for batch in batches]
         every = torch.stack(real).all(0)
-        axes = {point: position_axes(values[point], self._axes[point], real[-1], point) for point in values}
+        axes = {
+            point: position_axes(seen, self._at[point].axis_in(seen[0]), real[-1], point)
+            for point, seen in values.items()
+        }
         return {point: spread(every, axes[point], values[point].ndim - 1) for point in values}
 
 
@@ -164,7 +167,7 @@ def _hears_nothing(pattern: Float[Tensor, "example *head query key"], real: Bool
 
 def warn_of_padding(data: Batch) -> None:
     """Warns, in one sentence, where examples look padded: a user who gives no mask may have forgotten it."""
-    named: Mapping[str, Tensor] = data if isinstance(data, dict) else {}
+    named: Mapping[str, Tensor] = data if isinstance(data, Mapping) else {}
     if not named:
         named = {"0": data} if isinstance(data, Tensor) else {str(i): one for i, one in enumerate(cast("Any", data))}
     signs = [sign for name, values in named.items() for sign in _signs(name, values)]

@@ -37,7 +37,9 @@ def measure(ablations: Ablations, *, keep: bool) -> list[Summary]:
         )
         for source in sources
     ]
-    passes = plan(n_components, [source.draws + source.probes for source in sources], ablations.most)
+    passes = plan(
+        n_components, [source.draws + source.probes for source in sources], ablations.most, examples.blocks.together
+    )
     sums: list[Tensor] = []
     for block, losses in enumerate(ablations.losses(passes)):
         counted, rows = examples.counted[block], examples.blocks.rows[block]

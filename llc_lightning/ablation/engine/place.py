@@ -148,7 +148,7 @@ def kind_of(component: Component, activation: Tensor, *, few: bool) -> Kind:
         activation: One example's activation there.
         few: Whether few units are named one by one.
     """
-    axis = -1 if component.basis is not None else component.unit_axis
+    axis = -1 if component.basis is not None else component.axis_in(activation)
     k = 0
     if few and component.units is not None and len(component.units) <= _FEW and activation.dtype.itemsize >= 4:
         k = len(component.units)
@@ -198,11 +198,18 @@ def _check_units(components: Sequence[Component], activation: Tensor) -> None:
         AddressError: If they are not.
     """
     for component in components:
-        width = activation.shape[component.unit_axis] if -component.unit_axis <= activation.ndim else 0
+        axis, most = component.axis_in(activation), component.most_axes
+        if component.units is not None and most is not None and activation.ndim > most:
+            raise AddressError(
+                f"{component.address!r} names units, but nothing tells which axis of {component.point!r} they lie "
+                f"along: its activation has shape {tuple(activation.shape)} per example; address the layer that makes "
+                "it, or declare the axis with weight_axes()."
+            )
+        width = activation.shape[axis] if -axis <= activation.ndim else 0
         if max(component.units or (0,)) >= width:
             raise AddressError(
                 f"{component.address!r} is outside the activation of {component.point!r}, which has shape "
-                f"{tuple(activation.shape)} per example with its units on axis {component.unit_axis}."
+                f"{tuple(activation.shape)} per example with its units on axis {axis}."
             )
 
 
@@ -210,8 +217,8 @@ def _where(component: Component, activation: Tensor, *, with_units: bool) -> Boo
     if with_units and component.basis is None:
         where = component.unit_mask(activation)
     else:
-        where = torch.ones((1,) * -component.unit_axis, dtype=torch.bool, device=activation.device)
-    ahead = activation.ndim + component.unit_axis
+        where = torch.ones((1,) * -component.axis_in(activation), dtype=torch.bool, device=activation.device)
+    ahead = activation.ndim + component.axis_in(activation)
     where = where.expand((1,) * ahead + tuple(where.shape))
     if component.positions is None:
         return where

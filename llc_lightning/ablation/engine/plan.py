@@ -26,13 +26,14 @@ class Pass:
     runs: tuple[Run, ...]
 
 
-def plan(n_components: int, draws: Sequence[int], most: int) -> tuple[Pass, ...]:
+def plan(n_components: int, draws: Sequence[int], most: int, together: int = 1) -> tuple[Pass, ...]:
     """Returns passes of equal size, ``most`` lanes at most: nothing replaced, then every component for every draw.
 
     Args:
         n_components: The number of components.
         draws: The number of draws of every kind of value.
         most: Lanes per pass.
+        together: Their number is a multiple of this.
 
     Example:
         >>> [one.components.tolist() for one in plan(2, [1, 2], 4)]
@@ -42,8 +43,10 @@ def plan(n_components: int, draws: Sequence[int], most: int) -> tuple[Pass, ...]
     # cut it into equal pieces, filled up at the end, so that one traced graph serves them all.
     kinds = [(kind, draw) for kind, count in enumerate(draws) for draw in range(count)]
     total = 1 + n_components * len(kinds)
-    count = -(-total // most)
-    size = -(-total // count)
+    most = max(1, min(most, total + together - 1) // together)
+    # Of the larger sizes the one that leaves the fewest lanes empty.
+    size = together * min(range(most, most // 2, -1), key=lambda some: -(-total // (some * together)) * some)
+    count = -(-total // size)
     lane = torch.arange(count * size)
     numbers = torch.where((lane > 0) & (lane < total), (lane - 1) % n_components, -1)
     passes: list[Pass] = []

@@ -177,11 +177,10 @@ class Replacing:
         *,
         clean: tuple[Tensor, ...] = (),
         answers: Batch | None = None,
-        calls: int = 1,
     ) -> Losses:
         """Returns the losses of lanes that put values where they aim at."""
         replacements = [{**aim, "value": value} for aim, value in zip(aims, values, strict=True)]
-        return self.lanes(batch, replacements, clean=clean, answers=answers, calls=calls)
+        return self.lanes(batch, replacements, clean=clean, answers=answers)
 
     def singles(self) -> Replacing:
         """Returns the units of all components, each alone, component by component."""
@@ -201,18 +200,19 @@ class Replacing:
         """Returns the same components, whose lanes compute no more than the losses that something is fitted to."""
         lanes = self.lanes
         at = at_places(self.places, self.examples)
-        fitting = Lanes(lanes.loss, lanes.params, at, with_tasks=with_tasks, metrics=metrics, mask=lanes.mask)
+        fitting = Lanes(
+            lanes.loss, lanes.params, at, with_tasks=with_tasks, metrics=metrics, mask=lanes.mask, run=lanes.run
+        )
         return replace(self, lanes=fitting)
 
     def losses(self, passes: Sequence[Pass]) -> Iterator[Iterator[Losses]]:
         """Yields for every block of examples the losses of its passes; the blocks must be taken in turn."""
         examples = self.examples
         aims = [self._aims(one) for one in passes]
-        calls = len(passes) * len(examples.blocks)
         for block in range(len(examples.blocks)):
             batch, clean, answers = examples.blocks.batches[block], examples.clean[block], examples.answers(block)
             yield (
-                self.run(batch, aim, values, clean=clean, answers=answers, calls=calls)
+                self.run(batch, aim, values, clean=clean, answers=answers)
                 for aim, values in zip(aims, self._values(passes, examples.blocks.rows[block]), strict=True)
             )
 

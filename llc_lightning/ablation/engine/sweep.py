@@ -136,9 +136,10 @@ def sweep(
             answers=None if answers is None else for_params(answers, params),
             mask=reads,
             keep=per_example,
+            recorded=True,
         )
         measurement = _Measurement(examples, per_example, chunk, seed)
-        effects = measurement.edited(components, editing, WeightReader(loss.module, params))
+        effects = measurement.edited(components, editing, WeightReader(loss.module, params)) if editing else {}
         if replacing:
             effects |= measurement.replaced(components, replacing, dict(warm or {}))
             check_read(plain, params, examples.blocks.batches[0], _silent(components, replacing, effects))
@@ -183,8 +184,8 @@ class _Measurement:
         broken = [
             component
             for component in components
-            if any(kind[2] for kind in self._kinds(component, few=True))
-            and any(effect.n and math.isnan(effect.value) for effect in _listed(component, methods, effects))
+            if any(effect.n and math.isnan(effect.value) for effect in _listed(component, methods, effects))
+            and any(kind[2] for kind in self._kinds(component, few=True))
         ]
         return effects | self._replaced(broken, methods, warm, few=False)
 
@@ -229,7 +230,13 @@ class _Measurement:
     def _lanes(self, ablation: Ablation) -> Lanes:
         given = self.examples
         return Lanes(
-            given.loss, given.params, ablation, with_tasks=given.with_tasks, metrics=given.metrics, mask=given.mask
+            given.loss,
+            given.params,
+            ablation,
+            with_tasks=given.with_tasks,
+            metrics=given.metrics,
+            mask=given.mask,
+            run=given.run,
         )
 
     def _effects(self, ablations: Ablations) -> Effects:

@@ -1,6 +1,6 @@
 """Channels of images."""
 
-from llc_lightning.components.listing import units
+from llc_lightning.components.inventory import units
 from llc_lightning.runtime.kinds import KINDS
 
 KINDS.register(
@@ -11,4 +11,14 @@ KINDS.register(
     written=("channels", "net.hook_conv[7]"),
     order=2,
     word="channels",
+)(units)
+KINDS.register(
+    "channel_in",
+    summary="a channel of a convolution of a module that declares nothing: its kernels and bias alone",
+    plural="channel_ins",
+    level="units",
+    written=("channels", "neurons", "net.0[7]"),
+    order=5,
+    word="channels",
+    wider="neurons",
 )(units)

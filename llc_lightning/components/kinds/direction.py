@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning.components.component import Component
-from llc_lightning.components.listing import Listing
+from llc_lightning.components.inventory import Listing
 from llc_lightning.runtime.errors import AddressError, SettingError
 from llc_lightning.runtime.kinds import KINDS
 

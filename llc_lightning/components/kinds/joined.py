@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from llc_lightning.components.component import Component
-from llc_lightning.components.listing import Listing
+from llc_lightning.components.inventory import Listing
 from llc_lightning.runtime.errors import AddressError
 from llc_lightning.runtime.kinds import KINDS
 

@@ -1,7 +1,7 @@
 """All units of one hook point together."""
 
 from llc_lightning.components.component import Component
-from llc_lightning.components.listing import Listing, layer
+from llc_lightning.components.inventory import Listing, layer
 from llc_lightning.runtime.errors import AddressError
 from llc_lightning.runtime.kinds import KINDS
 
@@ -20,7 +20,7 @@ def layers(listing: Listing, text: str) -> list[Component]:
     Raises:
         AddressError: If there is none.
     """
-    found = [layer(site) for site in listing.sites.values() if site.axes is not None]
+    found = [layer(site) for site in listing.sites.values() if site.weights]
     if listing.sites and not found:
         raise AddressError(
             "'layers' finds no hook point of this module whose weights are known; its hook points are: "

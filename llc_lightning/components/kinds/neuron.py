@@ -1,6 +1,6 @@
 """Neurons: units with what feeds them and what reads them, or with what feeds them alone."""
 
-from llc_lightning.components.listing import units
+from llc_lightning.components.inventory import units
 from llc_lightning.runtime.kinds import KINDS, HookName
 
 KINDS.register(
@@ -19,7 +19,7 @@ KINDS.register(
 )(units)
 KINDS.register(
     "neuron_in",
-    summary="an output of a linear map or a convolution of a module that declares nothing: its row and bias alone",
+    summary="a hidden output of a linear map of a module that declares nothing: its row and bias alone",
     plural="neuron_ins",
     level="units",
     written=("neurons", "net.0[7]"),

@@ -1,7 +1,7 @@
 """The whole model, and single parameters: components without an activation side."""
 
 from llc_lightning.components.component import Component, WeightSlice
-from llc_lightning.components.listing import Listing, parameter
+from llc_lightning.components.inventory import Listing, parameter
 from llc_lightning.runtime.kinds import KINDS
 
 

@@ -198,7 +198,7 @@ class SparseTask(CISTask):
         return (outputs - y).abs() < self.tolerance
 
 
-TASKS: Registry[type[CISTask], NoFacts] = Registry("task", NoFacts)
+TASKS: Registry[type[CISTask], NoFacts] = Registry("task", NoFacts, rooms=("llc_lightning.data.tasks",))
 """Tasks by name."""
 
 

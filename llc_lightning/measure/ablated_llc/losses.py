@@ -67,6 +67,8 @@ class AblatedLoss:
     """Names of an example's tensors, where it is a dict; None where it is a tuple."""
     size: int
     """Tensors of an example; 0 for a single one that is no tuple."""
+    form: type
+    """The class of an example: a tuple, a list, a named tuple, a dict or a tensor."""
     donors: bool
     valued: bool
     axes: tuple[tuple[int, ...], ...] | None
@@ -92,7 +94,9 @@ class AblatedLoss:
     def _example(self, tensors: Sequence[Tensor]) -> Batch:
         if self.keys is not None:
             return dict(zip(self.keys, tensors, strict=True))
-        return tuple(tensors) if self.size else tensors[0]
+        if not self.size:
+            return tensors[0]
+        return self.form(*tensors) if hasattr(self.form, "_fields") else self.form(tensors)
 
 
 def ablated(
@@ -163,14 +167,14 @@ def _with_values(
     axes = None
     if examples.mask is not None:
         row = (*row, examples.mask(data))
-        axes = tuple(examples.position_axes(one.point, one.unit_axis) for one in members)
-    return AblatedLoss(examples.loss, changes, keys, size, partner is not None, valued, axes), row
+        axes = tuple(examples.position_axes(one.point, one.axis_in(examples.first[one.point])) for one in members)
+    return AblatedLoss(examples.loss, changes, keys, size, type(data), partner is not None, valued, axes), row
 
 
 def _change(examples: Examples, member: Component, value: Tensor) -> ReplacementAt:
     place = Place.of([member], examples.first[member.point], few=False)
     aim = {name: what[0] for name, what in place.aims(torch.zeros(1, dtype=torch.long)).items()}
-    return ReplacementAt(member.point, member.unit_axis, {**aim, "value": value})
+    return ReplacementAt(member.point, place.unit_axis, {**aim, "value": value})
 
 
 def _constants(
@@ -182,7 +186,7 @@ def _constants(
         like = examples.first[member.point]
         if tuple(values.shape[1:]) != tuple(like.shape):  # of the replaced units alone
             units = torch.tensor(member.units, device=like.device)
-            values = like.new_zeros(len(values), *like.shape).index_copy(member.unit_axis, units, values.to(like))
+            values = like.new_zeros(len(values), *like.shape).index_copy(member.axis_in(like), units, values.to(like))
         full.append(values)
     folds = [tuple(values[None] for values in one) for one in zip(*(one.unbind(0) for one in full), strict=True)]
     return [*folds, tuple(one.mean(0, keepdim=True) for one in full)]
@@ -197,9 +201,9 @@ def _tensors(data: Batch) -> tuple[tuple[Tensor, ...], tuple[str, ...] | None, i
     """Returns the tensors of examples, their names where they have some, and how many a tuple or dict has."""
     if isinstance(data, Tensor):
         return (data,), None, 0
-    if isinstance(data, dict):
+    if isinstance(data, Mapping):
         return tuple(data.values()), tuple(data), len(data)
-    return data, None, len(data)
+    return tuple(data), None, len(data)
 
 
 def _with(change: ReplacementAt, **what: Tensor) -> ReplacementAt:

@@ -13,10 +13,12 @@ from llc_lightning.ablation.engine.mask import check_mask
 from llc_lightning.ablation.engine.replacing import by_side
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
+from llc_lightning.components.measurable import find_measurable
 from llc_lightning.llc.revision import llc_revision
 from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.measure.jobs import Job, revision_of, settings_name
 from llc_lightning.measure.measurements import check_each_once
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import SettingError, at_least, unless_none
 
 BASELINE: Mapping[str, object] = {"mask": ""}
@@ -84,14 +86,17 @@ class AblatedLLCPlan:
         """Returns the plan for so many examples: all of them where there are fewer than it asks for."""
         return self if self.examples is None else replace(self, examples=min(self.examples, n_examples))
 
-    def components_of(self, module: nn.Module) -> list[Component]:
-        """Returns what is ablated in a module.
+    def components_of(self, module: nn.Module, data: Batch | None = None) -> list[Component]:
+        """Returns what is ablated in a module; with examples, words leave out what cannot be.
 
         Raises:
             AddressError: If an address names nothing, or a component has no activation.
             SettingError: If a method that mixes units is asked to ablate some of them.
         """
-        components = find_components(module, self.components)
+        if data is None:
+            components = find_components(module, self.components)
+        else:
+            components = find_measurable(module, self.components, data, activation=True)
         check_components(components, resolve_methods(self.methods))
         return components
 

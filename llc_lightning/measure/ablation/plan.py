@@ -10,11 +10,14 @@ from torch import nn
 
 from llc_lightning.ablation.engine.base import check_components, entry_of, resolve_methods
 from llc_lightning.ablation.engine.mask import check_mask
+from llc_lightning.ablation.engine.replacing import by_side
 from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
+from llc_lightning.components.measurable import find_measurable
 from llc_lightning.measure.jobs import Job, revision_of, settings_name
 from llc_lightning.measure.measurements import TRAIN, check_each_once
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import at_least, unless_none
 
 BASELINE: Mapping[str, object] = {"metrics": (), "resamples": 0, "warm_start": False, "seed": None, "mask": ""}
@@ -63,15 +66,21 @@ class AblationPlan:
         """Returns the plan for so many examples: all of them where there are fewer than it asks for."""
         return self if self.examples is None else replace(self, examples=min(self.examples, n_examples))
 
-    def components_of(self, module: nn.Module) -> list[Component]:
-        """Returns what is ablated in a module.
+    def components_of(self, module: nn.Module, data: Batch | None = None) -> list[Component]:
+        """Returns what is ablated in a module; with examples, words leave out what cannot be.
 
         Raises:
             AddressError: If an address names nothing, or a component lacks the side that a method ablates.
             SettingError: If a method that mixes units is asked to ablate some of them.
         """
-        components = find_components(module, self.components)
-        check_components(components, resolve_methods(self.methods))
+        methods = resolve_methods(self.methods)
+        if data is None:
+            components = find_components(module, self.components)
+        else:
+            replacing, editing = by_side(methods)
+            sides = {"activation": bool(replacing), "weights": bool(editing)}
+            components = find_measurable(module, self.components, data, **sides)
+        check_components(components, methods)
         return components
 
     @property

@@ -10,10 +10,12 @@ from torch import nn
 
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
+from llc_lightning.components.measurable import find_measurable, trained
 from llc_lightning.llc.revision import llc_revision
 from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.measure.jobs import Job, settings_name
 from llc_lightning.measure.measurements import TRAIN, check_each_once
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import SettingError
 
 BASELINE: Mapping[str, object] = {}
@@ -71,21 +73,24 @@ class LLCPlan:
         """Returns the plan for so many examples: itself, since it uses all that there are."""
         return self
 
-    def components_of(self, module: nn.Module) -> list[Component]:
-        """Returns what is measured of a module.
+    def components_of(self, module: nn.Module, data: Batch | None = None) -> list[Component]:
+        """Returns what is measured of a module, with the weights that it trains; words leave out what cannot be.
 
         Raises:
             AddressError: If an address names nothing.
             SettingError: If a component has no weights.
         """
-        found = find_components(module, self.components)
+        if data is None:
+            found = find_components(module, self.components)
+        else:
+            found = find_measurable(module, self.components, data, weights=True)
         without = [component.address for component in found if not component.weights]
         if without:
             raise SettingError(
                 f"{without[0]!r} has no weights of its own, so it has no restricted LLC; address a Linear or Conv, "
                 "or declare the weights of the hook point with weight_axes()."
             )
-        return found
+        return [trained(component, module) for component in found]
 
     def settings_at(
         self, rung: float | tuple[float, float] | None, *, data: str, replicate: int, loss: str = TRAIN

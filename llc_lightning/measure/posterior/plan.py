@@ -10,10 +10,12 @@ from torch import nn
 
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
+from llc_lightning.components.measurable import find_measurable, trained
 from llc_lightning.llc.revision import llc_revision
 from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.measure.jobs import Job, settings_name
 from llc_lightning.measure.measurements import check_each_once
+from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import SettingError, at_least
 
 BASELINE: Mapping[str, object] = {}
@@ -74,21 +76,22 @@ class PosteriorPlan:
         """Returns the plan for so many examples: itself; of fewer than are to be watched all are."""
         return self
 
-    def components_of(self, module: nn.Module) -> list[Component]:
-        """Returns what is measured of a module: the whole of it, and components.
+    def components_of(self, module: nn.Module, data: Batch | None = None) -> list[Component]:
+        """Returns what is measured of a module: the whole of it, and components; words leave out what cannot be.
 
         Raises:
             AddressError: If an address names nothing.
             SettingError: If a component has no weights.
         """
-        found = find_components(module, ("all", *(name for name in self.components if name != "all")))
+        spec = ("all", *(name for name in self.components if name != "all"))
+        found = find_components(module, spec) if data is None else find_measurable(module, spec, data, weights=True)
         without = [component.address for component in found if not component.weights]
         if without:
             raise SettingError(
                 f"{without[0]!r} has no weights of its own, so no chain moves it; address a Linear or Conv, or declare "
                 "the weights of the hook point with weight_axes()."
             )
-        return found
+        return [trained(component, module) for component in found]
 
     def settings_with(self, *, data: str, replicate: int) -> str:
         """Returns what names the settings in rows."""

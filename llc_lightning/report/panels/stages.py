@@ -52,6 +52,7 @@ def staged(
         Series(
             *(_LOSSES[name][0], axis.place(table.numbers(curve, "step")), table.numbers(curve, "value")),
             _LOSSES[name][1],
+            unit=unit,
         )
         for name, curve in curves.items()
     ]
@@ -62,7 +63,7 @@ def staged(
         ok = np.array([marked[step] for step in sorted(marked)])
         told = tuple(f"step {step}{'' if marked[step] else ', not ok'}" for step in sorted(marked))
         sampled_at = Series(
-            *(what, axis.place(at), marks, palette.RAW), ok=ok, marker="diamond", line=False, hover=told
+            *(what, axis.place(at), marks, palette.RAW), ok=ok, marker="diamond", line=False, hover=told, unit=unit
         )
         series.append(sampled_at)
     caption = f"Shaded: from one stage to the next. Marks lie on the loss of {_LOSSES[name][0]}."

@@ -8,7 +8,7 @@ from typing import Protocol, cast, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import SettingError, one_line
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.sampling.base import Evaluated, Posterior, Sampler, StepLoss
 from llc_lightning.sampling.stacked import Stack
@@ -99,7 +99,7 @@ class ObservableFacts:
 
 
 OBSERVABLES: Registry[Callable[[int], Observable], ObservableFacts] = Registry(
-    "observable", ObservableFacts, rooms=("llc_lightning.sampling.observables",)
+    "observable", ObservableFacts, rooms=("llc_lightning.sampling.observables",), revised=True
 )
 """Observables that need nothing but a look, by name; each is made with how many draws apart it looks."""
 
@@ -157,7 +157,20 @@ def by_name(found: Sequence[Observable]) -> dict[str, Observable]:
 
 def _named(name: str, draws: int) -> Observable:
     entry = OBSERVABLES.get(name)
-    return entry.item(spared_every(draws) if entry.facts.costly else recorded_every(draws))
+    every = spared_every(draws) if entry.facts.costly else recorded_every(draws)
+    try:
+        made = cast("object", entry.item(every))
+    except TypeError as error:
+        raise SettingError(
+            f"the observable {name!r} cannot be made with how many draws apart it looks: {one_line(error)}; register "
+            "what takes this number alone."
+        ) from None
+    if not isinstance(made, Observable) or (made.name, made.every) != (name, every):
+        raise SettingError(
+            f"the observable {name!r} is made as {made!r}; register what makes of a number of draws, here {every}, an "
+            f"object with the name {name!r}, that number as every, settle(position) and look(look)."
+        )
+    return made
 
 
 def _checked(one: object) -> Observable:

@@ -12,6 +12,7 @@ from llc_lightning.ablation.methods.zero import Zero
 from llc_lightning.runtime.errors import SettingError
 
 NAMES = f"{', '.join(METHODS.names())}."
+SORTED = f"{', '.join(sorted(METHODS))}."
 
 
 def test_a_name_stands_for_the_defaults() -> None:
@@ -46,7 +47,7 @@ def test_an_unregistered_method() -> None:
 @pytest.mark.parametrize(
     ("methods", "sentence"),
     [
-        ("zeor", "unknown ablation method 'zeor'; did you mean 'zero'? Use one of: " + NAMES),
+        ("zeor", "unknown ablation method 'zeor'; did you mean 'zero'? Use one of: " + SORTED),
         ([], "no ablation method is given; use one or more of: " + NAMES),
         (["noise", Noise()], "the ablation method 'noise' is given twice; give each once."),
     ],

@@ -7,10 +7,13 @@ from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.runtime.errors import DataError, SettingError
 
 
-@pytest.mark.parametrize(("n", "size", "count"), [(1, 64, 1), (64, 64, 1), (65, 128, 1), (256, 256, 1), (257, 256, 2)])
+@pytest.mark.parametrize(
+    ("n", "size", "count"), [(1, 4, 1), (5, 8, 1), (64, 64, 1), (65, 128, 1), (256, 256, 1), (257, 256, 2)]
+)
 def test_the_size_follows_from_the_number_of_examples(n: int, size: int, count: int) -> None:
     blocks = Blocks.of(torch.arange(n))
     assert (blocks.n, blocks.size, len(blocks)) == (n, size, count)
+    assert (blocks.size * blocks.together) % 64 == 0
 
 
 def test_every_example_is_there_once_and_the_rest_is_filling() -> None:

@@ -8,7 +8,7 @@ from llc_lightning import ablation_effects
 from llc_lightning.ablation.engine.lanes import AtPoints, Lanes
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import loss_fn, snapshot_params
-from llc_lightning.runtime.graph_split import SplitGraph
+from llc_lightning.runtime.replay import Replay
 from tests.ablation.nets import Circuits, Smooth, circuits_data
 
 
@@ -60,7 +60,7 @@ def test_what_vmap_refuses_is_asked_once() -> None:
     lanes = Lanes(loss_fn(Counting()), {}, AtPoints((("units", -1),)), with_tasks=False)
     for _ in range(3):
         lane = {"where": torch.ones(4, 2, dtype=torch.bool), "value": torch.ones(4, 64, 2)}
-        (losses,) = lanes(torch.randn(64, 2), [lane], calls=1000)
+        (losses,) = lanes(torch.randn(64, 2), [lane])
         assert torch.equal(losses, torch.ones(4, 64, 1))
     assert not lanes.vmapped
     assert Counting.calls == 2 + 3 * 4
@@ -93,11 +93,11 @@ def test_axes_of_one_entry_may_have_any_stride() -> None:
     assert found["status"].tolist() == ["ok", "ok"]
 
 
-def test_a_graph_that_fails_when_it_is_called_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_that_fails_when_it_is_called_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(self: object, *args: object) -> None:
         raise RuntimeError("view size is not compatible with input tensor's size and stride")
 
     module, data = Circuits(), circuits_data(80)
     expected = ablation_effects(module, data, methods=["zero", "optimal"])
-    monkeypatch.setattr(SplitGraph, "__call__", fails)
+    monkeypatch.setattr(Replay, "__call__", fails)
     assert ablation_effects(module, data, methods=["zero", "optimal"]).equals(expected)

@@ -1,6 +1,7 @@
 """The sweep against the slow literal way, against weight edits, and against itself in other company."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import pytest
@@ -21,6 +22,7 @@ from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.runtime.batches import Batch, take
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
+from llc_lightning.runtime.tape import RecordingError
 from tests.ablation.nets import (
     Branching,
     Circuits,
@@ -194,17 +196,22 @@ class TestAnyCompany:
         alone = [swept(module, data, [part], method)[1] for part in components for method in ALL]
         assert_same(together, alone)
 
-    def test_traced_or_not(
+    def test_recorded_or_not(
         self, case: tuple[nn.Module, Batch, list[Component]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         module, data, components = case
         tasks = isinstance(module, Circuits)
-        plain = swept(module, data, components, per_example=True, tasks=tasks)
-        calls = count_calls(monkeypatch)
-        monkeypatch.setattr(lanes, "_WORTH_TRACING", 1)
-        assert_same(plain, swept(module, data, components, per_example=True, tasks=tasks))
+        lanes._KEPT.clear()
+        replays = count_replays(monkeypatch)
+        found = [swept(module, data, components, per_example=True, tasks=tasks) for _ in range(2)]
         kinds = {(component.point, component.units and len(component.units)) for component in components}
-        assert len(calls) == len(kinds)
+        assert len(replays) == len(lanes._KEPT) == len(kinds)  # none by the second sweep, whose loss is another
+        monkeypatch.setattr(lanes, "_KEPT", OrderedDict())
+        monkeypatch.setattr(lanes, "record", refuses)
+        plain = swept(module, data, components, per_example=True, tasks=tasks)
+        assert not any(lanes._KEPT.values())
+        assert_same(plain, found[0])
+        assert_same(plain, found[1])
 
     def test_filling_changes_nothing(self, case: tuple[nn.Module, Batch, list[Component]]) -> None:
         module, data, components = case
@@ -227,17 +234,21 @@ def first_examples_of(more: Batch, data: Batch) -> Batch:
     return tuple(first_examples_of(*pair) for pair in zip(more, data, strict=True))
 
 
-def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Records the graphs that are traced."""
-    graphs: list[object] = []
-    trace = lanes.SplitGraph
+def count_replays(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Collects the replays that are made."""
+    replays: list[object] = []
+    make = lanes.Replay
 
     def counted(*args: object) -> object:
-        graphs.append(trace(*args))
-        return graphs[-1]
+        replays.append(make(*args))
+        return replays[-1]
 
-    monkeypatch.setattr(lanes, "SplitGraph", counted)
-    return graphs
+    monkeypatch.setattr(lanes, "Replay", counted)
+    return replays
+
+
+def refuses(*args: object) -> None:
+    raise RecordingError("no")
 
 
 def assert_same(first: list[Effect], second: list[Effect]) -> None:
@@ -312,19 +323,21 @@ class Operations(TorchDispatchMode):
 
 def test_only_what_follows_the_hook_point_is_computed_per_ablation(monkeypatch: pytest.MonkeyPatch) -> None:
     module, data = Circuits(), circuits_data(64)
-    for traced in (False, True):
-        monkeypatch.setattr(lanes, "_WORTH_TRACING", 1 if traced else 10**9)
+    for recorded in (True, False):
+        if not recorded:
+            monkeypatch.setattr(lanes, "record", refuses)
         run = lanes.Lanes(
             loss_fn(module), snapshot_params(module), lanes.AtPoints((("hook_hidden", -1),)), with_tasks=True
         )
         lane = {"where": torch.eye(5, dtype=torch.bool)[:, None], "value": torch.randn(5, 64, 5)}
-        run(data, [lane])
+        for _ in range(2):
+            run(data, [lane])
         with Operations() as seen:
             run(data, [lane])
         before, after = (64, 6), (5 * 64, 5)
-        # Two losses are two forward passes for vmap, and one once the graph has each operation once; what lies before
+        # Two losses are two forward passes for vmap, and one where each operation is replayed once; what lies before
         # the hook point is then kept from pass to pass.
-        assert seen.rows == ([after] if traced else [before, after] * 2)
+        assert seen.rows == ([after] if recorded else [before, after] * 2)
 
 
 class TestBadInput:

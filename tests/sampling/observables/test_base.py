@@ -1,6 +1,7 @@
 """Which observables there are, and how often they look."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -48,6 +49,25 @@ def test_a_registered_one_is_called_what_it_is_registered_as(name: str) -> None:
     (made,) = asked_for([name], 250)
     assert isinstance(made, Observable)
     assert (made.name, made.every) == (name, 60 if OBSERVABLES.get(name).facts.costly else 10)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (Excess, r"^the observable 'ours' is made as Excess\(name=10, every=1\); register what makes of a number of "),
+        (lambda every: Excess(every=every), r"is made as Excess\(name='mine', every=10\); .* here 10, an object with "),
+        (lambda every: Excess("ours"), r"is made as Excess\(name='ours', every=1\); .* the name 'ours', that number "),
+        (lambda every: Bare(), r"is made as <.*Bare.*>; .* settle\(position\) and look\(look\)\.$"),
+        (lambda: Excess("ours"), r"^the observable 'ours' cannot be made with how many draws apart it looks: .* alone"),
+    ],
+)
+def test_a_registered_one_that_is_made_otherwise_is_refused(
+    monkeypatch: pytest.MonkeyPatch, made: Any, said: str
+) -> None:
+    monkeypatch.setattr(OBSERVABLES, "_known", dict(OBSERVABLES._entries))
+    OBSERVABLES.register("ours", summary="a user's own", costly=False)(made)
+    with pytest.raises(SettingError, match=said):
+        asked_for(["ours"], 250)
 
 
 def test_they_are_asked_for_by_name_or_as_themselves() -> None:

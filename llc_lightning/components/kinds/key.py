@@ -1,0 +1,14 @@
+"""Coordinates of keys."""
+
+from llc_lightning.components.inventory import units
+from llc_lightning.runtime.kinds import KINDS
+
+KINDS.register(
+    "key",
+    summary="a coordinate of the keys of an attention layer",
+    plural="key coordinates",
+    level="units",
+    written=("keys", "net.0.attn.k_proj[3]"),
+    order=8,
+    word="keys",
+)(units)
