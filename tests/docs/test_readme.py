@@ -20,7 +20,6 @@ PUBLIC = {
     "llc_lightning": set(llc_lightning.__all__),
     "llc_lightning.ablation": set(llc_lightning.ablation.__all__),
     "llc_lightning.models.bridge": {"from_transformer_lens", "to_transformer_lens"},
-    "llc_lightning.models.hooked_weights": {"from_hooked_transformer"},
 }
 PATH = re.compile(r"(?<![\w/.-])(?:[\w.-]+/)+[\w.-]*|(?<![\w/.-])[\w-]+\.(?:py|md|yaml|toml)\b")
 
