@@ -71,6 +71,15 @@ def test_what_ablate_cannot_draw_it_names(plain_net: Findings, tmp_path: Path) -
     ]
 
 
+def test_a_panel_that_says_what_it_needs_gives_one_figure(
+    plain_net: Findings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PANELS, "_known", dict(PANELS._entries))
+    PANELS.register("mine", summary="my own", section="Tasks", place=55, quantities=(), needs="a run")(lambda view: [])
+    with pytest.raises(SettingError, match=r"^the panel 'mine' says what it needs, and gives 0 figures; give one, or "):
+        _drawn(plain_net, tmp_path)
+
+
 def test_a_panel_without_facts_is_refused() -> None:
     with pytest.raises(SettingError, match=r"^the panel 'mine' does not say section, place, quantities; register it "):
         PANELS.register("mine", summary="my own")
