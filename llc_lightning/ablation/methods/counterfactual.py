@@ -15,7 +15,7 @@ from llc_lightning.runtime.errors import SettingError
     "counterfactual", summary="replaces the activation by that on the example's counterfactual partner",
     source="Vig et al. 2020, arXiv:2004.12265; Wang et al. 2022, arXiv:2211.00593",
     also=("patching", "interchange"), constant=False, needs_reference=True, needs_partner=True, whole=False, draws=1,
-    revision=2,
+    revision=3,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Counterfactual(Shared):

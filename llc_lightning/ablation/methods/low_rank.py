@@ -16,7 +16,7 @@ from llc_lightning.runtime.errors import SettingError
     "low_rank", summary="replaces the component's weight matrices by their best approximations of low rank",
     source="Eckart and Young 1936, Psychometrika 1; Sharma et al. 2023, arXiv:2312.13558", also=("svd", "laser"),
     constant=True, needs_reference=False, needs_partner=False, whole=False, draws=1,
-    revision=2,
+    revision=3,
 )  # fmt: skip
 @dataclass(frozen=True)
 class LowRank(WeightMethod):

@@ -17,7 +17,7 @@ from llc_lightning.runtime.seeding import generator
     "noise", summary="adds Gaussian noise of the activation's own standard deviation",
     source="Meng et al. 2022, arXiv:2202.05262", also=("gaussian", "corrupt"), constant=False, needs_reference=True,
     needs_partner=False, whole=False, draws=4,
-    revision=2,
+    revision=3,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Noise(Shared):

@@ -20,7 +20,7 @@ _SLAB = 1024
     "project", summary="projects the activation off its first principal directions",
     source="Ravfogel et al. 2020, arXiv:2004.07667", also=("subspace", "direction"), constant=False,
     needs_reference=True, needs_partner=False, whole=True, draws=1,
-    revision=2,
+    revision=3,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Project(Shared):

@@ -15,7 +15,7 @@ from llc_lightning.runtime.errors import SettingError
     "quantise", summary="rounds the component's weights to few bits", source="Nagel et al. 2021, arXiv:2106.08295",
     also=("quantize", "quantization", "rounding"), constant=True, needs_reference=False, needs_partner=False,
     whole=False, draws=1,
-    revision=2,
+    revision=3,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Quantise(WeightMethod):

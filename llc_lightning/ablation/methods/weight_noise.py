@@ -17,7 +17,7 @@ from llc_lightning.runtime.seeding import generator
     "weight_noise", summary="adds Gaussian noise to the component's weights", source="Murray and Edwards 1994, IEEE "
     "Transactions on Neural Networks 5(5)", also=("perturb", "sharpness"), constant=True, needs_reference=False,
     needs_partner=False, whole=False, draws=1,
-    revision=2,
+    revision=3,
 )  # fmt: skip
 @dataclass(frozen=True)
 class WeightNoise(WeightMethod):

@@ -14,7 +14,7 @@ from llc_lightning.ablation.engine.weights import Weight
     "weight_zero", summary="sets the component's own weights to 0", source="LeCun et al. 1989, Optimal Brain Damage; "
     "Han et al. 2015, arXiv:1506.02626", also=("prune", "pruning"), constant=True, needs_reference=False,
     needs_partner=False, whole=False, draws=1,
-    revision=2,
+    revision=3,
 )  # fmt: skip
 @dataclass(frozen=True)
 class WeightZero(WeightMethod):

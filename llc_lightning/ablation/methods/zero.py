@@ -12,7 +12,7 @@ from llc_lightning.ablation.engine.base import METHODS, Activations, Shared
 @METHODS.register(
     "zero", summary="replaces the activation by 0", source="Meyes et al. 2019, arXiv:1901.08644",
     also=("knockout",), constant=True, needs_reference=False, needs_partner=False, whole=False, draws=1,
-    revision=2,
+    revision=3,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Zero(Shared):
