@@ -205,7 +205,7 @@ class MeasurementCallback(CadencedCallback):
         """Checks what can be checked before training."""
         data = self._examples(trainer)
         self.plan = self.plan.fitted(n_examples(data))
-        self.plan.components_of(pl_module, data)
+        self.plan.components_of(pl_module)  # which of it the examples reach is for the trial to see
         loss_fn(pl_module)
         first, again = (data_digest(each, self.plan.examples) for each in (data, self._examples(trainer)))
         if first != again:

@@ -290,7 +290,7 @@ def _share(
     """Returns what this process measures."""
     kind = measurement_of(plan)
     memory = kind.memory() if memory is None else memory
-    components = workers.share(plan.components_of(snapshot.loss.module, snapshot.data))
+    components = workers.share(components_at(plan, snapshot))
     data = data_digest(snapshot.data, plan.examples)
     cost = plan.cost(plan.jobs(components, data=data, replicate=replicate))
     with progress.task(f"{plan.kind} at step {snapshot.step}", cost) as advance:
@@ -300,6 +300,16 @@ def _share(
 
         results = apart(measured, components) if skips and components else measured(components)
         return Share(data, results, kind.once(plan, snapshot) if workers.is_zero else None)
+
+
+def components_at(plan: Plan, snapshot: Snapshot) -> list[Component]:
+    """Returns what is measured at a snapshot; all that is named where a look at the examples fails."""
+    try:
+        return plan.components_of(snapshot.loss.module, snapshot.data)
+    except LLCLightningError:
+        raise
+    except Exception:  # of whatever the module raises when it is looked at; its components then tell one by one
+        return plan.components_of(snapshot.loss.module)
 
 
 def _written(
@@ -322,7 +332,7 @@ def _written(
 def _all_failed(plan: Plan, snapshot: Snapshot, replicate: int, message: str) -> list[Row]:
     """Returns the rows that stand for a whole measurement that could not be made."""
     try:
-        components = plan.components_of(snapshot.loss.module, snapshot.data)
+        components = components_at(plan, snapshot)
     except LLCLightningError:
         return []
     data = data_digest(snapshot.data, plan.examples)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning.components.component import Component
-from llc_lightning.measure.measurements import Failed, Plan, apart, measurement_of
+from llc_lightning.measure.measurements import Failed, Plan, apart, components_at, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.batches import Batch, n_examples, take
 from llc_lightning.runtime.workers import one_sentence
@@ -38,7 +38,7 @@ def trial(plan: Plan, snapshot: Snapshot) -> str:
         try:
             with torch.no_grad():
                 few.loss(few.params, few.data)
-            components = _one_of_each(plan.components_of(few.loss.module, few.data))
+            components = _one_of_each(components_at(plan, few))
             kind.once(small, few)
         except Exception as error:  # of whatever the module and torch raise
             return one_sentence(error).rstrip(".") + _mismatch(few)

@@ -65,7 +65,6 @@ class Asks(Small):
         (Asks, lambda: measuring(AtEnd()), r"cannot measure this: the loss reads trainer\.\w+, which"),
         (Asks, lambda: LLCCallback(AtEnd(), **LLC), r"cannot measure this: the loss reads trainer\.\w+, which"),
         (Cannot, lambda: LLCCallback(AtEnd(), **LLC), "llc cannot measure this: all: "),
-        (Small, lambda: measuring(AtEnd(), data=(X.double(),)), "examples are of precision float64, the weights of fl"),
         (Small, lambda: measuring(AtEnd(), data=(X[:, :2],)), "mat1 and mat2 shapes cannot be multiplied"),
     ],
 )
