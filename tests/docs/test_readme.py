@@ -13,13 +13,18 @@ import llc_lightning.ablation
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 # Written by a run or by make, so not in a checkout.
-MADE = re.compile(r"checkpoints/|\.venv|\.peers|measurements/|traces/|timings/|snapshots/|report\.html|^config\.yaml")
+MADE = re.compile(
+    r"checkpoints/|\.venv|\.peers|measurements/|traces/|posterior/|timings/|snapshots/|report\.html|^config\.yaml"
+)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
 PUBLIC = {
     "llc_lightning": set(llc_lightning.__all__),
     "llc_lightning.ablation": set(llc_lightning.ablation.__all__),
     "llc_lightning.models.bridge": {"from_transformer_lens", "to_transformer_lens"},
+    "llc_lightning.models.hooked_weights": {"from_hooked_transformer"},
+    "llc_lightning.models.transformer_net": {"Transformer"},
+    "llc_lightning.models.transformer_shape": {"TransformerShape"},
 }
 PATH = re.compile(r"(?<![\w/.-])(?:[\w.-]+/)+[\w.-]*|(?<![\w/.-])[\w-]+\.(?:py|md|yaml|toml)\b")
 
