@@ -63,7 +63,7 @@ class Listing:
                 "'net.*[*]', or over some of them such as 'net.*[3,5]'."
             )
         points, units, at = glob["points"], glob["units"], glob["at"] or ""
-        sites = [site for site in self.sites.values() if fnmatchcase(site.path, points)]
+        sites = [site for site in self.sites.values() if fnmatchcase(site.path, points)] or self._by_other_names(points)
         if units == "*" and not at:
             return [unit for site in sites for unit in self.each_unit(site)]
         if units == "*":
@@ -98,15 +98,13 @@ class Listing:
         site = self.site_of(point)
         if site is not None:
             return site
-        other = self._other_name(point)
-        if other:
-            raise AddressError(f"{point!r} is another name of {other!r} in this module; address it by that name.")
         raise AddressError(unknown("component", text, self._names))
 
     def site_of(self, point: str) -> HookSite | None:
         """Returns the hook point of a path, or of one call of it; None where there is none."""
-        # A submodule that is registered under several paths may be addressed by each of them.
-        site = self.sites.get(point) or self.sites.get(self._first.get(point, ""))
+        # A submodule that is registered under several paths, or has other names, may be addressed by each of them.
+        names = (point, self._first.get(point, ""), self._other_name(point))
+        site = next((self.sites[name] for name in names if name in self.sites), None)
         place = Place.of(point)
         if site is None and place.call is not None:
             called = self.site_of(point.removesuffix(f"{CALL}{place.call}"))
@@ -121,6 +119,15 @@ class Listing:
             return ""
         paths = submodules(self.module).items()
         return next((path for path, known in paths if known is part and path in self.sites), "")
+
+    def _by_other_names(self, glob: str) -> list[HookSite]:
+        """Returns the hook points whose last name is another one, below the submodules that a glob matches."""
+        parent, _, name = glob.rpartition(".")
+        if not parent or "*" in name or "?" in name:
+            return []
+        paths = [path for path in submodules(self.module) if fnmatchcase(path, parent)]
+        found = {site.path: site for path in paths if (site := self.site_of(f"{path}.{name}")) is not None}
+        return list(found.values())
 
     def each_unit(self, site: HookSite) -> list[Component]:
         """Returns every unit of a hook point as a component.
