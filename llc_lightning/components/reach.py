@@ -79,7 +79,7 @@ class _Look:
         with ExitStack() as hooks:
             for point, probe in probes.items():
                 self._watch(hooks, point, probe)
-            return self.loss(params, self.batch)
+            return self.loss(params, take(self.batch, torch.arange(self.n)))  # copies, which a module may write to
 
     def _watch(self, hooks: ExitStack, point: str, probe: Tensor) -> None:
         place = Place.of(point)
@@ -125,7 +125,10 @@ class _Look:
         if not self.losses.requires_grad or not at:
             return list(named)
         total, leaves = self.losses.sum(), [named[name] for name in at]
-        found = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
+        try:
+            found = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
+        except RuntimeError:  # a loss that writes over what its gradient needs is told of when it is measured
+            return []
         return [name for name, slope in zip(at, cast("Sequence[Tensor | None]", found), strict=True) if slope is None]
 
     def _same(self, params: Params, probes: Mapping[str, Tensor]) -> bool:
