@@ -30,7 +30,7 @@ def trial(plan: Plan, snapshot: Snapshot) -> str:
         plan: What is to be measured.
         snapshot: Where.
     """
-    few = replace(snapshot, data=take(snapshot.data, slice(0, FEW)))
+    few = replace(snapshot, data=take(snapshot.data, torch.arange(min(FEW, n_examples(snapshot.data)))))
     kind = measurement_of(plan)
     small: Any = kind.small(plan).fitted(n_examples(few.data))
     with warnings.catch_warnings():

@@ -56,7 +56,7 @@ def test_closed_form_of_a_quadratic_loss() -> None:
         assert found["stderr"].tolist() == pytest.approx((sums.std(0) / 90**0.5).tolist(), abs=1e-6)
         assert set(found["method"]) == {f"attribution(of={method})"}
         # The slope is linear on the way, so that one midpoint is exact: the parts of the whole add up to its effect.
-        integrated = attribution(loss, params, X, ["hidden", "neurons"], method, steps=1)
+        integrated = attribution(loss, params, X, ["hidden", "hidden[*]"], method, steps=1)
         whole = ablation_effects(QUADRATIC, X, "hidden", method)["value"][0]
         assert integrated["value"][0] == pytest.approx(whole, abs=1e-5)
         assert integrated["value"][1:].sum() == pytest.approx(whole, abs=1e-5)
