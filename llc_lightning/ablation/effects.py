@@ -16,7 +16,7 @@ from llc_lightning.ablation.significance import FEWEST, with_statistics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.components.measurable import find_measurable
-from llc_lightning.runtime.batches import Batch
+from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.errors import at_least
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def ablation_effects(
     """
     at_least(0, resamples=resamples)
     at_least(FEWEST if resamples else 0, resamples=resamples)
+    n_examples(batch)
     loss, chosen = loss_fn(module), resolve_methods(methods)
     replacing, editing = by_side(chosen)
     effects = sweep(

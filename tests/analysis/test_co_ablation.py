@@ -59,7 +59,7 @@ def test_redundant_and_cancelling_pairs_are_found() -> None:
 
 def test_disagreements_between_methods_are_listed() -> None:
     table = rows(["zero", "mean", "resample"])
-    units = table.loc[table["kind"] == "neuron_in"]
+    units = table.loc[table["kind"] == "output"]
     found = method_agreement(units)
     assert found is not None
     assert set(found.correlations) == {("mean", "resample"), ("mean", "zero"), ("resample", "zero")}

@@ -56,13 +56,14 @@ def test_rows_are_in_the_run_folder(run: Run) -> None:
     assert set(rows["seed"]) == {3}
     assert set(rows["epoch"]) == {0, 1}
     assert set(rows["run"]) == {run.name}
-    assert set(rows.loc[rows["quantity"] == "llc", "component"]) == {"", "conv", "out"}
+    assert set(rows.loc[rows["quantity"] == "llc", "component"]) == {"", "conv", "norm", "out"}
     assert set(rows.loc[rows["quantity"] == "ablation_effect", "method"]) == {"zero", "mean"}
     assert (rows["n_examples"] > 0).all()
 
 
 def test_parts_traces_timings_and_provenance_are_there(run: Run) -> None:
-    parts = [f"step={step:08d}-{name}" for step in (0, 3, 24) for name in ("ablation-revision=3", f"llc{REVISED}")]
+    ablated = f"ablation-revision={ablation(methods=['zero', 'mean']).plan.revision}"
+    parts = [f"step={step:08d}-{name}" for step in (0, 3, 24) for name in (ablated, f"llc{REVISED}")]
     assert sorted(run.store.parts()) == parts
     assert sorted(run.traces) == [part for part in parts if "llc" in part]
     assert sorted(run.timings()["part"]) == parts
