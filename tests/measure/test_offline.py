@@ -71,6 +71,7 @@ PLANS: dict[str, Plan] = {
     "llc": LLCCallback(None, **CHAINS, components=["all", "net.hook_two[1]"]).plan,
     "ablation": AblationPlan(components=("neurons",), methods=("zero", "resample"), examples=999),
 }
+ABLATED = f"ablation-revision={PLANS['ablation'].revision}"
 
 
 def copied(run: Run, to: Path, *, parts: bool = False) -> Run:
@@ -95,10 +96,10 @@ def test_offline_rows_are_live_rows_to_the_byte(live: Run, tmp_path: Path) -> No
     before = files(live)
     assert sorted(before) == [
         f"measurements/step=00000000-llc{REVISED}.parquet",
-        "measurements/step=00000002-ablation-revision=3.parquet",
+        f"measurements/step=00000002-{ABLATED}.parquet",
         f"measurements/step=00000002-llc{REVISED}.parquet",
         f"measurements/step=00000005-llc{REVISED}.parquet",
-        "measurements/step=00000006-ablation-revision=3.parquet",
+        f"measurements/step=00000006-{ABLATED}.parquet",
         f"measurements/step=00000006-llc-replicate=1{REVISED}.parquet",
         f"measurements/step=00000006-llc{REVISED}.parquet",
         f"traces/step=00000000-llc{REVISED}.zarr.zip",
@@ -118,8 +119,8 @@ def test_offline_rows_are_live_rows_to_the_byte(live: Run, tmp_path: Path) -> No
         before, True
     )
     assert {name.rpartition("/")[2] for name in set(after) - set(before)} == {
-        "step=00000000-ablation-revision=3.parquet",
-        "step=00000005-ablation-revision=3.parquet",
+        f"step=00000000-{ABLATED}.parquet",
+        f"step=00000005-{ABLATED}.parquet",
     }
 
 
@@ -146,7 +147,7 @@ def test_two_processes_write_the_same_once(live: Run, tmp_path: Path) -> None:
     assert one == other
     before, after = files(live), files(run)
     assert [name for name in after if after[name] != before.get(name)] == [
-        "measurements/step=00000005-ablation-revision=3.parquet"
+        f"measurements/step=00000005-{ABLATED}.parquet"
     ]
     assert len(after) == len(one) == 6
     assert run.timings()["processes"].tolist() == [2] * 4
@@ -172,7 +173,7 @@ def test_what_is_measured_is_not_measured_again(live: Run, tmp_path: Path, monke
     assert len(measure_snapshots(Wrapped(), DATA, PLANS, run, steps=[2], again=True)) == 3
     assert parts[2:] == [("llc", 2, 0), ("ablation", 2, 0)]
     assert files(run) == before
-    damaged = run.store.parts()["step=00000002-ablation-revision=3"]
+    damaged = run.store.parts()[f"step=00000002-{ABLATED}"]
     damaged.write_bytes(b"gone")
     assert measure_snapshots(Wrapped(), DATA, PLANS, run, steps=[2]) == [damaged]
     assert files(run) == before
@@ -187,20 +188,20 @@ def test_what_was_measured_otherwise_is_not_lost(live: Run, tmp_path: Path) -> N
     with pytest.raises(SettingError) as raised:
         measure_snapshots(Wrapped(), DATA, OTHER, run)
     assert str(raised.value) == (
-        f"step=00000002-ablation-revision=3 of {run.folder} was measured with other settings, components or "
+        f"step=00000002-{ABLATED} of {run.folder} was measured with other settings, components or "
         "examples, and would be lost; write to another folder with out, or replace it with again."
     )
     assert files(run) == before
     other = {"llc": LLCPlan(components=("all",), n_beta=(30.0,), gamma=5.0)}
     with pytest.raises(SettingError, match=r"step=00000000-llc-revision=\d+ of .* was measured with other settings"):
         measure_snapshots(Wrapped(), DATA, other, run)
-    with pytest.raises(SettingError, match=r"step=00000002-ablation-revision=3 of .* was measured with other settings"):
+    with pytest.raises(SettingError, match=rf"step=00000002-{ABLATED} of .* was measured with other settings"):
         measure_snapshots(Wrapped(), regression(47), {"ablation": PLANS["ablation"]}, run)
     written = measure_snapshots(Wrapped(), DATA, OTHER, run, steps=[2], out=tmp_path / "b" / "more")
-    assert written == [tmp_path / "b" / "more" / "measurements" / "step=00000002-ablation-revision=3.parquet"]
+    assert written == [tmp_path / "b" / "more" / "measurements" / f"step=00000002-{ABLATED}.parquet"]
     assert set(Run.open(tmp_path / "b" / "more").measurements()["run"]) == {"b/more"}
     measure_snapshots(Wrapped(), DATA, OTHER, run, steps=[2], again=True)
-    assert set(run.store.read_part("step=00000002-ablation-revision=3")["method"]) == {"", "mean", "zero"}
+    assert set(run.store.read_part(f"step=00000002-{ABLATED}")["method"]) == {"", "mean", "zero"}
 
 
 def test_more_of_the_same_is_added(live: Run, tmp_path: Path) -> None:
@@ -227,13 +228,13 @@ def test_rows_of_errors_are_measured_again(live: Run, tmp_path: Path) -> None:
     run = copied(live, tmp_path)
     snapshot = Snapshot.of(Broken(), DATA, run=run.name, seed=4, step=2, epoch=0)
     plan = PLANS["ablation"].fitted(48)
-    keep(run.folder, "step=00000002-ablation-revision=3", measure(plan, snapshot, on_error="skip"), step=2)
+    keep(run.folder, f"step=00000002-{ABLATED}", measure(plan, snapshot, on_error="skip"), step=2)
     assert set(run.measurements()["status"]) == {"error"}
     measure_snapshots(Wrapped(), DATA, {"ablation": PLANS["ablation"]}, run, steps=[2])
     assert set(run.measurements()["status"]) <= {"ok", "too-few-examples"}
     assert (
-        files(run)["measurements/step=00000002-ablation-revision=3.parquet"]
-        == files(live)["measurements/step=00000002-ablation-revision=3.parquet"]
+        files(run)[f"measurements/step=00000002-{ABLATED}.parquet"]
+        == files(live)[f"measurements/step=00000002-{ABLATED}.parquet"]
     )
 
 

@@ -24,24 +24,27 @@ def raised(monkeypatch: pytest.MonkeyPatch, table: Registry[Any, Any], name: str
 
 def test_a_method_s_rows_alone_are_of_its_new_revision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = alone(ABLATION)
-    keep(tmp_path, part_of(30, "ablation", revision=ABLATION.revision), before, step=30)
+    first = ABLATION.revision
+    keep(tmp_path, part_of(30, "ablation", revision=first), before, step=30)
     raised(monkeypatch, METHODS, "zero")
     after = measure(ABLATION, snapshot())
     old, new = ({row.key: row for row in outcome.rows} for outcome in (before, after))
     changed = [row for row in after.rows if row.key not in old]
-    assert {(row.method, row.revision) for row in changed} == {("zero", 3)}
+    assert {(row.method, row.revision) for row in changed} == {("zero", METHODS.get("zero").revision)}
     assert all(old[key] == row for key, row in new.items() if key in old)
     assert not {row.settings for row in changed} & {row.settings for row in before.rows}
 
     keep(tmp_path, part_of(30, "ablation", revision=ABLATION.revision), after, step=30)
     assert sorted(Store(tmp_path).parts()) == [
-        "step=00000030-ablation-revision=3",
-        "step=00000030-ablation-revision=4",
+        f"step=00000030-ablation-revision={first}",
+        f"step=00000030-ablation-revision={first + 1}",
     ]
     table = Store(tmp_path).read()
     assert len(table) == len(before.rows) + len(changed)
     raised(monkeypatch, METHODS, "resample")
-    assert part_of(30, "ablation", revision=ABLATION.revision).endswith("-revision=5"), "and replaces neither of them"
+    assert part_of(30, "ablation", revision=ABLATION.revision).endswith(f"-revision={first + 2}"), (
+        "and replaces neither of them"
+    )
 
 
 @pytest.mark.parametrize(("table", "name"), [(SAMPLERS, "lm"), (ESTIMATORS, "stein"), (REASONS, "not-mixed")])
