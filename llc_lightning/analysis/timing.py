@@ -33,7 +33,7 @@ class Timing:
     @property
     def seconds(self) -> float:
         """All seconds spent measuring."""
-        return sum(cost.seconds for cost in self.costs)
+        return sum((cost.seconds for cost in self.costs), 0.0)
 
     @property
     def share(self) -> float | None:

@@ -57,6 +57,23 @@ def find_measurable(
     return list(found.values())
 
 
+def without_weights(
+    module: nn.Module, spec: str | Component | Sequence[str | Component], found: Sequence[Component]
+) -> list[str]:
+    """Returns the addresses without weights that are named one by one; words and globs leave such out by themselves.
+
+    Args:
+        module: The module.
+        spec: What was asked for.
+        found: What it named.
+    """
+    listing = Listing(module)
+    several = [one for one in entries(spec) if not isinstance(one, Component) and listing.names_several(one)]
+    left_out = {component.address for one in several for component in listing.named(one)}
+    alone = {one.address if isinstance(one, Component) else one for one in entries(spec)}
+    return [one.address for one in found if not one.weights and (one.address in alone or one.address not in left_out)]
+
+
 def explained(module: nn.Module, spec: str | Component | Sequence[str | Component], data: Batch | None) -> list[Found]:
     """Returns the components that ``spec`` names with what is known of them; with examples, what a pass tells."""
     looked = _Looked(module, data)

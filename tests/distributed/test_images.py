@@ -38,5 +38,5 @@ def test_both_measure_the_tasks_of_their_data(run: tuple[Path, str]) -> None:
     rows = Run.open(run[0]).measurements()
     effects = rows.loc[rows["quantity"] == "ablation_effect"]
     assert set(effects["loss"]) == {"train", "task:segments", "task:gratings"}
-    assert (rows["status"] == "ok").all()
+    assert set(rows["status"]) <= {"ok", "too-few-examples"}
     assert list(Run.open(run[0]).snapshots) == [0, 2, 3, 4]

@@ -81,7 +81,7 @@ def test_the_table_is_written_once(two: Path) -> None:
     lines = (folder / "manifest.jsonl").read_text().splitlines()
     assert len(lines) == len(set(lines))
     rows = Run.open(folder).measurements()
-    assert set(rows.loc[rows["quantity"] == "llc", "component"]) == {"", "conv", "out", "conv[1]"}
+    assert set(rows.loc[rows["quantity"] == "llc", "component"]) == {"", "conv", "norm", "out", "conv[1]"}
     assert set(Run.open(folder).timings()["processes"].dropna()) == {2}
 
 
@@ -94,8 +94,10 @@ def test_both_stop_soon_with_the_same_message_when_one_fails(two: Path) -> None:
 
 def test_skipping_notes_the_failure_of_the_other_process(two: Path) -> None:
     rows = Run.open(two / "broken, skipped" / "llc_lightning").measurements()
-    assert set(rows["status"]) == {"error"}
-    assert rows["details"].str.contains("rank 1: FloatingPointError: chain 3 diverged").all()
+    failed = rows.loc[rows["status"] == "error"]
+    assert len(failed)
+    assert failed["details"].str.contains("FloatingPointError: chain 3 diverged").all()
+    assert len(rows) > len(failed), "the components of the other process keep their rows"
 
 
 ARGUMENTS = [
@@ -137,7 +139,7 @@ def test_the_command_line_makes_one_run_of_two_processes(
     assert [path.name for path in (folder / "checkpoints" / "smoke_cis").iterdir()] == ["version_0"]
     made = Run.open(folder / "checkpoints" / "smoke_cis" / "version_0")
     assert list(made.snapshots) == [0, 3, 4, 6]
-    assert len(list(made.folder.glob("events*"))) == 1
+    assert len(list(made.folder.glob("events*"))) == 2  # of the training, and of settings beside what they reached
     config = yaml.safe_load((made.folder / "config.yaml").read_text())
     assert (config["trainer"]["devices"], config["trainer"]["strategy"]) == (2, "ddp")
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from llc_lightning.llc.settings import ChainSettings, Resolution
@@ -140,3 +141,19 @@ def test_what_changes_no_value_leaves_the_settings() -> None:
 
 def test_chain_settings_have_defaults() -> None:
     assert LLCPlan(components=("all",), n_beta=(1.0,), gamma=1.0).settings == ChainSettings()
+
+
+def test_words_leave_out_what_has_no_weights_and_addresses_do_not() -> None:
+    class Normed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.c = torch.nn.Linear(4, 6), torch.nn.Linear(6, 1)
+            self.b = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(6, 6))
+
+        def per_example_loss(self, batch: torch.Tensor) -> torch.Tensor:
+            return self.c(self.b(self.a(batch).relu()).relu())[:, 0].square()
+
+    plan = replace(LLC, components=("neurons",))
+    assert [component.address for component in plan.components_of(Normed())] == [f"a[{unit}]" for unit in range(6)]
+    with pytest.raises(SettingError, match=r"'b\[0\]' has no weights of its own"):
+        replace(LLC, components=("b[0]",)).components_of(Normed())

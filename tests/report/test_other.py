@@ -19,15 +19,16 @@ UNITS = 6
 
 
 @pytest.fixture(autouse=True)
-def susceptibility(monkeypatch: pytest.MonkeyPatch) -> None:
+def pliability(monkeypatch: pytest.MonkeyPatch) -> None:
     """A quantity as a third kind of measurement registers it."""
+    QUANTITIES.names()  # which reads the files of the room
     monkeypatch.setattr(QUANTITIES, "_known", dict(vars(QUANTITIES)["_known"]))
-    register_quantity("susceptibility", unit="nats", definition="How the loss answers to a change of the data.")
+    register_quantity("pliability", unit="nats", definition="How the loss answers to a change of the data.")
 
 
 def rows_of(steps: tuple[int, ...] = (0, 10, 100)) -> pd.DataFrame:
     """Of the whole net and of each head, on a task alone; one head is not ok at the last step."""
-    base = {"quantity": "susceptibility", "method": "shift", "loss": "task:a", "stderr": 0.1, "settings": "s"}
+    base = {"quantity": "pliability", "method": "shift", "loss": "task:a", "stderr": 0.1, "settings": "s"}
     made = [{**base, "step": step, "value": 7.0 + step, "kind": "all"} for step in steps]
     made += [
         {**base, "step": step, "value": float(head), "component": f"h[{head}]", "kind": "head"}
@@ -47,8 +48,8 @@ def found() -> Findings:
 def test_it_has_a_figure_with_its_unit_and_its_errors(found: Findings) -> None:
     (panel,) = sections(found, Logged({}, 0.0))["Other quantities"]
     assert isinstance(panel, Panel)
-    assert panel.name == "other-susceptibility"
-    assert panel.y.label == "susceptibility (nats)"
+    assert panel.name == "other-pliability"
+    assert panel.y.label == "pliability (nats)"
     whole, heads, middle = panel.series
     assert (whole.name, middle.name) == ("whole model, shift, task:a", "median of 6 heads, shift, task:a")
     assert whole.y.tolist() == [7.0, 17.0, 107.0]
@@ -57,7 +58,7 @@ def test_it_has_a_figure_with_its_unit_and_its_errors(found: Findings) -> None:
     assert int(heads.hollow.sum()) == 1
     assert middle.y.tolist() == [2.5, 2.5, 2.0]
     assert panel.title == (
-        "susceptibility over training; at the end whole model, shift, task:a 107, "
+        "pliability over training; at the end whole model, shift, task:a 107, "
         "median of 6 heads, shift, task:a 2 (5 of 6 ok)"
     )
 
@@ -71,7 +72,7 @@ def test_what_would_crowd_a_figure_has_one_for_each_method() -> None:
     assert len({(one.color, one.marker) for one in panel.series}) == len(panel.series) == 8
     crowd = pd.concat([both, few.assign(method="drop")], ignore_index=True)
     every = sections(find(crowd, run="crowd"), Logged({}, 0.0))["Other quantities"]
-    assert [one.name for one in every] == [f"other-susceptibility-{name}" for name in ("drop", "shift", "shift-by-2-")]
+    assert [one.name for one in every] == [f"other-pliability-{name}" for name in ("drop", "shift", "shift-by-2-")]
     assert "at the end median of 4 heads, drop, task:a 1.5" in every[0].title
 
 
@@ -88,10 +89,10 @@ def test_it_has_a_table(found: Findings) -> None:
     table = tables.other_table(found)
     assert table is not None
     assert table.rows == (
-        ("susceptibility", "whole model, shift, task:a", "107", "nats", "100"),
-        ("susceptibility", "median of 6 heads, shift, task:a", "2 (5 of 6 ok)", "nats", "100"),
+        ("pliability", "whole model, shift, task:a", "107", "nats", "100"),
+        ("pliability", "median of 6 heads, shift, task:a", "2 (5 of 6 ok)", "nats", "100"),
     )
-    assert tables.quantity_table(found).rows[0][:2] == ("susceptibility", "nats")
+    assert tables.quantity_table(found).rows[0][:2] == ("pliability", "nats")
 
 
 def test_it_has_trajectories() -> None:
@@ -103,17 +104,17 @@ def test_it_has_trajectories() -> None:
 def test_it_has_tags_and_a_chart() -> None:
     values = scalars(Row(**row) for row in rows_of((100,)).to_dict("records"))
     tags = [tag for tag in values if not tag.startswith("health/")]
-    assert values["susceptibility/shift/task_a/full"] == 107.0
-    assert values["flagged/susceptibility/shift/task_a/h.5"] == 5.0
+    assert values["pliability/shift/task_a/full"] == 107.0
+    assert values["flagged/pliability/shift/task_a/h.5"] == 5.0
     assert len(tags) == 1 + UNITS
-    charts = layout([quantity_charts(["susceptibility"])])
-    assert charts["Other quantities"] == {"susceptibility": ["Multiline", ["^susceptibility/"]]}
+    charts = layout([quantity_charts(["pliability"])])
+    assert charts["Other quantities"] == {"pliability": ["Multiline", ["^pliability/"]]}
 
 
 def test_a_quantity_that_nobody_registered_is_shown_without_a_unit(
     found: Findings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(vars(QUANTITIES)["_known"], "susceptibility")
+    monkeypatch.delitem(vars(QUANTITIES)["_known"], "pliability")
     (panel,) = sections(found, Logged({}, 0.0))["Other quantities"]
     assert isinstance(panel, Panel)
-    assert panel.y.label == "susceptibility (unit not registered)"
+    assert panel.y.label == "pliability (unit not registered)"

@@ -10,7 +10,7 @@ from torch import nn
 
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
-from llc_lightning.components.measurable import find_measurable, trained
+from llc_lightning.components.measurable import find_measurable, trained, without_weights
 from llc_lightning.llc.revision import llc_revision
 from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.measure.jobs import Job, settings_name
@@ -84,13 +84,13 @@ class LLCPlan:
             found = find_components(module, self.components)
         else:
             found = find_measurable(module, self.components, data, weights=True)
-        without = [component.address for component in found if not component.weights]
+        without = without_weights(module, self.components, found)
         if without:
             raise SettingError(
                 f"{without[0]!r} has no weights of its own, so it has no restricted LLC; address a Linear or Conv, "
                 "or declare the weights of the hook point with weight_axes()."
             )
-        return [trained(component, module) for component in found]
+        return [trained(component, module) for component in found if component.weights]
 
     def settings_at(
         self, rung: float | tuple[float, float] | None, *, data: str, replicate: int, loss: str = TRAIN
