@@ -147,8 +147,9 @@ def test_words_leave_out_what_has_no_weights_and_addresses_do_not() -> None:
     class Normed(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.a, self.c = torch.nn.Linear(4, 6), torch.nn.Linear(6, 1)
+            self.a = torch.nn.Linear(4, 6)
             self.b = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(6, 6))
+            self.c = torch.nn.Linear(6, 1)
 
         def per_example_loss(self, batch: torch.Tensor) -> torch.Tensor:
             return self.c(self.b(self.a(batch).relu()).relu())[:, 0].square()
