@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 # Written by a run or by make, so not in a checkout.
 MADE = re.compile(
-    r"checkpoints/|\.venv|\.peers|measurements/|traces/|posterior/|timings/|snapshots/|report\.html|^config\.yaml"
+    r"checkpoints/|\.venv|\.peers|measurements/|traces/|posterior/|abandoned/|timings/|snapshots/|report\.html|^config\.yaml"
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"`([^`\n]+)`")
