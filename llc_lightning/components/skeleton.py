@@ -13,7 +13,7 @@ from torch.utils import checkpoint
 
 from llc_lightning.components.eager import eagerly, plain_parts
 from llc_lightning.components.hooks import submodules
-from llc_lightning.components.still import stands_still
+from llc_lightning.components.still import standing, stands_still, telling_refusals
 from llc_lightning.runtime.batches import Batch, Named, Params
 from llc_lightning.runtime.errors import SettingError, unknown
 
@@ -34,6 +34,7 @@ class Skeleton:
         self._names = _aliases(self.module)
         self._buffers = dict(self.module.named_buffers())
         self._eagerly = eagerly(self.module)
+        self._standing = standing(self.module)
 
     def run(self, method: str, params: Params, batch: Batch) -> Any:
         """Returns what a method of the module returns for a batch, at the given parameters and buffers.
@@ -44,7 +45,7 @@ class Skeleton:
             batch: The examples.
 
         Raises:
-            SettingError: If a name is not the module's.
+            SettingError: If a name is not the module's, or the loss caught what a copy of it is refused.
         """
         # Copies, so that a module that updates a buffer, even in eval mode, leaves no trace for the next call.
         fresh = {name: buffer.clone() for name, buffer in self._buffers.items() if name not in params}
@@ -54,7 +55,7 @@ class Skeleton:
                 raise SettingError(unknown("parameter", name, self._names))
             named.update((f"module.{alias}", value) for alias in self._names[name])
         # torch's own tying corrupts modules that are registered under two paths; every name is passed instead.
-        with _without_checkpoints(), self._eagerly():
+        with telling_refusals(self._standing), _without_checkpoints(), self._eagerly():
             return torch.func.functional_call(self._runner, named, (method, batch), tie_weights=False)
 
 

@@ -1,7 +1,8 @@
 """What a copied LightningModule sees of the training: where it stands, and nothing else."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -35,6 +36,8 @@ class StillTrainer:
     """Nothing of a measurement belongs into the training's log."""
     loggers: tuple[()] = ()
     """As ``logger``."""
+    refusals: list[str] = field(default_factory=list[str], compare=False, repr=False)
+    """What was refused, in words: a loss may catch the error and go on with something else."""
 
     def __getattr__(self, name: str) -> Any:
         """Refuses what a measurement cannot know.
@@ -44,11 +47,36 @@ class StillTrainer:
         """
         if name.startswith("__"):
             raise AttributeError(name)
-        raise SettingError(
+        self.refusals.append(
             f"the loss reads trainer.{name}, which a measurement does not know: of the training it knows current_epoch "
             f"and global_step alone; keep what the loss needs in an attribute of the module, or in a buffer if it "
             "changes while training."
         )
+        raise SettingError(self.refusals[-1])
+
+
+def standing(module: nn.Module) -> list[nn.Module]:
+    """Returns the parts of a copy that see a trainer, where one is given."""
+    return [part for part in module.modules() if _TRAINER in vars(part)]
+
+
+@contextmanager
+def telling_refusals(parts: Sequence[nn.Module]) -> Generator[None]:
+    """Raises afterwards what was refused to a loss that caught the error.
+
+    Args:
+        parts: Those that may see a trainer.
+
+    Raises:
+        SettingError: If anything was refused.
+    """
+    found: list[Any] = [vars(part).get(_TRAINER) for part in parts]
+    trainers = [trainer for trainer in found if isinstance(trainer, StillTrainer)]
+    for trainer in trainers:
+        trainer.refusals.clear()
+    yield
+    for told in [told for trainer in trainers for told in trainer.refusals]:
+        raise SettingError(told)
 
 
 def stands_still(module: nn.Module, like: nn.Module) -> None:

@@ -78,9 +78,18 @@ def test_a_module_within_knows_it_too() -> None:
     assert measured(attached(Reads(read, Reads(None)))) == 75
 
 
+def caught(module: Any) -> float:
+    """A loss that goes on with something else."""
+    try:
+        return module.trainer.max_epochs
+    except Exception:
+        return 1.0
+
+
 @pytest.mark.parametrize(
     "read",
     [
+        caught,
         lambda module: module.current_epoch / module.trainer.max_epochs,
         lambda module: module.trainer.callback_metrics["val"],
         lambda module: module.optimizers().param_groups[0]["lr"],
