@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.components.ports import Place, shown
 from llc_lightning.runtime.batches import Batch, Params, for_params, n_examples, take
+from llc_lightning.runtime.errors import SettingError
 
 _FEW = 3
 """So many examples are run, and one less: the axis that counts them is the one that changes."""
@@ -60,6 +61,7 @@ def reach(loss: ModuleLoss, params: Params, data: Batch, points: Sequence[str]) 
         own = dict(loss.module.named_parameters())
         leaves = {name: _leaf(value) if name in own else value for name, value in params.items()}
         one = _Look(loss, leaves, few, points)
+        one.check_own()
         fewer = _Look(loss, leaves, take(few, slice(0, n_examples(few) - 1 or 1)), points)
         unread, unused = one.unread(), one.unused()
     return Reach({point: one.seen(point, fewer, unread) for point in points}, frozenset(unused))
@@ -100,6 +102,21 @@ class _Look:
             self.refused[point] = "torch can hook no module that is scripted"
             return
         hooks.callback(handle.remove)
+
+    def check_own(self) -> None:
+        """Checks that the loss reads the weights that it is given, not those of the module that it was copied from.
+
+        Raises:
+            SettingError: If it does not depend on a weight, and on another tensor of its shape instead.
+        """
+        given = {id(value) for value in (*self.params.values(), *self.probes.values())}
+        shapes = {tuple(leaf.shape) for leaf in _leaves_of(self.losses) if id(leaf) not in given}
+        for name in sorted(self.unused()) if shapes else ():
+            if tuple(self.params[name].shape) in shapes:
+                raise SettingError(
+                    f"the loss does not read {name!r} of the copy that is measured, but that of the module itself, as "
+                    "a lambda or a function kept in an attribute does; make it a method of the module."
+                )
 
     def unread(self) -> set[str]:
         """Returns the hook points that the loss does not depend on."""
@@ -155,6 +172,21 @@ class _Look:
             why = f"the first axis of its activation, of shape {shape}, does not count the {self.n} examples"
             return Seen(len(values), shape, why)
         return Seen(len(values), shape[1:], "the loss does not depend on it" if point in unread else "")
+
+
+def _leaves_of(losses: Tensor) -> list[Tensor]:
+    """Returns the tensors with a gradient of their own that a result depends on."""
+    found: list[Tensor] = []
+    seen: set[Any] = set()
+    ahead: list[Any] = [losses.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            if hasattr(node, "variable"):
+                found.append(node.variable)
+            ahead += [before for before, _ in node.next_functions]
+    return found
 
 
 def _that_move(silent: Sequence[str], moves: Any) -> set[str]:
