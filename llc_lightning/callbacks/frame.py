@@ -11,12 +11,13 @@ from llc_lightning.callbacks.folder import (
     continue_training,
     forget_training,
     is_continued,
+    run_folder,
     training_of,
     writes,
 )
 from llc_lightning.callbacks.steps import OneSetOfWeights, moment_of
 from llc_lightning.components.loss import named_tensors
-from llc_lightning.results.training import abandon_after
+from llc_lightning.results.training import abandon_after, check_branch, forks
 from llc_lightning.runtime.cadence import Cadence, Moment
 from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.errors import SettingError
@@ -24,6 +25,8 @@ from llc_lightning.runtime.workers import Workers
 
 C = TypeVar("C")
 _KEY = "llc_lightning_training"
+_FORKS = "llc_lightning_forks"
+"""How often the training had gone back to an earlier step."""
 
 
 @runtime_checkable
@@ -97,22 +100,31 @@ class Before(L.Callback):
         self.ended: Moment | None = None
         """When that was; SWA lets Lightning count a step more, which moves no weights."""
         self._steps = OneSetOfWeights()
+        self._forks: int | None = None
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Notes which training it is."""
         checkpoint[_KEY] = training_of(trainer)
+        checkpoint[_FORKS] = len(forks(run_folder(trainer)))
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Continues the training."""
         continue_training(trainer, str(checkpoint.get(_KEY, "")))
+        self._forks = checkpoint.get(_FORKS)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Sets aside what the training has left of later steps when it goes on from an earlier one."""
         self.trained, self.ended, self._steps = "", None, OneSetOfWeights()
         self._look(trainer, pl_module)
         if writes(trainer) and is_continued(trainer):
-            folder, step = claim_folder(trainer), trainer.global_step
-            Workers.of(trainer).on_zero(lambda: abandon_after(folder, step))
+            folder, step, known = claim_folder(trainer), trainer.global_step, self._forks
+
+            def apart() -> None:
+                if known is not None:
+                    check_branch(folder, step, known)
+                abandon_after(folder, step)
+
+            Workers.of(trainer).on_zero(apart)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ends what is measured of the trained weights where SWA is about to replace them, one epoch before the end."""

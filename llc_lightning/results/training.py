@@ -9,8 +9,9 @@ FILE = "training"
 """Holds the name of the training whose rows are in the folder."""
 ABANDONED = "abandoned"
 """Where the rows lie that a training left when it went back to an earlier step."""
-_KEPT = ("measurements", "snapshots", "traces", "timings")
+_KEPT = ("measurements", "snapshots", "traces", "posterior", "timings")
 _STEP = re.compile(r"step=(\d+)")
+_FORK = re.compile(r"(?P<number>\d+)-after-step=(?P<step>\d+)")
 
 
 def owner(run: Path) -> str:
@@ -55,12 +56,38 @@ def abandon_after(run: Path, step: int) -> list[Path]:
     later = [path for kept in _KEPT for path in sorted((run / kept).glob("step=*")) if _step(path) > step]
     if not later:
         return []
-    number = 1 + sum(1 for _ in (run / ABANDONED).glob("*")) if (run / ABANDONED).is_dir() else 1
-    aside = run / ABANDONED / f"{number}-after-step={step:08d}"
+    aside = run / ABANDONED / f"{1 + len(forks(run))}-after-step={step:08d}"
     try:
         return [_moved(path, aside / path.parent.name / path.name) for path in later]
     except OSError as error:
         raise StoreError(f"cannot move files into {aside}: {error.strerror}; make {run} writable.") from error
+
+
+def forks(run: Path) -> list[int]:
+    """Returns the steps that a training went back to, in the order in which it did."""
+    found = [_FORK.fullmatch(path.name) for path in (run / ABANDONED).glob("*")]
+    numbered = sorted((int(fork["number"]), int(fork["step"])) for fork in found if fork)
+    return [step for _, step in numbered]
+
+
+def check_branch(run: Path, step: int, known: int) -> None:
+    """Checks that a checkpoint is not of what its training has abandoned since.
+
+    Args:
+        run: The run folder.
+        step: The step of the checkpoint.
+        known: How often the training had gone back when the checkpoint was written.
+
+    Raises:
+        StoreError: If it is: two branches would share a table.
+    """
+    earlier = [fork for fork in forks(run)[known:] if fork < step]
+    if earlier:
+        raise StoreError(
+            f"the checkpoint of step {step} is of a branch that this training left when it went back to step "
+            f"{earlier[-1]}: the rows of {run} are of the other one; give another folder (default_root_dir, or the "
+            "logger's), or continue a checkpoint that was written after that."
+        )
 
 
 def _step(path: Path) -> int:

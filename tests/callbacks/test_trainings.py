@@ -14,6 +14,7 @@ from llc_lightning.callbacks.snapshots import SnapshotCallback
 from llc_lightning.results.run import Run
 from llc_lightning.results.training import ABANDONED
 from llc_lightning.runtime.cadence import AtSteps, Every
+from llc_lightning.runtime.errors import MeasurementError
 from tests.callbacks.plain import trainer
 from tests.callbacks.test_frame import Small, data, measuring
 
@@ -114,6 +115,17 @@ def test_a_fork_sets_the_rows_of_the_other_way_aside(tmp_path: Path, alone: Any)
     train(tmp_path, ckpt=checkpoint(tmp_path, 2), max_steps=3)
     assert losses(folder) == {2: whole[2]}
     assert sorted(path.name[0] for path in (folder / ABANDONED).iterdir()) == ["1", "2"]
+
+
+def test_the_branch_that_was_left_does_not_come_back_into_the_table(tmp_path: Path, alone: Any) -> None:
+    train(tmp_path)
+    train(tmp_path, lr=0.4, ckpt=checkpoint(tmp_path, 4))
+    with pytest.raises(
+        MeasurementError, match=r"the checkpoint of step 8 is of a branch that this training left .* step 4: .*"
+    ):
+        train(tmp_path, ckpt=checkpoint(tmp_path, 8), max_epochs=3)
+    train(tmp_path, lr=0.4, ckpt=checkpoint(tmp_path, 8, 0.4), max_epochs=3)
+    assert max(losses(tmp_path / "llc_lightning")) > 8
 
 
 def test_a_fit_goes_on_where_the_trainer_has_stopped(tmp_path: Path, alone: Any) -> None:
