@@ -199,7 +199,7 @@ def _uncopyable(module: nn.Module, known: dict[int, Any]) -> dict[int, Any]:
         for value in vars(part).values():
             try:
                 copy.deepcopy(value, {**known, **parts})
-            except Exception:
+            except Exception:  # attributes refuse to be copied in many ways; these are shared with the copy
                 found[id(value)] = value.detach().clone() if isinstance(value, Tensor) else value
     return found
 

@@ -98,7 +98,7 @@ def test_nothing_is_read_from_the_training_loader(tmp_path: Path) -> None:
     drawn: list[int] = []
     train = loader()
     batch = train.source.batch
-    train.source.batch = lambda numbers: (drawn.append(1), batch(numbers))[1]  # type: ignore[method-assign]
+    train.source.batch = lambda numbers: (drawn.append(1), batch(numbers))[1]
     trainer(tmp_path, [llc(when=Every(steps=6)), ablation()], max_epochs=1).fit(PlainModule(), train, validation())
     assert len(drawn) == 12
 
@@ -147,7 +147,7 @@ def test_what_cannot_be_measured_is_told_before_anything_is_trained(
 
 def test_a_module_without_a_loss_for_every_example_is_told(tmp_path: Path) -> None:
     class Without(PlainModule):
-        per_example_loss = None  # type: ignore[assignment]
+        per_example_loss = None
 
     with pytest.raises(SettingError, match="Without has no per_example_loss"):
         fit(trainer(tmp_path, [llc()]), module=Without())
@@ -195,7 +195,7 @@ def test_values_are_logged_at_their_own_step(tmp_path: Path) -> None:
     class Recorder(L.pytorch.loggers.CSVLogger):
         seen: list[tuple[int, str]]
 
-        def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:  # type: ignore[override]
+        def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
             self.seen += [(step or 0, name) for name in metrics]
 
     logger = Recorder(str(tmp_path))

@@ -51,7 +51,7 @@ class Asks(Small):
     """Its loss asks the trainer for more than where it stands."""
 
     def per_example_loss(self, batch: Any) -> Tensor:
-        return super().per_example_loss(batch) * self.trainer.max_epochs  # type: ignore[operator]
+        return super().per_example_loss(batch) * self.trainer.max_epochs
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_a_trial_leaves_the_training_as_it_was(tmp_path: Path) -> None:
 
 
 def test_both_callbacks_measure_what_can_be_found_unless_they_are_told() -> None:
-    assert AblationCallback(AtEnd()).plan.components == ("layers",)  # type: ignore[attr-defined]
-    assert LLCCallback(AtEnd(), n_beta=1.0, gamma=1.0).plan.components == ("all",)  # type: ignore[attr-defined]
+    assert AblationCallback(AtEnd()).plan.components == ("layers",)
+    assert LLCCallback(AtEnd(), n_beta=1.0, gamma=1.0).plan.components == ("all",)
     conv = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
     assert [one.address for one in AblationCallback(AtEnd()).plan.components_of(conv)]
 
@@ -120,7 +120,7 @@ class Data(L.LightningDataModule):
 
 def run(folder: Path, examples: Data, **settings: Any) -> None:
     class Quiet(Small):
-        validation_step = None  # type: ignore[assignment]
+        validation_step = None
 
     trainer(folder, [measuring(Every(steps=4), data=None)], **settings).fit(Quiet(), datamodule=examples)
 

@@ -81,7 +81,7 @@ def loss_of(module: L.LightningModule) -> float:
     was, module.training = module.training, False
     module.eval()
     with torch.no_grad():
-        loss = float(module.per_example_loss((X,)).mean())  # type: ignore[operator]
+        loss = float(module.per_example_loss((X,)).mean())
     module.train(was)
     return loss
 

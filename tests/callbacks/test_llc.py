@@ -29,9 +29,9 @@ def test_one_or_several_components_and_resolutions() -> None:
 
 def test_a_resolution_has_no_default() -> None:
     with pytest.raises(TypeError, match="n_beta"):
-        LLCCallback(AtEnd(), gamma=1.0)  # type: ignore[call-arg]
+        LLCCallback(AtEnd(), gamma=1.0)
     with pytest.raises(TypeError, match="gamma"):
-        LLCCallback(AtEnd(), n_beta=1.0)  # type: ignore[call-arg]
+        LLCCallback(AtEnd(), n_beta=1.0)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ class Manual(Small):
             self.mine.step()
         if self.own == "by hand":
             for parameter in self.parameters():
-                parameter.data.add_(parameter.grad, alpha=-0.05)  # type: ignore[arg-type]
+                parameter.data.add_(parameter.grad, alpha=-0.05)
 
     def configure_optimizers(self) -> Any:
         return [torch.optim.SGD(self.parameters(), lr=0.01) for _ in self.every]

@@ -108,14 +108,14 @@ def test_facts_are_complete(any_method: Method) -> None:
     assert entry.revision >= 1
     assert entry.facts.draws == any_method.draws
     with pytest.raises(AttributeError):
-        entry.facts.draws = 9  # type: ignore[misc]
+        entry.facts.draws = 9
 
 
 def test_is_a_frozen_value(any_method: Method) -> None:
     assert any_method == type(any_method)()
     assert hash(any_method) == hash(type(any_method)())
     with pytest.raises(AttributeError):
-        any_method.draws = 7  # type: ignore[misc]
+        any_method.draws = 7
 
 
 def facts(method: Method) -> MethodFacts:

@@ -11,7 +11,7 @@ from llc_lightning.sampling.base import per_lane
 
 def test_a_wrong_type_does_not_get_into_the_package() -> None:
     with pytest.raises(TypeCheckError, match="name"):
-        nearest(3, ["zero", "mean"])  # type: ignore[arg-type]
+        nearest(3, ["zero", "mean"])
 
 
 def test_nor_does_a_wrong_shape() -> None:

@@ -38,7 +38,7 @@ def test_a_weight_that_is_not_finite_is_told_in_the_rows(tmp_path: Path, bad: fl
     class Spoiling(PlainModule):
         def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
             if self.trainer.global_step == 1:
-                self.out.bias.grad[0] = bad  # type: ignore[index]
+                self.out.bias.grad[0] = bad
 
     both = (
         LLCCallback(AtSteps([2]), data=examples(), components=["all", "out"], **SHORT),

@@ -29,7 +29,7 @@ class Returning:
         self.settled += 1
 
     def look(self, look: Look) -> Tensor:
-        return self.returned(look)  # type: ignore[return-value]
+        return self.returned(look)
 
 
 def recorder(*observables: Observable, lanes: int = 1) -> Recorder:
