@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
+from llc_lightning.runtime.errors import SettingError, one_line
 from llc_lightning.runtime.graph import first_result, reusing, traced
 from llc_lightning.runtime.graph_split import SplitGraph
 from llc_lightning.sampling.patched import PatchedParameters
@@ -366,14 +367,25 @@ def _of_graph(graph: GraphModule) -> Prepared:
 def _derivatives(
     outputs: Sequence[Tensor], at: list[Tensor], along: Sequence[Tensor] | None = None, **how: bool
 ) -> list[Tensor]:
-    """Returns the gradient of the sum of outputs (along vectors), zero where they do not depend on a tensor."""
+    """Returns the gradient of the sum of outputs (along vectors), zero where they do not depend on a tensor.
+
+    Raises:
+        SettingError: If torch knows no derivative of an operation, as of some losses no second one.
+    """
     curved = [i for i, output in enumerate(outputs) if output.requires_grad]
     if not curved:
         return [torch.zeros_like(value) for value in at]
     vectors = None if along is None else [along[i] for i in curved]
-    return list(
-        torch.autograd.grad([outputs[i] for i in curved], at, vectors, allow_unused=True, materialize_grads=True, **how)
-    )
+    some = [outputs[i] for i in curved]
+    try:
+        return list(torch.autograd.grad(some, at, vectors, allow_unused=True, materialize_grads=True, **how))
+    except (NotImplementedError, RuntimeError) as error:
+        if "is not implemented" not in str(error):
+            raise
+        raise SettingError(
+            f"torch differentiates the loss once and not twice ({one_line(error)}), which the curvature needs; write "
+            "it with operations that have second derivatives, such as arithmetic, exp, relu and logsumexp."
+        ) from error
 
 
 def chain_of(stack: Stack, number: int) -> Stack:

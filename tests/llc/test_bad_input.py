@@ -10,6 +10,7 @@ from torch import Tensor
 from llc_lightning.llc.estimator import estimate_llc
 from llc_lightning.llc.inputs import check_inputs, rungs
 from llc_lightning.runtime.batches import Params
+from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.status import is_failed
 
 DATA = torch.linspace(-1, 1, 16)
@@ -147,3 +148,13 @@ def test_a_box_that_holds_the_chains_is_a_status() -> None:
     assert "box-hits" in held.status
     assert held.box_hits > 0.1
     assert held.value < free.value
+
+
+def test_a_loss_without_a_second_derivative_is_told() -> None:
+    data = (torch.randn(20, 3, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 3)
+
+    def margin(params: dict[str, torch.Tensor], batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return torch.nn.functional.multi_margin_loss(batch[0] @ params["w"], batch[1], reduction="none")
+
+    with pytest.raises(SettingError, match="torch differentiates the loss once and not twice"):
+        estimate_llc(margin, {"w": torch.eye(3)}, data, n_beta=10.0, gamma=1.0, chains=2, draws=5, burn_in=2)
