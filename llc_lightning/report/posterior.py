@@ -35,9 +35,12 @@ def posterior_picture(arrays: xr.Dataset, found: Clustering) -> Figure:
     figure.colorbar(image, ax=top, label="correlation of losses")
     _mark(top, found, order)
     where = f"step {arrays.attrs['step']}, n_beta {arrays.attrs['n_beta']:g}, gamma {arrays.attrs['gamma']:g}"
-    top.set_title(f"Loss kernel of {len(order)} watched examples at {where}", fontsize=10)
+    statuses = [str(one) for one in arrays["status"].values]
+    doubt = "" if statuses[0] == "ok" else f"\nchains of the whole model: {statuses[0]}"
+    top.set_title(f"Loss kernel of {len(order)} watched examples at {where}{doubt}", fontsize=10)
     response = np.asarray(arrays["susceptibility"].values, dtype=np.float64)[:, order]
     names = [str(one) or "all" for one in arrays["component"].values]
+    names = [name if status == "ok" else f"{name} (flagged)" for name, status in zip(names, statuses, strict=True)]
     # Each on its own scale: components differ by orders of magnitude.
     largest = np.nan_to_num(np.abs(response)).max(1, keepdims=True)
     relative = np.divide(response, largest, out=np.zeros_like(response), where=largest > 0)

@@ -62,6 +62,7 @@ def run(options: Namespace) -> None:
     told: dict[str, Any] = {
         "step": int(facts["step"]), "n_beta": float(facts["n_beta"]), "gamma": float(facts["gamma"]), "examples": size,
         "labelled": found.labelled, "tasks": list(found.names), "adjusted_rand": _finite(found.agreement),
+        "status": str(arrays["status"].values[0]),
         "adjusted_rand_shuffled": _finite(found.shuffled), "written": str(written),
     }  # fmt: skip
     if options.json:
@@ -83,6 +84,7 @@ def run(options: Namespace) -> None:
     sentences = [
         f"{opened.name} at step {told['step']}: {size} watched examples, n_beta {told['n_beta']:g}, "
         f"gamma {told['gamma']:g}",
+        *([] if told["status"] == "ok" else [f"the kernel is not to be trusted yet: its chains are {told['status']}"]),
         _of_clusters(told),
     ]
     sys.stdout.write(rendered(sentences, [shown]))
