@@ -27,7 +27,7 @@ from llc_lightning.results.run import run_name
 from llc_lightning.results.schema import RAW, Row, Weights
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
-from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError, at_least
+from llc_lightning.runtime.errors import LLCLightningError, LostError, MeasurementError, SettingError, at_least
 from llc_lightning.runtime.quarantine import quarantine
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.workers import Workers
@@ -180,7 +180,8 @@ class MeasurementCallback(CadencedCallback):
         """Continues from what has been done."""
         own = {"replicated": -1, "examples": ""} | state_dict
         self._replicated_at, self._examples_are = int(own["replicated"]), str(own["examples"])
-        super().load_state_dict({name: value for name, value in state_dict.items() if name in ("seen", "fired")})
+        known = ("seen", "fired", "validated", "epoch")
+        super().load_state_dict({name: value for name, value in state_dict.items() if name in known})
 
     def at_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures if it is due, and repeats the measurement of the final weights with other random numbers."""
@@ -270,6 +271,8 @@ class MeasurementCallback(CadencedCallback):
                 workers.on_zero(lambda: self._keep(trainer, outcome, snapshot, replicate))
         except LLCLightningError as error:
             message = f"{self.name} at step {moment.step}: {error}"
+            if isinstance(error, LostError):
+                raise LostError(message) from error
             if self.on_error == "raise":
                 raise MeasurementError(message) from error
             if workers.is_zero:

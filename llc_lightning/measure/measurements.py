@@ -27,6 +27,7 @@ from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
 from llc_lightning.runtime.progress import Advance, NoProgress, Progress
 from llc_lightning.runtime.registry import Registry
+from llc_lightning.runtime.signals import stop_if_asked
 from llc_lightning.runtime.workers import Workers, one_sentence
 
 if TYPE_CHECKING:
@@ -294,6 +295,7 @@ def _share(
     data = data_digest(snapshot.data, plan.examples)
     cost = plan.cost(plan.jobs(components, data=data, replicate=replicate))
     with progress.task(f"{plan.kind} at step {snapshot.step}", cost) as advance:
+        stop_if_asked()
 
         def measured(some: list[Component]) -> Sequence[Any]:
             return kind.measure(plan, snapshot, some, replicate=replicate, advance=advance, memory=memory)
