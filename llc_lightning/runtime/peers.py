@@ -50,9 +50,7 @@ class Peers:
         """Processes that this one has started, by their rank."""
         self.ends = False
         """Whether the thread ends this process if another is lost and it does not end by itself."""
-        server = (
-            distributed.TCPStore("localhost", 0, None, is_master=True, wait_for_workers=False) if rank == 0 else None
-        )
+        server = _store("localhost", 0, serves=True) if rank == 0 else None
         place = tell(f"{_host()} {server.port}" if server else "")
         self._server = server
         self._store, self._own = (_store(*place.split(" ")) for _ in range(2))
