@@ -3,10 +3,14 @@
 Every process must make the same calls in the same order, whatever happens; of all methods but ``share``.
 """
 
-from collections.abc import Callable, Generator, Sequence
+import pickle
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+from jaxtyping import UInt8
+from torch import Tensor
 
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
 from llc_lightning.runtime.peers import Peers
@@ -76,7 +80,11 @@ class Workers:
 
     def collect(self, results: Sequence[T]) -> list[T]:
         """Returns the results of all processes in the order of the items before ``share``, one result per item."""
-        parts = self.gather(list(results))
+        if self.world_size == 1:
+            return list(results)
+        mine = self.jointly(lambda: packed(list(results)))
+        everything = self.exchange(mine)
+        parts: list[list[T]] = self.jointly(lambda: [pickle.loads(one.numpy().tobytes()) for one in everything])  # noqa: S301 - of this run's own processes
         left = [iter(part) for part in parts]
         return [next(left[self._owner(number)]) for number in range(sum(map(len, parts)))]
 
@@ -95,6 +103,21 @@ class Workers:
             distributed.all_gather_object(gathered, obj, group=_group())  # pyright: ignore[reportUnknownMemberType]
         return gathered
 
+    def exchange(self, mine: UInt8[Tensor, "bytes"]) -> list[UInt8[Tensor, "others"]]:
+        """Returns the bytes of all processes in the order of their ranks, on every process."""
+        sizes = self.gather(len(mine))
+        if self.world_size == 1:
+            return [mine]
+        from torch import distributed
+
+        untyped: Any = distributed
+        everything = [mine.new_empty(max(sizes)) for _ in sizes]
+        padded = mine.new_zeros(max(sizes))
+        padded[: len(mine)] = mine
+        with _told_if_lost():
+            untyped.all_gather(everything, padded, group=_group())
+        return [one[:size] for one, size in zip(everything, sizes, strict=True)]
+
     def largest(self, number: int) -> int:
         """Returns the largest of the numbers of all processes, on every process."""
         if self.world_size == 1:
@@ -106,6 +129,15 @@ class Workers:
         with _told_if_lost():
             untyped.all_reduce(largest, op=distributed.ReduceOp.MAX, group=_group())
         return int(largest)
+
+    def take_from_zero(self, tensors: Iterable[Tensor]) -> None:
+        """Gives tensors of the CPU, of the same shapes and types everywhere, the values that the first process has."""
+        from torch import distributed
+
+        untyped: Any = distributed
+        with _told_if_lost():
+            for tensor in tensors:
+                untyped.broadcast(tensor, src=0, group=_group())
 
     def agree(self, error: BaseException | None) -> None:
         """Raises on every process if a measurement failed on any of them; must come before any other collective.
@@ -126,9 +158,10 @@ class Workers:
         failed = [(rank, each) for rank, each in enumerate(told) if isinstance(each, str)]
         if not failed:
             return
+        cause = error.__cause__ if isinstance(error, MeasurementError) and error.__cause__ else error
         if self.world_size == 1:
-            raise MeasurementError(failed[0][1]) from error
-        raise MeasurementError("; ".join(f"rank {rank}: {sentence}" for rank, sentence in failed)) from error
+            raise MeasurementError(failed[0][1]) from cause
+        raise MeasurementError("; ".join(f"rank {rank}: {sentence}" for rank, sentence in failed)) from cause
 
     def jointly(self, do: Callable[[], T]) -> T:
         """Returns what ``do`` returns on this process, once it is known to have worked on every process.
@@ -158,21 +191,32 @@ class Workers:
         """Waits until every process has come here, however slow it is, unless one is lost.
 
         Args:
-            failed: Whether this one has failed: the others then do not finish what they are at.
+            failed: Whether this one has failed.
 
         Raises:
             LostError: If a process is lost.
         """
         if self.world_size == 1:
             return
-        peers = peers_of(self)
         if failed:
-            peers.failed()
-        peers.meet()
+            self.fail()
+        peers_of(self).meet()
+
+    def fail(self) -> None:
+        """Tells the others, who are at work, that this one has failed: they do not finish; no collective."""
+        if self.world_size > 1 and _PEERS:
+            _PEERS[0][1].failed()
 
     def barrier(self) -> None:
         """Waits until every process has come here."""
         self.gather(None)
+
+
+def packed(value: object) -> UInt8[Tensor, "bytes"]:
+    """Returns a value as bytes."""
+    import torch
+
+    return torch.frombuffer(bytearray(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)), dtype=torch.uint8)
 
 
 def _told(error: BaseException | None) -> str | int | None:
