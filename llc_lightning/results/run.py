@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from llc_lightning.results import provenance, snapshots, timings, traces
-from llc_lightning.results.files import MANIFEST
+from llc_lightning.results import arrays, provenance, snapshots, timings, traces
+from llc_lightning.results.files import MANIFEST, listed, verify
 from llc_lightning.results.store import Store
 from llc_lightning.runtime.errors import StoreError, one_line
 
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUNS = "checkpoints"
+_MEASURE = "delete it and measure that step again (analyze.py measure)"
+_REMEDIES = {
+    traces.FOLDER: _MEASURE,
+    snapshots.FOLDER: "delete it; its weights come back only by training again, what was measured on them stays",
+    arrays.FOLDER: _MEASURE,
+}
 CONFIG = "config.yaml"
 
 
@@ -114,6 +120,18 @@ class Run:
         """The files of per-draw losses by part; see ``read_trace``."""
         return traces.list_traces(self.folder)
 
-    def timings(self) -> "pd.DataFrame":
-        """Returns what each part cost: part, seconds, host."""
-        return timings.read_timings(self.folder)
+    def timings(self, *, skip_corrupt: bool = False) -> "pd.DataFrame":
+        """Returns what each part cost: part, seconds, host; ``skip_corrupt`` is that of ``measurements``."""
+        return timings.read_timings(self.folder, skip_corrupt=skip_corrupt)
+
+    def damaged(self) -> list[str]:
+        """Returns a sentence for each file of traces, snapshots and arrays that is not as it was written."""
+        told: list[str] = []
+        known = listed(self.folder)
+        for kind in (traces.FOLDER, snapshots.FOLDER, arrays.FOLDER):
+            for path in sorted((self.folder / kind).glob("step=*")):
+                try:
+                    verify(path, known.get(f"{kind}/{path.name}", []), remedy=_REMEDIES[kind])
+                except StoreError as error:
+                    told.append(str(error))
+        return told
