@@ -15,7 +15,7 @@ LOOK ?= out/look
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format configs docs bench truth zoo peers look clean
+.PHONY: help setup demo test check lint format configs docs bench truth zoo peers look wheel clean
 
 help: ## what there is to make (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready ## e
 	.peers/devinterp-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch devinterp==$*
 	.peers/devinterp-$*/bin/python -W ignore -c 'import devinterp.slt.sampler'
 	@touch $@
+
+wheel: $(READY) ## what a new user does first, by the built wheel from an empty folder
+	OMP_NUM_THREADS=1 $(PYTHON) tests/release/wheel.py
 
 look: $(READY) ## pictures of TensorBoard and the report in headless Chromium (RUN=checkpoints/cis/version_0)
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[look]'

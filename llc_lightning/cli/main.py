@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from llc_lightning import __version__
 from llc_lightning.runtime.doors import PROGRAM
 from llc_lightning.runtime.errors import unknown
 
+VERSION = import_module("llc_lightning").__version__
 HELP = f"""
-{PROGRAM} {__version__}: local learning coefficients and ablation effects, measured while a network trains.
+{PROGRAM} {VERSION}: local learning coefficients and ablation effects, measured while a network trains.
 
     {PROGRAM} train      trains a network, and measures while it trains
     {PROGRAM} analyze    reads a run, finished or not: what it found, its figures, its numbers
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(HELP.strip())
         return OK if door else USAGE
     if door == "--version":
-        print(__version__)
+        print(VERSION)
         return OK
     if door not in DOORS:
         sys.stderr.write(f"error: {unknown('command', door, DOORS)}\n")
