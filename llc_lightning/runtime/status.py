@@ -72,6 +72,13 @@ REASONS.register(
 )(None)
 
 REASONS.register(
+    "unreachable",
+    summary="an edge carries the same whatever its sender is replaced by",
+    sentence="on no example does the donor change what the sender says, so that the edge was not tested; take a donor "
+    "that changes it, such as zero.",
+    order=165,
+)(None)
+REASONS.register(
     "not-recovered",
     summary="a re-optimisation ended before its end",
     sentence="the re-optimisation of the ablated or of the whole model still gained, in its last tenth, more than a "
