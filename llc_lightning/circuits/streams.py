@@ -68,7 +68,7 @@ class Streams:
         self, writes: UnitMap | None, difference: Float[Tensor, "lane row *position input"], units: Int[Tensor, "lane"]
     ) -> Float[Tensor, "lane row *position d_model"]:
         """Returns what a difference of each lane's sender adds to the sum."""
-        return difference if writes is None else _mapped(difference, self._matrix(writes, units))
+        return difference if writes is None else _mapped(difference, self.matrix(writes, units))
 
     def said(self, sender: Sender, known: Mapping[str, Tensor]) -> Float[Tensor, "row *position d_model"]:
         """Returns what a sender adds to the sum, given the activations by hook point."""
@@ -85,20 +85,27 @@ class Streams:
         self, reader: Reader, stream: Float[Tensor, "lane row *position d_model"], units: Int[Tensor, "lane"]
     ) -> Float[Tensor, "lane row *position output"]:
         """Returns what each lane's reader makes of a sum; all lanes have the same map and norm as ``reader``."""
-        if reader.norm:
-            norm: nn.Module = self.loss.module.get_submodule(reader.norm)
-            own = {name: self.weight(f"{reader.norm}.{name}") for name, _ in norm.named_parameters()}
-            flat = stream.flatten(0, 1)
-            stream = torch.func.functional_call(norm, own, (flat,), tie_weights=False).view(stream.shape)
+        stream = self.normalised(reader, stream)
         if reader.reads is None:
             return stream
-        found = _mapped(stream, self._matrix(reader.reads, units))
+        found = _mapped(stream, self.matrix(reader.reads, units))
         if reader.reads.bias_view is None:
             return found
         bias = reader.reads.bias_view(self.weight(reader.reads.bias))[units]
         return found + bias.view(len(units), *(1,) * (found.ndim - 2), -1)
 
-    def _matrix(self, through: UnitMap, units: Int[Tensor, "lane"]) -> Float[Tensor, "lane input output"]:
+    def normalised(self, reader: Reader, stream: Float[Tensor, "lane row *position d_model"]) -> Tensor:
+        """Returns what a reader's map is applied to."""
+        return self.called(reader.norm, stream.flatten(0, 1)).view(stream.shape) if reader.norm else stream
+
+    def called(self, path: str, values: Tensor) -> Tensor:
+        """Returns what a submodule makes of some values, at these weights."""
+        part: nn.Module = self.loss.module.get_submodule(path)
+        own = {name: self.weight(f"{path}.{name}") for name, _ in part.named_parameters()}
+        return torch.func.functional_call(part, own, (values,), tie_weights=False)
+
+    def matrix(self, through: UnitMap, units: Int[Tensor, "lane"]) -> Float[Tensor, "lane input output"]:
+        """Returns the matrices of some units."""
         return through.view(self.weight(through.weight))[units.to(self.weight(through.weight).device)]
 
 

@@ -1,7 +1,5 @@
 """Exact effects of edges against two literal forward passes with everything frozen."""
 
-import functools
-
 import pytest
 import torch
 from torch import Tensor
@@ -14,36 +12,11 @@ from llc_lightning.circuits.exact import edge_effects
 from llc_lightning.circuits.graph import Graph, at_positions
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData
-from llc_lightning.data.sequence_data import SequenceData
 from llc_lightning.models.cis import CISModel
-from llc_lightning.models.hand_built import TASK, hand_built_induction
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
 from tests.circuits.literal import SAYS, losses, weight_losses
-
-SMALL = {"d_vocab": 7, "n_ctx": 5, "d_model": 8, "n_heads": 2}
-NETS = {
-    "hand_built": hand_built_induction,
-    "layer": lambda: TransformerModel(**SMALL, norm="layer", d_mlp=12, seed=1),
-    "rms": lambda: TransformerModel(**SMALL, norm="rms", d_mlp=12, act="silu", seed=2),
-    "rotary": lambda: TransformerModel(**SMALL, norm="layer", positions="rotary", seed=3),
-    "no_norm": lambda: TransformerModel(**SMALL, norm="none", d_mlp=6, act="gelu", seed=4),
-}
-N = 12
-
-
-@functools.cache
-def net(name: str) -> tuple[TransformerModel, tuple[Tensor, Tensor]]:
-    """Returns a net, whose weights are as large as trained ones, and examples."""
-    model = NETS[name]()
-    if name == "hand_built":
-        return model, SequenceData(TASK, analysis_size=N).analysis_set()
-    stream = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=stream))
-    tokens = torch.randint(7, (N, 6), generator=stream)
-    return model, (tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+from tests.circuits.nets import NETS, SMALL, N, net, partner
 
 
 def measured(name: str, edges: str | list[str | Edge], donor: str, **options: object) -> dict[str, Effect]:
@@ -61,11 +34,6 @@ def measured(name: str, edges: str | list[str | Edge], donor: str, **options: ob
         **options,
     )
     return {one.component: one for one in found if one.quantity == "ablation_effect"}
-
-
-def partner(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Returns a counterfactual partner of each example."""
-    return batch[0].flip(0), batch[1]
 
 
 DONORS = ("zero", "mean", "resample(draws=1)", "counterfactual")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from jaxtyping import Float
@@ -56,6 +56,8 @@ class Reader:
     """What takes the normalised sum to its activation; None where that is the sum itself."""
     unit: int = 0
     """Which of the map's matrices is its own."""
+    attention: str = ""
+    """The path of the attention module whose pattern it decides, which has ``hook_pattern``; '' for none."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class Wiring:
     senders: Mapping[str, Sender]
     readers: Mapping[str, Reader]
     edges: tuple[Edge, ...]
+    layers: tuple[tuple[str, ...], ...] = ()
+    """For every layer the hook points of all that it adds to the sum, where there are layers."""
+    smooth: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The hook points behind activation functions, each with that of what the function takes."""
     whole: bool = False
     """Whether all senders of a reader's edges add up to its sum, but for what is the same for all examples."""
 

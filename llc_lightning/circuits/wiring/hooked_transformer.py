@@ -35,7 +35,11 @@ def hooked_transformer(module: nn.Module, options: GraphOptions) -> Wiring | Non
         _block(order, module, parts, path, neurons=options.neurons)
     order.reads(Reader(Component(f"{layers[-1]}.hook_resid_post", "residual", f"{layers[-1]}.hook_resid_post"),
                        f"{layers[-1]}.hook_resid_post"))  # fmt: skip
-    return Wiring(order.senders, order.readers, tuple(order.edges), whole=True)
+    added = [
+        tuple(point for point in (f"{path}.hook_attn_out", f"{path}.hook_mlp_out") if point in parts) for path in layers
+    ]
+    smooth = {f"{path}.mlp.hook_post": f"{path}.mlp.hook_pre" for path in layers if f"{path}.mlp.hook_pre" in parts}
+    return Wiring(order.senders, order.readers, tuple(order.edges), tuple(added), smooth, whole=True)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ def _block(order: _Order, module: nn.Module, parts: dict[str, nn.Module], path: 
     for kind in "QKV":
         reads = UnitMap(f"{attn}.W_{kind}", _same, f"{attn}.b_{kind}", _same)
         for at, unit in _each(f"{attn}.hook_{kind.lower()}", "head", heads, axis=-2):
-            order.reads(Reader(unit, f"{path}.hook_resid_pre", _norm(parts, f"{path}.ln1"), reads, at))
+            decides = attn if kind in "QK" else ""
+            order.reads(Reader(unit, f"{path}.hook_resid_pre", _norm(parts, f"{path}.ln1"), reads, at, decides))
     writes = UnitMap(f"{attn}.W_O", _same)
     order.writes(*(Sender(unit, (writes,), at) for at, unit in _each(f"{attn}.hook_z", "head", heads, axis=-2)))
     if f"{path}.mlp.hook_pre" in parts:
