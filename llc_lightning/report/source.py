@@ -14,6 +14,7 @@ from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.sections import Findings, find, sections
 from llc_lightning.report.sentences import headlines
 from llc_lightning.results.run import Run
+from llc_lightning.runtime.doors import call
 from llc_lightning.runtime.errors import StoreError
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class Source:
             raise StoreError(
                 damaged[0].removeprefix("left out: ")
                 if damaged and run.store.parts()
-                else f"{run.folder} has no measurements yet; train on, or type: python analyze.py measure {run.folder}"
+                else f"{run.folder} has no measurements yet; train on, or type: {call('analyze', 'measure', run.folder)}"
             )
         provenance, config = (_readable(read, damaged) for read in (lambda: run.provenance, lambda: run.config))
         logged = read_events(run.folder)

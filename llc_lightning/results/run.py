@@ -1,10 +1,9 @@
-"""A run folder, opened for reading."""
+"""A run folder, opened for reading; opening it imports nothing heavy."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from llc_lightning.results import arrays, provenance, snapshots, timings, traces
 from llc_lightning.results.files import MANIFEST, listed, verify
 from llc_lightning.results.store import Store
 from llc_lightning.runtime.errors import StoreError, one_line
@@ -15,9 +14,9 @@ if TYPE_CHECKING:
 RUNS = "checkpoints"
 _MEASURE = "delete it and measure that step again (analyze.py measure)"
 _REMEDIES = {
-    traces.FOLDER: _MEASURE,
-    snapshots.FOLDER: "delete it; its weights come back only by training again, what was measured on them stays",
-    arrays.FOLDER: _MEASURE,
+    "traces": _MEASURE,
+    "snapshots": "delete it; its weights come back only by training again, what was measured on them stays",
+    "posterior": _MEASURE,
 }
 CONFIG = "config.yaml"
 
@@ -92,7 +91,9 @@ class Run:
     @property
     def provenance(self) -> list[dict[str, Any]]:
         """Versions, source and seeds, one record for each time that they changed."""
-        return provenance.read_provenance(self.folder)
+        from llc_lightning.results.provenance import read_provenance
+
+        return read_provenance(self.folder)
 
     @property
     def store(self) -> Store:
@@ -113,25 +114,31 @@ class Run:
     @property
     def snapshots(self) -> dict[int, Path]:
         """The snapshots of the weights by step; see ``load_snapshot``."""
-        return snapshots.list_snapshots(self.folder)
+        from llc_lightning.results.snapshots import list_snapshots
+
+        return list_snapshots(self.folder)
 
     @property
     def traces(self) -> dict[str, Path]:
         """The files of per-draw losses by part; see ``read_trace``."""
-        return traces.list_traces(self.folder)
+        from llc_lightning.results.traces import list_traces
+
+        return list_traces(self.folder)
 
     def timings(self, *, skip_corrupt: bool = False) -> "pd.DataFrame":
         """Returns what each part cost: part, seconds, host; ``skip_corrupt`` is that of ``measurements``."""
-        return timings.read_timings(self.folder, skip_corrupt=skip_corrupt)
+        from llc_lightning.results.timings import read_timings
+
+        return read_timings(self.folder, skip_corrupt=skip_corrupt)
 
     def damaged(self) -> list[str]:
         """Returns a sentence for each file of traces, snapshots and arrays that is not as it was written."""
         told: list[str] = []
         known = listed(self.folder)
-        for kind in (traces.FOLDER, snapshots.FOLDER, arrays.FOLDER):
+        for kind, remedy in _REMEDIES.items():
             for path in sorted((self.folder / kind).glob("step=*")):
                 try:
-                    verify(path, known.get(f"{kind}/{path.name}", []), remedy=_REMEDIES[kind])
+                    verify(path, known.get(f"{kind}/{path.name}", []), remedy=remedy)
                 except StoreError as error:
                     told.append(str(error))
         return told

@@ -30,7 +30,10 @@ def test_a_whole_run_has_no_damage(source: Source) -> None:
 
 
 def test_what_is_damaged_is_told_and_the_rest_reported(broken: Run, source: Source) -> None:
-    part, timing = sorted(broken.store.parts().values())[0], write_timing(broken.folder, "step=00000000-llc", seconds=1)
+    part, timing = (
+        sorted(broken.store.parts().values())[0],
+        write_timing(broken.folder, "step=00000000-llc", seconds=1.0),
+    )
     names = ("traces/step=00000000-llc.zarr.zip", "snapshots/step=00000000.safetensors")
     trace, snapshot = (publish(broken.folder, name, lambda path: path.write_bytes(bytes(64))) for name in names)
     for path in (part, trace, snapshot):
