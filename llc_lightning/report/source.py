@@ -57,12 +57,10 @@ class Source:
             rows, times, damaged = run.measurements(skip_corrupt=True), run.timings(skip_corrupt=True), run.damaged()
         damaged = [*dict.fromkeys(str(each.message) for each in told if each.category is UserWarning), *damaged]
         if not len(rows):
-            raise StoreError(
-                damaged[0].removeprefix("left out: ")
-                if damaged and run.store.parts()
-                else f"{run.folder} has no measurements yet; train on, or type: {call('analyze', 'measure', run.folder)}"
-            )
-        provenance, config = (_readable(read, damaged) for read in (lambda: run.provenance, lambda: run.config))
+            none = f"{run.folder} has no measurements yet; train on, or type: {call('analyze', 'measure', run.folder)}"
+            raise StoreError(damaged[0].removeprefix("left out: ") if damaged and run.store.parts() else none)
+        provenance = _readable(lambda: run.provenance, damaged)
+        config = _readable(lambda: run.config, damaged)
         logged = read_events(run.folder)
         time = timing(times, elapsed=logged.seconds)
         return cls(
