@@ -1,4 +1,4 @@
-"""Strategies that keep the whole weights on every process are measured; others are refused before anything is trained."""
+"""Strategies that keep the whole weights on every process are measured; others are refused before the training."""
 
 from pathlib import Path
 from types import SimpleNamespace
