@@ -48,7 +48,7 @@ def begin(folder: Path, processes: int, number: int, *, again: bool = False) -> 
 
 
 def stopped_and_continued(processes: int, number: int, after: float, whole: dict[str, Any]) -> tuple[str, float]:
-    """Returns what is wrong with a run that gets a signal at a moment, '' if nothing is; and how long it took to end."""
+    """Returns what is wrong with a run that gets a signal at a moment, if anything is, and how long it took to end."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         script, saved = begin(folder, processes, number), place(folder) / "last.ckpt"
