@@ -47,7 +47,7 @@ def sweep(
     seed: int,
     tasks: bool = False,
     metrics: str | Metric | Sequence[str | Metric] = (),
-    counterfactual: Batch | None = None,
+    counterfactual: Batch | Examples | None = None,
     given: Mapping[str, Tensor] | None = None,
     answers: Batch | None = None,
     mask: str = "",
@@ -84,8 +84,8 @@ def sweep(
         tasks: Whether to measure on every task of the module as well.
         metrics: What else to measure: ``kl``, ``accuracy``, ``logit_difference`` with their options, or objects; on
             the loss ``metric:NAME``.
-        counterfactual: The examples' partners, for the method ``counterfactual``; by default those that the module's
-            ``counterfactual(batch)`` gives.
+        counterfactual: The examples' partners, for the method ``counterfactual``, or what is known of them already; by
+            default those that the module's ``counterfactual(batch)`` gives.
         given: Activations by hook point, for the method ``counterfactual`` to put in instead of a partner's.
         answers: The examples whose outputs and entries the metrics compare with, where ``data`` are their corruptions.
         mask: Which positions count: an entry of the examples that is true there, such as ``attention_mask`` or ``1``,
@@ -114,8 +114,10 @@ def sweep(
     check_components(components, chosen)
     check_mask(mask)
     n_examples(data)
-    if counterfactual is not None:
-        check_partners(counterfactual, data, what="counterfactual partners")
+    partners = counterfactual
+    if partners is not None and not isinstance(partners, Examples):
+        check_partners(partners, data, what="counterfactual partners")
+        partners = for_params(partners, params)
     if answers is not None:
         check_partners(answers, data, what="answers")
     plain = loss.with_edits(())
@@ -131,7 +133,7 @@ def sweep(
             names,
             metrics=measured,
             points=[member.point for component in components for member in component.members] if replacing else [],
-            partners=None if counterfactual is None else for_params(counterfactual, params),
+            partners=partners,
             given=given,
             answers=None if answers is None else for_params(answers, params),
             mask=reads,
@@ -156,14 +158,16 @@ def _listed(component: Component, methods: Sequence[Method], effects: Effects) -
 
 
 def _silent(components: Sequence[Component], methods: Sequence[Method], effects: Effects) -> list[str]:
-    """Returns the hook points of the components that have no effect by any of the methods."""
-    silent = [
-        component
-        for component in components
+    """Returns the hook points of components that have no effect by any of the methods, where none there has one."""
+    silent: list[str] = []
+    heard: set[str] = set()
+    for component in components:
         # The error of one example is NaN.
-        if all(effect.value == 0 and not effect.stderr > 0 for effect in _listed(component, methods, effects))
-    ]
-    return list(dict.fromkeys(member.point for component in silent for member in component.members))
+        if all(effect.value == 0 and not effect.stderr > 0 for effect in _listed(component, methods, effects)):
+            silent += [member.point for member in component.members]
+        elif len(component.members) == 1:
+            heard.add(component.point)
+    return [point for point in dict.fromkeys(silent) if point not in heard]
 
 
 @dataclass(frozen=True)
