@@ -18,6 +18,7 @@ from llc_lightning.ablation.engine.lanes import Ablation, Lanes, in_weights
 from llc_lightning.ablation.engine.mask import Mask, check_mask, warn_of_padding
 from llc_lightning.ablation.engine.pairing import Ablations, measure
 from llc_lightning.ablation.engine.place import Kind, Place, kind_of
+from llc_lightning.ablation.engine.repeats import warn_of_repeats
 from llc_lightning.ablation.engine.replacing import Replacing, Source, at_places, by_side
 from llc_lightning.ablation.engine.unread import check_read
 from llc_lightning.ablation.engine.weights import WeightReader
@@ -30,11 +31,6 @@ from llc_lightning.runtime.status import join
 
 _ACCOUNTED = 1 << 25
 """Effects of components on examples and losses that are accounted for at a time, each with two numbers."""
-_SKEWED = 1 / 15
-"""Largest squared skewness of a mean, that of one example squared over n: beyond, +- 1.96 standard errors cover less
-than 93 % of simulated data sets of lognormal, sparse or fourth-power effects (``python -m benchmarks coverage``)."""
-_FEWEST = 16
-"""Of fewer examples they cover less than 93 % of normal effects too, by Student's distribution."""
 
 
 def sweep(
@@ -124,6 +120,7 @@ def sweep(
     reads = Mask.of(plain, params, mask)
     if reads is None and (measured or any(entry_of(method).facts.needs_reference for method in replacing)):
         warn_of_padding(data)
+    warn_of_repeats(data, counterfactual.blocks.data if isinstance(counterfactual, Examples) else counterfactual)
     names = ("train", *(loss.task_names if tasks else ()), *(f"metric:{metric.name}" for metric in measured))
     with torch.no_grad():
         examples = Examples(
@@ -248,7 +245,7 @@ class _Measurement:
         effects: Effects = {}
         summaries = measure(ablations, keep=self.keep)
         measured = [
-            (source, list(summary.effects(list(_makes(ablations, source)))))
+            (source, list(summary.effects(list(_makes(ablations, source)), doubted=True)))
             for source, summary in zip(ablations.sources, summaries, strict=True)
         ]
         for number in range(len(self.examples.names)):
@@ -274,7 +271,5 @@ def _makes(ablations: Ablations, source: Source) -> Iterator[Callable[..., Effec
 
 def _judged(effect: Effect, source: Source) -> Effect:
     """Returns an effect with what its own method says against it."""
-    reasons = [*source.method.reasons(effect, source.seen)]
-    if 1 < effect.n < _FEWEST or (effect.n > 1 and effect.skew**2 > _SKEWED):
-        reasons.append("too-few-examples")
+    reasons = source.method.reasons(effect, source.seen)
     return replace(effect, status=join([*effect.status.split("+"), *reasons])) if reasons else effect
