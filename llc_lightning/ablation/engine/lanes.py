@@ -1,5 +1,6 @@
 """Many ablations in one forward pass: a lane is one of them."""
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -209,7 +210,9 @@ class Lanes:
         return losses
 
     def _batched(self, fixed: _Fixed, varying: Lane) -> Losses:
-        with sdpa_kernel(SDPBackend.MATH):  # vmap runs the fused kernels lane by lane, and warns
+        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+            # vmap runs fused kernels lane by lane, which is right, and warns.
+            warnings.filterwarnings("ignore", message="There is a performance drop")
             return torch.vmap(self._one, in_dims=(None, 0))(fixed, varying)
 
     def _one_by_one(self, fixed: _Fixed, varying: Lane) -> Losses:
