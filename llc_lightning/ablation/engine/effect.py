@@ -140,7 +140,7 @@ class Summary:
                 one.results(result[1], kept=kept is not None)
                 for one, result in zip(self._influences, results, strict=True)
             ]
-            errors, skews = (torch.cat([each[i] for each in found], dim=-1) for i in range(2))
+            errors, skews = (torch.cat(some, dim=-1) for some in ([one[0] for one in found], [one[1] for one in found]))
             if kept is not None:
                 some = [found[0][2], *([found[-1][2]] if self._metrics else [])]
                 moved = torch.cat([one for one in some if one is not None], dim=-1)
