@@ -52,14 +52,14 @@ def test_the_true_circuit_stands_and_a_wrong_one_falls() -> None:
     true = [Edge.parse(one) for one in EDGES]
     wrong = [edge for edge in runs.edges if edge not in true][: len(true)]
     stands, falls = (
-        {one.test: one.is_rejected for one in verdicts(runs, some, seed=0, count=40)} for some in (true, wrong)
+        {one.test: one for one in verdicts(runs, some, seed=0, count=40)} for some in (true, wrong)
     )
-    assert stands["sufficiency"]
-    assert stands["partial_necessity"]
-    assert not stands["equivalence"]
-    assert falls["equivalence"]
-    assert not falls["sufficiency"]
-    assert not falls["partial_necessity"]
+    assert stands["sufficiency"].is_rejected
+    assert not stands["equivalence"].is_rejected
+    assert falls["equivalence"].is_rejected
+    assert not falls["sufficiency"].is_rejected
+    # A random circuit that holds one of the true edges is as needed as all of them.
+    assert stands["partial_necessity"].statistic > 30 > 1 > falls["partial_necessity"].statistic
 
 
 def test_what_is_left_out_and_what_is_needed() -> None:
