@@ -51,9 +51,7 @@ def test_the_true_circuit_stands_and_a_wrong_one_falls() -> None:
     runs = MaskedRuns(Subject(question("hand_built")))
     true = [Edge.parse(one) for one in EDGES]
     wrong = [edge for edge in runs.edges if edge not in true][: len(true)]
-    stands, falls = (
-        {one.test: one for one in verdicts(runs, some, seed=0, count=40)} for some in (true, wrong)
-    )
+    stands, falls = ({one.test: one for one in verdicts(runs, some, seed=0, count=40)} for some in (true, wrong))
     assert stands["sufficiency"].is_rejected
     assert not stands["equivalence"].is_rejected
     assert falls["equivalence"].is_rejected
