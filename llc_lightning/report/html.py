@@ -17,7 +17,6 @@ from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels import other
 from llc_lightning.report.sections import Findings, sections
-from llc_lightning.report.sentences import headlines
 from llc_lightning.report.source import Source
 from llc_lightning.report.tensorboard import write_figures
 from llc_lightning.runtime.errors import StoreError
@@ -76,7 +75,7 @@ def page(source: Source, *, control: Source | None = None, static: bool = False)
 <h1>How complex each part is, and how much the network needs it: {_text(found.run)}</h1>
 <p class="sub">{_text(_subtitle(source, control))}</p>
 <nav>{"" if static else _follow(found)}{links}</nav>
-<ul class="says">{"".join(f"<li>{linked(one)}</li>" for one in headlines(found, time=source.time))}</ul>
+<ul class="says">{"".join(f"<li>{linked(one)}</li>" for one in source.said)}</ul>
 {_verdicts([found, *([control.found] if control else [])])}
 </header>
 <main>
