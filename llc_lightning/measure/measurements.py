@@ -32,6 +32,8 @@ from llc_lightning.runtime.workers import Workers, one_sentence
 if TYPE_CHECKING:
     import xarray as xr
 
+    from llc_lightning.measure.forecast import Forecast
+
 TRAIN = "train"
 """The training loss, in the column ``loss``."""
 
@@ -158,6 +160,19 @@ class Measurement(ABC, Generic[P]):
 
     def arrays(self, plan: P, snapshot: Snapshot, measured: Sequence[Any]) -> xr.Dataset | None:
         """Returns arrays beside the rows, with named axes; None where it has none."""
+        return None
+
+    def forecast(
+        self, plan: P, snapshot: Snapshot, components: Sequence[Component], clock: Callable[[], float]
+    ) -> Forecast | None:
+        """Returns what measuring will cost, which costs a small part of it; None where that is not known.
+
+        Args:
+            plan: What is to be measured.
+            snapshot: Where.
+            components: Of what.
+            clock: What tells the seconds.
+        """
         return None
 
     def memory(self) -> Any:

@@ -55,6 +55,7 @@ def sweep(
     chunk: int | None = None,
     block: int | None = None,
     warm: Mapping[str, tuple[Tensor, ...]] | None = None,
+    done: Callable[[int], object] | None = None,
 ) -> list[Effect]:
     """Returns the unablated losses, then the effect of every component under every method on every loss, in this order.
 
@@ -96,6 +97,7 @@ def sweep(
         block: Examples per forward pass, a power of two; changes the last bits.
         warm: Constants of earlier effects for fitted methods to start from as well, by component and method
             (:func:`~llc_lightning.ablation.engine.effect.warm_start`).
+        done: Called with how many effects more are measured, for a progress bar; the total is components x methods.
 
     Raises:
         SettingError: If a method, metric, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked
@@ -138,7 +140,7 @@ def sweep(
             keep=per_example,
             recorded=True,
         )
-        measurement = _Measurement(examples, per_example, chunk, seed)
+        measurement = _Measurement(examples, per_example, chunk, seed, _Told(done))
         effects = measurement.edited(components, editing, WeightReader(loss.module, params)) if editing else {}
         if replacing:
             effects |= measurement.replaced(components, replacing, dict(warm or {}))
@@ -166,6 +168,21 @@ def _silent(components: Sequence[Component], methods: Sequence[Method], effects:
     return list(dict.fromkeys(member.point for component in silent for member in component.members))
 
 
+class _Told:
+    """Tells a progress bar of effects that are measured, which go by parts of one, in whole numbers."""
+
+    def __init__(self, done: Callable[[int], object] | None) -> None:
+        self._done, self._measured, self._told = done or (lambda effects: None), 0.0, 0
+
+    def __call__(self, effects: float) -> None:
+        """Counts some more, or a part of one."""
+        self._measured += effects
+        whole = int(self._measured + 1e-6)  # thirds do not sum to one
+        if whole > self._told:
+            self._done(whole - self._told)
+            self._told = whole
+
+
 @dataclass(frozen=True)
 class _Measurement:
     """What the ablations of a sweep have in common."""
@@ -174,6 +191,7 @@ class _Measurement:
     keep: bool
     chunk: int | None
     seed: int
+    told: _Told
 
     def replaced(
         self, components: Sequence[Component], methods: Sequence[Method], warm: Mapping[str, tuple[Tensor, ...]]
@@ -242,7 +260,8 @@ class _Measurement:
     def _effects(self, ablations: Ablations) -> Effects:
         """Returns the effects of some ablations; on each loss those of the source that is for it."""
         effects: Effects = {}
-        summaries = measure(ablations, keep=self.keep)
+        effects_of_all = len(ablations.components) * len({source.method.name for source in ablations.sources})
+        summaries = measure(ablations, keep=self.keep, done=lambda share: self.told(effects_of_all * share))
         measured = [
             (source, list(summary.effects(list(_makes(ablations, source)))))
             for source, summary in zip(ablations.sources, summaries, strict=True)

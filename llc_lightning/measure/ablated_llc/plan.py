@@ -129,8 +129,8 @@ class AblatedLLCPlan:
         ]
 
     def cost(self, jobs: Sequence[Job]) -> int:
-        """Returns the number of jobs."""
-        return len(jobs)
+        """Returns the steps of the chains of some jobs and of the whole model's, which every process runs."""
+        return (len(jobs) * (2 if self.closure else 1) + len(self.n_beta)) * self.settings.steps
 
     def owns(self, quantity: str, loss: str) -> bool:
         """Says whether a row is a shift of the LLC: what belongs to it comes beside."""

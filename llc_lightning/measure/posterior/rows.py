@@ -19,6 +19,7 @@ from llc_lightning.llc.facts import ChainLosses
 from llc_lightning.llc.local import which_examples
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import Restriction
+from llc_lightning.measure.forecast import Clock, Forecast, forecast_of_chains
 from llc_lightning.measure.llc.plan import least
 from llc_lightning.measure.measurements import MEASUREMENTS, TRAIN, Measurement
 from llc_lightning.measure.posterior.plan import PosteriorPlan
@@ -79,7 +80,7 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         def sampled(parts: list[Restriction]) -> list[LLCRecord]:
             records = estimate_parts(
                 loss, params, data, parts, [plan.resolution], plan.settings, seed=snapshot.seed, replicate=replicate,
-                observe=[seen], trivial_loss=snapshot.trivial_loss,
+                observe=[seen], trivial_loss=snapshot.trivial_loss, done=lambda n: advance(n),
             )  # fmt: skip
             return [each[0] for each in records]
 
@@ -92,12 +93,26 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
             restricted = [Restriction(moved[at]) for at in parts[some]]
             for at, record in zip(parts[some], sampled(restricted) if restricted else [], strict=True):
                 done[at] = _light(record), Structure.of(record, kernel=plan.kernels)
-                advance(plan.settings.steps)
         numbers, light = tuple(int(one) for one in watched), _light(whole)
         return [
             Sampled(component, *done.get(at, (light, known)), known, numbers, tasks)
             for at, component in enumerate(components)
         ]
+
+    def forecast(
+        self, plan: PosteriorPlan, snapshot: Snapshot, components: Sequence[Component], clock: Clock
+    ) -> Forecast:
+        """Returns what the chains cost, of which every draw is looked at as often as the watched examples are."""
+        n = n_examples(snapshot.data)
+        watched = which_examples(n, min(plan.watched, n), snapshot.seed).sort().values
+        examples = take(snapshot.data, watched)
+        with torch.no_grad():
+            at_centre = snapshot.loss(snapshot.params, examples)
+        seen = ExampleLosses(1, examples, at_centre, name=OBSERVED)
+        return forecast_of_chains(
+            snapshot.loss, snapshot, components, [plan.resolution], plan.settings, clock,
+            looks=plan.settings.draws // plan.look_every, observe=[seen],
+        )  # fmt: skip
 
     def small(self, plan: PosteriorPlan) -> PosteriorPlan:
         """Returns two chains of a few draws, which watch two examples."""
