@@ -372,10 +372,10 @@ def _matrices(effects: pd.DataFrame) -> Iterator[EffectMatrix]:
         values[:, row[here][usable], column[here][usable]] = numbers[:, here][:, usable]
         rows: list[int] = sorted(set(row[here].tolist()))
         columns: list[int] = sorted(set(column[here].tolist()))
-        effects, stderrs = values[:, rows][:, :, columns]
+        means, stderrs = values[:, rows][:, :, columns]
         yield EffectMatrix(
             *(int(steps[start]), method, tuple(units[i] for i in rows), tuple(circuits[i] for i in columns)),
-            effects=effects,
+            effects=means,
             stderrs=stderrs,
             unit=unit,
         )

@@ -32,6 +32,7 @@ from llc_lightning.llc.settling import Settling, around_centre, settling
 from llc_lightning.llc.tasks import Tasks
 from llc_lightning.llc.virial import virial_weights
 from llc_lightning.runtime.batches import Batch, LossFn, take
+from llc_lightning.runtime.progress import silent
 from llc_lightning.sampling.base import SAMPLERS, Posterior, StepLoss
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains
@@ -384,7 +385,7 @@ class _Steps:
 
     def __init__(self, lanes: int, steps: int, done: Callable[[int], object] | None) -> None:
         self._lanes, self._steps = lanes, steps
-        self._done = done or (lambda lanes: None)
+        self._done = done or silent
         self._told = 0
 
     @contextmanager

@@ -17,7 +17,8 @@ from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.measure.measurements import Plan, components_at, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.allocator import keep_freed_memory
-from llc_lightning.runtime.batches import LossFn, n_examples
+from llc_lightning.runtime.batches import LossFn, n_examples, take
+from llc_lightning.runtime.progress import Advance
 from llc_lightning.runtime.workers import Workers
 from llc_lightning.sampling.base import SAMPLERS
 from llc_lightning.sampling.centre import centre_of
@@ -144,7 +145,7 @@ def brief(settings: ChainSettings, n_examples: int) -> ChainSettings:
 
 
 def timed(
-    run: Callable[[Callable[[int], object]], object],
+    run: Callable[[Advance], object],
     few: ChainSettings,
     settings: ChainSettings,
     clock: Clock,
@@ -162,7 +163,11 @@ def timed(
     looks = looks or settings.draws // recorded_every(settings.draws)
     at: list[float] = []
     started = clock()
-    run(lambda n=1, note="": at.append(clock()))
+
+    def done(n: int = 1, note: str = "") -> None:
+        at.append(clock())
+
+    run(done)
     ended = clock()
     estimates = [at[first : first + few.steps] for first in range(0, len(at) - few.steps + 1, few.steps)]
     if not estimates:  # it failed, as the whole will
@@ -228,10 +233,12 @@ _LONG = 5.0
 """Seconds that a measurement takes before it is worth a word which setting would spare them."""
 _SPARED = 0.5
 """Share of them that minibatches must spare for that."""
-_QUICK = 5e9
-"""Multiplications of weights with numbers up to which a measurement takes no time worth a word, ..."""
-_FEW = 20_000
-"""... where it makes no more steps of chains, or ablations, than that."""
+_QUICK = 2.0
+"""Seconds that forward and backward passes take by a rough guess, up to which nothing is said."""
+_PROBED = 512
+"""Examples of the pass that is timed for the guess."""
+_BACKWARD = 3
+"""What a pass forward and back takes, in passes forward."""
 
 
 @dataclass(frozen=True)
@@ -281,10 +288,15 @@ class RunsChains(Protocol):
 
 
 def _takes_long(plan: Plan, snapshot: Snapshot, components: Sequence[Component]) -> bool:
-    """Says whether a measurement may take more than a second or so."""
+    """Says whether a measurement may take more than a few seconds, by a pass on some examples."""
     steps, n = plan.cost(plan.jobs(components, data="")), n_examples(snapshot.data)
-    weights = sum(tensor.numel() for tensor in snapshot.params.values())
     examples = min(plan.examples or n, n)
     if isinstance(plan, RunsChains):
-        examples = plan.settings.chains * min(plan.settings.batch_size or n, n)
-    return steps > _FEW or steps * weights * examples > _QUICK
+        examples = _BACKWARD * plan.settings.chains * min(plan.settings.batch_size or n, n)
+    few = take(snapshot.data, slice(0, _PROBED))
+    clock = _synchronised(time.perf_counter, next(iter(snapshot.params.values())).device)
+    with torch.no_grad():
+        snapshot.loss(snapshot.params, few)  # the first is another
+        started = clock()
+        snapshot.loss(snapshot.params, few)
+    return steps * examples * (clock() - started) / min(n, _PROBED) > _QUICK

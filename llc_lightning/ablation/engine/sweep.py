@@ -26,6 +26,7 @@ from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, check_partners, chunks, for_params, n_examples
 from llc_lightning.runtime.errors import SettingError, at_least, unless_none
+from llc_lightning.runtime.progress import silent
 from llc_lightning.runtime.status import join
 
 _ACCOUNTED = 1 << 25
@@ -172,7 +173,7 @@ class _Told:
     """Tells a progress bar of effects that are measured, which go by parts of one, in whole numbers."""
 
     def __init__(self, done: Callable[[int], object] | None) -> None:
-        self._done, self._measured, self._told = done or (lambda effects: None), 0.0, 0
+        self._done, self._measured, self._told = done or silent, 0.0, 0
 
     def __call__(self, effects: float) -> None:
         """Counts some more, or a part of one."""
