@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean, median
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from llc_lightning.components.component import Component
 from llc_lightning.llc.estimator import estimate_parts, lane_batches
 from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
+from llc_lightning.measure.cost import MINIBATCH, Clock, Forecast, duration
 from llc_lightning.measure.measurements import Plan, components_at, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.allocator import keep_freed_memory
@@ -25,35 +26,8 @@ from llc_lightning.sampling.centre import centre_of
 from llc_lightning.sampling.observables.base import recorded_every
 from llc_lightning.sampling.slices import Layout, moved_entries
 
-Clock: TypeAlias = Callable[[], float]
-"""Tells seconds."""
-
 _BURN_IN, _DRAWS = 8, 12
 """Steps that are made: of fewer draws the dear observables would look at most, of 12 they look at every third."""
-MINIBATCH = 64
-"""What a full batch is compared with."""
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What a measurement will cost one process, in seconds."""
-
-    once: float
-    """Of what is measured once, and not of a component."""
-    components: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Of all jobs of a component, by its address."""
-    with_minibatches: float | None = None
-    """What it would cost all in all with :data:`MINIBATCH` examples a step; None where that was not asked."""
-
-    @property
-    def seconds(self) -> float:
-        """All in all."""
-        return self.once + sum(self.components.values())
-
-    def times(self, number: int) -> Forecast:
-        """Returns the cost of so many of it."""
-        lighter = None if self.with_minibatches is None else number * self.with_minibatches
-        return Forecast(number * self.once, {at: number * some for at, some in self.components.items()}, lighter)
 
 
 def forecast(
@@ -215,20 +189,6 @@ def _synchronised(clock: Clock, device: torch.device) -> Clock:
     return read
 
 
-def duration(seconds: float) -> str:
-    """Returns a time in words.
-
-    Example:
-        >>> [duration(seconds) for seconds in (0.3, 9.6, 140.0, 8000.0)]
-        ['under a second', '10 s', '2 min', '2.2 h']
-    """
-    if seconds < 1:
-        return "under a second"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 _LONG = 5.0
 """Seconds that a measurement takes before it is worth a word which setting would spare them."""
 _SPARED = 0.5
@@ -294,7 +254,9 @@ def _takes_long(plan: Plan, snapshot: Snapshot, components: Sequence[Component])
     if isinstance(plan, RunsChains):
         examples = _BACKWARD * plan.settings.chains * min(plan.settings.batch_size or n, n)
     few = take(snapshot.data, slice(0, _PROBED))
-    clock = _synchronised(time.perf_counter, next(iter(snapshot.params.values())).device)
+    device = next(iter(snapshot.params.values())).device
+    # On the processor its own time, so that what else it does makes no measurement long.
+    clock = time.process_time if device.type == "cpu" else _synchronised(time.perf_counter, device)
     with torch.no_grad():
         snapshot.loss(snapshot.params, few)  # the first is another
         started = clock()

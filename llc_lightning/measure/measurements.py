@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 from torch import nn
 
 from llc_lightning.components.component import Component
+from llc_lightning.measure.cost import Clock, Forecast
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.measure.units import told_in_full
@@ -31,8 +32,6 @@ from llc_lightning.runtime.workers import Workers, one_sentence
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from llc_lightning.measure.forecast import Forecast
 
 TRAIN = "train"
 """The training loss, in the column ``loss``."""
@@ -162,9 +161,7 @@ class Measurement(ABC, Generic[P]):
         """Returns arrays beside the rows, with named axes; None where it has none."""
         return None
 
-    def forecast(
-        self, plan: P, snapshot: Snapshot, components: Sequence[Component], clock: Callable[[], float]
-    ) -> Forecast | None:
+    def forecast(self, plan: P, snapshot: Snapshot, components: Sequence[Component], clock: Clock) -> Forecast | None:
         """Returns what measuring will cost, which costs a small part of it; None where that is not known.
 
         Args:

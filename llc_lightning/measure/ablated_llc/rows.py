@@ -9,7 +9,8 @@ from llc_lightning.ablation.engine.base import resolve_methods
 from llc_lightning.components.component import Component
 from llc_lightning.measure.ablated_llc.estimates import Laboratory, Told
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
-from llc_lightning.measure.forecast import Clock, Forecast, brief, timed
+from llc_lightning.measure.cost import Clock, Forecast
+from llc_lightning.measure.forecast import brief, timed
 from llc_lightning.measure.llc.plan import least
 from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
 from llc_lightning.measure.snapshot import Snapshot

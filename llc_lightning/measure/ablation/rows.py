@@ -13,7 +13,8 @@ from llc_lightning.ablation.significance import with_statistics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.measure.ablation.plan import AblationPlan
-from llc_lightning.measure.forecast import Clock, Forecast, by_examples
+from llc_lightning.measure.cost import Clock, Forecast
+from llc_lightning.measure.forecast import by_examples
 from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details

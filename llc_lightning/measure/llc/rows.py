@@ -12,7 +12,8 @@ from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import Restriction
 from llc_lightning.llc.slopes import slopes
 from llc_lightning.llc.tasks import tasks_of_module
-from llc_lightning.measure.forecast import Clock, Forecast, forecast_of_chains
+from llc_lightning.measure.cost import Clock, Forecast
+from llc_lightning.measure.forecast import forecast_of_chains
 from llc_lightning.measure.llc.plan import LLCPlan, least
 from llc_lightning.measure.measurements import MEASUREMENTS, TRAIN, Measurement
 from llc_lightning.measure.snapshot import Snapshot

@@ -20,7 +20,8 @@ from llc_lightning.llc.facts import ChainLosses
 from llc_lightning.llc.local import which_examples
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import Restriction
-from llc_lightning.measure.forecast import Clock, Forecast, forecast_of_chains
+from llc_lightning.measure.cost import Clock, Forecast
+from llc_lightning.measure.forecast import forecast_of_chains
 from llc_lightning.measure.jobs import Job
 from llc_lightning.measure.llc.plan import least
 from llc_lightning.measure.measurements import MEASUREMENTS, TRAIN, Measurement
