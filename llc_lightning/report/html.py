@@ -63,7 +63,9 @@ def write_report(
 def page(source: Source, *, control: Source | None = None, static: bool = False) -> str:
     """Returns the whole page; text from outside is escaped wherever it stands."""
     found = source.found
-    shown = sections(found, source.logged, control=(control.found, control.logged)) if control else source.sections
+    shown = source.sections
+    if control:
+        shown = sections(found, source.logged, posterior=source.posterior, control=(control.found, control.logged))
     below: dict[str, list[Table | None]] = {
         "Complexity against need": [tables.agreement_table(found), tables.residual_table(found)],
         "Tasks": [tables.task_table(found)],

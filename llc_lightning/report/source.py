@@ -3,16 +3,20 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llc_lightning.analysis.table import LEVEL
 from llc_lightning.analysis.timing import Timing, timing
 from llc_lightning.report.events import Logged, read_events
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.sections import Findings, find, sections
+from llc_lightning.results.arrays import list_arrays, read_arrays
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.doors import call
 from llc_lightning.runtime.errors import StoreError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,13 @@ class Source:
     time: Timing
     provenance: list[dict[str, Any]] = field(repr=False)
     config: dict[str, Any] = field(repr=False)
+    posterior: "xr.Dataset | None" = field(default=None, repr=False)
+    """What draws know of single examples, at the last step where that was measured."""
 
     @cached_property
     def sections(self) -> dict[str, list[Panel | Matrix]]:
         """The figures of the run alone, by heading."""
-        return sections(self.found, self.logged)
+        return sections(self.found, self.logged, posterior=self.posterior)
 
     @classmethod
     def of(cls, run: Run, *, level: float = LEVEL) -> "Source":
@@ -45,4 +51,7 @@ class Source:
             )
         logged = read_events(run.folder)
         found = find(rows, run=run.name, level=level)
-        return cls(run.folder, found, logged, timing(run.timings(), elapsed=logged.seconds), run.provenance, run.config)
+        time = timing(run.timings(), elapsed=logged.seconds)
+        arrays = list(list_arrays(run.folder).values())
+        posterior = read_arrays(arrays[-1]) if arrays else None
+        return cls(run.folder, found, logged, time, run.provenance, run.config, posterior)
