@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _MOST = 64
-"""So many examples, spread over the order, are drawn."""
+"""So many examples are drawn."""
+_OF_A_TASK = 8
+"""So many of each task at least, as far as there are."""
 
 
 def kernel(arrays: xr.Dataset) -> Matrix | None:
@@ -68,10 +70,20 @@ def response(arrays: xr.Dataset) -> Matrix | None:
 
 
 def _order(found: Clustering) -> list[int]:
-    """Returns examples by task, and within a task neighbours that move together; some of them where there are many."""
+    """Returns examples in order, those of one task beside each other; where there are many, some of the first tasks."""
     place = {int(example): at for at, example in enumerate(found.order)}
     order = sorted(range(len(found.order)), key=lambda one: (int(found.labels[one]), place[one]))
-    return [order[at] for at in np.unique(np.linspace(0, len(order) - 1, min(_MOST, len(order))).astype(int))]
+    if len(found.names) < 2:
+        return _spread(order, _MOST)
+    by_task = [
+        [one for one in order if found.labels[one] == task] for task in sorted(set(found.labels.tolist()) - {-1})
+    ]
+    each = max(_OF_A_TASK, _MOST // len(by_task))
+    return [one for some in by_task[: _MOST // each] for one in _spread(some, each)]
+
+
+def _spread(some: list[int], most: int) -> list[int]:
+    return [some[at] for at in np.unique(np.linspace(0, len(some) - 1, min(most, len(some))).astype(int))]
 
 
 def _names(arrays: xr.Dataset, found: Clustering, order: list[int]) -> tuple[str, ...]:
@@ -90,7 +102,7 @@ def _where(arrays: xr.Dataset) -> str:
 
 def _left_out(arrays: xr.Dataset, order: list[int]) -> str:
     every = arrays.sizes["example"]
-    return f" {len(order)} of {every} examples, spread over their order." if len(order) < every else ""
+    return f" {len(order)} of {every} watched examples, those with one task first." if len(order) < every else ""
 
 
 @PANELS.register(
