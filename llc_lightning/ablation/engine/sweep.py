@@ -193,7 +193,7 @@ class Measurement:
     keep: bool
     chunk: int | None
     seed: int
-    told: Callable[[float], object] = silent
+    told: Callable[[float], object] = field(default_factory=lambda: _Told(None))
     """Told of how many effects more are measured, also of parts of one."""
 
     def replaced(
