@@ -17,6 +17,7 @@ from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.callbacks.steps import moment_of
 from llc_lightning.components.loss import loss_fn
+from llc_lightning.measure.forecast import cost_told
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.measurements import MEASUREMENTS, Outcome, Plan, measure, measurement_of
@@ -32,6 +33,8 @@ from llc_lightning.runtime.quarantine import quarantine
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.workers import Workers
 
+_COUNTED = 100_000
+"""Steps of a training of which those are counted that are measured."""
 OnError: TypeAlias = Literal["raise", "skip"]
 
 
@@ -99,6 +102,7 @@ class MeasurementCallback(CadencedCallback):
         """The seed that it was given; None for that of the run."""
         self.replicates = replicates
         self._replicated_at = -1
+        self._cost_is_told = False
         self._doubted = False
         self._examples_are = ""
         self._folder = Path()
@@ -258,6 +262,9 @@ class MeasurementCallback(CadencedCallback):
                 workers.jointly(lambda: untouched.enter_context(quarantine(pl_module)))
                 _take_buffers_of_rank_zero(workers, pl_module)
                 snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment, weights))
+                if not self._cost_is_told:
+                    self._cost_is_told = True
+                    workers.on_zero(lambda: self._tell_cost(trainer, snapshot, workers))
                 outcome = measure(
                     self.plan,
                     snapshot,
@@ -278,6 +285,22 @@ class MeasurementCallback(CadencedCallback):
                 raise MeasurementError(message) from error
             if workers.is_zero:
                 warnings.warn(message, stacklevel=2)
+
+    def _tell_cost(self, trainer: L.Trainer, snapshot: Snapshot, workers: Workers) -> None:
+        """Says before the first measurement what it will cost, and which setting would spare most of it."""
+        with progress_of(trainer).task(f"{self.name}: what it will cost", 1):
+            told = cost_told(self.plan, snapshot, workers if self.share else Workers())
+        if told is None:
+            return
+        trainer.print(f"{self.name}: {told.sentence(self._times(trainer))}")
+        if told.advice:
+            warnings.warn(f"{self.name}: {told.advice}", stacklevel=1)
+
+    def _times(self, trainer: L.Trainer) -> int | None:
+        """Returns how often the whole training measures; None where that is not known, or takes long to count."""
+        last = moment_of(trainer, "start").max_steps
+        known = self.when is not None and self.at == "batch" and last is not None and last <= _COUNTED
+        return self.when.count(last) if self.when and known and last else None
 
     def _snapshot(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment, weights: Weights) -> Snapshot:
         data = self._examples(trainer)

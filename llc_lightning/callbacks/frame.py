@@ -16,6 +16,7 @@ from llc_lightning.callbacks.folder import (
     training_of,
     writes,
 )
+from llc_lightning.callbacks.progress import mend_epochs
 from llc_lightning.callbacks.steps import OneSetOfWeights, moment_of
 from llc_lightning.callbacks.stop import StopAtSignal
 from llc_lightning.components.loss import named_tensors
@@ -61,6 +62,7 @@ def frame(trainer: L.Trainer) -> None:
     Raises:
         SettingError: If two callbacks have the same name.
     """
+    mend_epochs(trainer)
     framed = _on(trainer)
     names = [callback.name for callback in framed]
     twice = [callback for callback in framed if names.count(callback.name) > 1]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 from torch import nn
 
 from llc_lightning.components.component import Component
+from llc_lightning.measure.cost import Clock, Forecast
 from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.measure.units import told_in_full
@@ -161,6 +162,17 @@ class Measurement(ABC, Generic[P]):
 
     def arrays(self, plan: P, snapshot: Snapshot, measured: Sequence[Any]) -> xr.Dataset | None:
         """Returns arrays beside the rows, with named axes; None where it has none."""
+        return None
+
+    def forecast(self, plan: P, snapshot: Snapshot, components: Sequence[Component], clock: Clock) -> Forecast | None:
+        """Returns what measuring will cost, which costs a small part of it; None where that is not known.
+
+        Args:
+            plan: What is to be measured.
+            snapshot: Where.
+            components: Of what.
+            clock: What tells the seconds.
+        """
         return None
 
     def memory(self) -> Any:

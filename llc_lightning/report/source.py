@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llc_lightning.analysis.table import LEVEL
 from llc_lightning.analysis.timing import Timing, timing
@@ -13,9 +13,13 @@ from llc_lightning.report.events import Logged, read_events
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.sections import Findings, find, sections
 from llc_lightning.report.sentences import headlines
+from llc_lightning.results.arrays import list_arrays, read_arrays
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.doors import call
 from llc_lightning.runtime.errors import StoreError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 T = TypeVar("T")
 
@@ -30,18 +34,20 @@ class Source:
     time: Timing
     provenance: list[dict[str, Any]] = field(repr=False)
     config: dict[str, Any] = field(repr=False)
+    posterior: "xr.Dataset | None" = field(default=None, repr=False)
+    """What draws know of single examples, at the last step where that was measured."""
     damaged: list[str] = field(default_factory=list[str])
     """What could not be read, in a sentence each."""
 
     @property
     def said(self) -> list[str]:
         """What is said at the top, and what could not be read."""
-        return [*headlines(self.found, time=self.time), *self.damaged]
+        return [*headlines(self.found, time=self.time, verdict=False), *self.damaged]
 
     @cached_property
     def sections(self) -> dict[str, list[Panel | Matrix]]:
         """The figures of the run alone, by heading."""
-        return sections(self.found, self.logged)
+        return sections(self.found, self.logged, posterior=self.posterior)
 
     @classmethod
     def of(cls, run: Run, *, level: float = LEVEL) -> "Source":
@@ -62,9 +68,16 @@ class Source:
         provenance = _readable(lambda: run.provenance, damaged)
         config = _readable(lambda: run.config, damaged)
         logged = read_events(run.folder)
-        time = timing(times, elapsed=logged.seconds)
+        arrays = list(list_arrays(run.folder).values())
         return cls(
-            run.folder, find(rows, run=run.name, level=level), logged, time, provenance or [], config or {}, damaged
+            run.folder,
+            find(rows, run=run.name, level=level),
+            logged,
+            timing(times, elapsed=logged.seconds),
+            provenance or [],
+            config or {},
+            _readable(lambda: read_arrays(arrays[-1]), damaged) if arrays else None,
+            damaged,
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from llc_lightning.callbacks.resume import read_checkpoint
 from llc_lightning.results.run import Run
@@ -102,6 +103,12 @@ def test_a_run_that_is_killed_again_and_again_ends_like_an_uninterrupted_one(
         done = start(tmp_path, resume=True).finish()
         assert done.returncode == 0, done.stderr
     assert content(tmp_path) == whole
+    events = EventAccumulator(str(place(tmp_path)), size_guidance={"scalars": 0}).Reload()
+    tags = events.Tags()["scalars"]
+    assert "train/loss" in tags
+    for tag in tags:
+        steps = [event.step for event in events.Scalars(tag)]
+        assert steps == sorted(set(steps)), f"{tag} has a point twice"
 
 
 def slurm(folder: Path, job: str) -> dict[str, str]:
