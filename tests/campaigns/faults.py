@@ -71,7 +71,8 @@ def stopped_and_continued(processes: int, number: int, after: float, whole: dict
                 return f"cannot be continued: {finished.stderr[-300:]}", took
         found = left(folder)
         differs = sorted(key for key in whole.keys() | found if whole.get(key) != found.get(key))
-        versions = len(list(place(folder).parent.iterdir()))
+        # Forked here, the second process takes itself for the first until it is told, and makes an empty folder.
+        versions = len(list(place(folder).parent.glob("*/manifest.jsonl")))
         wrong = [f"{', '.join(differs)} differ"] * bool(differs) + [f"{versions} folders"] * (versions != 1)
         return "; ".join([*wrong, *([f"took {took:.0f} s"] if took > LIMIT else [])]), took
 
