@@ -21,6 +21,7 @@ from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, n_examples
 from llc_lightning.runtime.errors import DataError
 from llc_lightning.runtime.replay import OtherNumbersError, Replay
+from llc_lightning.runtime.signals import stop_if_asked
 from llc_lightning.runtime.tape import record
 
 Losses: TypeAlias = tuple[Tensor, ...]
@@ -134,6 +135,7 @@ class Lanes:
             clean: The unablated outputs that the metrics compare with.
             answers: The examples whose entries the metrics read, where they are others.
         """
+        stop_if_asked()
         count = len(tree_leaves(lanes)[0])
         more = -count % lanes_together(n_examples(batch)) if self.vmapped else 0
         varying = tuple({name: _laid_out(values, more) for name, values in what.items()} for what in lanes)

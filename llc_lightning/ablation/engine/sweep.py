@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -27,6 +27,7 @@ from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, check_partners, chunks, for_params, n_examples
 from llc_lightning.runtime.errors import SettingError, at_least, unless_none
+from llc_lightning.runtime.progress import silent
 from llc_lightning.runtime.status import join
 
 ACCOUNTED = 1 << 25
@@ -51,6 +52,7 @@ def sweep(
     chunk: int | None = None,
     block: int | None = None,
     warm: Mapping[str, tuple[Tensor, ...]] | None = None,
+    done: Callable[[int], object] | None = None,
 ) -> list[Effect]:
     """Returns the unablated losses, then the effect of every component under every method on every loss, in this order.
 
@@ -92,6 +94,7 @@ def sweep(
         block: Examples per forward pass, a power of two; changes the last bits.
         warm: Constants of earlier effects for fitted methods to start from as well, by component and method
             (:func:`~llc_lightning.ablation.engine.effect.warm_start`).
+        done: Called with how many effects more are measured, for a progress bar; the total is components x methods.
 
     Raises:
         SettingError: If a method, metric, ``chunk`` or ``block`` is not allowed, or the module lacks the tasks asked
@@ -137,7 +140,7 @@ def sweep(
             keep=per_example,
             recorded=True,
         )
-        measurement = Measurement(examples, per_example, chunk, seed)
+        measurement = Measurement(examples, per_example, chunk, seed, _Told(done))
         effects = measurement.edited(components, editing, WeightReader(loss.module, params)) if editing else {}
         if replacing:
             effects |= measurement.replaced(components, replacing, dict(warm or {}))
@@ -167,6 +170,21 @@ def _silent(components: Sequence[Component], methods: Sequence[Method], effects:
     return [point for point in dict.fromkeys(silent) if point not in heard]
 
 
+class _Told:
+    """Tells a progress bar of effects that are measured, which go by parts of one, in whole numbers."""
+
+    def __init__(self, done: Callable[[int], object] | None) -> None:
+        self._done, self._measured, self._told = done or silent, 0.0, 0
+
+    def __call__(self, effects: float) -> None:
+        """Counts some more, or a part of one."""
+        self._measured += effects
+        whole = int(self._measured + 1e-6)  # thirds do not sum to one
+        if whole > self._told:
+            self._done(whole - self._told)
+            self._told = whole
+
+
 @dataclass(frozen=True)
 class Measurement:
     """What the ablations of a sweep have in common."""
@@ -175,6 +193,8 @@ class Measurement:
     keep: bool
     chunk: int | None
     seed: int
+    told: Callable[[float], object] = field(default_factory=lambda: _Told(None))
+    """Told of how many effects more are measured, also of parts of one."""
 
     def replaced(
         self, components: Sequence[Component], methods: Sequence[Method], warm: Mapping[str, tuple[Tensor, ...]]
@@ -245,7 +265,8 @@ class Measurement:
         """Returns the effects of some ablations; on each loss those of the source that is for it."""
         effects: Effects = {}
         sources: Sequence[Source] = ablations.sources
-        summaries = measure(ablations, keep=self.keep)
+        of_all = len(ablations.components) * len({source.method.name for source in sources})
+        summaries = measure(ablations, keep=self.keep, done=lambda share: self.told(of_all * share))
         measured = [
             (source, list(summary.effects(list(_makes(ablations, source)), doubted=True)))
             for source, summary in zip(sources, summaries, strict=True)
