@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental import proxy_tensor
 from torch.fx.node import map_arg
@@ -225,7 +226,26 @@ def reusing(module: GraphModule) -> GraphModule:
             node.args = (over, node.args[0], *node.args[2:])
         node.target = written
         memory.merge(node, over)
+    as_methods(graph)
     return GraphModule(module, graph)
+
+
+_METHODS = frozenset(
+    {
+        *("view", "_unsafe_view", "reshape", "expand", "transpose", "t", "unsqueeze", "squeeze", "select", "clone"),
+        *("add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_", "neg", "exp", "tanh", "sigmoid", "pow", "relu"),
+        *("relu_", "tanh_", "sigmoid_", "exp_", "neg_", "mm", "bmm", "mean", "sum", "gather", "scatter", "addcmul"),
+    }
+)
+"""Operations that are methods of tensors by the same name, with the same arguments."""
+
+
+def as_methods(graph: Graph) -> None:
+    """Takes methods of tensors where there are any: less of Python around each operation."""
+    for node in graph.nodes:
+        name = node.target.overloadpacket.__name__ if isinstance(node.target, OpOverload) else ""
+        if name in _METHODS and isinstance(node.args[0], Node):
+            node.op, node.target = "call_method", "view" if name == "_unsafe_view" else name
 
 
 class _Memory:
