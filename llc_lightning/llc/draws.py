@@ -82,7 +82,10 @@ def ess_of(draws: Draws) -> float:
 @functools.lru_cache(maxsize=16)
 def _mcse(draws: bytes, shape: tuple[int, ...]) -> float:
     """Returns it; several diagnostics ask for that of the same draws."""
-    return _arviz("mcse_mean", np.frombuffer(draws).reshape(shape))
+    seen = np.frombuffer(draws).reshape(shape)
+    half = seen.shape[1] // 2
+    ess = _ess(None, np.concatenate([seen[:, :half], seen[:, -half:]]))
+    return float(seen.std(ddof=1)) / math.sqrt(ess)
 
 
 def memory_of(draws: Draws, mixing: Mixing, burn_in: int) -> float:
@@ -134,15 +137,18 @@ def _statistics() -> Any:
     return of_arrays()
 
 
-def _ess(statistics: Any, seen: npt.NDArray[Any], relative: bool = False) -> float:
+def _ess(_: Any, seen: npt.NDArray[Any], relative: bool = False) -> float:
     """Returns the effective sample size as ArviZ does, by Geyer's initial monotone sequence (Geyer 1992, 2011)."""
     draws = np.asarray(seen, dtype=float)
     chains, n = draws.shape
     if np.ptp(draws) < np.finfo(float).resolution:
         return draws.size
-    covariance = statistics.autocov(draws, axis=1).mean(0)
+    means = draws.mean(1)
+    length = 1 << (2 * n - 1).bit_length()
+    waves = np.fft.rfft(draws - means[:, None], length)
+    covariance = np.fft.irfft((waves.real**2 + waves.imag**2).mean(0), length)[:n] / n
     within = covariance[0] * n / (n - 1)
-    variance = covariance[0] + (draws.mean(1).var(ddof=1) if chains > 1 else 0.0)
+    variance = covariance[0] + (means.var(ddof=1) if chains > 1 else 0.0)
     rho = 1 - (within - covariance) / variance
     rho[0] = 1.0
     pairs = rho[: n - n % 2].reshape(-1, 2).sum(1)

@@ -84,7 +84,9 @@ def local_curvature(
     return Local(along_gradient(stacked, lanes, gradient, batch), from_probe, diagonal, few)
 
 
-def spectrum_around(stacked: StackedLoss, batch: Batch, start: Stack, seed: int, products: int = _PROBE_PRODUCTS) -> Spectrum:
+def spectrum_around(
+    stacked: StackedLoss, batch: Batch, start: Stack, seed: int, products: int = _PROBE_PRODUCTS
+) -> Spectrum:
     """Returns the whole spectrum of few weights, or its quadrature from a few vectors, of which one is of signs."""
     hessian, dimension = stacked.hessian(start, batch), stacked.layout.dimension
     if dimension <= WHOLE:
