@@ -15,19 +15,19 @@ LOOK ?= out/look
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format configs docs bench truth zoo peers look clean
+.PHONY: help setup demo test check lint format configs docs bench truth zoo peers look wheel clean
 
 help: ## what there is to make (this list)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the environment in .venv; the other targets do this by themselves
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	$(PYTHON3) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
 	@echo "Installing into $(VENV): about 2 GB, a few minutes"
 	$(PYTHON) -m pip install --quiet --upgrade pip # that of Python 3.11 takes twice the time to choose what to install
-	$(PYTHON) -m pip install --quiet --editable '.[dev]'
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
 # Two processes share the measuring, which threads cannot: its tensors are too small. Together they train on 512 examples a
@@ -76,12 +76,15 @@ peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready ## e
 .peers/devinterp-%/.ready:
 	@echo "Installing devinterp $* into .peers/devinterp-$*: up to 2 GB, a few minutes"
 	$(PYTHON3) -m venv .peers/devinterp-$*
-	.peers/devinterp-$*/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 devinterp==$*
+	.peers/devinterp-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch devinterp==$*
 	.peers/devinterp-$*/bin/python -W ignore -c 'import devinterp.slt.sampler'
 	@touch $@
 
+wheel: $(READY) ## what a new user does first, by the built wheel from an empty folder
+	OMP_NUM_THREADS=1 $(PYTHON) tests/release/wheel.py
+
 look: $(READY) ## pictures of TensorBoard and the report in headless Chromium (RUN=checkpoints/cis/version_0)
-	$(PYTHON) -m pip install --quiet --editable '.[look]'
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[look]'
 	$(PYTHON) tests/look/look.py "$(RUN)" --out $(LOOK)
 
 clean: ## remove the environments, caches and pictures; runs in checkpoints/ stay

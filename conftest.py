@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-collect_ignore = ["tests/look"]  # for `make look`, which installs what it needs
+collect_ignore = ["tests/look", "tests/release"]  # for make, which installs what they need
 pytest_plugins = [
     "tests.hygiene.annotations",
     "tests.hygiene.clean_tree",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llc_lightning.llc.estimator import estimate_llc, estimate_parts
     from llc_lightning.llc.record import LLCRecord
     from llc_lightning.llc.settings import ChainSettings, Part, Resolution, Restriction
+    from llc_lightning.measure.offline import measure_snapshots
     from llc_lightning.results.run import Run
     from llc_lightning.results.traces import read_trace
     from llc_lightning.runtime.cadence import AnyOf, AtEnd, AtStart, AtSteps, Every, LogSpaced
@@ -52,6 +53,7 @@ __all__ = [
     "estimate_parts",
     "find_components",
     "loss_fn",
+    "measure_snapshots",
     "read_trace",
 ]
 
@@ -80,6 +82,7 @@ _HOMES = {
     "estimate_parts": "llc.estimator",
     "find_components": "components.listing",
     "loss_fn": "components.loss",
+    "measure_snapshots": "measure.offline",
     "read_trace": "results.traces",
 }
 

@@ -13,12 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.errors import DataError, unknown
 
 MEMORISED, GENERALISED = 0.99, 0.5
 """Training accuracy from which on a net has memorised, validation accuracy from which on it generalises."""
 SHARES = {"begins": 0.1, "half": 0.5, "ends": 0.9}
 """How much of a transition's fall is done when it begins, is half over and ends."""
+NAMES = {
+    "loss": ("train/loss", "train_loss", "loss", "train/loss_step", "train_loss_step", "train/loss_epoch"),
+    "val_loss": ("val/loss", "val_loss", "validation/loss", "val/loss_epoch"),
+    "accuracy": ("train/accuracy", "train_accuracy", "train/acc", "train_acc"),
+    "val_accuracy": ("val/accuracy", "val_accuracy", "val/acc", "val_acc"),
+}
+"""The metrics that stages follow from, by what they are: the name that they have here, then others in use."""
 _FALL = 0.5
 _BASELINE = "baseline/"
 
@@ -66,6 +73,32 @@ def stages(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:
     """
     found = [*transition(metrics), *grokking(metrics), *beaten_baselines(metrics)]
     return sorted(found, key=lambda stage: stage.step)
+
+
+def named(
+    metrics: Mapping[str, pd.DataFrame], given: Mapping[str, str | None] | None = None
+) -> dict[str, pd.DataFrame]:
+    """Returns metrics under the names that stages are looked for under.
+
+    Args:
+        metrics: Curves by the name under which they were logged.
+        given: The logged names of some of ``NAMES``; of the others, or of None, the first that was logged is taken.
+
+    Raises:
+        DataError: If a given name was not logged.
+
+    Example:
+        >>> list(named({"my/nll": pd.DataFrame(), "val_loss": pd.DataFrame()}, {"loss": "my/nll"}))
+        ['my/nll', 'val_loss', 'train/loss', 'val/loss']
+    """
+    found = dict(metrics)
+    for what, names in NAMES.items():
+        chosen = (given or {}).get(what) or next((name for name in names if name in metrics), None)
+        if chosen is not None and chosen not in metrics:
+            raise DataError(unknown("logged metric", chosen, metrics))
+        if chosen is not None:
+            found[names[0]] = metrics[chosen]
+    return found
 
 
 def transition(metrics: Mapping[str, pd.DataFrame]) -> list[Stage]:

@@ -5,6 +5,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, StochasticWeightAveraging
+from lightning.pytorch.utilities import rank_zero_info
 
 from llc_lightning.callbacks.folder import (
     claim_folder,
@@ -20,6 +21,7 @@ from llc_lightning.components.loss import named_tensors
 from llc_lightning.results.training import abandon_after, check_branch, forks
 from llc_lightning.runtime.cadence import Cadence, Moment
 from llc_lightning.runtime.digest import tensor_digest
+from llc_lightning.runtime.doors import call
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.workers import Workers
 
@@ -166,6 +168,12 @@ class After(L.Callback):
 
     def __init__(self, before: Before) -> None:
         self.before = before
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Says where everything is and what to type next; train.py, which hears no such notes, says more."""
+        if training_of(trainer):
+            folder = run_folder(trainer)
+            rank_zero_info(f"wrote {folder}, next: {call('analyze', 'summary', folder)}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Has done what is due at the end on the weights that a callback has put into the module, if one has."""

@@ -1,1 +1,1 @@
-"""The two commands: train, and analyze what a run left."""
+"""The command line: train, analyze what a run left, begin with files of one's own."""

@@ -14,6 +14,7 @@ from llc_lightning.analysis.co_ablation import interactions, unmatched
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
 from llc_lightning.cli.console import make_folder
 from llc_lightning.cli.offline import model_and_examples
+from llc_lightning.cli.own import Own
 from llc_lightning.components.kinds.joined import PAIRS
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.jobs import Job, data_digest
@@ -63,7 +64,7 @@ def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
 
     Args:
         options: ``run``, ``components``, ``methods``, ``metrics``, ``mask``, ``steps``, ``examples``, ``figures``,
-            ``again``, ``out``.
+            ``again``, ``out``, ``module``, ``data``.
         progress: Shows how far it is.
 
     Raises:
@@ -72,7 +73,7 @@ def ablate_run(options: Namespace, *, progress: Progress) -> Ablated:
     if options.figures:
         make_folder(options.figures, option="--figures")
     run = Run.open(options.run)
-    model, data = model_and_examples(options.run)
+    model, data = model_and_examples(options.run, Own.of(options))
     plan = AblationPlan(
         components=_with_members(options.components),
         methods=tuple(options.methods),

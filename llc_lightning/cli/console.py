@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llc_lightning.report.cells import Table
+from llc_lightning.runtime.doors import call
 from llc_lightning.runtime.errors import StoreError
 from llc_lightning.runtime.progress import Advance
 
@@ -126,13 +127,8 @@ _SHOWN = 3
 
 
 def analyze(command: str, *words: Path | str) -> str:
-    """Returns a call of analyze.py as a shell reads it.
-
-    Example:
-        >>> analyze("report", Path("my runs/version_0"))
-        "python analyze.py report 'my runs/version_0'"
-    """
-    return " ".join(["python analyze.py", command, *map(quoted, words)])
+    """Returns a call of the command that reads runs, as a shell reads it."""
+    return call("analyze", command, *words)
 
 
 def quoted(word: Path | str) -> str:

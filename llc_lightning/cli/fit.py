@@ -3,7 +3,6 @@
 import logging
 import warnings
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +19,7 @@ from llc_lightning.callbacks.resume import ExactResume, read_checkpoint
 from llc_lightning.cli.finished import check_continues
 from llc_lightning.cli.keys import add_keys
 from llc_lightning.cli.outcome import Stopwatch, outcome
-from llc_lightning.cli.parser import Parser, faulty_file
+from llc_lightning.cli.parser import Parser
 from llc_lightning.cli.versions import checked_experiment, claim_version, newest_version
 from llc_lightning.report.hparams import settings_and_ends
 from llc_lightning.results.files import publish
@@ -118,9 +117,6 @@ class FitCLI(LightningCLI):
 
     def parse_arguments(self, parser: Any, args: ArgsType) -> None:
         """Parses, and keeps the checkpoint from Lightning, which would let it overrule the model's arguments."""
-        for path in _config_files(self._argv):
-            if fault := faulty_file(path):
-                parser.error(fault)
         self.config = parser.parse_args(self._argv)
         seed = self.config["fit"]["seed_everything"]
         if not 0 <= seed <= _LARGEST_SEED:
@@ -233,13 +229,6 @@ def _loggers(given: Any) -> list[Logger]:
     if isinstance(given, Logger):
         return [given]
     return list(cast("list[Logger]", given)) if isinstance(given, list) else []
-
-
-def _config_files(argv: Sequence[str]) -> list[Path]:
-    """Returns the configuration files that a command names."""
-    named = [after for option, after in pairwise(argv) if option in ("-c", "--config")]
-    named += [argument.removeprefix("--config=") for argument in argv if argument.startswith("--config=")]
-    return [Path(name) for name in named]
 
 
 def _refused(error: BaseException | None) -> LLCLightningError | None:

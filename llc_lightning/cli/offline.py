@@ -7,14 +7,18 @@ from typing import Any, Protocol, cast, runtime_checkable
 import lightning as L
 
 from llc_lightning.callbacks.base import HasAnalysisSet, MeasurementCallback
+from llc_lightning.cli.files import faulty_file
 from llc_lightning.cli.keys import add_keys
-from llc_lightning.cli.parser import Parser, faulty_file
+from llc_lightning.cli.own import Own
+from llc_lightning.cli.parser import Parser
 from llc_lightning.measure.offline import measure_snapshots, seed_of
 from llc_lightning.measure.snapshot import Snapshot, restore
 from llc_lightning.results.run import CONFIG, Run, run_name
 from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch
 from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError, unknown
 from llc_lightning.runtime.progress import Progress
+
+_BASES: dict[str, type] = {"model": L.LightningModule, "data": L.LightningDataModule}
 
 
 @runtime_checkable
@@ -35,6 +39,7 @@ def measure_run(
     again: bool = False,
     out: Path | None = None,
     progress: Progress | None = None,
+    own: Own | None = None,
 ) -> list[Path]:
     """Measures what the run's configuration names and is not measured yet, and returns the files that were written.
 
@@ -46,13 +51,14 @@ def measure_run(
         again: Measure also what is measured already, and replace what was measured with other settings.
         out: The folder to write to; the run's own by default.
         progress: Shows how far it is.
+        own: Where model and examples come from, if not from the configuration.
 
     Raises:
-        StoreError: If the folder is no run, or has no configuration.
+        StoreError: If the folder is no run, or has no configuration and ``own`` is not complete.
         SettingError: If a key is unknown or switched off, or the data gives nothing to measure on.
     """
-    run = _configured(folder)
-    made = _made(run, config)
+    run = Run.open(folder)
+    made = _made(run, config, own)
     model, examples = _fitted(made)
     written: list[Path] = []
     for name, callback in _chosen(made, only, run).items():
@@ -72,75 +78,76 @@ def measure_run(
     return written
 
 
-def restored(folder: Path, step: int | None = None) -> Snapshot:
+def restored(folder: Path, step: int | None = None, own: Own | None = None) -> Snapshot:
     """Returns a snapshot of a run as its configuration would measure it, with the model and data that it names.
 
     Args:
         folder: The run folder.
         step: Which snapshot; the last by default.
+        own: Where model and examples come from, if not from the configuration.
 
     Raises:
-        StoreError: If the folder is no run, or has no configuration.
+        StoreError: If the folder is no run, or has no configuration and ``own`` is not complete.
         SnapshotError: If there is no such snapshot, or it is damaged or of another model.
         SettingError: If the data gives nothing to measure on.
     """
-    run = _configured(folder)
+    run = Run.open(folder)
     there = run.snapshots
     if not there or (step is not None and step not in there):
         steps = ", ".join(map(str, there)) or "none"
         asked = "no snapshots" if step is None else f"no snapshot of step {step}"
         raise SnapshotError(f"{folder} has {asked}; there are: {steps}.")
     at = max(there) if step is None else step
-    module, data = _fitted(_made(run, None))
+    module, data = _fitted(_made(run, None, own))
     restore(module, load_snapshot(there[at]), source=str(there[at]))
     return Snapshot.of(module, data, run=run_name(folder), seed=seed_of(run), step=at, epoch=snapshot_epoch(there[at]))
 
 
-def model_and_examples(folder: Path) -> tuple[Any, Any]:
-    """Returns the model of a run as its configuration makes it, and the examples to measure on.
+def model_and_examples(folder: Path, own: Own | None = None) -> tuple[Any, Any]:
+    """Returns the model of a run as its configuration or ``own`` makes it, and the examples to measure on.
 
     Raises:
-        StoreError: If the folder is no run, or has no configuration.
+        StoreError: If the folder is no run, or has no configuration and ``own`` is not complete.
         SettingError: If the data gives nothing to measure on.
     """
-    return _fitted(_made(_configured(folder), None))
+    return _fitted(_made(Run.open(folder), None, own))
 
 
-def _configured(folder: Path) -> Run:
-    run = Run.open(folder)
-    if not run.config:
-        raise StoreError(
-            f"{folder} has no {CONFIG}, since train.py did not start it; measure it in Python, with measure_snapshots."
-        )
-    return run
-
-
-def _made(run: Run, overlay: Path | None) -> dict[str, Any]:
+def _made(run: Run, overlay: Path | None, own: Own | None) -> dict[str, Any]:
     """Returns model, data and callbacks, by their keys in the configuration."""
+    given = own.made() if own else {}
+    if not run.config and len(given) < len(_BASES):
+        raise StoreError(
+            f"{run.folder} has no {CONFIG}, since a script of your own trained it; give --module FILE:FUNCTION and "
+            "--data FILE:FUNCTION, which make its module and the examples, or use measure_snapshots in Python."
+        )
     # jsonargparse leaves its own types open.
     parser: Any = Parser(allow_abbrev=False)
-    parser.add_lightning_class_args(L.LightningModule, "model", subclass_mode=True)
-    parser.add_lightning_class_args(L.LightningDataModule, "data", subclass_mode=True)
+    bases = {key: base for key, base in _BASES.items() if key not in given}
+    for key, base in bases.items():
+        parser.add_lightning_class_args(base, key, subclass_mode=True)
     add_keys(parser)
-    keys: list[str] = ["model", "data", *parser.callback_keys]
+    keys: list[str] = [*bases, *parser.callback_keys]
     found = parser.parse_object({key: value for key, value in run.config.items() if key in keys})
     if overlay is not None:
         parser.known_keys = sorted(found.keys())
         found = parser.parse_object(_read(parser, overlay), cfg_base=found)
     instances: Mapping[str, Any] = parser.instantiate_classes(found)
-    return {key: instances[key] for key in keys}
+    return {key: instances[key] for key in keys} | given
 
 
 def _fitted(made: Mapping[str, Any]) -> tuple[Any, Any]:
     """Returns the model, which has taken from its data what it takes, and the examples to measure on."""
     model: Any = made["model"]
-    data: L.LightningDataModule = made["data"]
+    data: Any = made["data"]
+    if not isinstance(data, L.LightningDataModule):
+        return model, data
     data.prepare_data()
     data.setup("fit")
     if not isinstance(data, HasAnalysisSet):
         raise SettingError(
-            f"{type(data).__name__} gives no examples to measure on; give it a method analysis_set(), or measure in "
-            "Python, with measure_snapshots."
+            f"{type(data).__name__} has no examples to measure on; give it a method analysis_set(), or give them with "
+            "--data FILE:FUNCTION."
         )
     examples = data.analysis_set()
     if isinstance(model, FitsData):
@@ -172,11 +179,11 @@ def _chosen(made: Mapping[str, Any], only: Sequence[str] | None, run: Run) -> di
             raise SettingError(unknown("key", name, measuring))
         if not measuring[name].is_on:
             raise SettingError(
-                f"{name} is switched off in {run.folder / CONFIG}; give it a cadence (when:) and more with --config."
+                f"{name} is switched off in {run.folder}; give it a cadence (when:) and more with --config."
             )
     chosen = {name: one for name, one in measuring.items() if one.is_on and (only is None or name in only)}
     if not chosen:
         raise SettingError(
-            f"{run.folder / CONFIG} switches on no measurement; give llc or ablation a cadence (when:) with --config."
+            f"{run.folder} names nothing to measure; give llc or ablation a cadence (when:) and settings with --config."
         )
     return chosen

@@ -70,6 +70,13 @@ def run_folder(one: Options, such_as: str = "checkpoints/cis/version_0") -> None
     one.add_argument("run", metavar="RUN", type=Path, help=f"folder of a run, such as {such_as}")
 
 
+def own_code(one: Options) -> None:
+    """Adds where the model and the examples of a run come from that no configuration tells."""
+    told = "FILE:FUNCTION, which takes nothing and returns the {}, for a run that your own script trained"
+    one.add_argument("--module", default="", metavar="FILE:FUNCTION", help=told.format("module, of any weights"))
+    one.add_argument("--data", default="", metavar="FILE:FUNCTION", help=told.format("examples to measure on"))
+
+
 def level(one: Options) -> None:
     """Adds the probability of intervals."""
     one.add_argument(

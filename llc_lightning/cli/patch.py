@@ -15,6 +15,7 @@ from llc_lightning.ablation.procedures.path_patching import path_patching
 from llc_lightning.ablation.procedures.tracing import tracing
 from llc_lightning.analysis import table
 from llc_lightning.cli.offline import restored
+from llc_lightning.cli.own import Own
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.report.cells import Table
 from llc_lightning.runtime.batches import Batch, n_examples, take
@@ -31,13 +32,13 @@ def patch_run(options: Namespace) -> pd.DataFrame:
 
     Args:
         options: ``run``, ``components``, ``inputs``, ``restore``, ``window``, ``sender``, ``receivers``, ``frozen``,
-            ``metrics``, ``mask``, ``step``, ``examples``.
+            ``metrics``, ``mask``, ``step``, ``examples``, ``module``, ``data``.
 
     Raises:
         LLCLightningError: If it cannot be measured.
     """
     _check(options)
-    snapshot = restored(options.run, options.step)
+    snapshot = restored(options.run, options.step, Own.of(options))
     clean = take(snapshot.data, slice(0, options.examples))
     donor = _partners(snapshot, clean, options.inputs, options.mask)
     runs = snapshot.loss, snapshot.params, clean, donor

@@ -1,18 +1,41 @@
-"""The command ``train.py``: one clear sentence for what goes wrong, and an exit code that says what kind it is.
+"""The command that trains: one clear sentence for what goes wrong, and an exit code that says what kind it is.
 
-It imports nothing heavy until it must, so that ``--help`` is there at once.
+It imports nothing heavy until it must, so that ``--help`` and what is wrong with a file are there at once.
 """
 
 import sys
+import textwrap
 from collections.abc import Sequence
 
-from llc_lightning.runtime.errors import LLCLightningError, one_line
+from llc_lightning.cli.files import names, with_files
+from llc_lightning.cli.known import check_keys
+from llc_lightning.runtime.doors import call
+from llc_lightning.runtime.errors import LLCLightningError, SettingError, one_line
 
 OK, FAILED, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 _DEBUG = "--debug"
+HELP = r"""
+Trains a network, and measures while it trains.
+
+    {train} fit -c cis                              train with live LLC and ablations
+    {train} fit -c smoke/cis                        the same in less than a minute
+    {train} fit -c mine.yaml                        a configuration of your own; `llc-lightning init` writes one
+    {train} fit -c cis --seed_everything 1          another seed, in its own folder
+    {train} fit -c cis --llc.chains 8 --llc.draws 500  change settings key by key
+    {train} fit -c cis -c overlays/ddp2_cpu         lay a second file over the first
+    {train} fit -c cis --print_config               every setting, with what it is now
+    {train} fit -c cis --ckpt_path last             continue the newest run of the experiment
+
+    On 4 GPUs:   add --trainer.devices 4 --trainer.strategy ddp
+    On 2 nodes:  torchrun --nnodes 2 --nproc_per_node 4 --rdzv_backend c10d --rdzv_endpoint HOST:29500 \
+                 -m llc_lightning train fit -c cis --trainer.num_nodes 2 --trainer.devices 4 --trainer.strategy ddp
+
+`{train} fit --help` lists every key. A run leaves everything in checkpoints/<experiment>/version_<n>/.
+Configurations that come with the package: {names}.
+"""
 
 
-def main(argv: Sequence[str], *, help_text: str = "") -> int:
+def main(argv: Sequence[str]) -> int:
     """Runs the command line and returns its exit code.
 
     0: done. 1: it cannot be done, for a reason that only shows when it is tried. 2: the command or a configuration
@@ -20,13 +43,18 @@ def main(argv: Sequence[str], *, help_text: str = "") -> int:
 
     Args:
         argv: The arguments, without the program. ``--debug`` among them shows tracebacks and what Lightning tells.
-        help_text: What ``--help`` without a subcommand shows.
     """
     arguments = [argument for argument in argv if argument != _DEBUG]
     debug = len(arguments) < len(argv)
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(help_text.strip())
+        print(help_text())
         return OK if arguments else USAGE
+    try:
+        arguments = with_files(arguments)
+        check_keys(arguments)
+    except SettingError as error:
+        sys.stderr.write(f"error: {one_line(error)}\n")
+        return USAGE
     try:
         from llc_lightning.cli.fit import FitCLI
 
@@ -46,6 +74,12 @@ def main(argv: Sequence[str], *, help_text: str = "") -> int:
     finally:
         _leave_the_group()
     return OK
+
+
+def help_text() -> str:
+    """Returns what ``--help`` shows: recipes, as this process was called."""
+    listed = textwrap.fill(", ".join(names()), 118, break_on_hyphens=False)
+    return HELP.strip().format(train=call("train"), names=listed)
 
 
 def _leave_the_group() -> None:

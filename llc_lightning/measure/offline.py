@@ -1,5 +1,6 @@
 """Measures the snapshots of a run through the same function as the callbacks: the same rows, to the byte."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from llc_lightning.measure.measurements import Plan, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot, restore
 from llc_lightning.results.run import Run, run_name
 from llc_lightning.results.schema import KEY
-from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch
+from llc_lightning.results.snapshots import load_snapshot, lost_snapshots, snapshot_epoch
 from llc_lightning.results.store import Store
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError
@@ -167,17 +168,30 @@ def _measurements(
 
 
 def _chosen(run: Run, steps: Sequence[int] | None) -> dict[int, Path]:
-    there = run.snapshots
+    there, gone = run.snapshots, lost_snapshots(run.folder)
     if not there:
-        raise SnapshotError(f"{run.folder} has no snapshots to measure; train with snapshots switched on.")
+        raise SnapshotError(
+            f"{run.folder} has no snapshots to measure{_told_lost(gone)}; train with snapshots switched on, or with a "
+            "SnapshotCallback."
+        )
     if steps is None:
+        if gone:
+            warnings.warn(f"{run.folder} is measured without some steps{_told_lost(gone)}.", stacklevel=3)
         return there
     missing = sorted(set(steps) - set(there))
     if missing:
+        told = _told_lost([missing[0]]) if missing[0] in gone else ""
         raise SnapshotError(
-            f"{run.folder} has no snapshot of step {missing[0]}; it has those of {', '.join(map(str, there))}."
+            f"{run.folder} has no snapshot of step {missing[0]}{told}; it has those of {', '.join(map(str, there))}."
         )
     return {step: there[step] for step in sorted(set(steps))}
+
+
+def _told_lost(steps: Sequence[int]) -> str:
+    """Returns the part of a sentence about snapshots that are gone; '' where none is."""
+    if not steps:
+        return ""
+    return f": the manifest lists snapshots that are gone, of {', '.join(map(str, steps))}; restore them from a copy"
 
 
 def seed_of(run: Run) -> int:

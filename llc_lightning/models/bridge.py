@@ -37,9 +37,11 @@ def to_transformer_lens(net: Transformer) -> Any:
         attn_only=shape.d_mlp is None, act_fn=shape.act, normalization_type=_NORMS[shape.norm],
         positional_embedding_type=_POSITIONS[shape.positions], rotary_base=_ROTARY_BASE,
         rotary_dim=shape.head_size if shape.positions == "rotary" else None, eps=_EPS, seed=0,
+        dtype=net.unembed.W_U.dtype,
     )  # fmt: skip
     bridge = bridges.TransformerBridge.boot_native(config)
     bridge.eval()
+    bridge.original_model.to(net.unembed.W_U.dtype)
     with torch.no_grad():
         native = dict(bridge.original_model.named_parameters(remove_duplicate=False))
         for own, theirs in _pairs(net.shape):
@@ -56,11 +58,12 @@ def from_transformer_lens(bridge: Any) -> Transformer:
         bridge: The bridge; it is not changed.
 
     Raises:
-        SettingError: If it has an option that :class:`Transformer` lacks.
+        SettingError: If it has an option, or a parameter, that :class:`Transformer` lacks.
     """
     shape = shape_of(bridge.cfg)
-    net = Transformer(shape)
     native = dict(bridge.original_model.named_parameters(remove_duplicate=False))
+    _check_all_are_known(native, shape)
+    net = Transformer(shape).to(_parameter(native, "head.weight").dtype)
     with torch.no_grad():
         for own, theirs in _pairs(shape):
             parameter = net.get_parameter(own)
@@ -155,9 +158,25 @@ def _ours(name: str, value: Tensor, like: Tensor) -> Tensor:
     return (value.T if kind in ("W_O", "W_in", "W_out", "W_U") else value).reshape(like.shape)
 
 
+def _check_all_are_known(native: dict[str, nn.Parameter], shape: TransformerShape) -> None:
+    """Raises where a bridge has a parameter that no pair names, such as the bias of another version's head."""
+    known = {id(_parameter(native, theirs)) for _, theirs in _pairs(shape)}  # which may have several names
+    if left := sorted({_native_name(name) for name, one in native.items() if id(one) not in known}):
+        raise SettingError(
+            f"the bridge has parameters that no Transformer here has: {', '.join(left)}; without them the logits would "
+            "be others. Use transformer-lens 4.2 or newer, or measure the bridge itself inside a module with "
+            "per_example_loss."
+        )
+
+
+def _native_name(known: str) -> str:
+    """Returns the name of a parameter in the wrapped model, where the bridge has put wrappers on the way."""
+    return known.replace("_original_component.", "")
+
+
 def _parameter(native: dict[str, nn.Parameter], name: str) -> nn.Parameter:
-    """Returns a parameter of the wrapped model, where the bridge has put wrappers on the way."""
+    """Returns a parameter of the wrapped model."""
     for known, parameter in native.items():
-        if known.replace("_original_component.", "") == name:
+        if _native_name(known) == name:
             return parameter
     raise SettingError(f"the bridge has no parameter {name!r}; give one from TransformerBridge.boot_native.")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from llc_lightning.llc.calibrate.checks import RHAT
@@ -65,7 +66,8 @@ def _llcs(axes: Axes, records: Sequence[LLCRecord], of: Callable[[LLCRecord], fl
         some = [record for record in records if (record.status == "ok") == ok]
         face = palette.CORRECTED if ok else "white"
         axes.errorbar(
-            [of(record) for record in some], [record.value for record in some], [2 * record.stderr for record in some],
+            np.array([of(record) for record in some]), np.array([record.value for record in some]),
+            np.array([2 * record.stderr for record in some]),
             fmt="o", color=palette.CORRECTED, markerfacecolor=face, capsize=3,
             label="mean, 2 standard errors" if ok else "flagged",
         )  # fmt: skip

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from llc_lightning.analysis.stages import NAMES
 from llc_lightning.analysis.table import numbers
-
-LOSS_TAGS = ("train/loss", "train_loss", "loss", "train/loss_step", "train_loss_step", "train/loss_epoch")
-"""Names under which modules log their training loss, in the order of preference."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Logged:
     @property
     def loss(self) -> pd.DataFrame:
         """The finite values of the training loss; empty where it was not logged."""
-        name = next((tag for tag in LOSS_TAGS if tag in self.metrics), "")
+        name = next((tag for tag in NAMES["loss"] if tag in self.metrics), "")
         curve = self.metrics.get(name, pd.DataFrame({"step": [], "value": []}, dtype=np.float64))
         return curve.loc[np.isfinite(numbers(curve, "value"))]
 

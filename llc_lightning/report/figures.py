@@ -197,7 +197,7 @@ def _intervals(axes: Axes, one: Series, low: Float[np.ndarray, "point"], high: F
         axes.errorbar(
             one.x[at],
             one.y[at],
-            [(one.y - low)[at], (high - one.y)[at]],
+            np.stack([one.y - low, high - one.y])[:, at],
             fmt="none",
             ecolor=one.color,
             elinewidth=0.8,

@@ -11,6 +11,7 @@ from llc_lightning.report.events import Logged, read_events
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.sections import Findings, find, sections
 from llc_lightning.results.run import Run
+from llc_lightning.runtime.doors import call
 from llc_lightning.runtime.errors import StoreError
 
 
@@ -40,7 +41,7 @@ class Source:
         rows = run.measurements()
         if not len(rows):
             raise StoreError(
-                f"{run.folder} has no measurements yet; train on, or type: python analyze.py measure {run.folder}"
+                f"{run.folder} has no measurements yet; train on, or type: {call('analyze', 'measure', run.folder)}"
             )
         logged = read_events(run.folder)
         found = find(rows, run=run.name, level=level)

@@ -7,8 +7,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-
 from llc_lightning.results.files import publish
 from llc_lightning.results.schema import SCHEMA_VERSION
 from llc_lightning.runtime.errors import StoreError, one_line
@@ -25,11 +23,14 @@ def provenance(*, seeds: dict[str, int], device: str = "cpu", source: Path | Non
         device: The type of device that the run trains on.
         source: A folder of the git repository whose commit to note; by default the working directory.
     """
+    import torch
+
     return {
         "llc_lightning": _version("llc_lightning"),
         "schema_version": SCHEMA_VERSION,
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        # The metadata of some wheels leave out the build, such as +cu130.
+        "packages": {name: _version(name) for name in _PACKAGES} | {"torch": str(torch.__version__)},
         "device": device,
         "threads": torch.get_num_threads(),
         "seeds": dict(sorted(seeds.items())),

@@ -1,10 +1,9 @@
-"""A run folder, opened for reading."""
+"""A run folder, opened for reading; opening it imports nothing heavy."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from llc_lightning.results import provenance, snapshots, timings, traces
 from llc_lightning.results.files import MANIFEST
 from llc_lightning.results.store import Store
 from llc_lightning.runtime.errors import StoreError, one_line
@@ -86,7 +85,9 @@ class Run:
     @property
     def provenance(self) -> list[dict[str, Any]]:
         """Versions, source and seeds, one record for each time that they changed."""
-        return provenance.read_provenance(self.folder)
+        from llc_lightning.results.provenance import read_provenance
+
+        return read_provenance(self.folder)
 
     @property
     def store(self) -> Store:
@@ -107,13 +108,19 @@ class Run:
     @property
     def snapshots(self) -> dict[int, Path]:
         """The snapshots of the weights by step; see ``load_snapshot``."""
-        return snapshots.list_snapshots(self.folder)
+        from llc_lightning.results.snapshots import list_snapshots
+
+        return list_snapshots(self.folder)
 
     @property
     def traces(self) -> dict[str, Path]:
         """The files of per-draw losses by part; see ``read_trace``."""
-        return traces.list_traces(self.folder)
+        from llc_lightning.results.traces import list_traces
+
+        return list_traces(self.folder)
 
     def timings(self) -> "pd.DataFrame":
         """Returns what each part cost: part, seconds, host."""
-        return timings.read_timings(self.folder)
+        from llc_lightning.results.timings import read_timings
+
+        return read_timings(self.folder)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning.results.files import listed, publish, verify
+from llc_lightning.results.training import ABANDONED
 from llc_lightning.runtime.errors import SettingError, SnapshotError, one_line
 
 FOLDER = "snapshots"
@@ -87,6 +88,14 @@ def list_snapshots(run: Path) -> dict[int, Path]:
     """Returns the snapshots of a run by step, in rising order."""
     paths = (path for path in (run / FOLDER).glob("step=*.safetensors") if _FILE.fullmatch(path.name))
     return dict(sorted((snapshot_step(path), path) for path in paths))
+
+
+def lost_snapshots(run: Path) -> list[int]:
+    """Returns the steps of the snapshots that the manifest lists and that are nowhere, in rising order."""
+    names = (Path(name) for name in listed(run))
+    steps = {snapshot_step(name) for name in names if name.parent.name == FOLDER and _FILE.fullmatch(name.name)}
+    left = (snapshot_step(path) for path in run.glob(f"{ABANDONED}/*/{FOLDER}/step=*.safetensors"))
+    return sorted(steps.difference(list_snapshots(run), left))
 
 
 def snapshot_step(path: Path) -> int:

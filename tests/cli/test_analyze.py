@@ -55,7 +55,7 @@ def test_the_summary_says_it_all_and_what_to_type_next(capsys: pytest.CaptureFix
         "How trustworthy",
     ):
         assert part in told
-    assert told.endswith(f"next: python analyze.py report {run}\n")
+    assert told.endswith(f"next: llc-lightning analyze report {run}\n")
 
 
 def test_runs_stand_side_by_side(capsys: pytest.CaptureFixture[str], run: Path, young: Path, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_the_summary_as_json(capsys: pytest.CaptureFixture[str], run: Path) -> N
 def test_the_summary_of_a_young_run(capsys: pytest.CaptureFixture[str], young: Path) -> None:
     told = called(capsys, "summary", young)
     assert "The full LLC is not ok at any step." in told
-    assert told.endswith(f"next: python analyze.py report '{young}'\n"), "a path with a space is quoted"
+    assert told.endswith(f"next: llc-lightning analyze report '{young}'\n"), "a path with a space is quoted"
     found = json.loads(called(capsys, "summary", young, "--json"))
     assert found["curve"] is None
     assert found["agreement"] is None
@@ -90,7 +90,7 @@ def test_the_summary_of_a_young_run(capsys: pytest.CaptureFixture[str], young: P
 
 def test_the_summary_to_a_file(capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path) -> None:
     told = called(capsys, "summary", run, "--out", tmp_path / "new" / "summary.txt")
-    assert told == f"wrote {tmp_path / 'new' / 'summary.txt'}\nnext: python analyze.py report {run}\n"
+    assert told == f"wrote {tmp_path / 'new' / 'summary.txt'}\nnext: llc-lightning analyze report {run}\n"
     assert "n_beta alone explains" in (tmp_path / "new" / "summary.txt").read_text(encoding="utf-8")
     told = called(capsys, "summary", run, "--json", "--out", tmp_path / "summary.json")
     assert json.loads(told)["written"] == [str(tmp_path / "summary.json")]
@@ -178,7 +178,7 @@ def test_measure_hands_on_what_was_asked(
     told = called(capsys, "measure", run, "--steps", "0", "30", "--only", "llc")
     assert (asked["folder"], asked["steps"], asked["only"], asked["again"]) == (run, [0, 30], ["llc"], False)
     assert "2.parquet, and 2 more files" in told
-    assert told.endswith(f"next: python analyze.py report {run}\n")
+    assert told.endswith(f"next: llc-lightning analyze report {run}\n")
 
 
 def test_help_imports_nothing_heavy() -> None:

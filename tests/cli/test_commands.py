@@ -59,6 +59,6 @@ def test_a_command_ends_with_what_it_wrote_and_what_to_type_next(
 ) -> None:
     then = analyze("report", Path("my runs/version_0"))
     end(Namespace(json=False), [Path(name) for name in written], then)
-    assert capsys.readouterr().out == f"{said}\nnext: python analyze.py report 'my runs/version_0'\n"
+    assert capsys.readouterr().out == f"{said}\nnext: llc-lightning analyze report 'my runs/version_0'\n"
     end(Namespace(json=True), [Path(name) for name in written], then, more=1)
     assert json.loads(capsys.readouterr().out) == {"written": written, "more": 1, "next": then}

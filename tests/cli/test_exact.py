@@ -50,7 +50,7 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str]:
 def test_alone_it_lists_everything_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     told = called(capsys)
     assert all(f"\n{name} " in told for name in KNOWN)
-    assert told.endswith("\nnext: python analyze.py exact reduced-rank --help\n")
+    assert told.endswith("\nnext: llc-lightning analyze exact reduced-rank --help\n")
     listed = json.loads(called(capsys, "--json"))["known"]
     assert [one["name"] for one in listed] == list(KNOWN)
     assert all(one["source"] and one["summary"] and one["parameters"] for one in listed)
@@ -108,8 +108,8 @@ def test_to_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     ("argv", "code", "sentence"),
     [
         (["reduced-rnk"], 2, "unknown NAME 'reduced-rnk'; did you mean reduced-rank? Use one of: quadratic, "),
-        (REDUCED_RANK[:3], 2, "--hidden, --outputs, --rank are missing; `analyze.py exact reduced-rank --help` says"),
-        ([*REDUCED_RANK, "0", "--width", "3"], 2, "unknown option '--width'; `analyze.py exact reduced-rank --help`"),
+        (REDUCED_RANK[:3], 2, "--hidden, --outputs, --rank are missing; `llc-lightning analyze exact"),
+        ([*REDUCED_RANK, "0", "--width", "3"], 2, "unknown option '--width'; `llc-lightning analyze exact reduced-"),
         ([*REDUCED_RANK, "0.5"], 2, "--rank is 0.5; give whole numbers, such as 3."),
         ([*REDUCED_RANK, "0", "--n_beta", "many"], 2, "--n_beta is many; give numbers, such as 0.5."),
         (["superposition", "--columns", "6", "--sides", "5", "--dead", "no"], 2, "unknown --dead 'no'. Use one of: ne"),

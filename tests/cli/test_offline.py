@@ -140,6 +140,15 @@ def test_a_damaged_snapshot_is_named(capsys: pytest.CaptureFixture[str], run: Pa
     assert path.name in told(capsys, run, "--again", code=1)
 
 
+def test_a_snapshot_that_is_gone_is_told(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    Run.open(run).snapshots[12].unlink()
+    with pytest.warns(UserWarning, match="is measured without some steps: the manifest lists .* gone, of 12; restore"):
+        told(capsys, run)
+    assert "no snapshot of step 12: the manifest lists snapshots that are gone" in told(
+        capsys, run, "--steps", "12", code=1
+    )
+
+
 def test_a_run_without_configuration_says_what_to_do(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     (run / "config.yaml").unlink()
-    assert "measure it in Python, with measure_snapshots" in told(capsys, run, code=1)
+    assert "or use measure_snapshots in Python" in told(capsys, run, code=1)

@@ -18,12 +18,12 @@ def said(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        ([], "error: COMMAND is missing; `analyze.py --help` says what to give."),
+        ([], "error: COMMAND is missing; `llc-lightning analyze --help` says what to give."),
         (["summry", "x"], "error: unknown COMMAND 'summry'; did you mean summary? Use one of: summary, trajectories, "),
-        (["summary"], "error: RUN is missing; `analyze.py summary --help` says what to give."),
+        (["summary"], "error: RUN is missing; `llc-lightning analyze summary --help` says what to give."),
         (["summary", "x", "--jso"], "error: unknown option '--jso'; did you mean --json"),
         (["report", "x", "--contro=y"], "error: unknown option '--contro'; did you mean --control"),
-        (["summary", "x", "y"], "error: 'y' is one argument too many; `analyze.py summary --help`"),
+        (["summary", "x", "y"], "error: 'y' is one argument too many; `llc-lightning analyze summary --help`"),
         (["summary", "x", "--level", "95"], "error: --level is 95; give a probability between 0 and 1, such as 0.95."),
         (["summary", "x", "--level", "nan"], "error: --level is nan; give a probability between 0 and 1"),
         (["summary", "x", "--level", "much"], "error: --level is much; give a probability"),

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from llc_lightning.cli.parser import faulty_file, sentence
+from llc_lightning.cli.files import faulty_file
+from llc_lightning.cli.parser import sentence
 
 KEYS = ["llc.gamma", "llc.when", "trainer.max_steps"]
 

@@ -59,7 +59,7 @@ def test_a_call_gives_the_table_of_the_procedure(capsys: pytest.CaptureFixture[s
     pd.testing.assert_frame_equal(pd.read_csv(out).fillna({"fitted_to": ""}), expected, check_dtype=False)
     shown = told(capsys, *some, "--components", *units, "--restore")
     assert "Effects of patching, the largest first" in shown
-    assert "next: python analyze.py patch" in shown
+    assert "next: llc-lightning analyze patch" in shown
     traced = json.loads(told(capsys, *some, "--components", *units, "--window", 3, "--json"))
     expected = tracing(*runs, units, window=3, metrics=KL)
     assert [row["value"] for row in traced] == pytest.approx(expected["value"].tolist())

@@ -31,6 +31,14 @@ def test_stages_are_told_drawn_and_compared_with_the_samples(
         assert stage["after"] == sum(step >= stage["step"] for step in steps)
 
 
+def test_metrics_of_other_names_are_taken_or_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = SyntheticRun(units=2, circuits=2).write(tmp_path / "checkpoints" / "cis" / "version_0")
+    assert main(["stages", str(run), "--loss", "train/loss"]) == 0
+    assert "cis/version_0 shows 3 stages" in capsys.readouterr().out
+    assert main(["stages", str(run), "--loss", "train/los"]) == 1
+    assert "unknown logged metric 'train/los'; did you mean 'train/loss'?" in capsys.readouterr().err
+
+
 def test_a_run_without_curves_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = SyntheticRun(units=2, circuits=2, steps=(0,)).write(tmp_path / "version_0")
     for path in run.glob("events.*"):

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from arviz_stats import summary
 from devinterp.slt.llc import compute_llc
 
 from llc_lightning.llc.estimator import estimate_llc
@@ -41,6 +42,14 @@ def test_the_draws_give_the_value_and_the_attributes_the_record(record: LLCRecor
         *("evaluations", "weights_digest", "status", "distance", "expected_distance", "temperature"),
     )
     assert not [name for name in needed if name not in facts]
+
+
+def test_arviz_summarises_it_unrounded(record: LLCRecord) -> None:
+    # Rounded, as ArviZ does it by itself, an R-hat of 1.012 is told as 1.01.
+    told = summary(record.to_datatree(), var_names=["llc"], round_to="none").loc["llc"]
+    assert float(told["mean"]) == pytest.approx(record.value)
+    assert float(told["r_hat"]) == pytest.approx(record.rhat)
+    assert float(told["ess_bulk"]) == pytest.approx(record.ess)
 
 
 def test_devinterp_opens_it_with_the_same_values(record: LLCRecord) -> None:

@@ -44,6 +44,22 @@ def test_the_logits_are_equal_both_ways(settings: dict[str, Any], tokens: torch.
     assert torch.equal(from_transformer_lens(bridge)(tokens), logits)
 
 
+def test_double_precision_is_kept_both_ways(tokens: torch.Tensor) -> None:
+    net = net_of(d_mlp=12).double()
+    bridge = to_transformer_lens(net)
+    assert torch.allclose(bridge(tokens), net(tokens), rtol=0, atol=1e-13)
+    back = from_transformer_lens(bridge)
+    assert {parameter.dtype for parameter in back.parameters()} == {torch.float64}
+    assert torch.equal(back(tokens), net(tokens))
+
+
+def test_a_parameter_that_no_net_here_has_is_refused() -> None:
+    bridge = to_transformer_lens(net_of())
+    bridge.original_model.extra = torch.nn.Linear(1, 1, bias=False)
+    with pytest.raises(SettingError, match=r"has parameters that no Transformer here has: extra\.weight; without them"):
+        from_transformer_lens(bridge)
+
+
 def test_the_activations_have_the_same_names_and_values(tokens: torch.Tensor) -> None:
     net = net_of(d_mlp=12)
     _, ours = net.run_with_cache(tokens)

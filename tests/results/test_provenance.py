@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,18 @@ from llc_lightning.runtime.errors import StoreError
 def test_what_is_noted(tmp_path: Path) -> None:
     record = provenance(seeds={"run": 3, "data": 1}, device="cuda", source=tmp_path)
     assert record["packages"]["torch"] == torch.__version__
+    assert record["packages"]["scipy"] == metadata.version("scipy")
     assert record["seeds"] == {"data": 1, "run": 3}
     assert record["device"] == "cuda"
     assert record["threads"] == torch.get_num_threads()
     assert record["git"] is None
     assert record["schema_version"] == 3
     assert json.loads(json.dumps(record)) == record
+
+
+def test_the_build_of_torch_is_noted_where_its_metadata_leaves_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.14.1+cu130")
+    assert provenance(seeds={})["packages"]["torch"] == "2.14.1+cu130"
 
 
 def test_the_commit_and_whether_files_differ_from_it(tmp_path: Path) -> None:

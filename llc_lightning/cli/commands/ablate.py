@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from llc_lightning.cli.console import Bars, analyze, end, rendered
-from llc_lightning.cli.options import Options, common, run_folder, step
+from llc_lightning.cli.options import Options, common, own_code, run_folder, step
 
 DOES = "Ablate components of a run's snapshots by any methods, and say how these agree."
 
@@ -22,6 +22,7 @@ def add_options(one: Options) -> None:
     one.add_argument("--steps", nargs="+", type=step, metavar="STEP", help="snapshots to measure (default: the last)")
     one.add_argument("--examples", type=int, default=4096, metavar="N", help="examples to measure on (default: 4096)")
     one.add_argument("--figures", type=Path, metavar="FOLDER", help="write the figures there, as PNG")
+    own_code(one)
     one.add_argument("--again", action="store_true", help="also measure what is measured already")
     one.add_argument("--out", type=Path, metavar="RUN2", help="write to this folder instead of the run's own")
     common(one)

@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llc_lightning.cli.console import Bars, following, make_folder, quoted, write
-from llc_lightning.cli.options import Options, common, number, step, whole
+from llc_lightning.cli.console import Bars, analyze, following, make_folder, quoted, write
+from llc_lightning.cli.options import Options, common, number, own_code, step, whole
 from llc_lightning.runtime.errors import MeasurementError, SnapshotError
 from llc_lightning.runtime.status import explain, is_ok
 
@@ -37,19 +37,21 @@ def add_options(one: Options) -> None:
         "--budget", type=whole, default=100_000, metavar="N", help="steps of all chains together (default: 100000)"
     )
     one.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (default: RUN/calibration)")
+    own_code(one)
     common(one)
 
 
 def run(options: Namespace) -> None:
     """Calibrates a checkpoint."""
     from llc_lightning.cli.offline import restored
+    from llc_lightning.cli.own import Own
     from llc_lightning.llc.calibrate.calibration import calibrate
     from llc_lightning.llc.calibrate.sweep import sweep, sweep_steps
     from llc_lightning.report.calibration import draw_calibration
     from llc_lightning.report.figures import save
 
     folder_of_run, at = _place(options)
-    snapshot = restored(folder_of_run, at)
+    snapshot = restored(folder_of_run, at, Own.of(options))
     folder = make_folder(
         options.out or folder_of_run / "calibration"
     )  # before the work, which is lost if there is none
@@ -87,7 +89,7 @@ def run(options: Namespace) -> None:
     sys.stdout.write(f"{told}\n{block}wrote {picture}, {block_file}\n")
     then = (
         f"train with -c {quoted(block_file)} behind the configuration, or measure every snapshot of a run: "
-        f"analyze.py measure RUN --config {quoted(block_file)}"
+        f"{analyze('measure', 'RUN', '--config', block_file)}"
         if found.accepted
         else "raise --budget or give other settings, as said above; do not use the block as it is"
     )

@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 
 from llc_lightning.cli.console import analyze, end, following, rendered
-from llc_lightning.cli.options import Options, common, run_folder
+from llc_lightning.cli.options import Options, common, own_code, run_folder
 
 DOES = "List the components of a run's model: kind, shape, weights, calls, and why one cannot be measured."
 
@@ -14,16 +14,18 @@ def add_options(one: Options) -> None:
     run_folder(one)
     one.add_argument("--components", nargs="+", default=["all", "*"], metavar="SPEC", help="(default: all, and every "
                      "hook point)")  # fmt: skip
+    own_code(one)
     common(one)
 
 
 def run(options: Namespace) -> None:
     """Lists them."""
     from llc_lightning.cli.offline import model_and_examples
+    from llc_lightning.cli.own import Own
     from llc_lightning.components.listing import find_components
     from llc_lightning.report.cells import Table
 
-    model, data = model_and_examples(options.run)
+    model, data = model_and_examples(options.run, Own.of(options))
     found = find_components(model, options.components, explain=True, data=data)
     columns = ("component", "kind", "shape", "weights", "calls", "no ablation, since", "no LLC, since")
     rows = tuple(

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from llc_lightning.cli.console import Bars, analyze, end
-from llc_lightning.cli.options import Options, common, run_folder, step
+from llc_lightning.cli.options import Options, common, own_code, run_folder, step
 
 DOES = "Measure the snapshots of a run again or more, by the run's own settings or others."
 
@@ -15,6 +15,7 @@ def add_options(one: Options) -> None:
     one.add_argument("--steps", nargs="+", type=step, metavar="STEP", help="snapshots to measure (default: all)")
     one.add_argument("--only", nargs="+", metavar="KEY", help="such as llc, llc_units, ablation (default: all)")
     one.add_argument("--config", type=Path, metavar="FILE", help="YAML laid over the run's settings, key by key")
+    own_code(one)
     one.add_argument("--again", action="store_true", help="also measure what is measured already")
     one.add_argument("--out", type=Path, metavar="RUN2", help="write to this folder instead of the run's own")
     common(one)
@@ -23,6 +24,7 @@ def add_options(one: Options) -> None:
 def run(options: Namespace) -> None:
     """Measures snapshots."""
     from llc_lightning.cli.offline import measure_run
+    from llc_lightning.cli.own import Own
 
     written = measure_run(
         options.run,
@@ -32,5 +34,6 @@ def run(options: Namespace) -> None:
         again=options.again,
         out=options.out,
         progress=Bars(),
+        own=Own.of(options),
     )
     end(options, written, analyze("report", options.out or options.run))

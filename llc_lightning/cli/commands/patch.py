@@ -4,7 +4,7 @@ import sys
 from argparse import Namespace
 
 from llc_lightning.cli.console import analyze, end, following, rendered, write_table
-from llc_lightning.cli.options import Options, common, run_folder, step, table_file, whole
+from llc_lightning.cli.options import Options, common, own_code, run_folder, step, table_file, whole
 
 DOES = "Patch activations of other examples into a run's snapshot, or clean ones into corrupted examples."
 
@@ -25,6 +25,7 @@ def add_options(one: Options) -> None:
     one.add_argument("--step", type=step, metavar="STEP", help="snapshot to patch (default: the last)")
     one.add_argument("--examples", type=int, default=1024, metavar="N", help="examples to measure on (default: 1024)")
     one.add_argument("--out", type=table_file, metavar="FILE", help="write all rows to a .csv, .parquet or .json file")
+    own_code(one)
     common(one)
 
 

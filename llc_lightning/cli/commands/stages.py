@@ -3,6 +3,7 @@
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,18 +13,22 @@ from llc_lightning.runtime.errors import StoreError
 
 DOES = "Find the stages of a training from its logged metrics, draw them, and say which lie between sampled steps."
 PICTURE = "stages.png"
+METRICS = ("loss", "val_loss", "accuracy", "val_accuracy")
 
 
 def add_options(one: Options) -> None:
     """Adds the command's options."""
     run_folder(one, "checkpoints/induction/version_0")
+    for what in METRICS:
+        told = what.replace("val_", "validation ")
+        one.add_argument(f"--{what}", metavar="METRIC", help=f"the name under which the {told} was logged")
     one.add_argument("--out", type=Path, metavar="FILE", help=f"where to draw (default: RUN/{PICTURE})")
     common(one)
 
 
 def run(options: Namespace) -> None:
     """Finds, draws and tells the stages of a run."""
-    from llc_lightning.analysis.stages import stages
+    from llc_lightning.analysis.stages import named, stages
     from llc_lightning.analysis.table import loss_unit
     from llc_lightning.report.cells import Table
     from llc_lightning.report.events import read_events
@@ -32,9 +37,10 @@ def run(options: Namespace) -> None:
     from llc_lightning.results.run import Run
 
     opened = Run.open(options.run)
-    metrics = read_events(opened.folder).metrics
-    if not metrics:
+    logged = read_events(opened.folder).metrics
+    if not logged:
         raise StoreError(f"{opened.folder} holds no logged metrics; train with a TensorBoard logger, as train.py does")
+    metrics = named(logged, {what: getattr(options, what) for what in METRICS})
     found = stages(metrics)
     rows = opened.measurements()
     marked, what = sampled(rows), "LLC samples"
@@ -57,12 +63,22 @@ def run(options: Namespace) -> None:
     alone = [one.name for one, (before, after) in zip(found, sides, strict=True) if not (before and after)]
     sentences = [
         f"{opened.name} shows {_counted(len(found))}",
+        *([] if found else [_looked_for(logged)]),
         *([f"{what} fall on one side only of: {', '.join(alone)}"] if alone else []),
         *([f"{what} fall on both sides of every stage"] if found and not alone else []),
     ]
     sys.stdout.write(rendered(sentences, [Table("stages", "Stages", columns, cells)] if cells else []))
     sys.stdout.write("".join(f"wrote {one}\n" for one in written))
     sys.stdout.write(f"{following(analyze('report', options.run))}\n")
+
+
+def _looked_for(logged: Collection[str]) -> str:
+    """Says which names are looked for, and what there is."""
+    from llc_lightning.analysis.stages import NAMES
+
+    looked = ", ".join(f"{what.replace('_', ' ')} as {' or '.join(NAMES[what])}" for what in METRICS)
+    options = ", ".join(f"--{what}" for what in METRICS)
+    return f"looked for {looked}; logged are {', '.join(sorted(logged))}: name yours with {options}"
 
 
 def _counted(stages: int) -> str:

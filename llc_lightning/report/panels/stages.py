@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import revisions, table
-from llc_lightning.analysis.stages import Stage, stages
+from llc_lightning.analysis.stages import Stage, named, stages
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Panel, Series, Span, axis_in, step_axis
 from llc_lightning.report.sections import PANELS, View
@@ -96,5 +96,5 @@ def _spans(stages: Sequence[Stage], axis: Axis, end: int) -> tuple[Span, ...]:
 
 @PANELS.register("stages", summary="the stages of a training", section="Training", place=22, quantities=())
 def _drawn(view: View) -> list[Panel | None]:
-    metrics = view.logged.metrics
+    metrics = named(view.logged.metrics)
     return [staged(metrics, stages(metrics), sampled(view.found.rows), unit=view.found.loss_unit)]

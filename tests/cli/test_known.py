@@ -1,0 +1,46 @@
+"""Keys that are known without an import: exactly those of the parser."""
+
+from pathlib import Path
+
+import pytest
+
+from llc_lightning.callbacks.last import LastCheckpoint
+from llc_lightning.cli.keys import add_keys
+from llc_lightning.cli.known import arguments, check_keys
+from llc_lightning.cli.parser import Parser
+from llc_lightning.runtime.errors import SettingError
+
+
+def test_they_are_those_of_the_parser() -> None:
+    import lightning as L
+
+    parser = Parser()
+    add_keys(parser)
+    parser.add_lightning_class_args(LastCheckpoint, "last")
+    parser.add_lightning_class_args(L.Trainer, "trainer")
+    keys = {key for key in list(parser.get_defaults(skip_validation=True).keys()) if "." in key}
+    assert {f"{group}.{name}" for group, names in arguments().items() for name in names} == keys
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--llc.gama", "3"], "unknown key 'llc.gama'; did you mean 'llc.gamma'"),
+        (["--trainer.max_step=3"], "unknown key 'trainer.max_step'; did you mean 'trainer.max_steps'"),
+        (["-c", "a.yaml"], "unknown key 'ablation.method'; did you mean 'ablation.methods'"),
+    ],
+)
+def test_an_unknown_one_is_told(
+    words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("model: {x: 1}\nablation: {when: null, method: [zero]}\n")
+    with pytest.raises(SettingError) as caught:
+        check_keys(["fit", *words])
+    assert str(caught.value).startswith(sentence)
+
+
+def test_what_it_cannot_know_is_left_to_the_parser() -> None:
+    check_keys(
+        ["fit", "--model.init_args.widht", "3", "--llc.when.init_args.m", "3", "--lcl.gamma", "--llc.components+"]
+    )
