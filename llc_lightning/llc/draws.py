@@ -133,8 +133,7 @@ def _statistics() -> Any:
     """Returns the statistics of ArviZ for [chain, draw], with its two slow loops done on whole arrays."""
     # ArviZ declares neither its exports nor its types.
     module: Any = importlib.import_module("arviz_stats.base")
-    of_arrays = type("_Statistics", (type(module.array_stats),), {"_ess": _ess, "_z_scale": _z_scale})
-    return of_arrays()
+    return type("_Statistics", (module.array_stats.__class__,), {"_ess": _ess, "_z_scale": _z_scale})()
 
 
 def _ess(_: Any, seen: npt.NDArray[Any], relative: bool = False) -> float:

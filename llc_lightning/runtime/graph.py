@@ -243,7 +243,8 @@ _METHODS = frozenset(
 def as_methods(graph: Graph) -> None:
     """Takes methods of tensors where there are any: less of Python around each operation."""
     for node in graph.nodes:
-        name = node.target.overloadpacket.__name__ if isinstance(node.target, OpOverload) else ""
+        target: Any = node.target
+        name = target.overloadpacket.__name__ if isinstance(node.target, OpOverload) else ""
         if name in _METHODS and isinstance(node.args[0], Node):
             node.op, node.target = "call_method", "view" if name == "_unsafe_view" else name
 
