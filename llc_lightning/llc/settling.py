@@ -18,7 +18,7 @@ from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 from llc_lightning.sampling.step_size import Stiffness
 
 _PROBES, _QUADRATURES, _PRODUCTS = 8, 4, 5
-_LARGE, _MANY = 1024, 2
+_LARGE, _FEW = 1024, 2
 """Of more weights than these, two quadratures tell a trace about as well as four of fewer."""
 _FLAT = 3e-6
 """Share of the largest stiffness that single precision cannot tell from none."""
@@ -141,7 +141,7 @@ def places_of(
         seed: The run seed.
     """
     chains = min(len(next(iter(position.values()))), _PROBES)
-    quadratures = _MANY if stacked.layout.dimension > _LARGE else _QUADRATURES
+    quadratures = _FEW if stacked.layout.dimension > _LARGE else _QUADRATURES
     found: list[Place] = []
     for chain in range(chains):
         here, stiffness = chain_of(position, chain), Stiffness(stacked, posterior, _own(metric, chain))
@@ -183,7 +183,8 @@ def _stiffness_at(
     spectrum = krylov.spectrum(_PRODUCTS)
     pull = (inner(_times(pulled, vector), vector) / spectrum.norm2)[..., None].expand_as(spectrum.nodes)
     weights = spectrum.weights * spectrum.norm2[..., None]
-    return spectrum.nodes, weights, pull, lambda virial: krylov.bilinear(_times(virial, vector), _PRODUCTS)
+    across = krylov.bilinear(_PRODUCTS)
+    return spectrum.nodes, weights, pull, lambda virial: across(_times(virial, vector))
 
 
 def _times(one: Stack, other: Stack) -> Stack:

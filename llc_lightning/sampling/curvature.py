@@ -69,13 +69,19 @@ class Krylov:
         self._diagonal: list[Tensor] = []
         self._beside: list[Tensor] = []
 
-    def bilinear(self, other: Stack, size: int) -> Float[Tensor, "chain lane node"]:
-        """Returns the weights of ``start^T f(A) other`` on the nodes of ``spectrum(size)``: sum_k weights f(nodes)."""
+    def bilinear(self, size: int) -> Callable[[Stack], Float[Tensor, "chain lane node"]]:
+        """Returns the weights of ``start^T f(A) other`` on the nodes of ``spectrum(size)``: sum_k weights f(nodes).
+
+        They are a function of ``other``, which knows the basis alone and not the operator.
+        """
         self._grow(size)
-        vectors = self._eigen(size)[1]
-        along = torch.stack([inner(vector, other).double() for vector in (self._basis or [])[:size]], -1)
-        shares = (along[..., None, :] @ vectors)[..., 0, :]
-        return self.norm2.double().sqrt()[..., None] * shares * vectors[..., 0, :]
+        vectors, norm, basis = self._eigen(size)[1], self.norm2.double().sqrt(), (self._basis or [])[:size]
+
+        def weights(other: Stack) -> Float[Tensor, "chain lane node"]:
+            along = torch.stack([inner(vector, other).double() for vector in basis], -1)
+            return norm[..., None] * (along[..., None, :] @ vectors)[..., 0, :] * vectors[..., 0, :]
+
+        return weights
 
     def spectrum(self, most: int) -> Spectrum:
         """Returns the quadrature by ``most`` products."""

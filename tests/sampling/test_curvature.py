@@ -49,7 +49,7 @@ def test_with_all_products_the_quadratures_are_exact() -> None:
         found = krylov.spectrum(6)
         own = found.norm2 * (found.weights / (1 + found.nodes)).sum(-1)
         assert torch.allclose(own, (flat(start)[..., None, :] @ applied)[..., 0, 0])
-        across = (krylov.bilinear(other, 6) / (1 + found.nodes)).sum(-1)
+        across = (krylov.bilinear(6)(other) / (1 + found.nodes)).sum(-1)
         assert torch.allclose(across, (flat(other)[..., None, :] @ applied)[..., 0, 0])
 
 
