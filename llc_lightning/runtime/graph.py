@@ -123,6 +123,9 @@ def _take_thin_products(calls: list[Node]) -> None:
                 turned = [_made(node.graph, torch.ops.aten.transpose.int, one, -2, -1) for one in (right, left)]
                 product = _made(node.graph, node.target, *turned)
             node.target, node.args = torch.ops.aten.transpose.int, (product, -2, -1)
+            for user in node.users:  # it lies otherwise in memory
+                if user.target in _VIEWS:
+                    user.target = torch.ops.aten.reshape.default
         node.meta["val"] = _value(node)
 
 
