@@ -76,6 +76,24 @@ class Wiring:
 
 
 @dataclass(frozen=True)
+class Order:
+    """Collects who writes and who reads, as the forward pass comes to them: a reader hears all before it."""
+
+    senders: dict[str, Sender] = field(default_factory=dict[str, Sender])
+    readers: dict[str, Reader] = field(default_factory=dict[str, Reader])
+    edges: list[Edge] = field(default_factory=list[Edge])
+
+    def writes(self, *senders: Sender) -> None:
+        """Adds senders, whom all later readers hear."""
+        self.senders.update((one.component.address, one) for one in senders)
+
+    def reads(self, reader: Reader) -> None:
+        """Adds a reader, with its edges."""
+        self.readers[reader.component.address] = reader
+        self.edges.extend(Edge(sender, reader.component.address) for sender in self.senders)
+
+
+@dataclass(frozen=True)
 class GraphOptions:
     """How fine a graph is."""
 
