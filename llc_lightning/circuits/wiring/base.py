@@ -43,6 +43,23 @@ class Sender:
 
 
 @dataclass(frozen=True)
+class Head:
+    """A head of causal attention as a function of its own query, key and value alone.
+
+    That is ``softmax(q k^T / sqrt(d_head) + causal) v`` where it holds, which is looked at before it is used.
+    """
+
+    output: Component
+    """What it says."""
+    points: tuple[str, str, str]
+    """The hook points of queries, keys and values, [.., head, d_head]."""
+    unit: int
+    """Its number at these."""
+    reads: int
+    """Which of the three a reader gives."""
+
+
+@dataclass(frozen=True)
 class Reader:
     """A part of a network that is a function of a sum."""
 
@@ -58,6 +75,9 @@ class Reader:
     """Which of the map's matrices is its own."""
     attention: str = ""
     """The path of the attention module whose pattern it decides, which has ``hook_pattern``; '' for none."""
+    head: Head | None = None
+    """The head whose query, key or value it is, where that is a function of the three: so that nothing of the others is
+    computed again."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from llc_lightning.circuits.wiring.base import FAMILIES, GraphOptions, Order, Reader, Sender, UnitMap, Wiring
+from llc_lightning.circuits.wiring.base import FAMILIES, GraphOptions, Head, Order, Reader, Sender, UnitMap, Wiring
 from llc_lightning.components.component import Component
 from llc_lightning.components.hooks import submodules
 
@@ -57,11 +57,14 @@ def _block(order: Order, module: nn.Module, parts: dict[str, nn.Module], path: s
     """Adds what a block reads and writes."""
     attn = f"{path}.attn"
     heads = range(len(module.get_parameter(f"{attn}.W_O")))
+    outputs = [unit for _, unit in _each(f"{attn}.hook_z", "head", heads, axis=-2)]
+    points = (f"{attn}.hook_q", f"{attn}.hook_k", f"{attn}.hook_v")
     for kind in "QKV":
         reads = UnitMap(f"{attn}.W_{kind}", _same, f"{attn}.b_{kind}", _same)
         for at, unit in _each(f"{attn}.hook_{kind.lower()}", "head", heads, axis=-2):
             decides = attn if kind in "QK" else ""
-            order.reads(Reader(unit, f"{path}.hook_resid_pre", _norm(parts, f"{path}.ln1"), reads, at, decides))
+            head = None if f"{attn}.hook_rot_q" in parts else Head(outputs[at], points, at, "QKV".index(kind))
+            order.reads(Reader(unit, f"{path}.hook_resid_pre", _norm(parts, f"{path}.ln1"), reads, at, decides, head))
     writes = UnitMap(f"{attn}.W_O", _same)
     order.writes(*(Sender(unit, (writes,), at) for at, unit in _each(f"{attn}.hook_z", "head", heads, axis=-2)))
     if f"{path}.mlp.hook_pre" in parts:
