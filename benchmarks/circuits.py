@@ -35,7 +35,7 @@ from llc_lightning.circuits.graph import Graph
 from llc_lightning.circuits.masked import MaskedRuns
 
 DATA_SEEDS = range(3)
-N = 128
+N = 256
 DONOR = "resample(draws=1)"
 MATTERS = 0.02
 """An edge between heads that may matter does so with an effect above this, in nats."""
@@ -43,7 +43,10 @@ METHODS = (
     "exact", "eap_ig(steps=5)", "eap_ig(steps=10,check=false)", "eap", "clean_corrupted",
     "atp_star", "relp", "hisp", "weight_norm", "random",
 )  # fmt: skip
-"""Ways to score. All measure the loss: a divergence over all positions would count those at which nothing is asked."""
+"""Ways to score. Those from gradients measure the loss, since a divergence has none at the unablated run."""
+METRICS = {"ioi_strict": "kl(last=true,output=net.unembed.hook_out)"}
+"""What exact effects and curves measure; the loss elsewhere: a divergence over all positions would count those at which
+nothing is asked."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +82,17 @@ def nets() -> list[Net]:
 
 
 @cache
-def question(name: str, training: int, data: int) -> Question:
+def question(name: str, training: int, data: int, metric: str = "") -> Question:
     """Returns what is asked of a net's edges on one data set."""
     one = net(name, training)
     graph = Graph.of(one.loss.module)
-    return Question.of(one.loss, one.params, one.data(N, data), graph, DONOR, seed=data)
+    return Question.of(one.loss, one.params, one.data(N, data), graph, DONOR, metric, seed=data)
 
 
 @cache
 def scores(name: str, training: int, data: int, method: str) -> Scores:
     """Returns the scores of all edges."""
-    asked = question(name, training, data)
+    asked = question(name, training, data, METRICS.get(name, "") if method == "exact" else "")
     return Scores(net(name, training), tuple(edge_scores(asked, method)))
 
 
@@ -202,7 +205,7 @@ def _curve(name: str, training: int, data: int, method: str) -> tuple[float, flo
 
 @cache
 def _runs(name: str, training: int, data: int) -> MaskedRuns:
-    return MaskedRuns(Subject(question(name, training, data)))
+    return MaskedRuns(Subject(question(name, training, data, METRICS.get(name, ""))))
 
 
 CASES, CIRCUITS, EXAMPLES = 2000, 100, 64
