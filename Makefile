@@ -15,10 +15,10 @@ LOOK ?= out/look
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format configs docs bench truth zoo peers look wheel clean
+.PHONY: help setup demo test check lint format configs docs bench truth zoo peers look wheel release-check clean
 
 help: ## what there is to make (this list)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the environment in .venv; the other targets do this by themselves
 
@@ -82,6 +82,9 @@ peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready ## e
 
 wheel: $(READY) ## what a new user does first, by the built wheel from an empty folder
 	OMP_NUM_THREADS=1 $(PYTHON) tests/release/wheel.py
+
+release-check: $(READY) ## the wheel with the oldest and the newest versions of its dependencies (takes a quarter of an hour)
+	$(PYTHON) tests/release/versions.py $(ARGS)
 
 look: $(READY) ## pictures of TensorBoard and the report in headless Chromium (RUN=checkpoints/cis/version_0)
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[look]'
