@@ -1,8 +1,8 @@
 """The oldest and the newest versions of every dependency: `make release-check`. It takes a quarter of an hour.
 
 Each of the two environments gets the built wheel with its dependencies, does what a new user does first in an empty
-folder, and then passes the core of the tests. torch is that of constraints.txt in both, since other builds of it are not
-had everywhere.
+folder, and then passes the core of the tests. torch is that of constraints.txt in both: other builds are not had
+everywhere.
 """
 
 import argparse
