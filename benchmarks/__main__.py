@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 USUAL = ("llc", "ablation")
-BY_NAME = (*USUAL, "calibration", "coverage", "optimal", "scale", "superposition", "truth")
+BY_NAME = (*USUAL, "calibration", "coverage", "optimal", "posterior", "scale", "superposition", "truth")
 """One that takes long, or trains first, runs only when it is named."""
 
 

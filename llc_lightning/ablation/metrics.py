@@ -42,6 +42,8 @@ class Metric(ABC):
     """What it is counted in; '' where that is not known."""
     minimised: ClassVar[bool] = False
     """Whether less is better: what is fitted is then fitted to it, else to the loss."""
+    flat: ClassVar[bool] = False
+    """Whether it has its minimum, and no gradient, at the unablated outputs."""
 
     @property
     def name(self) -> str:
@@ -90,6 +92,7 @@ class KL(Metric):
 
     unit: ClassVar[str] = "nats"
     minimised: ClassVar[bool] = True
+    flat: ClassVar[bool] = True
     last: bool = False
     """Whether the last position that counts does so alone."""
     at: str = ""

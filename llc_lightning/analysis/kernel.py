@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 import numpy.typing as npt
 
+from llc_lightning.analysis.correlation import Correlation, spearman
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -31,6 +33,11 @@ class Clustering:
     """Adjusted Rand index of the clusters and the tasks, over the examples with one task; NaN without two tasks."""
     shuffled: float
     """The same with the tasks shuffled among the examples, the mean of 100 times: what chance gives."""
+    neighbours: float
+    """Share of the examples with one task whose nearest neighbour, the most correlated of them, has the same task. A
+    task may be several blocks of a kernel, which clusters then part and neighbours do not. NaN without two tasks."""
+    neighbours_shuffled: float
+    """The same with the tasks shuffled, exactly: the share of pairs of examples with the same task."""
 
     @property
     def labelled(self) -> int:
@@ -48,18 +55,61 @@ def clustering(arrays: xr.Dataset, *, seed: int = 0) -> Clustering:
     related = correlation(np.asarray(arrays["kernel"].values, dtype=np.float64))
     order = _order(related)
     if "counts" not in arrays:
-        return Clustering(order, np.full(len(order), -1), (), np.nan, np.nan)
+        return Clustering(order, np.full(len(order), -1), (), np.nan, np.nan, np.nan, np.nan)
     counts = np.asarray(arrays["counts"].values, dtype=bool)
     labels = np.where(counts.sum(1) == 1, counts.argmax(1), -1)
     known = labels >= 0
     tasks = np.unique(labels[known])
     names = tuple(str(arrays["task"].values[task]) for task in tasks)
     if len(tasks) < 2:
-        return Clustering(order, labels, names, np.nan, np.nan)
-    found = clusters(related[np.ix_(known, known)], len(tasks))
+        return Clustering(order, labels, names, np.nan, np.nan, np.nan, np.nan)
+    among, own = related[np.ix_(known, known)], labels[known]
+    found = clusters(among, len(tasks))
     rng = np.random.default_rng(seed)
-    chance = [adjusted_rand(found, rng.permutation(labels[known])) for _ in range(_SHUFFLES)]
-    return Clustering(order, labels, names, adjusted_rand(found, labels[known]), float(np.mean(chance)))
+    chance = [adjusted_rand(found, rng.permutation(own)) for _ in range(_SHUFFLES)]
+    alike = own[:, None] == own
+    others = ~np.eye(len(own), dtype=bool)
+    nearest = np.where(others, among, -np.inf).argmax(1)
+    return Clustering(
+        order,
+        labels,
+        names,
+        adjusted_rand(found, own),
+        float(np.mean(chance)),
+        float((own[nearest] == own).mean()),
+        float(alike[others].mean()),
+    )
+
+
+def self_influence(arrays: xr.Dataset) -> tuple[Array, Array]:
+    """Returns the variance of each watched example's loss over the posterior, and its standard error, [example].
+
+    The diagonal of the loss kernel, minus the Bayesian influence of an example on itself (Kreer et al. 2025,
+    arXiv:2509.26544). It is large for examples that few others pin down: hard, mislabelled, memorised.
+
+    Args:
+        arrays: With ``kernel``.
+    """
+    value, stderr = (
+        np.asarray(np.diagonal(arrays[name].values), dtype=np.float64) for name in ("kernel", "kernel_stderr")
+    )
+    return value, stderr
+
+
+def response_to_ablation(arrays: xr.Dataset, component: int, ablation: int) -> Correlation | None:
+    """Returns the rank correlation over examples of a component's susceptibility and its ablation effect.
+
+    What the posterior over its weights does to an example beside what its removal does; None where either is unknown.
+
+    Args:
+        arrays: With ``susceptibility`` and ``ablation_effect``.
+        component: Its number.
+        ablation: The number of the method.
+    """
+    response = np.asarray(arrays["susceptibility"].values[component], dtype=np.float64)
+    effect = np.asarray(arrays["ablation_effect"].values[component, ablation], dtype=np.float64)
+    both = bool(np.isfinite(response).all() and np.isfinite(effect).all())
+    return spearman(response, effect, permutations=0) if both else None
 
 
 def correlation(kernel: Array) -> Array:

@@ -45,6 +45,7 @@ class AblatedLLCCallback(MeasurementCallback):
         budget: Iterations of a re-optimisation at most.
         closure: Whether to run chains of the ablated loss around the trained weights too, and tell whether the
             numbers close; a third more work.
+        complement: Whether to estimate the LLC of the whole model with each component's weights held as well.
         examples: Use at most so many of the examples, from the first on; None for all.
         mask: Which positions count, where some are padded: an entry of the examples, or ``NAME!=NUMBER``; by default
             what the module's ``mask(batch)`` says, else all.
@@ -80,6 +81,7 @@ class AblatedLLCCallback(MeasurementCallback):
         curvature_examples: int | Literal["auto"] = "auto",
         budget: int = 500,
         closure: bool = False,
+        complement: bool = False,
         examples: int | None = 16384,
         mask: str = "",
         replicates: int = 1,
@@ -108,6 +110,7 @@ class AblatedLLCCallback(MeasurementCallback):
             ),
             budget=budget,
             closure=closure,
+            complement=complement,
             examples=examples,
             mask=mask,
         )

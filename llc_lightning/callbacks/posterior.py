@@ -33,6 +33,10 @@ class PosteriorCallback(MeasurementCallback):
             globs; one or several.
         watched: How many examples, drawn at random, are watched one by one.
         look_every: How many draws lie between looks at them; 1 looks at every draw, since covariances are noisy.
+        raw: Whether to keep the losses of the watched examples at every look: chains x looks x examples numbers for
+            each component.
+        methods: Ablation methods of activations, whose effects are measured along the whole model's chains as well;
+            none by default.
         kernels: Whether to keep the loss kernel of every component, not of the whole model alone.
         chains: Chains, each with its own noise and minibatches; the errors are those of their differences.
         draws: Kept draws per chain.
@@ -65,6 +69,8 @@ class PosteriorCallback(MeasurementCallback):
         components: str | Sequence[str] = "layers",
         watched: int = 256,
         look_every: int = 1,
+        raw: bool = False,
+        methods: str | Sequence[str] = (),
         kernels: bool = False,
         chains: int = 8,
         draws: int = 500,
@@ -89,6 +95,8 @@ class PosteriorCallback(MeasurementCallback):
             gamma=gamma,
             watched=watched,
             look_every=look_every,
+            raw=raw,
+            methods=(methods,) if isinstance(methods, str) else tuple(methods),
             kernels=kernels,
             settings=ChainSettings(
                 sampler=sampler,

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.data.sequences.induction import Induction
+from llc_lightning.models.edge_truth import edges, heard, z
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.models.transformer_net import Transformer
 from llc_lightning.runtime.seeding import generator
@@ -12,6 +13,16 @@ from llc_lightning.runtime.seeding import generator
 TASK = Induction(tokens=16, positions=24, shortest=11, longest=11, begins=True)
 """What it does: a token that begins, 11 different ones, the same again, and the first of them."""
 CIRCUIT = {"0.1": "previous-token", "1.2": "induction"}
+EDGES = {
+    f"net.hook_pos_embed -> {heard('q', '0.1')}": "which position",
+    f"net.hook_pos_embed -> {heard('k', '0.1')}": "which position",
+    f"net.hook_embed -> {heard('v', '0.1')}": "which token",
+    f"net.hook_embed -> {heard('q', '1.2')}": "the present token",
+    f"{z('0.1')} -> {heard('k', '1.2')}": "the token before",
+    f"net.hook_embed -> {heard('v', '1.2')}": "the answer",
+    f"{z('1.2')} -> net.blocks.1.hook_resid_post": "the answer",
+}
+"""The connections that make its computation, and what they carry."""
 DECOY = "net.blocks.1.attn.hook_z[0]"
 """A head with the pattern of the induction head whose output nothing reads: it looks as if it did the task."""
 
@@ -35,6 +46,7 @@ def hand_built_induction(seed: int = 0) -> TransformerModel:
     model = TransformerModel(16, 24, n_heads=4, d_model=88, d_head=24, norm="none", circuit=dict(CIRCUIT), seed=seed)
     with torch.no_grad():
         _wire(model.net, seed)
+    model.known_edges = dict.fromkeys((edge for edge, _ in edges(model.shape)), "") | EDGES
     return model
 
 

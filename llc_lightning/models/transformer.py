@@ -5,6 +5,7 @@ from torch import Tensor
 
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.sequences.base import Inputs, Outputs, Sequences
+from llc_lightning.models.edge_truth import edges_by_heads
 from llc_lightning.models.head_scores import score_quantities
 from llc_lightning.models.optimizer import OptimizerSettings, logs_now
 from llc_lightning.models.position_losses import mean_loss
@@ -83,6 +84,8 @@ class TransformerModel(SequenceModel):
         self.save_hyperparameters()
         self.net = Transformer(shape, seed=seed)
         self.circuit = circuit
+        self.known_edges: dict[str, str] | None = None
+        """The roles of all edges, where they were wired by hand."""
         self.seed = seed
         self._inside = heads_of(self.net, circuit)
 
@@ -110,15 +113,23 @@ class TransformerModel(SequenceModel):
         found = super().task_quantities(batch)
         return [*found, *score_quantities(self.net, batch[0], prefix="net")] if found else []
 
-    def ground_truth(self) -> dict[str, str]:
+    def ground_truth(self, *, edges: bool = False) -> dict[str, str]:
         """Returns what every head is known to do by construction, by its address; '' for one that must not matter.
 
         It is empty for a net that was trained as usual, of which nothing is known.
+
+        Args:
+            edges: Whether to add the edges of which something is known, by their texts: the role of one that matters,
+                '' of one that must not. A ``?`` in a text stands for the one of queries, keys and values, unknown
+                which, that matters (:func:`~llc_lightning.models.edge_truth.edges_by_heads`).
         """
         if self.circuit is None:
             return {}
         heads = [(layer, head) for layer in range(self.shape.n_layers) for head in range(self.shape.n_heads)]
-        return {f"net.blocks.{i}.attn.hook_z[{j}]": self.circuit.get(f"{i}.{j}", "") for i, j in heads}
+        known = {f"net.blocks.{i}.attn.hook_z[{j}]": self.circuit.get(f"{i}.{j}", "") for i, j in heads}
+        if not edges:
+            return known
+        return known | (self.known_edges or edges_by_heads(self.shape, self.circuit))
 
     def training_loss(self, outputs: Outputs, batch: Sequences) -> Tensor:
         """Returns what is minimised: the mean loss of a batch.

@@ -72,6 +72,27 @@ REASONS.register(
 )(None)
 
 REASONS.register(
+    "unreachable",
+    summary="an edge carries the same whatever its sender is replaced by",
+    sentence="on no example does the donor change what the sender says, so that the edge was not tested; take a donor "
+    "that changes it, such as zero.",
+    order=165,
+)(None)
+REASONS.register(
+    "incomplete",
+    summary="estimates of edges do not add up",
+    sentence="the estimates of the edges that leave the inputs miss what exchanging the inputs does by more than a "
+    "twentieth, so that single ones may be wrong by any amount; take exact effects, or eap_ig with more steps.",
+    order=166,
+)(None)
+REASONS.register(
+    "too-few-steps",
+    summary="estimates of edges depend on the steps of their integral",
+    sentence="twice the steps change the estimates by more than a tenth; take more steps, as in eap_ig(steps=20), or "
+    "exact effects.",
+    order=167,
+)(None)
+REASONS.register(
     "not-recovered",
     summary="a re-optimisation ended before its end",
     sentence="the re-optimisation of the ablated or of the whole model still gained, in its last tenth, more than a "

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from llc_lightning.analysis.kernel import adjusted_rand, clustering, clusters, correlation
+from llc_lightning.analysis.kernel import (
+    adjusted_rand,
+    clustering,
+    clusters,
+    correlation,
+    response_to_ablation,
+    self_influence,
+)
 
 
 def blocks(sizes: tuple[int, ...], *, noise: float = 0.05, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -30,8 +37,39 @@ def test_groups_that_move_together_are_found_whatever_their_scale() -> None:
     assert found.agreement == 1.0
     assert abs(found.shuffled) < 0.05
     assert found.labelled == 39
+    assert found.neighbours == 1.0
+    assert found.neighbours_shuffled == pytest.approx((12 * 11 + 7 * 6 + 20 * 19) / (39 * 38))
     ordered = group[found.order]
     assert int((ordered[1:] != ordered[:-1]).sum()) == 2, "neighbours move together"
+
+
+def test_responses_and_effects_are_compared_example_by_example() -> None:
+    response = np.array([[1.0, 2.0, 3.0, 4.0, 5.0], [np.nan] * 5])
+    effect = np.stack([response[:1].repeat(2, 0) ** 3, -response[:1].repeat(2, 0)], 1)
+    both = xr.Dataset(
+        {
+            "susceptibility": (("component", "example"), response),
+            "ablation_effect": (("component", "ablation", "example"), effect),
+        }
+    )
+    found = [response_to_ablation(both, 0, at) for at in (0, 1)]
+    assert [one and round(one.rho, 9) for one in found] == [1.0, -1.0]
+    assert response_to_ablation(both, 1, 0) is None
+
+
+def test_self_influence_is_the_diagonal() -> None:
+    kernel = np.diag([1.0, 4.0])
+    value, stderr = self_influence(xr.Dataset({name: (("a", "b"), kernel) for name in ("kernel", "kernel_stderr")}))
+    assert (value.tolist(), stderr.tolist()) == ([1.0, 4.0], [1.0, 4.0])
+
+
+def test_a_task_of_two_blocks_is_parted_by_clusters_and_not_by_neighbours() -> None:
+    """The second block goes with the third, of another task, rather than with the first of its own."""
+    group = np.repeat([0, 1, 2], 10)
+    kernel = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.3], [0.0, 0.3, 1.0]])[np.ix_(group, group)]
+    found = clustering(arrays(kernel, np.array([[1, 0], [1, 0], [0, 1]], dtype=bool)[group]))
+    assert found.neighbours == 1.0
+    assert found.agreement < 0.5
 
 
 def test_examples_of_several_tasks_or_none_enter_no_comparison() -> None:

@@ -23,6 +23,8 @@ def test_it_tells_and_draws(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     told = capsys.readouterr().out
     assert "net/version_0 at step 30: 16 watched examples, n_beta 10, gamma 5" in told
     assert "hook_two[1]" in told
+    assert "rank correlation with zero" in told
+    assert "Examples that the posterior moves most" in told
     assert "the kernel is not to be trusted yet: its chains are not-" in told
     assert (run / "posterior.png").stat().st_size > 5000
 

@@ -36,9 +36,16 @@ ABLATED_LLC = AblatedLLCPlan(
     settings=CHAINS,
     budget=20,
     closure=True,
+    complement=True,
 )
 POSTERIOR = PosteriorPlan(
-    components=("hook_two[*]",), n_beta=10.0, gamma=5.0, settings=CHAINS, watched=16, look_every=2
+    components=("hook_two[*]",),
+    n_beta=10.0,
+    gamma=5.0,
+    settings=CHAINS,
+    watched=16,
+    look_every=2,
+    methods=("zero", "resample"),
 )
 ABLATED = [
     *(f"hook_one[{i}]" for i in range(5)),

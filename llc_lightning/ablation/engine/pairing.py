@@ -1,21 +1,53 @@
 """Effects as paired differences: example by example, against a lane of the same forward pass that ablates nothing."""
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.ablation.engine.editing import Editing
 from llc_lightning.ablation.engine.effect import Summary
-from llc_lightning.ablation.engine.lanes import Losses
+from llc_lightning.ablation.engine.examples import Examples
+from llc_lightning.ablation.engine.lanes import Lanes, Losses
 from llc_lightning.ablation.engine.moments import Counted
 from llc_lightning.ablation.engine.plan import Pass, Run, plan
-from llc_lightning.ablation.engine.replacing import Replacing
+from llc_lightning.ablation.engine.replacing import Source
+from llc_lightning.components.component import Component
 
-Ablations: TypeAlias = Editing | Replacing
-"""Some components under some methods, whose ablations share forward passes."""
+
+@runtime_checkable
+class Ablations(Protocol):
+    """Some components under some methods, whose ablations share forward passes."""
+
+    @property
+    def lanes(self) -> Lanes:
+        """What runs them."""
+        ...
+
+    @property
+    def components(self) -> Sequence[Component]:
+        """What is ablated."""
+        ...
+
+    @property
+    def examples(self) -> Examples:
+        """On which examples."""
+        ...
+
+    @property
+    def sources(self) -> Any:  # a sequence of Source, which type checkers do not see in a cached property
+        """What ablates."""
+        ...
+
+    @property
+    def most(self) -> Any:  # a number, as well
+        """Lanes that one forward pass takes."""
+        ...
+
+    def losses(self, passes: Sequence[Pass]) -> Iterator[Iterator[Losses]]:
+        """Yields for every block of examples the losses of its passes; the blocks must be taken in turn."""
+        ...
 
 
 def measure(ablations: Ablations, *, keep: bool) -> list[Summary]:
@@ -25,7 +57,8 @@ def measure(ablations: Ablations, *, keep: bool) -> list[Summary]:
         ablations: What to measure.
         keep: Whether to keep the differences of every example.
     """
-    examples, sources, n_components = ablations.examples, ablations.sources, len(ablations.components)
+    examples, n_components = ablations.examples, len(ablations.components)
+    sources: Sequence[Source] = ablations.sources
     summaries = [
         Summary(
             examples.names,

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.engine.base import Activations, Method, Shared, WeightMethod
+from llc_lightning.ablation.engine.base import Activations, Method, Shared, WeightMethod, resolve_methods
 from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.influence import Donors, together
 from llc_lightning.ablation.engine.lanes import AtPoints, Lanes, Losses
@@ -94,6 +94,20 @@ def by_side(methods: Sequence[Method]) -> tuple[list[Method], list[WeightMethod]
     """Returns the methods that replace activations, and those that edit weights."""
     editing = [method for method in methods if isinstance(method, WeightMethod)]
     return [method for method in methods if method not in editing], editing
+
+
+def check_replacing(methods: Sequence[str]) -> None:
+    """Checks that methods replace activations, so that weights may move meanwhile.
+
+    Raises:
+        SettingError: If one is unknown, or edits weights.
+    """
+    editing = by_side(resolve_methods(methods))[1] if methods else []
+    if editing:
+        raise SettingError(
+            f"{editing[0].name!r} edits weights, and chains would move them on; use ablations of activations, such as "
+            "'zero' or 'mean'."
+        )
 
 
 @dataclass(frozen=True)

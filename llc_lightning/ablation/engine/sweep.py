@@ -138,7 +138,7 @@ def sweep(
             keep=per_example,
             recorded=True,
         )
-        measurement = _Measurement(examples, per_example, chunk, seed)
+        measurement = Measurement(examples, per_example, chunk, seed)
         effects = measurement.edited(components, editing, WeightReader(loss.module, params)) if editing else {}
         if replacing:
             effects |= measurement.replaced(components, replacing, dict(warm or {}))
@@ -167,7 +167,7 @@ def _silent(components: Sequence[Component], methods: Sequence[Method], effects:
 
 
 @dataclass(frozen=True)
-class _Measurement:
+class Measurement:
     """What the ablations of a sweep have in common."""
 
     examples: Examples
@@ -197,8 +197,8 @@ class _Measurement:
         effects: Effects = {}
         for group in groups.values():
             weights = [reader.weights(component) for component in group]
-            lanes = self._lanes(in_weights)
-            effects |= self._effects(Editing(lanes, methods, group, weights, self.examples, self.chunk, self.seed))
+            lanes = self.lanes(in_weights)
+            effects |= self.effects(Editing(lanes, methods, group, weights, self.examples, self.chunk, self.seed))
         return effects
 
     def _replaced(
@@ -218,8 +218,8 @@ class _Measurement:
         for together in (group[some] for group in groups.values() for some in chunks(len(group), most)):
             members = list(zip(*(component.members for component in together), strict=True))
             places = tuple(Place.of(some, self.examples.first[some[0].point], few=few) for some in members)
-            lanes = self._lanes(at_places(places, self.examples))
-            effects |= self._effects(
+            lanes = self.lanes(at_places(places, self.examples))
+            effects |= self.effects(
                 Replacing(lanes, methods, together, places, self.examples, self.chunk, self.seed, warm)
             )
         return effects
@@ -227,7 +227,8 @@ class _Measurement:
     def _kinds(self, component: Component, *, few: bool) -> tuple[Kind, ...]:
         return tuple(kind_of(member, self.examples.first[member.point], few=few) for member in component.members)
 
-    def _lanes(self, ablation: Ablation) -> Lanes:
+    def lanes(self, ablation: Ablation) -> Lanes:
+        """Returns what runs lanes of a sort on these examples."""
         given = self.examples
         return Lanes(
             given.loss,
@@ -239,13 +240,14 @@ class _Measurement:
             run=given.run,
         )
 
-    def _effects(self, ablations: Ablations) -> Effects:
+    def effects(self, ablations: Ablations) -> Effects:
         """Returns the effects of some ablations; on each loss those of the source that is for it."""
         effects: Effects = {}
+        sources: Sequence[Source] = ablations.sources
         summaries = measure(ablations, keep=self.keep)
         measured = [
             (source, list(summary.effects(list(_makes(ablations, source)))))
-            for source, summary in zip(ablations.sources, summaries, strict=True)
+            for source, summary in zip(sources, summaries, strict=True)
         ]
         for number in range(len(self.examples.names)):
             for source, by_component in measured:

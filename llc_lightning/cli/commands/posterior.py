@@ -14,6 +14,7 @@ from llc_lightning.runtime.errors import StoreError
 DOES = "Show the loss kernel of watched examples, its clusters, and how components respond to examples."
 PICTURE = "posterior.png"
 _MOST = 20
+_HARDEST = 8
 
 
 def add_options(one: Options) -> None:
@@ -32,7 +33,7 @@ def run(options: Namespace) -> None:
     """
     import numpy as np
 
-    from llc_lightning.analysis.kernel import clustering
+    from llc_lightning.analysis.kernel import clustering, response_to_ablation, self_influence
     from llc_lightning.report.cells import Table
     from llc_lightning.report.figures import save
     from llc_lightning.report.posterior import posterior_picture
@@ -63,31 +64,49 @@ def run(options: Namespace) -> None:
         "step": int(facts["step"]), "n_beta": float(facts["n_beta"]), "gamma": float(facts["gamma"]), "examples": size,
         "labelled": found.labelled, "tasks": list(found.names), "adjusted_rand": _finite(found.agreement),
         "status": str(arrays["status"].values[0]),
-        "adjusted_rand_shuffled": _finite(found.shuffled), "written": str(written),
+        "adjusted_rand_shuffled": _finite(found.shuffled), "neighbours": _finite(found.neighbours),
+        "neighbours_shuffled": _finite(found.neighbours_shuffled), "written": str(written),
     }  # fmt: skip
     if options.json:
         sys.stdout.write(json.dumps(told) + "\n")
         return
     response = np.abs(np.asarray(arrays["susceptibility"].values, dtype=np.float64))
     errors = np.asarray(arrays["susceptibility_stderr"].values, dtype=np.float64)
+    ablations = [str(name) for name in arrays["ablation"].values] if "ablation_effect" in arrays else []
     rows = [
         (
             str(name) or "all",
             f"{np.nanmean(np.square(response[i])) ** 0.5:.3g}",
             f"{np.nanmean(response[i] > 2 * errors[i]):.0%}",
+            *(str(response_to_ablation(arrays, i, at) or "") for at in range(len(ablations))),
             str(arrays["status"].values[i]),
         )
         for i, name in enumerate(arrays["component"].values)
     ]
-    columns = ("component", "size of its response", "examples beyond 2 errors", "status")
+    against = tuple(f"rank correlation with {name}" for name in ablations)
+    columns = ("component", "size of its response", "examples beyond 2 errors", *against, "status")
     shown = Table("response", "Response of components (root mean square susceptibility)", columns, tuple(rows[:_MOST]))
+    value, stderr = self_influence(arrays)
+    loss, tasks = np.asarray(arrays["loss"].values), dict(enumerate(found.names))
+    named = {label: tasks[at] for at, label in enumerate(sorted(set(found.labels.tolist()) - {-1}))}
+    hardest = tuple(
+        (
+            str(arrays["example"].values[i]),
+            named.get(int(found.labels[i]), ""),
+            f"{value[i]:.3g} +- {stderr[i]:.1g}",
+            f"{loss[i]:.3g}",
+        )
+        for i in np.argsort(-value)[:_HARDEST]
+    )
+    of_examples = ("example", "task", "self-influence", "loss at the weights")
+    hard = Table("hardest", "Examples that the posterior moves most", of_examples, hardest)
     sentences = [
         f"{opened.name} at step {told['step']}: {size} watched examples, n_beta {told['n_beta']:g}, "
         f"gamma {told['gamma']:g}",
         *([] if told["status"] == "ok" else [f"the kernel is not to be trusted yet: its chains are {told['status']}"]),
         _of_clusters(told),
     ]
-    sys.stdout.write(rendered(sentences, [shown]))
+    sys.stdout.write(rendered(sentences, [shown, hard]))
     sys.stdout.write(f"wrote {written}\n{following(analyze('report', options.run))}\n")
 
 
@@ -101,5 +120,6 @@ def _of_clusters(told: dict[str, Any]) -> str:
     return (
         f"clusters of the loss kernel agree with {len(told['tasks'])} tasks to {told['adjusted_rand']:.2f} (adjusted "
         f"Rand index; {told['adjusted_rand_shuffled']:.2f} where tasks are shuffled) over {told['labelled']} examples "
-        "with one task"
+        f"with one task; the nearest neighbour is of the same task for {told['neighbours']:.0%} "
+        f"({told['neighbours_shuffled']:.0%} by chance)"
     )

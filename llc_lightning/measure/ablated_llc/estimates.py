@@ -17,7 +17,7 @@ from llc_lightning.llc.facts import ChainLosses
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.recover import Recovery, recover
 from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
-from llc_lightning.measure.ablated_llc.losses import ablated
+from llc_lightning.measure.ablated_llc.losses import Held, ablated
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.batches import Batch, LossFn, Params
@@ -92,6 +92,13 @@ class Laboratory:
                 replace(closing, value=closing.value + at.n_beta * pulled.gap),
             ]
         return told
+
+    def complement(self, component: Component, control: Control) -> list[Told]:
+        """Returns what is measured of the whole model while a component's weights are held, around the same minimum."""
+        centre = control.recovery.params
+        record = self._paired(Held.of(self.snapshot.loss, centre, component), centre, self.data, control)
+        left = _unfinished(control.recovery, control.record)
+        return [_llc("llc_complement", record, left), _difference("complement_shift", record, control.record, left)]
 
     def _recovered(self, loss: LossFn, data: Batch) -> tuple[Recovery, Recovery]:
         """Returns the minimum of the loss, and that with the pull of the localisation."""

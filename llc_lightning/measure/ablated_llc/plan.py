@@ -10,7 +10,7 @@ from torch import nn
 
 from llc_lightning.ablation.engine.base import check_components, entry_of, resolve_methods
 from llc_lightning.ablation.engine.mask import check_mask
-from llc_lightning.ablation.engine.replacing import by_side
+from llc_lightning.ablation.engine.replacing import check_replacing
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.measurable import find_measurable
@@ -19,7 +19,7 @@ from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.measure.jobs import Job, revision_of, settings_name
 from llc_lightning.measure.measurements import check_each_once
 from llc_lightning.runtime.batches import Batch
-from llc_lightning.runtime.errors import SettingError, at_least, unless_none
+from llc_lightning.runtime.errors import at_least, unless_none
 
 BASELINE: Mapping[str, object] = {"mask": ""}
 """What names of settings leave out, at the value that it had by default when it was added."""
@@ -49,6 +49,8 @@ class AblatedLLCPlan:
     """Iterations of a re-optimisation at most."""
     closure: bool = False
     """Whether to run chains around the trained weights as well, and say whether the numbers close."""
+    complement: bool = False
+    """Whether to measure the whole model with each component's weights held as well."""
     examples: int | None = None
     """How many examples to measure on, from the first on; None for all."""
     mask: str = ""
@@ -56,12 +58,7 @@ class AblatedLLCPlan:
 
     def __post_init__(self) -> None:
         check_each_once(components=self.components, methods=self.methods, n_beta=self.n_beta)
-        editing = by_side(resolve_methods(self.methods))[1]
-        if editing:
-            raise SettingError(
-                f"{editing[0].name!r} edits weights, and chains would move them on; use ablations of activations, such "
-                "as 'zero' or 'mean'."
-            )
+        check_replacing(self.methods)
         check_mask(self.mask)
         at_least(1, **unless_none(examples=self.examples))
         at_least(10, budget=self.budget)
@@ -115,7 +112,7 @@ class AblatedLLCPlan:
         """Returns one job for each component, method and rung, rung by rung within a method within a component."""
         return [
             Job(
-                "llc_shift",
+                quantity,
                 component,
                 self.settings_at(at, data=data, replicate=replicate, method=method),
                 method=method,
@@ -124,14 +121,22 @@ class AblatedLLCPlan:
                 moved=f"all-{component.address}",
             )
             for component in components
-            for method in self.revisions
+            for quantity, methods in self._asked.items()
+            for method in methods
             for at in self.resolutions
         ]
 
+    @property
+    def _asked(self) -> dict[str, tuple[str, ...]]:
+        """The quantities that stand for jobs, each with the methods that it is measured under; '' for none."""
+        every = tuple(self.revisions)
+        closing = {"recovery_closure": every} if self.closure else {}
+        return {"llc_shift": every, **closing, **({"complement_shift": ("",)} if self.complement else {})}
+
     def cost(self, jobs: Sequence[Job]) -> int:
-        """Returns the number of jobs."""
+        """Returns the number of estimates of an ablated or a held model."""
         return len(jobs)
 
     def owns(self, quantity: str, loss: str) -> bool:
-        """Says whether a row is a shift of the LLC: what belongs to it comes beside."""
-        return quantity == "llc_shift"
+        """Says whether a row is a shift of the LLC that is asked for: what belongs to it comes beside."""
+        return quantity in self._asked

@@ -20,7 +20,7 @@ from llc_lightning.runtime.progress import Advance
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of one component, by method and rung, and of the control at every rung."""
+    """What was measured of one component, by method ('' for none) and rung, and of the control at every rung."""
 
     component: Component
     told: dict[tuple[str, float], list[Told]]
@@ -61,12 +61,17 @@ class AblatedLLCMeasurement(Measurement[AblatedLLCPlan]):
                 each.control[at.n_beta] = control.values
                 for method in resolve_methods(plan.methods):
                     each.told[method.name, at.n_beta] = laboratory.under(each.component, method, control)
+                    advance(1 + plan.closure)
+                if plan.complement:
+                    each.told["", at.n_beta] = laboratory.complement(each.component, control)
                     advance(1)
         return measured
 
     def small(self, plan: AblatedLLCPlan) -> AblatedLLCPlan:
         """Returns one chain of one draw, at one rung, after as little re-optimisation as there can be."""
-        return replace(plan, n_beta=plan.n_beta[:1], settings=least(plan.settings), budget=10, closure=False)
+        return replace(
+            plan, n_beta=plan.n_beta[:1], settings=least(plan.settings), budget=10, closure=False, complement=False
+        )
 
     def rows(
         self,
@@ -86,9 +91,11 @@ class AblatedLLCMeasurement(Measurement[AblatedLLCPlan]):
             for told in measured[0].control[at.n_beta]:
                 yield _row(plan, place, told, snapshot, replicate)
         for each in measured:
-            for job in plan.jobs([each.component], data=data, replicate=replicate):
+            # The jobs of a closure lie at the places of the shifts.
+            jobs = plan.jobs([each.component], data=data, replicate=replicate)
+            for place, job in {(job.method, job.columns["n_beta"]): job for job in jobs}.items():
                 columns = {name: value for name, value in job.columns.items() if name != "quantity"}
-                for told in each.told[job.method, columns["n_beta"]]:
+                for told in each.told[place]:
                     yield _row(plan, snapshot.columns(**columns), told, snapshot, replicate)
 
 
@@ -98,6 +105,7 @@ MEASUREMENTS.register(
     plan=AblatedLLCPlan,
     quantities=(
         *("llc_ablated", "llc_shift", "recovery_gap", "recovery_gap_plain", "llc_unrecovered", "recovery_closure"),
+        *("llc_complement", "complement_shift"),
     ),
 )(AblatedLLCMeasurement())
 

@@ -8,17 +8,19 @@ from typing import ClassVar
 
 from torch import nn
 
+from llc_lightning.ablation.engine.base import Method, entry_of, resolve_methods
+from llc_lightning.ablation.engine.replacing import check_replacing
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.measurable import find_measurable, trained, without_weights
 from llc_lightning.llc.revision import llc_revision
 from llc_lightning.llc.settings import ChainSettings, Resolution
-from llc_lightning.measure.jobs import Job, settings_name
+from llc_lightning.measure.jobs import Job, revision_of, settings_name
 from llc_lightning.measure.measurements import check_each_once
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.errors import SettingError, at_least
 
-BASELINE: Mapping[str, object] = {}
+BASELINE: Mapping[str, object] = {"methods": ()}
 """What names of settings leave out, at the value that it had by default when it was added."""
 
 
@@ -43,11 +45,16 @@ class PosteriorPlan:
     """How many examples, drawn at random, are watched one by one."""
     look_every: int = 1
     """How many draws lie between looks at the watched examples."""
+    raw: bool = False
+    """Whether to keep the losses of the watched examples at every look, from which all else follows."""
+    methods: tuple[str, ...] = ()
+    """Ablation methods of activations, whose effects are measured at the draws of the whole model's chains."""
     kernels: bool = False
     """Whether to keep the loss kernel of every component, not of the whole model alone."""
 
     def __post_init__(self) -> None:
-        check_each_once(components=self.components)
+        check_each_once(components=self.components, **({"methods": self.methods} if self.methods else {}))
+        check_replacing(self.methods)
         at_least(2, watched=self.watched)
         at_least(1, look_every=self.look_every)
         if self.look_every > self.settings.draws // 2:
@@ -69,8 +76,13 @@ class PosteriorPlan:
 
     @property
     def revision(self) -> int:
-        """The revision of the sampler, the estimators and the diagnostics together."""
-        return llc_revision(self.settings)
+        """The revision of the sampler, the estimators, the diagnostics and all methods together."""
+        return revision_of(*map(self.revision_with, ("", *self.named_methods)))
+
+    @property
+    def named_methods(self) -> dict[str, Method]:
+        """The methods by their names in rows."""
+        return {method.name: method for method in resolve_methods(self.methods)} if self.methods else {}
 
     def fitted(self, n_examples: int) -> PosteriorPlan:
         """Returns the plan for so many examples: itself; of fewer than are to be watched all are."""
@@ -91,28 +103,45 @@ class PosteriorPlan:
                 f"{without[0]!r} has no weights of its own, so no chain moves it; address a Linear or Conv, or declare "
                 "the weights of the hook point with weight_axes()."
             )
-        return [trained(component, module) for component in found if component.weights]
+        components = [trained(component, module) for component in found if component.weights]
+        for method in self.named_methods.values():
+            for component in components:
+                if component.point:
+                    method.check(component)
+        return components
 
-    def settings_with(self, *, data: str, replicate: int) -> str:
-        """Returns what names the settings in rows."""
+    def settings_with(self, *, data: str, replicate: int, method: str = "") -> str:
+        """Returns what names the settings in rows; a method's have its revision."""
         always = {"measure": self.kind, "n_beta": self.n_beta, "gamma": self.gamma, "data": data}
         options = asdict(self.settings) | {"step_fraction": self.settings.fraction}
         seen = {"replicate": replicate, "watched": self.watched, "look_every": self.look_every}
-        return settings_name(always, options | seen, baseline=BASELINE, revision=self.revision)
+        return settings_name(always, options | seen, baseline=BASELINE, revision=self.revision_with(method))
+
+    def revision_with(self, method: str) -> int:
+        """Returns the revision of the chains and a method together; of the chains alone for ''."""
+        chains = llc_revision(self.settings)
+        return revision_of(chains, entry_of(self.named_methods[method]).revision) if method else chains
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
-        """Returns one job for each component."""
-        settings = self.settings_with(data=data, replicate=replicate)
-        at, revision = self.resolution, self.revision
+        """Returns one job for each component, and one for each method under which it can be ablated."""
         return [
-            Job("functional_variance", component, settings, resolution=at, revision=revision)
+            Job(
+                "posterior_effect" if method else "functional_variance",
+                component,
+                self.settings_with(data=data, replicate=replicate, method=method),
+                method=method,
+                resolution=self.resolution,
+                revision=self.revision_with(method),
+                moved="all" if method else "",
+            )
             for component in components
+            for method in ("", *(self.named_methods if component.point else ()))
         ]
 
     def cost(self, jobs: Sequence[Job]) -> int:
         """Returns the steps of the chains of some jobs."""
-        return len(jobs) * self.settings.steps
+        return sum(not job.method for job in jobs) * self.settings.steps
 
     def owns(self, quantity: str, loss: str) -> bool:
-        """Says whether a row stands for a component: what tasks say comes beside."""
-        return quantity == "functional_variance"
+        """Says whether a row stands for a component or an ablation: what belongs to it comes beside."""
+        return quantity == "functional_variance" or (quantity == "posterior_effect" and bool(self.methods))

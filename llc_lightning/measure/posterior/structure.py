@@ -46,8 +46,8 @@ class Structure:
             record: An estimate along whose chains the losses of examples were observed.
             kernel: Whether examples are compared with each other.
         """
-        alive = [i for i, mean in enumerate(record.per_chain) if np.isfinite(mean)]
-        if is_failed(record.status) or not alive:
+        alive = alive_chains(record)
+        if not alive:
             return None
         seen = record.observed[OBSERVED][alive].double().numpy()
         every = -(-record.settings.draws // seen.shape[1])
@@ -110,6 +110,11 @@ class Structure:
 
     def _told(self, estimate: Callable[[npt.NDArray[np.bool_]], Array]) -> Jackknifed:
         return jackknife(estimate, len(self.e))
+
+
+def alive_chains(record: LLCRecord) -> list[int]:
+    """Returns the numbers of the chains that an estimate is of; none where it failed."""
+    return [] if is_failed(record.status) else [i for i, mean in enumerate(record.per_chain) if np.isfinite(mean)]
 
 
 def correlation(kernel: Array) -> Array:

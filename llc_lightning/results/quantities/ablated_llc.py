@@ -38,3 +38,15 @@ register_quantity(
     definition="llc_unrecovered - (llc_ablated - n_beta recovery_gap), paired draw by draw: 0 where the chains are at "
     "equilibrium and both posteriors lie in one basin of the loss.",
 )
+register_quantity(
+    "llc_complement",
+    unit="1",
+    definition="Local learning coefficient of the loss while the component's weights are held, around the same "
+    "re-optimised weights as that of the control.",
+)
+register_quantity(
+    "complement_shift",
+    unit="1",
+    definition="llc_complement of a component minus that of the control, paired draw by draw: what its weights add "
+    "to the coefficient, with the sign turned.",
+)

@@ -23,3 +23,14 @@ register_quantity(
     definition="E[l(w) - l(w*)] under the posterior over the weights in params_moved, with the mean loss l of the "
     "watched examples that count for the task in the column loss.",
 )
+register_quantity(
+    "posterior_effect",
+    unit=LOSS_UNIT,
+    definition="E[L_a(w) - L(w)] over the draws of the whole model's chains, on the watched examples: the ablation "
+    "effect of a component on average over the posterior, with constants and donors as they are at w*.",
+)
+register_quantity(
+    "ablated_covariance",
+    unit=f"({LOSS_UNIT})^2",
+    definition="Cov(L, L_a) over the same draws: how far the loss and the loss without the component rise together.",
+)

@@ -83,6 +83,36 @@ def test_removing_a_unit_changes_the_coefficient_as_the_theory_says(
     assert rows["recovery_gap_plain"].value >= rows["recovery_gap"].value > 0
 
 
+def test_holding_weights_takes_off_what_they_add() -> None:
+    """On a quadratic the weights' own coefficient, exactly; a control by the same random numbers."""
+
+    class Bowl(nn.Module):
+        """Losses (w - x)^2 h / 2 whose mean is a bowl at w = 9, one weight steeper than the other by its factor."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(1, 4, bias=False, dtype=torch.float64)
+            self.read = nn.Identity()
+            nn.init.constant_(self.one.weight, 9.0)
+
+        def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+            steep = torch.tensor([0.1, 0.5, 2.0, 8.0], dtype=torch.float64)
+            return (steep * (self.read(self.one(batch[0])) - batch[1]).square()).sum(-1) / 2
+
+    x = torch.randn(64, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    data = (torch.ones(64, 1, dtype=torch.float64), 9 + x - x.mean(0))
+    n_beta, gamma = 100.0, 10.0
+    plan = replace(
+        EXACT, components=("one[0]", "one[2]"), n_beta=(n_beta,), gamma=gamma, closure=False, complement=True
+    )
+    rows = measure(plan, Snapshot.of(Bowl(), data, run="bowl/version_0", seed=0, step=1, epoch=0)).rows
+    for address, steep in (("one[0]", 0.1), ("one[2]", 2.0)):
+        (found,) = [row for row in rows if (row.quantity, row.component) == ("complement_shift", address)]
+        own = n_beta * steep / (n_beta * steep + gamma) / 2
+        assert found.value == pytest.approx(-own, abs=3 * found.stderr + 0.01), address
+        assert (found.status, found.stderr < 0.1) == ("ok", True)
+
+
 def test_an_ablated_saddle_is_flagged() -> None:
     """At an aligned w* no gradient leads away from the ablated model's saddle: R is 0, and the value means nothing."""
     eye = torch.diag(torch.tensor([1.0, 2.0], dtype=torch.float64))
@@ -108,9 +138,9 @@ def test_rows_of_the_control_of_each_ablation_and_nothing_else() -> None:
         ("recovery_gap_plain", "", "all"),
     ]
     others = [row for row in rows if row.component]
-    assert len(others) == 3 * 2 * 6
+    assert len(others) == 3 * (2 * 6 + 2)
     assert {(row.component, row.method) for row in others} == {
-        (f"hook_two[{unit}]", method) for unit in range(3) for method in ("zero", "resample")
+        (f"hook_two[{unit}]", method) for unit in range(3) for method in ("zero", "resample", "")
     }
     assert {row.params_moved for row in others} == {f"all-hook_two[{unit}]" for unit in range(3)}
     assert len({row.key for row in rows}) == len(rows)

@@ -11,6 +11,8 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from llc_lightning import find_components
+from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.measure.keep import keep
 from llc_lightning.measure.measurements import Outcome, measure
@@ -27,6 +29,7 @@ EXACT = PosteriorPlan(
     n_beta=N_BETA,
     gamma=GAMMA,
     watched=64,
+    methods=("zero", "resample"),
     kernels=True,
     settings=ChainSettings(chains=8, draws=600, burn_in=100),
 )
@@ -109,6 +112,39 @@ def test_the_functional_variance_is_the_diagonal_of_the_kernel() -> None:
     wanted = N_BETA**2 * np.diag(exact(x, r, list(range(6)))[0]).mean()
     assert row.value == pytest.approx(wanted, abs=3.5 * row.stderr)
     assert row.value == pytest.approx(N_BETA**2 * np.diag(told("kernel")[0]).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("component", "others"), [("one", [3, 4, 5]), ("two", [0, 1, 2])])
+def test_effects_under_the_posterior_are_those_of_the_closed_form(component: str, others: list[int]) -> None:
+    """Means and covariances of two quadratics: without a component's output the loss is one of the other's weights."""
+    x, _, outcome = least_squares()
+    sigma = np.linalg.inv(N_BETA * x.T @ x / len(x) + GAMMA * np.eye(6))
+    left = np.zeros_like(x)
+    left[:, others] = x[:, others]
+    found = {row.quantity: row for row in outcome.rows if (row.component, row.method) == (component, "zero")}
+    assert found["posterior_effect"].params_moved == "all"
+    hessian, ablated = (each.T @ each / len(x) for each in (x, left))
+    wanted = np.trace(hessian @ sigma @ ablated @ sigma) / 2
+    assert found["ablated_covariance"].value == pytest.approx(wanted, abs=3.5 * found["ablated_covariance"].stderr)
+    assert found["ablated_covariance"].stderr < 0.5 * wanted
+    arrays = outcome.arrays
+    assert arrays is not None
+    at_weights = arrays["ablation_effect"].sel(component=component, ablation="zero").values
+    spread = np.einsum("ij,jk,ik->i", left, sigma, left).mean() - np.einsum("ij,jk,ik->i", x, sigma, x).mean()
+    effect = found["posterior_effect"]
+    assert effect.value == pytest.approx(at_weights.mean() + spread / 2, abs=3.5 * effect.stderr)
+    assert abs(effect.value - at_weights.mean()) > 3.5 * effect.stderr  # which would be that of the weights
+
+
+@pytest.mark.parametrize("method", ["zero", "resample(draws=1)"])
+def test_effects_at_the_weights_are_those_of_the_sweep(method: str) -> None:
+    at, plan = snapshot(), replace(POSTERIOR, watched=64, methods=("zero", "resample(draws=1)"))
+    arrays = alone(plan).arrays
+    assert arrays is not None
+    wanted = sweep(at.loss, at.params, at.data, find_components(at.loss.module, "hook_two[*]"), [method], seed=at.seed)
+    for effect in wanted[-3:]:
+        rises = arrays["ablation_effect"].sel(component=effect.component, ablation=effect.method).values
+        assert rises.mean() == pytest.approx(effect.value, abs=1e-6)
 
 
 def test_tasks_have_rows_of_their_own() -> None:

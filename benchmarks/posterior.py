@@ -1,0 +1,258 @@
+"""What one set of draws knows, where the truth is known: exact moments, tasks in the loss kernel, wrong labels.
+
+python -m benchmarks posterior                 all three tables
+python -m benchmarks posterior exact --seeds 10
+python -m benchmarks posterior tasks labels    real images by LLC_LIGHTNING_DATA, else drawn ones
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Iterator
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from llc_lightning.analysis.kernel import clustering, self_influence
+from llc_lightning.data.cis import CISData
+from llc_lightning.data.images import MNISTFashionData
+from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.measure.measurements import Outcome, measure
+from llc_lightning.measure.posterior.plan import PosteriorPlan
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.models.cis import CISModel
+from llc_lightning.models.image import ImageModel
+from llc_lightning.runtime.batches import Batch
+
+TABLES = ("exact", "tasks", "labels")
+N_BETA, GAMMA = 100.0, 10.0
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the tables in Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks posterior")
+    parser.add_argument("tables", nargs="*", choices=[*TABLES, []], metavar="TABLE", help=", ".join(TABLES))
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args(arguments)
+    warnings.filterwarnings("ignore")
+    for name in given.tables or TABLES:
+        title, head, rows = {"exact": exact, "tasks": tasks, "labels": labels}[name](range(given.seeds))
+        print(f"\n## {title}\n| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
+        for row in rows:
+            print(f"| {' | '.join(row)} |", flush=True)
+    return 0
+
+
+Table = tuple[str, tuple[str, ...], Iterator[tuple[str, ...]]]
+
+
+def exact(seeds: range) -> Table:
+    """Returns moments of least squares in two components against their closed form."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for seed in seeds:
+            yield str(seed), *_least_squares(seed)
+
+    head = ("seed", "kernel, correlation", "slope", "susceptibility of one", "of two", "90 % intervals hold")
+    return "Least squares, 64 examples, 6 weights, 8 chains x 2,000 looks, against the closed form", head, rows()
+
+
+def tasks(seeds: range) -> Table:
+    """Returns how well the loss kernel knows the tasks of examples."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for seed in seeds:
+            net, data = _trained(
+                CISModel(task="xor", size=32, active=1.0, width=32, loss_power=4.0, learning_rate=3e-3),
+                CISData(task="xor", size=32, active=1.0),
+                seed,
+                max_steps=3000,
+            )
+            yield "cis, 32 circuits", str(seed), *_of_tasks(net, data, seed, n_beta=10000.0, gamma=100.0, watched=1024)
+        for seed in seeds:
+            net, data = _trained(
+                ImageModel(layout="mix20", width=64, depth=2, learning_rate=0.004),
+                MNISTFashionData(layout="mix20", batch_size=128),
+                seed,
+                max_epochs=3,
+            )
+            yield (
+                "mnist_fashion, 2 sets",
+                str(seed),
+                *_of_tasks(net, data, seed, n_beta=3000.0, gamma=300.0, watched=256),
+            )
+
+    head = ("net", "seed", "examples with one task", "adjusted Rand index", "shuffled", "same neighbour", "by chance",
+            "within a task", "between", "status")  # fmt: skip
+    return "Tasks in the loss kernel", head, rows()
+
+
+def labels(seeds: range) -> Table:
+    """Returns how well wrong labels are found in a net that has learnt them by heart."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for seed in seeds:
+            net, data, wrong = _mislabelled(seed)
+            plan = PosteriorPlan(
+                components=("all",),
+                n_beta=2000.0,
+                gamma=100.0,
+                watched=len(wrong),
+                settings=ChainSettings(chains=8, draws=200, burn_in=200, batch_size=128),
+            )
+            arrays = measure(plan, Snapshot.of(net, data, run="labels/version_0", seed=seed, step=1, epoch=0)).arrays
+            assert arrays is not None
+            loss = np.asarray(arrays["loss"].values)
+            scores = (self_influence(arrays)[0], arrays["gain"].values[0], loss)
+            yield (
+                str(seed),
+                *(f"{_auroc(np.asarray(score), wrong):.3f}" for score in scores),
+                f"{loss.mean():.3f}",
+                str(arrays["status"].values[0]),
+            )
+
+    head = ("seed", "self-influence", "loss gain", "plain loss", "training loss", "status")
+    return "AUROC of wrong labels: 2,000 digits of which 10 % are relabelled, 784-32-10 net, 3,000 steps", head, rows()
+
+
+class _Squares(nn.Module):
+    """Least squares in two components of three weights each."""
+
+    def __init__(self, w: Tensor) -> None:
+        super().__init__()
+        self.one, self.two = (nn.Linear(3, 1, bias=False, dtype=torch.float64) for _ in range(2))
+        with torch.no_grad():
+            self.one.weight.copy_(w[None, :3])
+            self.two.weight.copy_(w[None, 3:])
+
+    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        return 0.5 * ((self.one(x[:, :3]) + self.two(x[:, 3:]))[:, 0] - y).square()
+
+
+def _least_squares(seed: int) -> Iterator[str]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(64, 6))
+    y = x @ rng.normal(size=6) + 0.3 * rng.normal(size=64)
+    w = np.linalg.lstsq(x, y, rcond=None)[0]
+    plan = PosteriorPlan(
+        components=("one", "two"),
+        n_beta=N_BETA,
+        gamma=GAMMA,
+        watched=64,
+        settings=ChainSettings(chains=8, draws=2000, burn_in=200),
+    )
+    data = (torch.tensor(x), torch.tensor(y))
+    at = Snapshot.of(_Squares(torch.tensor(w)), data, run="squares/version_0", seed=seed, step=1, epoch=0)
+    arrays = measure(plan, at).arrays
+    assert arrays is not None
+    residual = x @ w - y
+    wanted = _covariance(x, residual)
+    found = np.asarray(arrays["kernel"].values, dtype=np.float64)
+    yield f"{_related(found, wanted):.4f}"
+    yield f"{np.polyfit(wanted.ravel(), found.ravel(), 1)[0]:.3f}"
+    for number, columns in ((1, slice(0, 3)), (2, slice(3, 6))):
+        own = _covariance(x[:, columns], residual)
+        yield f"{_related(np.asarray(arrays['susceptibility'].values[number]), own.mean() - own.mean(0)):.3f}"
+    t = 1.895  # of 7 degrees of freedom
+    yield f"{(np.abs(found - wanted) < t * np.asarray(arrays['kernel_stderr'].values)).mean():.3f}"
+
+
+def _covariance(x: np.ndarray, residual: np.ndarray) -> np.ndarray:
+    """Returns the covariance of two losses over the posterior, [example, example]."""
+    k = x @ np.linalg.inv(N_BETA * x.T @ x / len(x) + GAMMA * np.eye(x.shape[1])) @ x.T
+    return np.outer(residual, residual) * k + k**2 / 2
+
+
+def _related(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def _trained(
+    net: L.LightningModule, data: L.LightningDataModule, seed: int, **length: int
+) -> tuple[L.LightningModule, Batch]:
+    """Returns the net, trained, and the examples to measure on."""
+    L.seed_everything(seed, verbose=False)
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear):
+            layer.reset_parameters()
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    L.Trainer(accelerator="cpu", **quiet, **length).fit(net, data)  # pyright: ignore[reportArgumentType]
+    return net, data.analysis_set()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+
+
+def _of_tasks(
+    net: L.LightningModule, data: Batch, seed: int, *, n_beta: float, gamma: float, watched: int
+) -> Iterator[str]:
+    chains = ChainSettings(chains=8, draws=500, burn_in=200, batch_size=256)
+    plan = PosteriorPlan(components=("all",), n_beta=n_beta, gamma=gamma, watched=watched, settings=chains)
+    outcome: Outcome = measure(plan, Snapshot.of(net, data, run="tasks/version_0", seed=seed, step=1, epoch=0))
+    assert outcome.arrays is not None
+    found = clustering(outcome.arrays)
+    yield str(found.labelled)
+    yield f"{found.agreement:.3f}"
+    yield f"{found.shuffled:.3f}"
+    yield f"{found.neighbours:.0%}"
+    yield f"{found.neighbours_shuffled:.0%}"
+    yield from _within(outcome, found.labels)
+    yield str(outcome.arrays["status"].values[0])
+
+
+def _within(outcome: Outcome, labels: np.ndarray) -> Iterator[str]:
+    """Yields the mean correlation of two examples of one task, and of two tasks."""
+    from llc_lightning.analysis.kernel import correlation
+
+    assert outcome.arrays is not None
+    known = labels >= 0
+    related = correlation(np.asarray(outcome.arrays["kernel"].values, dtype=np.float64))[np.ix_(known, known)]
+    alike = labels[known][:, None] == labels[known]
+    others = ~np.eye(int(known.sum()), dtype=bool)
+    yield f"{related[alike & others].mean():+.3f}"
+    yield f"{related[~alike].mean():+.3f}"
+
+
+class _Digits(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
+
+    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1], reduction="none")
+
+
+def _mislabelled(seed: int) -> tuple[_Digits, tuple[Tensor, Tensor], np.ndarray]:
+    """Returns a net that has learnt wrong labels, its examples, and which of these are wrong."""
+    source = MNISTFashionData(layout="mix20", batch_size=128)
+    source.prepare_data()
+    source.setup("fit")
+    images, both = source.analysis_set()
+    digits = both[:, 0] >= 0
+    x, y = images[digits][:2000].flatten(1).float(), both[digits][:2000, 0]
+    stream = torch.Generator().manual_seed(seed)
+    wrong = torch.rand(len(y), generator=stream) < 0.1
+    y = torch.where(wrong, (y + 1 + torch.randint(9, y.shape, generator=stream)) % 10, y)
+    torch.manual_seed(seed)
+    net = _Digits()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.1)
+    for _ in range(3000):
+        some = torch.randint(len(y), (128,))
+        optimizer.zero_grad()
+        net.per_example_loss((x[some], y[some])).mean().backward()
+        optimizer.step()
+    return net, (x, y), wrong.numpy()
+
+
+def _auroc(score: np.ndarray, positive: np.ndarray) -> float:
+    """Returns the probability that a positive scores above a negative (Hanley and McNeil 1982, Radiology 143)."""
+    from scipy.stats import rankdata
+
+    n = int(positive.sum())
+    return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / n / (len(positive) - n))

@@ -1,0 +1,1 @@
+"""The connections of a network: which of them make its computation."""

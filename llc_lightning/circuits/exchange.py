@@ -1,0 +1,112 @@
+"""What senders say less of, and more, when a donor speaks in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from llc_lightning.ablation.engine.base import Activations, Shared
+from llc_lightning.ablation.engine.examples import Examples
+from llc_lightning.ablation.engine.influence import Donors, together
+from llc_lightning.ablation.engine.place import Place, Replacement
+from llc_lightning.circuits.streams import Streams
+from llc_lightning.circuits.wiring.base import Reader, Sender
+from llc_lightning.components.component import Component
+from llc_lightning.runtime.batches import Batch
+
+_KEPT = 1 << 26
+"""Numbers of differences that are kept at most."""
+
+
+@dataclass(frozen=True)
+class Exchanges:
+    """The differences that donors make to what senders add to their sums; those of the latest are kept."""
+
+    examples: Examples
+    streams: Streams
+    seed: int
+    _known: dict[tuple[str, str, int], Tensor] = field(default_factory=dict[tuple[str, str, int], Tensor])
+    _moves: dict[tuple[str, str], bool] = field(default_factory=dict[tuple[str, str], bool])
+
+    def __call__(self, sender: Sender, donor: Shared, block: int) -> Float[Tensor, "draw row *position d_model"]:
+        """Returns ``write(donor) - write(own)`` on a block of examples, of every draw.
+
+        Behind the draws are those of constants moved towards donors, where :meth:`Shared.donors` tells a step.
+        """
+        key = (sender.component.address, donor.name, block)
+        if key not in self._known:
+            while self._known and sum(one.numel() for one in self._known.values()) > _KEPT:
+                self._known.pop(next(iter(self._known)))
+            self._known[key] = self._difference(sender, donor, block)
+        return self._known[key]
+
+    def moves(self, sender: Sender, donor: Shared) -> bool:
+        """Says whether a donor changes what a sender says, on any example."""
+        key = (sender.component.address, donor.name)
+        if key not in self._moves:
+            blocks = range(len(self.examples.blocks))
+            self._moves[key] = any(bool((self(sender, donor, block)[: donor.draws] != 0).any()) for block in blocks)
+        return self._moves[key]
+
+    def donors(self, senders: Sequence[Sender], donor: Shared) -> Donors | None:
+        """Returns which examples the values of senders come from."""
+        parts = {part.point: part for sender in senders for part in sender.component.members}
+        return together([donor.donors(self._seen(part, donor), seed=self.seed) for part in parts.values()])
+
+    def _seen(self, part: Component, donor: Shared) -> Activations:
+        return self.examples.seen(part.point, part.axis_in(self.examples.first[part.point]), [donor])
+
+    def _difference(self, sender: Sender, donor: Shared, block: int) -> Tensor:
+        rows, known = self.examples.blocks.rows[block], self.streams.of(self.examples.blocks.batches[block])
+        total = torch.zeros(())
+        for part, writes in zip(sender.component.members, sender.writes, strict=True):
+            seen = self._seen(part, donor)
+            values = next(donor.values(seen, [rows], seed=self.seed))
+            donors = donor.donors(seen, seed=self.seed)
+            if donors is not None and donors.step is not None:
+                moved = next(donor.moved(seen, [rows], seed=self.seed))
+                values = torch.cat([values.expand(-1, len(rows), *values.shape[2:]), moved])
+            place = Place.of([part], self.examples.first[part.point], few=True)
+            own = place.compact(known[part.point], slice(None))
+            apart = torch.where(
+                place.where[0], torch.stack([place.compact(one, slice(None))[0] for one in values]) - own, 0
+            )
+            if place.units is not None and place.unit_axis == -2:
+                apart = apart.squeeze(-2)
+            units = torch.full((len(apart),), sender.unit, device=apart.device)
+            total = total + self.streams.added(writes, apart, units)
+        return total
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """What readers at one hook point hear when something is added to their sums."""
+
+    readers: Sequence[Reader]
+    """Of every edge."""
+    place: Place
+    """Their units."""
+    streams: Streams
+
+    def __call__(
+        self, batch: Batch, numbers: Int[Tensor, "lane"], shift: Float[Tensor, "lane row *position d_model"]
+    ) -> Replacement:
+        """Returns what lanes put in at the readers' hook point.
+
+        Args:
+            batch: The examples.
+            numbers: The edge of every lane, -1 for none.
+            shift: What is added.
+        """
+        reader = self.readers[0]
+        units = torch.tensor([one.unit for one in self.readers], device=shift.device)[numbers.clamp_min(0)]
+        heard = self.streams.read(reader, self.streams.of(batch)[reader.stream] + shift, units)
+        shape, aim = (*shift.shape[:2], *self.place.compact_shape), self.place.aims(numbers)
+        # Where nothing is exchanged a reader keeps its bits.
+        moved = (shift != 0).any(-1)
+        moved = moved.view(*moved.shape, *(1,) * (len(shape) - moved.ndim))
+        return {**aim, "where": aim["where"][:, None] & moved, "value": heard.reshape(shape)}

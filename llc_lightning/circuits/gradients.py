@@ -1,0 +1,268 @@
+"""Gradients at the sums that readers read, and the estimates that follow from them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.ablation.engine.base import Shared
+from llc_lightning.ablation.engine.blocks import Blocks
+from llc_lightning.ablation.engine.effect import Effect, Summary
+from llc_lightning.ablation.engine.examples import Examples
+from llc_lightning.ablation.engine.lanes import losses_of
+from llc_lightning.ablation.engine.mask import Mask
+from llc_lightning.ablation.engine.place import Place
+from llc_lightning.circuits.base import Question, Score, facts_of
+from llc_lightning.circuits.edge import Edge
+from llc_lightning.circuits.exact import KIND, check_sums, points_of
+from llc_lightning.circuits.exchange import Exchanges
+from llc_lightning.circuits.streams import Streams
+from llc_lightning.circuits.wiring.base import Reader
+from llc_lightning.components.component import Component
+from llc_lightning.components.loss import Change
+from llc_lightning.components.ports import replaced
+from llc_lightning.runtime.batches import check_partners, for_params
+from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.status import OK, join
+
+Slopes: TypeAlias = Mapping[str, Float[Tensor, "row *position d_model"]]
+"""The gradients of the examples' losses at the sums that each reader reads, by the reader's address."""
+
+_COMPLETE = 0.05
+"""Largest share by which the edges that leave the inputs may miss what exchanging the inputs does."""
+_CHANGED = 0.10
+"""Largest change of the scores, relative to their sizes, when the steps are doubled."""
+
+
+@dataclass(frozen=True)
+class ChangeAt:
+    """A change with its hook point."""
+
+    point: str
+    change: Callable[[Tensor], Tensor]
+
+    def __call__(self, activation: Tensor) -> Tensor:
+        """Returns what takes the activation's place."""
+        return self.change(activation)
+
+
+class Subject:
+    """A network on some examples, whose edges are scored from gradients.
+
+    Args:
+        question: The network, examples and donor.
+
+    Raises:
+        SettingError: If the donor fits its values or edits weights.
+    """
+
+    def __init__(self, question: Question) -> None:
+        if not isinstance(question.donor, Shared):
+            raise SettingError(
+                f"gradients tell what given values do, and {question.donor.name!r} fits them or edits weights; take "
+                "zero, mean, resample or counterfactual, or exact effects."
+            )
+        self.question, self.donor, self.graph = question, question.donor, question.graph
+        loss, params, edges = question.loss, question.params, question.graph.edges
+        if question.counterfactual is not None:
+            check_partners(question.counterfactual, question.data, what="counterfactual partners")
+        metrics = () if question.metric is None else (question.metric,)
+        with torch.no_grad():
+            self.examples = Examples(
+                loss,
+                params,
+                Blocks.of(for_params(question.data, params)),
+                ("train", *(f"metric:{one.name}" for one in metrics)),
+                metrics=metrics,
+                points=points_of(self.graph, edges),
+                partners=None if question.counterfactual is None else for_params(question.counterfactual, params),
+                mask=Mask.of(loss, params, question.mask),
+            )
+            check_sums(self.graph, edges, self.examples)
+        self.streams = Streams(loss, params, points_of(self.graph, edges))
+        self.exchanges = Exchanges(self.examples, self.streams, question.seed)
+        self.inputs = [edge.sender for edge in edges if edge.reader == edges[0].reader]
+        """The senders that hear nothing."""
+
+    @cached_property
+    def _readers(self) -> dict[str, list[Reader]]:
+        """The readers by hook point."""
+        by_point: dict[str, list[Reader]] = {}
+        for reader in self.graph.readers.values():
+            by_point.setdefault(reader.component.point, []).append(reader)
+        return by_point
+
+    def losses(
+        self, block: int, edits: Sequence[Change], points: Sequence[str] = ()
+    ) -> tuple[Float[Tensor, "row"], Mapping[str, Tensor]]:
+        """Returns the losses of an edited run, or its metric, and the activations at some points."""
+        examples = self.examples
+        batch, metrics = examples.blocks.batches[block], examples.metrics
+        forward = losses_of(examples.loss.with_edits(edits), examples.params, batch, False, metrics, points)
+        if not metrics:
+            return forward.losses[0][:, 0], forward.caught
+        told = metrics[0](forward.outputs[0], examples.clean[block][0], batch, examples.real(block))
+        return told, forward.caught
+
+    def gradients(
+        self, block: int, points: Sequence[str], edits: Sequence[Change] = (), watched: Sequence[str] = ()
+    ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
+        """Returns the gradients of the examples' losses at hook points of an edited run, and some activations.
+
+        Raises:
+            SettingError: If the loss or metric has no gradient.
+        """
+        opened: dict[str, list[Tensor]] = {point: [] for point in points}
+
+        def opening(point: str, activation: Tensor) -> Tensor:
+            opened[point].append(torch.zeros_like(activation, requires_grad=True))
+            return activation + opened[point][-1]
+
+        with torch.enable_grad():
+            ends = [ChangeAt(point, partial(opening, point)) for point in points]
+            losses, known = self.losses(block, [*edits, *ends], watched)
+            if not losses.requires_grad:
+                raise SettingError(
+                    f"{self.question.name!r} has no gradient at the readers, which this score follows; take exact "
+                    "effects."
+                )
+            flat = [one for some in opened.values() for one in some]
+            found = iter(torch.autograd.grad(losses.sum(), flat, materialize_grads=True))
+        return {point: torch.stack([next(found) for _ in some]).sum(0) for point, some in opened.items()}, known
+
+    def slopes(self, block: int, edits: Sequence[Change] = (), reading: Sequence[Change] = ()) -> Slopes:
+        """Returns the gradients at the sums that readers read, each reader's own, in an edited run.
+
+        Args:
+            block: Which examples.
+            edits: What is changed in the run.
+            reading: What is changed when a reader's norm is passed on the way back.
+        """
+        streams = list(dict.fromkeys(reader.stream for reader in self.graph.readers.values()))
+        found, known = self.gradients(block, list(self._readers), edits, streams)
+        slopes: dict[str, Tensor] = {}
+        for point, readers in self._readers.items():
+            place = self.place([reader.component for reader in readers])
+            units = torch.tensor([reader.unit for reader in readers])
+            with torch.enable_grad(), ExitStack() as hooks:
+                for one in reading:
+                    hooks.enter_context(replaced(self.examples.loss.module, one.point, one))
+                stream = known[readers[0].stream].detach()
+                stream = stream.expand(len(readers), *stream.shape).clone().requires_grad_(True)
+                heard = self.streams.read(readers[0], stream, units)
+                onwards = place.compact(found[point], slice(None)).reshape(heard.shape)
+                (back,) = torch.autograd.grad(heard, stream, onwards)
+            slopes.update((reader.component.address, one) for reader, one in zip(readers, back, strict=True))
+        return slopes
+
+    def place(self, parts: Sequence[Component]) -> Place:
+        """Returns where units of one hook point are."""
+        return Place.of(parts, self.examples.first[parts[0].point], few=True)
+
+    def shift(self, sender: str, block: int, draw: int) -> Float[Tensor, "row *position d_model"]:
+        """Returns what a donor adds to the sums that hear a sender."""
+        found = self.exchanges(self.graph.senders[sender], self.donor, block)[draw]
+        return found.expand(self.examples.blocks.size, *found.shape[1:])
+
+    def products(self, block: int, draw: int, slopes: Slopes) -> Float[Tensor, "edge row"]:
+        """Returns ``(donor - own) . gradient`` of every edge and example."""
+        return torch.stack(
+            [
+                (self.shift(edge.sender, block, draw) * slopes[edge.reader]).flatten(1).sum(1)
+                for edge in self.graph.edges
+            ]
+        )
+
+    def towards(self, block: int, draw: int, share: float, points: Sequence[str]) -> list[Change]:
+        """Returns the edits that move whole hook points by a share of the way to the donor."""
+        return [ChangeAt(point, partial(_moved, self._way(point, block, draw), share)) for point in points]
+
+    @cached_property
+    def input_points(self) -> list[str]:
+        """The hook points of the senders that hear nothing."""
+        parts = [part for name in self.inputs for part in self.graph.senders[name].component.members]
+        return list(dict.fromkeys(part.point for part in parts))
+
+    def _way(self, point: str, block: int, draw: int) -> Tensor:
+        rows, axis = self.examples.blocks.rows[block], -1
+        seen = self.examples.seen(point, axis, [self.donor])
+        values = next(self.donor.values(seen, [rows], seed=self.question.seed))[draw]
+        return values - self.streams.of(self.examples.blocks.batches[block])[point]
+
+    def total(self, block: int) -> Float[Tensor, "row"]:
+        """Returns what exchanging all senders that hear nothing does, mean over draws."""
+        with torch.no_grad():
+            plain = self.losses(block, [])[0]
+            moved = [
+                self.losses(block, self.towards(block, draw, 1.0, self.input_points))[0]
+                for draw in range(self.donor.draws)
+            ]
+        return torch.stack(moved).mean(0) - plain
+
+
+def _moved(way: Tensor, share: float, activation: Tensor) -> Tensor:
+    return activation + share * way
+
+
+@dataclass(frozen=True)
+class Gradient(Score):
+    """A score from gradients: one file each, which says how an example's scores follow from its subject."""
+
+    @abstractmethod
+    def of_block(self, subject: Subject, block: int) -> Float[Tensor, "edge row"]:
+        """Returns the scores of all edges of the graph on a block of examples, mean over draws."""
+        ...
+
+    def finer(self) -> Gradient | None:
+        """Returns the same score with its steps doubled; None for one without steps, or whose check is off."""
+        return None
+
+    def scores(self, question: Question, edges: Sequence[Edge]) -> list[Effect]:
+        """Returns the scores of edges, in their order, with what is to be said against all of them."""
+        subject = Subject(question)
+        every = self._by_block(subject)
+        reasons = self._reasons(subject, every)
+        at = {str(edge): number for number, edge in enumerate(question.graph.edges)}
+        numbers = torch.tensor([at[str(edge)] for edge in edges])
+        summary = Summary((question.name,), n=subject.examples.blocks.n, keep=True)
+        for block, values in enumerate(every):
+            counted = subject.examples.counted[block][-1:]
+            summary.add([counted[0].pack(values[numbers][..., None])], counted)
+        same = {"method": f"{self.name}:{question.donor.name}", "draws": question.donor.draws, "vmapped": False}
+        makes = [partial(Effect, "edge_score", str(edge), KIND, **same) for edge in edges]
+        found = [effect for (effect,) in summary.effects(makes)]
+        return [
+            replace(one, status=join([one.status, *reasons]) if one.status != OK else join(reasons)) for one in found
+        ]
+
+    def _by_block(self, subject: Subject) -> list[Float[Tensor, "edge row"]]:
+        return [self.of_block(subject, block).detach() for block in range(len(subject.examples.blocks))]
+
+    def _reasons(self, subject: Subject, every: Sequence[Tensor]) -> list[str]:
+        """Returns what the sum of the scores, and steps that are doubled, say against them."""
+        if not facts_of(self).estimates:
+            return []
+        real = [subject.examples.counted[block][0].mask[:, 0] for block in range(len(every))]
+        mean = torch.cat([values[:, mask] for values, mask in zip(every, real, strict=True)], dim=1).double().mean(1)
+        leaving = [edge.sender in subject.inputs for edge in subject.graph.edges]
+        total = torch.cat([subject.total(block)[mask] for block, mask in enumerate(real)]).double().mean()
+        reasons: list[str] = []
+        if not abs(float(mean[torch.tensor(leaving)].sum() - total)) <= _COMPLETE * abs(float(total)):
+            reasons.append("incomplete")
+        finer = self.finer()
+        if finer is not None:
+            twice = finer._by_block(subject)
+            other = (
+                torch.cat([values[:, mask] for values, mask in zip(twice, real, strict=True)], dim=1).double().mean(1)
+            )
+            if not float((other - mean).abs().sum()) <= _CHANGED * float(other.abs().sum()):
+                reasons.append("too-few-steps")
+        return reasons

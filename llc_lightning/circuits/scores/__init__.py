@@ -1,0 +1,1 @@
+"""Ways to score edges: a file here is one of them."""

@@ -1,0 +1,1 @@
+"""Families of networks: a file here tells how one of them is wired."""
