@@ -88,9 +88,8 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     storage = f"sqlite:///{given.out / 'study.db'}"
-    study = optuna.create_study(
-        study_name="sweep", storage=storage, load_if_exists=True, sampler=optuna.samplers.TPESampler(seed=0)
-    )
+    study = optuna.create_study(study_name="sweep", storage=storage, load_if_exists=True)
+    study.sampler = optuna.samplers.TPESampler(seed=len(study.trials))  # or a sweep that goes on would repeat itself
     for trial in study.get_trials(states=(TrialState.RUNNING,)):  # cut off when the sweep was killed
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)
