@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -21,13 +20,13 @@ class TrackioLogger(Logger):
 
     def __init__(self, project: str = "llc_lightning", name: str | None = None, **init: Any) -> None:
         super().__init__()
-        self._project, self._name, self._init = project, name, {"embed": False, **init}
+        self._project, self._name = project, name
+        self._init: dict[str, Any] = {"embed": False, **init}
         self._run: Any = None
 
     @property
-    @rank_zero_experiment
     def experiment(self) -> Any:
-        """The run of trackio, on rank 0."""
+        """The run of trackio; only rank 0 may ask for it."""
         if self._run is None:
             trackio: Any = import_module("trackio")
             self._run = trackio.init(project=self._project, name=self._name, **self._init)
