@@ -42,6 +42,8 @@ class EffectMatrix:
     circuits: tuple[str, ...]
     effects: Float[np.ndarray, "unit circuit"]
     """Rise of a circuit's loss, on the examples where it is active, when a unit is ablated; NaN where not ok."""
+    stderrs: Float[np.ndarray, "unit circuit"]
+    """Their standard errors; NaN where not ok."""
     unit: str = ""
     """The unit of the effects."""
 
@@ -358,20 +360,23 @@ def _matrices(effects: pd.DataFrame) -> Iterator[EffectMatrix]:
     if not len(effects):
         return
     ordered = effects.sort_values(["step", "n_examples"], kind="stable")
-    good, steps, value = table.ok(ordered), ordered["step"].to_numpy(), table.numbers(ordered, "value")
+    good, steps = table.ok(ordered), ordered["step"].to_numpy()
+    numbers = np.stack([table.numbers(ordered, name) for name in ("value", "stderr")])
     method, unit = table.texts(ordered, "method")[0], next(iter(table.units(ordered.iloc[:1])))
     (row, units), (column, circuits) = (_numbered(ordered, name) for name in ("component", "loss"))
     edges = [0, *(np.flatnonzero(np.diff(steps)) + 1).tolist(), len(steps)]
     for start, stop in pairwise(edges):
-        values = np.full((len(units), len(circuits)), np.nan)
+        values = np.full((2, len(units), len(circuits)), np.nan)
         here = slice(start, stop)
         usable: Bool[np.ndarray, "entry"] = good[here]
-        values[row[here][usable], column[here][usable]] = value[here][usable]
+        values[:, row[here][usable], column[here][usable]] = numbers[:, here][:, usable]
         rows: list[int] = sorted(set(row[here].tolist()))
         columns: list[int] = sorted(set(column[here].tolist()))
+        means, stderrs = values[:, rows][:, :, columns]
         yield EffectMatrix(
             *(int(steps[start]), method, tuple(units[i] for i in rows), tuple(circuits[i] for i in columns)),
-            effects=values[np.ix_(rows, columns)],
+            effects=means,
+            stderrs=stderrs,
             unit=unit,
         )
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from llc_lightning.analysis import revisions, table
 from llc_lightning.runtime import status as statuses
-from llc_lightning.runtime.kinds import level_of, plural
+from llc_lightning.runtime.kinds import called, level_of, plural
 
 _JUDGED = ("llc", "ablation_effect")
 """Quantities of which it is said at the top that none is ok."""
@@ -141,7 +141,9 @@ def _told(count: Count) -> str:
     """Says from where on learning coefficients are ok, or how many are at the last step."""
     whole = level_of(count.kind) == "model"
     if count.ok_from is not None:
-        return f"The {'full LLC' if whole else f'wrLLC of every {count.kind}'} is ok from step {count.ok_from} on."
+        return (
+            f"The {'full LLC' if whole else f'wrLLC of every {called(count.kind)}'} is ok from step {count.ok_from} on."
+        )
     if whole:
         return "The full LLC is not ok at the last step."
     return f"At the last step {count.ok_last} of {count.total_last} wrLLC of {plural(count.kind)} are ok."

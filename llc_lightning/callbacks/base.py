@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -9,7 +10,6 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 
 from llc_lightning.callbacks.cadenced import At, CadencedCallback
 from llc_lightning.callbacks.folder import open_folder, run_seed, writes
@@ -17,6 +17,7 @@ from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.callbacks.steps import moment_of
 from llc_lightning.components.loss import loss_fn
+from llc_lightning.measure.forecast import cost_told
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.measurements import MEASUREMENTS, Outcome, Plan, measure, measurement_of
@@ -27,11 +28,13 @@ from llc_lightning.results.run import run_name
 from llc_lightning.results.schema import RAW, Row, Weights
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
-from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError, at_least
+from llc_lightning.runtime.errors import LLCLightningError, LostError, MeasurementError, SettingError, at_least
 from llc_lightning.runtime.quarantine import quarantine
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.workers import Workers
 
+_COUNTED = 100_000
+"""Steps of a training of which those are counted that are measured."""
 OnError: TypeAlias = Literal["raise", "skip"]
 
 
@@ -99,6 +102,7 @@ class MeasurementCallback(CadencedCallback):
         """The seed that it was given; None for that of the run."""
         self.replicates = replicates
         self._replicated_at = -1
+        self._cost_is_told = False
         self._doubted = False
         self._examples_are = ""
         self._folder = Path()
@@ -180,7 +184,8 @@ class MeasurementCallback(CadencedCallback):
         """Continues from what has been done."""
         own = {"replicated": -1, "examples": ""} | state_dict
         self._replicated_at, self._examples_are = int(own["replicated"]), str(own["examples"])
-        super().load_state_dict({name: value for name, value in state_dict.items() if name in ("seen", "fired")})
+        known = ("seen", "fired", "validated", "epoch")
+        super().load_state_dict({name: value for name, value in state_dict.items() if name in known})
 
     def at_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures if it is due, and repeats the measurement of the final weights with other random numbers."""
@@ -253,9 +258,13 @@ class MeasurementCallback(CadencedCallback):
         """
         workers = Workers.of(trainer)
         try:
-            with quarantine(pl_module):
-                _take_buffers_of_rank_zero(trainer, pl_module)
+            with ExitStack() as untouched:
+                workers.jointly(lambda: untouched.enter_context(quarantine(pl_module)))
+                _take_buffers_of_rank_zero(workers, pl_module)
                 snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment, weights))
+                if not self._cost_is_told:
+                    self._cost_is_told = True
+                    workers.on_zero(lambda: self._tell_cost(trainer, snapshot, workers))
                 outcome = measure(
                     self.plan,
                     snapshot,
@@ -270,10 +279,28 @@ class MeasurementCallback(CadencedCallback):
                 workers.on_zero(lambda: self._keep(trainer, outcome, snapshot, replicate))
         except LLCLightningError as error:
             message = f"{self.name} at step {moment.step}: {error}"
+            if isinstance(error, LostError):
+                raise LostError(message) from error
             if self.on_error == "raise":
                 raise MeasurementError(message) from error
             if workers.is_zero:
                 warnings.warn(message, stacklevel=2)
+
+    def _tell_cost(self, trainer: L.Trainer, snapshot: Snapshot, workers: Workers) -> None:
+        """Says before the first measurement what it will cost, and which setting would spare most of it."""
+        with progress_of(trainer).task(f"{self.name}: what it will cost", 1):
+            told = cost_told(self.plan, snapshot, workers if self.share else Workers())
+        if told is None:
+            return
+        trainer.print(f"{self.name}: {told.sentence(self._times(trainer))}")
+        if told.advice:
+            warnings.warn(f"{self.name}: {told.advice}", stacklevel=1)
+
+    def _times(self, trainer: L.Trainer) -> int | None:
+        """Returns how often the whole training measures; None where that is not known, or takes long to count."""
+        last = moment_of(trainer, "start").max_steps
+        known = self.when is not None and self.at == "batch" and last is not None and last <= _COUNTED
+        return self.when.count(last) if self.when and known and last else None
 
     def _snapshot(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment, weights: Weights) -> Snapshot:
         data = self._examples(trainer)
@@ -354,15 +381,23 @@ def log_rows(trainer: L.Trainer, rows: Sequence[Row], *, step: int, known: Colle
     return list(values)
 
 
-def _take_buffers_of_rank_zero(trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+def _take_buffers_of_rank_zero(workers: Workers, pl_module: L.LightningModule) -> None:
     """Gives the module the buffers of rank 0, since batch norms have seen other batches on every rank.
 
     The quarantine puts the rank's own ones back.
+
+    Raises:
+        MeasurementError: If it fails on any rank, with the same message on all of them.
     """
     buffers = dict(pl_module.named_buffers())
-    if trainer.world_size == 1 or not buffers:
+    if workers.world_size == 1 or not buffers:
         return
-    told: dict[str, Tensor] = trainer.strategy.broadcast({name: buffer.cpu() for name, buffer in buffers.items()})
-    with torch.no_grad():
-        for name, buffer in buffers.items():
-            buffer.copy_(told[name])
+    told = workers.jointly(lambda: {name: buffer.detach().cpu().clone() for name, buffer in buffers.items()})
+    workers.take_from_zero(told.values())
+
+    def take() -> None:
+        with torch.no_grad():
+            for name, buffer in buffers.items():
+                buffer.copy_(told[name])
+
+    workers.jointly(take)

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
@@ -17,6 +18,20 @@ def progress_of(trainer: L.Trainer) -> Progress:
     if isinstance(bar, RichProgressBar) and bar.is_enabled:
         return RichTasks(bar)
     return TQDMTasks(bar) if isinstance(bar, TQDMProgressBar) and bar.is_enabled else NoProgress()
+
+
+def mend_epochs(trainer: L.Trainer) -> None:
+    """Has Lightning's ``RichProgressBar`` say the step of a training that has no last epoch, not "Epoch 0/-2"."""
+    bar = trainer.progress_bar_callback
+    if trainer.max_epochs != -1 or not isinstance(bar, RichProgressBar):
+        return
+
+    def described(current_epoch: int) -> str:
+        last = f" of {trainer.max_steps}" if trainer.max_steps > 0 else ""
+        return f"Epoch {current_epoch}, from step {trainer.global_step}{last}"
+
+    untyped: Any = bar  # a method of its own that Lightning lets nobody else give
+    untyped._get_train_description = described
 
 
 class RichTasks:

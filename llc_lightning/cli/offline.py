@@ -11,6 +11,7 @@ from llc_lightning.cli.files import faulty_file
 from llc_lightning.cli.keys import add_keys
 from llc_lightning.cli.own import Own
 from llc_lightning.cli.parser import Parser
+from llc_lightning.measure.measurements import Plan
 from llc_lightning.measure.offline import measure_snapshots, seed_of
 from llc_lightning.measure.snapshot import Snapshot, restore
 from llc_lightning.results.run import CONFIG, Run, run_name
@@ -101,6 +102,17 @@ def restored(folder: Path, step: int | None = None, own: Own | None = None) -> S
     module, data = _fitted(_made(run, None, own))
     restore(module, load_snapshot(there[at]), source=str(there[at]))
     return Snapshot.of(module, data, run=run_name(folder), seed=seed_of(run), step=at, epoch=snapshot_epoch(there[at]))
+
+
+def plans_of(folder: Path) -> dict[str, Plan]:
+    """Returns what a run's configuration measures, by its keys.
+
+    Raises:
+        StoreError: If the folder is no run, or has no configuration.
+        SettingError: If it switches on no measurement.
+    """
+    run = Run.open(folder)
+    return {name: callback.plan for name, callback in _chosen(_made(run, None, None), None, run).items()}
 
 
 def model_and_examples(folder: Path, own: Own | None = None) -> tuple[Any, Any]:

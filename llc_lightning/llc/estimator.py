@@ -161,7 +161,7 @@ def estimate_parts(
         centre: What is known at w*, where the caller has it already.
         tasks: Losses to record beside the one that is sampled.
         observe: What to look at along the chains: observables, or names of registered ones.
-        done: Called with the number of finished chain-steps x lanes, for a progress bar; the total is
+        done: Called with the number of lanes after every step of their chains, for a progress bar; the total is
             ``len(parts) * len(resolutions) * (burn_in + draws)``.
 
     Raises:
@@ -190,13 +190,11 @@ def estimate_parts(
             lane_batch = LaneBatch(
                 loss_fn, data, [lanes[i] for i in chosen], whole, centre, settings,
                 seed=seed, replicate=replicate, trivial_loss=trivial_loss, tasks=tasks, observe=observables,
-                graphs=graphs,
+                graphs=graphs, done=done,
             )  # fmt: skip
             for at in resolutions:
                 for i, record in zip(chosen, lane_batch.records(at), strict=True):
                     records[i].append(record)
-                if done is not None:
-                    done(len(chosen) * (settings.burn_in + settings.draws))
         return records
 
 

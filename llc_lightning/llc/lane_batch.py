@@ -1,7 +1,9 @@
 """The lanes that run as one batch, from their curvature to their records."""
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -30,6 +32,7 @@ from llc_lightning.llc.settling import Settling, around_centre, settling
 from llc_lightning.llc.tasks import Tasks
 from llc_lightning.llc.virial import virial_weights
 from llc_lightning.runtime.batches import Batch, LossFn, take
+from llc_lightning.runtime.progress import silent
 from llc_lightning.sampling.base import SAMPLERS, Posterior, StepLoss
 from llc_lightning.sampling.centre import Centre
 from llc_lightning.sampling.chains import Chains, run_chains
@@ -95,6 +98,7 @@ class LaneBatch:
         tasks: Losses to record beside the one that is sampled.
         observe: What to record for the caller, beside what the diagnostics need.
         graphs: Shared by the batches of one loss.
+        done: Called with the number of lanes when their chains have made one more step, and with the rest at the end.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class LaneBatch:
         tasks: Tasks | None = None,
         observe: Sequence[Observable] = (),
         graphs: Graphs | None = None,
+        done: Callable[[int], object] | None = None,
     ) -> None:
         self._data = data
         self._lanes = lanes
@@ -123,6 +128,7 @@ class LaneBatch:
         self._trivial_loss = trivial_loss
         self._stacked = StackedLoss(loss_fn, centre.params, lanes, graphs=graphs)
         self._observe = observe
+        self._steps = _Steps(len(lanes), settings.steps, done)
         self._every = recorded_every(settings.draws)
         self._tasks = tasks
         self._task_losses = (
@@ -131,9 +137,11 @@ class LaneBatch:
 
     def records(self, at: Resolution) -> list[LLCRecord]:
         """Returns one record per lane."""
-        if not math.isfinite(self._centre.losses.abs().amax()):
+        with self._steps.told():
+            finite = math.isfinite(self._centre.losses.abs().amax())
+            run = self._run(at) if finite else None
+        if run is None:
             return [assessor.failed(at) for assessor in self._assessors]
-        run = self._run(at)
         correction = self._correction(at)
         bias, left = self._bias(run), self._left
         unsettled = self._unsettled(at, run)
@@ -262,7 +270,7 @@ class LaneBatch:
             stacked, sampler, self._data, losses,
             seed=self._seed, chains=self._numbers, steps=settings.steps, burn_in=settings.burn_in,
             batch_size=settings.batch_size, box=settings.box, recorder=recorder,
-            first_order=posterior.gradient if linear else None,
+            first_order=posterior.gradient if linear else None, done=self._steps.counted(),
         )  # fmt: skip
         step_times_curvature = torch.full_like(step_size, math.nan)
         # An automatic step is far below the limit by itself.
@@ -370,6 +378,34 @@ class LaneBatch:
         if not SAMPLERS.get(self._settings.sampler).facts.bias_known:
             return torch.full_like(run.step_size, math.nan)
         return run.settling.heated(run.step_size)
+
+
+class _Steps:
+    """Tells of the steps of chains, each once however often the chains begin again."""
+
+    def __init__(self, lanes: int, steps: int, done: Callable[[int], object] | None) -> None:
+        self._lanes, self._steps = lanes, steps
+        self._done = done or silent
+        self._told = 0
+
+    @contextmanager
+    def told(self) -> Generator[None]:
+        """Tells of all steps, of those at the end that were not made."""
+        self._told = 0
+        yield
+        if self._told < self._steps:
+            self._done(self._lanes * (self._steps - self._told))
+
+    def counted(self) -> Callable[[int], None]:
+        """Returns what the chains call after each of their steps, which begin from the first."""
+        made = itertools.count(1)
+
+        def one(_: int) -> None:
+            if next(made) > self._told:
+                self._told += 1
+                self._done(self._lanes)
+
+        return one
 
 
 class _TooStiffError(Exception):

@@ -12,6 +12,7 @@ from llc_lightning.components.component import Component
 from llc_lightning.measure.measurements import Failed, Plan, apart, components_at, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.batches import Batch, n_examples, take
+from llc_lightning.runtime.progress import silent
 from llc_lightning.runtime.workers import one_sentence
 
 FEW = 8
@@ -44,7 +45,7 @@ def trial(plan: Plan, snapshot: Snapshot) -> str:
             return one_sentence(error).rstrip(".") + _mismatch(few)
 
         def measured(some: list[Component]) -> Sequence[Any]:
-            return kind.measure(small, few, some, replicate=0, advance=_silent, memory=kind.memory())
+            return kind.measure(small, few, some, replicate=0, advance=silent, memory=kind.memory())
 
         return _told([each for each in apart(measured, components) if isinstance(each, Failed)])
 
@@ -85,7 +86,3 @@ def _tensors(data: Batch) -> Iterator[Tensor]:
         yield data
     else:
         yield from data.values() if isinstance(data, Mapping) else data
-
-
-def _silent(n: int = 1, note: str = "") -> None:
-    """Shows nothing of how far a trial is."""

@@ -7,8 +7,10 @@ from typing import Any, TypeAlias
 Charts: TypeAlias = Mapping[str, Mapping[str, list[Any]]]
 """By the names of the group and the chart: ``["Multiline", patterns of tags]`` or ``["Margin", three tags]``."""
 
+_OVER = ": lowest, median and highest unit"
 UNITS = "LLC against ablation"
-"""The group of what is measured of every unit."""
+"""The group of what is measured of every unit. Its charts have three curves each, since TensorBoard names those of a
+chart when they are pointed at alone; those of single units stand among the scalars."""
 
 
 def layout(charts: Iterable[Charts] = ()) -> dict[str, dict[str, list[Any]]]:
@@ -44,13 +46,20 @@ def layout(charts: Iterable[Charts] = ()) -> dict[str, dict[str, list[Any]]]:
 
 def rung_charts(n_beta: Sequence[float]) -> Charts:
     """Returns a chart of the units' wrLLC for every rung of a ladder."""
-    return {UNITS: {f"wrLLC at n_beta {rung:g}": ["Multiline", [f"^llc_units/{rung_tag(rung)}/"]] for rung in n_beta}}
+    return {
+        UNITS: {
+            f"wrLLC at n_beta {rung:g}{_OVER}": ["Multiline", [f"^llc_over_units/{rung_tag(rung)}/"]] for rung in n_beta
+        }
+    }
 
 
 def method_charts(methods: Sequence[str]) -> Charts:
     """Returns a chart of the units' effects for every ablation method."""
     return {
-        UNITS: {f"effect of {name} ablation": ["Multiline", [f"^ablation/{method_tag(name)}/"]] for name in methods}
+        UNITS: {
+            f"effect of {name} ablation{_OVER}": ["Multiline", [f"^ablation_over_units/{method_tag(name)}/"]]
+            for name in methods
+        }
     }
 
 

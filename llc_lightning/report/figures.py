@@ -14,14 +14,19 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks, runs
+from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks, runs, thinned
 
 _MARKERS = {"": "o", "circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "X"}
+_DASHES: dict[str, Any] = {"": "-", "dash": (0, (4, 2)), "dot": (0, (1, 1.4)), "dashdot": (0, (5, 2, 1, 2))}
 _GRID = "#e6e8ec"
 LONG_LEGEND = 8
 """A legend of more entries stands beside the axes, of fewer on them."""
 _ENTRY, _LETTER, _ROW = 0.6, 0.065, 0.17
 """Inches that a legend takes for each entry, for each letter of it, and for each of its rows."""
+_ACROSS = 84
+"""Letters that go side by side below a matrix."""
+_SMALLER = 8 / 11
+"""The font of labels beside that of the page."""
 _HALO = [withStroke(linewidth=2.5, foreground="white")]
 
 # The type stubs of matplotlib leave keyword arguments unknown, which strict typing refuses at every call.
@@ -101,14 +106,14 @@ def _plot(figure: Drawing, axes: Axes, panel: Panel) -> None:
             zorder=5,
             path_effects=_HALO,
         )
-    for note in panel.notes:
-        right = panel.stands_right(note)
+    for note, place in zip(panel.notes, panel.places, strict=True):
         axes.annotate(
             _plain(note.text),
             (note.x, note.y),
-            xytext=(8 if right else -8, 9 + 11 * note.lift if note.above else -14 - 11 * note.lift),
+            xytext=(_SMALLER * place.right, _SMALLER * place.up),
             textcoords="offset points",
-            ha="left" if right else "right",
+            ha="left" if place.right > 0 else "right",
+            va="center",
             fontsize=8,
             zorder=6,
             path_effects=_HALO,
@@ -155,7 +160,7 @@ def _series(figure: Drawing, axes: Axes, one: Series, panel: Panel) -> None:
             color=one.color,
             linewidth=one.width,
             alpha=one.opacity,
-            linestyle=(0, (4, 2)) if one.dash else "-",
+            linestyle=_DASHES[one.dash],
             zorder=3 if one.framing else 5,
         )
     if one.dots.any():
@@ -204,29 +209,32 @@ def _intervals(axes: Axes, one: Series, low: Float[np.ndarray, "point"], high: F
             alpha=min(0.5, one.opacity),
             zorder=2,
         )
-    for part in runs(one.line & np.isfinite(low) & np.isfinite(high) & np.isfinite(one.y)):
+    for part in runs(one.line & one.banded & one.known):
         shade = 0.2 * one.opacity
         axes.fill_between(one.x[part], low[part], high[part], color=one.color, alpha=shade, linewidth=0, zorder=2)
 
 
 def _cells(figure: Drawing, axes: Axes, matrix: Matrix) -> None:
-    top = float(np.nanmax(matrix.values)) if np.isfinite(matrix.values).any() else 1.0
     image = axes.imshow(
         matrix.values,
         aspect="auto",
         cmap=LinearSegmentedColormap.from_list("matrix", palette.MATRIX_COLORS),
-        vmin=0,
-        vmax=top,
+        vmin=matrix.lowest,
+        vmax=matrix.highest,
         interpolation="nearest",
     )
     axes.set_xlabel(_plain(matrix.x_label))
     axes.set_ylabel(_plain(matrix.y_label))
-    for names, place in ((matrix.columns, axes.set_xticks), (matrix.rows, axes.set_yticks)):
-        every = max(1, -(-len(names) // 16))
-        place(range(0, len(names), every), [_plain(name) for name in names[::every]], fontsize=7)
+    across, down = (
+        thinned(matrix.columns, _ACROSS),
+        list(range(0, len(matrix.rows), max(1, -(-len(matrix.rows) // 16)))),
+    )
+    axes.set_xticks(across, [_plain(matrix.columns[at]) for at in across], fontsize=7)
+    axes.set_yticks(down, [_plain(matrix.rows[at]) for at in down], fontsize=7)
+    middle = (matrix.lowest + matrix.highest) / 2
     for row, texts in enumerate(matrix.texts):
         for column, text in enumerate(texts):
-            color = "white" if matrix.values[row, column] > top / 2 else "black"
+            color = "white" if matrix.values[row, column] > middle else "black"
             axes.text(column, row, _plain(text), ha="center", va="center", fontsize=7.5, color=color)
     figure.colorbar(image, ax=axes, pad=0.01, label=_plain(matrix.unit))
 
@@ -242,7 +250,7 @@ def _handle(one: Series) -> Line2D:
         [],
         [],
         color=one.color if one.shade is None else "#444444",
-        linestyle="" if not one.line else (0, (4, 2)) if one.dash else "-",
+        linestyle=_DASHES[one.dash] if one.line else "",
         linewidth=max(one.width, 1.5),
         marker=_MARKERS[one.marker] if one.marker else "",
         markersize=5,

@@ -17,12 +17,17 @@ from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels import other
 from llc_lightning.report.sections import Findings, sections
-from llc_lightning.report.sentences import headlines
 from llc_lightning.report.source import Source
 from llc_lightning.report.tensorboard import write_figures
 from llc_lightning.runtime.errors import StoreError
+from llc_lightning.runtime.kinds import called
 
 NAME = "report.html"
+_ABOUT = (
+    "Complexity is the LLC, the local learning coefficient: how many directions of the weights the loss pins down, at "
+    "a resolution n_beta; wrLLC is that of one part's own weights. Need is the ablation effect: by how much the loss "
+    "rises without the part. Dotted words lead to their explanation."
+)
 # The page may run its own inline code and draw its own images, and can load nothing.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
@@ -57,7 +62,9 @@ def write_report(
 def page(source: Source, *, control: Source | None = None, static: bool = False) -> str:
     """Returns the whole page; text from outside is escaped wherever it stands."""
     found = source.found
-    shown = sections(found, source.logged, control=(control.found, control.logged)) if control else source.sections
+    shown = source.sections
+    if control:
+        shown = sections(found, source.logged, posterior=source.posterior, control=(control.found, control.logged))
     below: dict[str, list[Table | None]] = {
         "Complexity against need": [tables.agreement_table(found), tables.residual_table(found)],
         "Tasks": [tables.task_table(found)],
@@ -75,9 +82,11 @@ def page(source: Source, *, control: Source | None = None, static: bool = False)
 <header>
 <h1>How complex each part is, and how much the network needs it: {_text(found.run)}</h1>
 <p class="sub">{_text(_subtitle(source, control))}</p>
-<nav>{"" if static else _follow(found)}{links}</nav>
-<ul class="says">{"".join(f"<li>{linked(one)}</li>" for one in headlines(found, time=source.time))}</ul>
+<p class="about">{linked(_ABOUT)}</p>
+<nav>{links}</nav>
 {_verdicts([found, *([control.found] if control else [])])}
+<ul class="says">{"".join(f"<li>{linked(one)}</li>" for one in source.said)}</ul>
+{"" if static else _follow(found)}
 </header>
 <main>
 {"".join(parts)}
@@ -125,7 +134,8 @@ def _last_in_its_row(panels: list[Panel | Matrix]) -> Panel | Matrix | None:
     narrow = 0
     for panel in panels:
         narrow = 0 if panel.wide else narrow + 1
-    return panels[-1] if narrow % 2 else None
+    last = panels[-1] if narrow % 2 else None
+    return None if isinstance(last, Matrix) and last.narrow else last
 
 
 def _figure(panel: Panel | Matrix, *, static: bool, wide: bool) -> str:
@@ -170,7 +180,7 @@ def _follow(found: Findings) -> str:
     """Returns the choice of a unit to draw in black in every figure."""
     units = components(found.rows, found.units)
     choices = "".join(f'<option value="{_text(unit)}">{_text(unit)}</option>' for unit in units)
-    label = f'<label class="follow">follow one {_text(found.units)} in all figures: '
+    label = f'<label class="follow">follow one {_text(called(found.units or ""))} in all figures: '
     return f'{label}<select id="follow"><option value="">none</option>{choices}</select></label>' if units else ""
 
 

@@ -9,13 +9,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks, runs
+from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks, runs, thinned
 
 Json = dict[str, Any]
 
 _SYMBOLS = {"": "circle", "triangle": "triangle-up", "cross": "x"}
 _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1b2a41"}
 _GRID = "#e6e8ec"
+_ACROSS = 52
+"""Letters that go side by side below the narrowest matrix."""
 # At the lower edge of the figure and not so far below the axes, which a long legend would push up into their title;
 # one that is higher than a third of the figure scrolls.
 _LEGEND: Json = {
@@ -63,13 +65,10 @@ def _panel(panel: Panel) -> Json:
             ),
             *(
                 {"text": html.escape(note.text), "x": _placed(note.x, panel.x), "y": _placed(note.y, panel.y)}
-                | {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "ax": 50 if panel.stands_right(note) else -50}
-                | {
-                    "ay": (22 + 15 * note.lift) * (-1 if note.above else 1),
-                    "bgcolor": "rgba(255,255,255,0.75)",
-                    "font": {"size": 11},
-                }
-                for note in panel.notes
+                | {"showarrow": True, "arrowhead": 0, "arrowwidth": 1, "ax": place.right, "ay": -place.up}
+                | {"xanchor": "left" if place.right > 0 else "right", "yanchor": "middle"}
+                | {"bgcolor": "rgba(255,255,255,0.75)", "borderpad": 0, "font": {"size": 11}}
+                for note, place in zip(panel.notes, panel.places, strict=True)
             ),
             *(
                 {"text": html.escape(span.label), "x": _placed(span.left, panel.x), "yref": "paper", "y": 1}
@@ -90,7 +89,7 @@ def _traces(series: Sequence[Series]) -> list[Json]:
     legend: list[Json] = []
     for one in series:
         shared: Json = {"type": "scatter", "legendgroup": html.escape(one.group or one.name), "showlegend": False}
-        if one.line and one.low is not None and one.high is not None:
+        if one.line and one.banded and one.low is not None and one.high is not None:
             bands.append(shared | _band(one, one.low, one.high))
         if one.line:
             drawn.append(shared | _line(one))
@@ -107,7 +106,7 @@ def _traces(series: Sequence[Series]) -> list[Json]:
 
 
 def _line(one: Series) -> Json:
-    line = {"color": one.color, "width": one.width, "dash": "dash" if one.dash else "solid"}
+    line = {"color": one.color, "width": one.width, "dash": one.dash or "solid"}
     whole: Json = {"mode": "lines", "x": numbers(one.x), "y": numbers(one.y), "line": line, "opacity": one.opacity}
     return whole | ({"hoverinfo": "skip"} if one.marker else _hover(one, np.ones(len(one.x), dtype=bool)))
 
@@ -116,7 +115,8 @@ def _points(one: Series, which: Bool[np.ndarray, "point"], marker: Json) -> Json
     shape = {"symbol": _SYMBOLS.get(one.marker, one.marker), **marker}
     points: Json = {"mode": "markers", "x": numbers(one.x[which]), "y": numbers(one.y[which]), "marker": shape}
     if not one.line and one.low is not None and one.high is not None:
-        points["error_y"] = _bars(one.y[which], one.low[which], one.high[which], one.color)
+        low, high = (np.where(one.known, ends, np.nan)[which] for ends in (one.low, one.high))
+        points["error_y"] = _bars(one.y[which], low, high, one.color)
     return points | _hover(one, which)
 
 
@@ -146,7 +146,7 @@ def _entry(one: Series) -> Json:
     """Returns a trace without points that stands in the legend."""
     color = one.color if one.shade is None else "#444444"
     mode = "+".join(part for part, wanted in (("lines", one.line), ("markers", bool(one.marker))) if wanted)
-    line = {"color": color, "width": max(one.width, 1.5), "dash": "dash" if one.dash else "solid"}
+    line = {"color": color, "width": max(one.width, 1.5), "dash": one.dash or "solid"}
     marker = {"symbol": _SYMBOLS.get(one.marker, one.marker), "color": color, "size": 7}
     return {
         **{"x": [None], "y": [None], "mode": mode, "line": line, "marker": marker},
@@ -157,7 +157,7 @@ def _entry(one: Series) -> Json:
 def _band(one: Series, low: Float[np.ndarray, "point"], high: Float[np.ndarray, "point"]) -> Json:
     x: list[float | None] = []
     y: list[float | None] = []
-    for part in runs(np.isfinite(low) & np.isfinite(high) & np.isfinite(one.y)):
+    for part in runs(one.known):
         x += [*numbers(one.x[part]), *numbers(one.x[part][::-1]), None]
         y += [*numbers(high[part]), *numbers(low[part][::-1]), None]
     return {
@@ -197,37 +197,53 @@ def _color_axis(panel: Panel, scale: Axis) -> Json:
     values = np.concatenate([np.log10(one.shade[one.good]) for one in panel.series if one.shade is not None])
     ends = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     ticks = [(math.log10(at), text) for at, text in scale.ticks or () if ends[0] <= math.log10(at) <= ends[1]]
-    bar: Json = {
-        **{"title": {"text": html.escape(scale.label), "side": "right"}, "thickness": 14, "outlinewidth": 0},
-        **{"tickvals": [at for at, _ in ticks], "ticktext": [html.escape(text) for _, text in ticks]},
-    }
+    bar = _bar(scale.label) | {"tickvals": [at for at, _ in ticks]}
+    bar |= {"ticktext": [html.escape(text) for _, text in ticks]}
     return {"colorscale": palette.SCALE.capitalize(), "cmin": ends[0], "cmax": ends[1], "colorbar": bar}
+
+
+def _bar(label: str) -> Json:
+    """Returns the bar of a colour scale."""
+    # The empty line keeps the title off the tick labels, for which there is no other setting.
+    title = {"text": f"<br>{html.escape(label)}", "side": "right", "font": {"size": 12}}
+    return {
+        "title": title,
+        "thickness": 14,
+        "outlinewidth": 0,
+        "ticks": "outside",
+        "ticklen": 3,
+        "tickfont": {"size": 11},
+    }
 
 
 def _cells(matrix: Matrix) -> Json:
     rows, columns, *texts = (list(map(html.escape, some)) for some in (matrix.rows, matrix.columns, *matrix.texts))
-    told = f"{html.escape(matrix.y_label)} %{{y}}, {html.escape(matrix.x_label)} %{{x}}: %{{z:.4g}}<extra></extra>"
+    number = f"{html.escape(matrix.y_label)} %{{y}}, {html.escape(matrix.x_label)} %{{x}}: %{{z:.4g}}"
+    told = f"{'%{hovertext}' if matrix.hover else number}<extra></extra>"
     trace: Json = {
         "type": "heatmap",
         "x": columns,
         "y": rows,
         "z": [numbers(row) for row in matrix.values],
         "colorscale": [[at / 8, color] for at, color in enumerate(palette.MATRIX_COLORS)],
-        "zmin": 0,
-        "zmax": float(np.nanmax(matrix.values)) if np.isfinite(matrix.values).any() else 1.0,
+        "zmin": matrix.lowest,
+        "zmax": matrix.highest,
         "hoverongaps": False,
         "hovertemplate": told,
+        **({"hovertext": [[html.escape(text) for text in row] for row in matrix.hover]} if matrix.hover else {}),
         **({"text": texts, "texttemplate": "%{text}"} if texts else {}),
-        "colorbar": {"title": {"text": html.escape(matrix.unit), "side": "right"}, "thickness": 14, "outlinewidth": 0},
+        "colorbar": _bar(matrix.unit),
     }
     category: Json = {"type": "category", "ticks": "outside", "ticklen": 3, "tickfont": {"size": 10}, "showgrid": False}
     layout: Json = {
         "font": _FONT,
         "margin": {"l": 56, "r": 10, "t": 28, "b": 46},
         "xaxis": category
-        | {"title": {"text": html.escape(matrix.x_label), "font": {"size": 13}}, "nticks": 20, "tickangle": 0},
+        | {"title": {"text": html.escape(matrix.x_label), "font": {"size": 13}, "standoff": 8}, "tickangle": 0}
+        | {"tickvals": [columns[at] for at in thinned(columns, _ACROSS)]},
         "yaxis": category
-        | {"title": {"text": html.escape(matrix.y_label), "font": {"size": 13}}, "nticks": 20, "autorange": "reversed"},
+        | {"title": {"text": html.escape(matrix.y_label), "font": {"size": 13}, "standoff": 8}, "automargin": True}
+        | {"nticks": 20, "autorange": "reversed"},
         "plot_bgcolor": "#f1f1f1",
     }
     return {"data": [trace], "layout": layout}

@@ -15,7 +15,7 @@ for (const plot of plots) {
 function follow(address) {
   for (const plot of plots) {
     const data = figures[plot.dataset.figure].data;
-    const picked = address ? data.filter((trace) => trace.text).map((trace) => only(trace, address)) : [];
+    const picked = address ? data.filter((trace) => trace.type === "scatter" && trace.text).map((trace) => only(trace, address)) : [];
     const found = picked.filter((trace) => trace.x.length > 0);
     Plotly.react(plot, [...data, ...found], figures[plot.dataset.figure].layout, options);
   }

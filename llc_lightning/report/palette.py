@@ -10,6 +10,10 @@ RUNGS = ("#dfa3c7", "#b8428c", "#65105a", "#2a0829")
 """By rank of n_beta on the ladder, low to high."""
 MARKERS = ("circle", "square", "diamond", "triangle", "cross")
 """By rank of n_beta on the ladder, low to high."""
+DASHES = ("", "dash", "dot", "dashdot")
+"""By place among the components that have a curve of their own."""
+UNITS = ("#1b2a41", "#b8428c", "#17849c", "#e6820e")
+"""By place among the components of a figure in which nothing else has a colour."""
 RAW = "#c0392b"
 CORRECTED = "#1b2a41"
 LOSS = "#1b2a41"

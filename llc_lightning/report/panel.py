@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float
 from llc_lightning.runtime.errors import SettingError
 
 _ROOM = 0.06
+_LABELLED = 0.25
+"""Of its height a panel leaves so much above its points where spans have labels there."""
 _MANTISSAS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
 
 
@@ -50,10 +52,13 @@ class Series:
     low: Float[np.ndarray, "point"] | None = None
     high: Float[np.ndarray, "point"] | None = None
     """Ends of each interval; drawn as a band along a line, as a bar on single points, also where a line has one."""
+    banded: bool = True
+    """Whether a line has its band; those of many lines would hide each other."""
     line: bool = True
     marker: str = ""
     """Shape of ok points: '', ``circle``, ``square``, ``diamond``, ``triangle``, ``cross``."""
-    dash: bool = False
+    dash: str = ""
+    """Of the line: '', ``dash``, ``dot``, ``dashdot``."""
     width: float = 1.8
     opacity: float = 1.0
     hover: tuple[str, ...] = ()
@@ -85,10 +90,14 @@ class Series:
     @property
     def barred(self) -> Bool[np.ndarray, "point"]:
         """Which points show their interval as a bar: single points, and those of a line where no band can be drawn."""
+        return lone(self.known) if self.line else self.known
+
+    @property
+    def known(self) -> Bool[np.ndarray, "point"]:
+        """Which points are ok and have an interval: that of another would fill the panel, and says nothing."""
         if self.low is None or self.high is None:
             return np.zeros(len(self.y), dtype=bool)
-        known = np.isfinite(self.y) & np.isfinite(self.low) & np.isfinite(self.high)
-        return lone(known) if self.line else known & self.good
+        return self.good & np.isfinite(self.low) & np.isfinite(self.high)
 
 
 @dataclass(frozen=True)
@@ -109,8 +118,15 @@ class Note:
     text: str
     above: bool = True
     """Whether the label stands above the point."""
-    lift: int = 0
-    """How many lines farther away it stands, to keep clear of other labels."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a label stands, from its point, in points of a font of 11: of its near end and its middle line."""
+
+    right: float
+    """To the right; negative to the left, where the label ends."""
+    up: float
 
 
 @dataclass(frozen=True)
@@ -162,9 +178,13 @@ class Panel:
             return self.y.limits
         spans = [np.array([rule.y for rule in self.rules])]
         for one in self.series:
-            ends = [each for each in (one.y, one.low, one.high) if each is not None and self._has_ok] or [one.y]
+            intervals = (one.low, one.high) if self._has_ok and (one.banded or one.barred.any()) else ()
+            ends = [one.y, *(each for each in intervals if each is not None)]
             spans += [each[self._framing(one)] for each in ends]
-        return _limits(spans, log=self.y.log)
+        low, high = _limits(spans, log=self.y.log)
+        if not self.spans:
+            return low, high
+        return (low, high * (high / low) ** _LABELLED) if self.y.log else (low, high + _LABELLED * (high - low))
 
     @property
     def _has_ok(self) -> bool:
@@ -176,11 +196,10 @@ class Panel:
             return np.zeros(len(one.y), dtype=bool)
         return one.good if self._has_ok else np.isfinite(one.y)
 
-    def stands_right(self, note: Note) -> bool:
-        """Says whether a label stands right of its point: below a rising cloud, or where the left edge is near."""
-        left, right = self.x_limits
-        at = np.log(note.x / left) / np.log(right / left) if self.x.log else (note.x - left) / (right - left)
-        return bool(at < 0.2 if note.above else at < 0.75)
+    @property
+    def places(self) -> list[Place]:
+        """Where the labels of the notes stand: clear of each other, of other notes' points and of their lines."""
+        return placed(self.notes, self.x, self.x_limits, self.y, self.y_limits)
 
     @property
     def outside(self) -> int:
@@ -215,13 +234,40 @@ class Matrix:
     unit: str
     texts: tuple[tuple[str, ...], ...] = ()
     """What each cell says; nothing by default."""
+    hover: tuple[tuple[str, ...], ...] = ()
+    """What each cell says when pointed at; its number by default."""
+    lowest: float = 0.0
+    """The value of the lightest colour."""
     caption: str = ""
     wide: bool = False
+    narrow: bool = False
+    """Whether it stays narrow where it stands alone in its row: a few cells as wide as the page say nothing more."""
 
     @property
     def remark(self) -> str:
         """The caption."""
         return self.caption
+
+    @property
+    def highest(self) -> float:
+        """The value of the darkest colour."""
+        return float(np.nanmax(self.values)) if np.isfinite(self.values).any() else self.lowest + 1.0
+
+
+def thinned(names: Sequence[str], room: int) -> list[int]:
+    """Returns which of some labels are shown side by side, so that there is a gap between them: every so many.
+
+    Args:
+        names: The labels, the same distance apart.
+        room: How many letters go side by side.
+
+    Example:
+        >>> thinned(["30", "100", "300", "1000", "3000"], 12)
+        [0, 2, 4]
+    """
+    longest = max(map(len, names), default=0) + 2
+    every = max(1, -(-len(names) * longest // max(room, 1)))
+    return list(range(0, len(names), every))
 
 
 def axis_in(what: str, unit: str, *, log: bool = False) -> Axis:
@@ -313,3 +359,74 @@ def _limits(spans: Sequence[Float[np.ndarray, "..."]], *, log: bool) -> tuple[fl
     low, high = float(values.min()), float(values.max())
     room = _ROOM * (high - low) or max(abs(high) * 0.1, 1e-3)
     return low - room, high + room
+
+
+_SIZES = ((480.0, 260.0), (820.0, 400.0))
+"""Widths and heights of axes, in points, at which labels must be clear of each other."""
+_LETTER, _LINE, _EDGE = 6.2, 15.0, 4.0
+_WAYS = tuple((side * (14.0 + 10 * lift), 16.0 + 15 * lift) for lift in range(8) for side in (1, -1))
+
+
+def placed(
+    notes: Sequence[Note], x: Axis, x_limits: tuple[float, float], y: Axis, y_limits: tuple[float, float]
+) -> list[Place]:
+    """Returns where labels stand beside their points: each at the first of some places where nothing is in its way."""
+    across, upward = (_along([getattr(n, axis) for n in notes], *ends) for axis, ends in
+                      (("x", (x.log, x_limits)), ("y", (y.log, y_limits))))  # fmt: skip
+    found: list[Place] = []
+    for at, note in enumerate(notes):
+        ways = [Place(right, up if note.above else -up) for right, up in _WAYS]
+        clear = (
+            way
+            for way in ways
+            if all(_is_clear(at, way, found, notes, across * width, upward * height, width) for width, height in _SIZES)
+        )
+        found.append(next(clear, ways[0]))
+    return found
+
+
+def _is_clear(
+    at: int,
+    way: Place,
+    found: Sequence[Place],
+    notes: Sequence[Note],
+    across: Float[np.ndarray, "note"],
+    upward: Float[np.ndarray, "note"],
+    width: float,
+) -> bool:
+    """Says whether a label at a place touches no label, line or point of the other notes, and no edge."""
+    box, line = _box(across[at], upward[at], way, notes[at].text), _leader(across[at], upward[at], way)
+    if box[0] < 0 or box[1] > width:
+        return False
+    points = np.stack([across, upward], 1)
+    if _within(np.delete(points, at, axis=0), box):
+        return False
+    for other, its in enumerate(found):
+        theirs = _box(across[other], upward[other], its, notes[other].text)
+        apart = box[0] > theirs[1] or theirs[0] > box[1] or box[2] > theirs[3] or theirs[2] > box[3]
+        if not apart or _within(line, theirs) or _within(_leader(across[other], upward[other], its), box):
+            return False
+    return True
+
+
+def _box(x: float, y: float, way: Place, text: str) -> tuple[float, float, float, float]:
+    """Returns left, right, bottom and top of a label, with a little room."""
+    near, length = x + way.right, _LETTER * len(text)
+    left, right = (near, near + length) if way.right > 0 else (near - length, near)
+    return left - _EDGE, right + _EDGE, y + way.up - _LINE / 2, y + way.up + _LINE / 2
+
+
+def _leader(x: float, y: float, way: Place) -> Float[np.ndarray, "point 2"]:
+    return np.array([x, y]) + np.linspace(0, 1, 12)[:, None] * np.array([way.right, way.up])
+
+
+def _within(points: Float[np.ndarray, "point 2"], box: tuple[float, float, float, float]) -> bool:
+    x, y = points.T
+    return bool(((x > box[0]) & (x < box[1]) & (y > box[2]) & (y < box[3])).any())
+
+
+def _along(values: Sequence[float], log: bool, limits: tuple[float, float]) -> Float[np.ndarray, "note"]:
+    """Returns where values lie on an axis, from 0 to 1."""
+    at, ends = np.asarray(values, dtype=np.float64), np.asarray(limits)
+    at, ends = (np.log(at), np.log(ends)) if log else (at, ends)
+    return (at - ends[0]) / (ends[1] - ends[0])

@@ -16,15 +16,15 @@ from llc_lightning.report.sections import Findings
 from llc_lightning.runtime.kinds import plural
 
 
-def headlines(found: Findings, *, time: Timing | None = None) -> list[str]:
-    """Returns the sentences at the top of the page.
+def headlines(found: Findings, *, time: Timing | None = None, verdict: bool = True) -> list[str]:
+    """Returns the sentences at the top of the page, with those of the verdict or, where it stands beside, without.
 
     These are: what to change where nothing is ok; verdict, curve, agreement, full LLC, oddest unit, health, what is
     left out for its revision, time.
     """
     said = [
         *found.health.remedies(),
-        *(verdict_sentences(found.verdict) if found.verdict else ()),
+        *(verdict_sentences(found.verdict) if found.verdict and verdict else ()),
         curve_sentence(found.curve) if found.curve else "",
         agreement_sentence(found.agreement, level=found.level) if found.agreement else "",
         *full_llc_sentences(found),
@@ -42,10 +42,9 @@ def verdict_sentences(verdict: Verdict) -> list[str]:
 
 
 def full_llc_sentences(found: Findings) -> list[str]:
-    """Says what the full LLC is at the largest n_beta, and how its rise is made up; then at the others, and why."""
-    *lower, highest = [panel.title for panel in full_llc(found)] or [""]
-    others = [f"{title.partition('. ')[0]}." for title in lower]
-    return [" ".join([f"{highest}.", *others, *_reconciled(found)])] if highest else []
+    """Says what the full LLC is at each n_beta, the largest first, and why they differ; figures say how it rose."""
+    values = [f"{panel.title.partition('. ')[0]}." for panel in reversed(full_llc(found))]
+    return [" ".join([*values, *_reconciled(found)])] if values else []
 
 
 def _reconciled(found: Findings) -> list[str]:

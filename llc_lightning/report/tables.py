@@ -17,7 +17,7 @@ from llc_lightning.report.panels import other
 from llc_lightning.report.panels.curves import median_at_the_end
 from llc_lightning.report.sections import Findings, other_quantities
 from llc_lightning.results.quantities import QUANTITIES, unit_of
-from llc_lightning.runtime.kinds import plural
+from llc_lightning.runtime.kinds import called, plural
 
 MOST = 40
 """Curves that the overview lists."""
@@ -90,8 +90,9 @@ def agreement_table(found: Findings) -> Table | None:
         ("ranks of", "rho", f"{100 * found.level:g} % interval", "p", "n", "reliability of the effect"),
         tuple(rows),
         f"Step {one.step}, n_beta {one.rung.n_beta:g}, gamma {one.rung.gamma:g}: the rung whose median n_beta x effect "
-        f"({one.rung.resolution:.1f}) is nearest 10{left}. |w| is the norm of a {one.kind}'s weights. Intervals: "
-        "Fisher's z; p: permutations. Reliability: share of the effect's spread over units that is no sampling error.",
+        f"({one.rung.resolution:.1f}) is nearest 10{left}. |w| is the norm of a {called(one.kind)}'s weights. "
+        "Intervals: Fisher's z; p: permutations. Reliability: share of the effect's spread over units that is "
+        "no sampling error.",
     )
 
 

@@ -41,6 +41,8 @@ def scalars(rows: Iterable[Row]) -> dict[str, float]:
     ``llc/full_plus_delta``, ``llc/rhat``            with its correction; R-hat of its chains
     ``llc_units/n_beta_300/net.hook_hidden.7``       wrLLC of a unit; ``llc_layers/`` of a layer
     ``ablation/zero/net.hook_hidden.7``              effect of ablating a unit; ``ablation_layers/``
+    ``llc_over_units/n_beta_300/median``             over the units that are ok; ``lowest``, ``highest``
+    ``ablation_over_units/zero/median``              the same of effects
     ``analysis/loss_on_16384``                       loss on an analysis set, by its number of examples
     ``cis/circuits_solved``, ``cis/accuracy``, ...   of nets with circuits
     ``health/llc.neuron/flagged``                    rows that are not ok
@@ -61,10 +63,12 @@ def scalars_of(rows: pd.DataFrame) -> dict[str, float]:
         llc = llc.loc[np.asarray(llc["component"] == llc["params_moved"], dtype=bool)]
         for n_beta, part in table.by(llc, "n_beta"):
             found |= _largest(part, f"llc_{suffix}/{rung_tag(n_beta)}")
+            found |= _over(part, f"llc_over_{suffix}/{rung_tag(n_beta)}")
         effects = table.select(curves, quantity="ablation_effect", kind=kind)
         for method, part in table.by(effects, "method"):
             group = "ablation_layers" if suffix == "layers" else "ablation"
             found |= _largest(part, f"{group}/{method_tag(method)}")
+            found |= _over(part, f"ablation_over_{suffix}/{method_tag(method)}")
     found |= _whole(curves, frame) | _others(frame)
     return {tag: value for tag, value in found.items() if math.isfinite(value)}
 
@@ -159,6 +163,15 @@ def _largest(rows: pd.DataFrame, group: str) -> dict[str, float]:
         table.texts(kept, "component"), table.ok(kept).tolist(), table.numbers(kept, "value").tolist(), strict=True
     )
     return {f"{'' if good else _FLAGGED}{group}/{address_tag(address)}": value for address, good, value in values}
+
+
+def _over(rows: pd.DataFrame, group: str) -> dict[str, float]:
+    """Returns the median, lowest and highest of the values that are ok; none of layers, which are few."""
+    good = table.numbers(rows.loc[table.ok(rows)], "value")
+    if not len(good) or "_over_layers/" in group:
+        return {}
+    named = {"lowest": good.min(), "median": np.median(good), "highest": good.max()}
+    return {f"{group}/{name}": float(value) for name, value in named.items()}
 
 
 def _one(rows: pd.DataFrame, tag: str) -> dict[str, float]:

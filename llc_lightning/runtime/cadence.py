@@ -15,6 +15,8 @@ from typing import Literal
 
 from llc_lightning.runtime.errors import SettingError
 
+_MANY_EPOCHS = 1000
+"""A rule over epochs names one of so many."""
 Event = Literal["start", "step", "epoch_end", "validation_end", "end"]
 
 
@@ -68,6 +70,18 @@ class Cadence(ABC):
         first = moment.step if after is None else after + 1
         steps = range(first if moment.event == "start" else max(first, 1), moment.step + 1)
         return at_start or at_end or self._due_steps(steps, moment.max_steps)
+
+    def count(self, max_steps: int) -> int | None:
+        """Returns at how many moments of a training of so many steps it is due; None where it follows epochs.
+
+        Example:
+            >>> LogSpaced(5, at_start=True).count(1000), Every(epochs=2).count(1000)
+            (6, None)
+        """
+        if any(self._due_epoch(epoch) for epoch in range(_MANY_EPOCHS)):
+            return None
+        named = [self._due_steps(range(step, step + 1), max_steps) for step in range(max_steps + 1)]
+        return sum(named) + (self.at_start and not named[0]) + (self.at_end and not named[-1])
 
     @abstractmethod
     def _due_steps(self, steps: range, max_steps: int | None) -> bool:

@@ -40,7 +40,7 @@ class KindFacts:
     """What is known about a kind of component."""
 
     plural: str
-    """What tables and figures call several; one is called by the name of the kind."""
+    """What tables and figures call several."""
     level: Level
     written: tuple[str, ...]
     """Examples of how users write it."""
@@ -56,6 +56,8 @@ class KindFacts:
     """The kind of all units of a hook point together, where its name tells that its units are of this kind."""
     size: str = ""
     """The name in ``cfg`` of the number of units, '' where there is none."""
+    called: str = ""
+    """What sentences and figures call one; '' for the name of the kind."""
     hooks: tuple[HookName, ...] = ()
     """The hook points whose names tell that they have such units, or that all of their units together are this kind."""
 
@@ -88,6 +90,16 @@ def plural(kind: str) -> str:
         'heads'
     """
     return KINDS.get(kind).facts.plural if kind in KINDS else f"{kind}s"
+
+
+def called(kind: str) -> str:
+    """Returns what one component of a kind is called.
+
+    Example:
+        >>> called("head"), called("neuron_in")
+        ('head', 'neuron')
+    """
+    return (KINDS.get(kind).facts.called if kind in KINDS else "") or kind
 
 
 def at_level(level: Level) -> tuple[str, ...]:

@@ -23,13 +23,14 @@ class Progress(Protocol):
         ...
 
 
+def silent(n: int = 1, note: str = "") -> None:
+    """Shows nothing."""
+
+
 class NoProgress:
     """Shows nothing."""
 
     @contextmanager
     def task(self, description: str, total: int) -> Generator[Advance]:
         """Opens a task that nobody sees."""
-
-        def advance(n: int = 1, note: str = "") -> None: ...
-
-        yield advance
+        yield silent

@@ -9,6 +9,8 @@ import pytest
 from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 
 from llc_lightning.callbacks.progress import RichTasks, TQDMTasks, progress_of
+from llc_lightning.callbacks.snapshots import SnapshotCallback
+from llc_lightning.runtime.cadence import AtStart
 from llc_lightning.runtime.progress import NoProgress
 from tests.callbacks.plain import fit, trainer
 
@@ -62,6 +64,25 @@ def test_rich_shows_a_task_with_its_own_line_and_takes_it_away(tmp_path: Path) -
     fit(trainer(tmp_path, [measuring, RichProgressBar()], enable_progress_bar=True, max_steps=2))
     assert measuring.shown == [("measuring 2/3 chains", 2, 3)] * 2
     assert measuring.left == []
+
+
+@pytest.mark.parametrize(("limits", "said"), [({"max_epochs": -1, "max_steps": 13}, "Epoch 1, from step 12 of 13"),
+                                              ({"max_epochs": 2}, "Epoch 1/1")])  # fmt: skip
+def test_a_training_without_a_last_epoch_says_its_steps(tmp_path: Path, limits: dict[str, int], said: str) -> None:
+    class Reading(L.Callback):
+        said = ""
+
+        def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+            bar = trainer.progress_bar_callback
+            assert isinstance(bar, RichProgressBar)
+            assert bar.progress is not None
+            self.said = bar.progress.tasks[0].description
+
+    reading = Reading()
+    fit(
+        trainer(tmp_path, [reading, RichProgressBar(), SnapshotCallback(AtStart())], enable_progress_bar=True, **limits)
+    )
+    assert said in reading.said
 
 
 def test_tqdm_shows_a_bar_below(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

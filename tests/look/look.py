@@ -1,9 +1,11 @@
-"""Opens TensorBoard on a run, and its report from disk, in headless Chromium, and takes pictures to look at.
+"""Opens TensorBoard on runs, and their reports from disk, in headless Chromium, and takes pictures to look at.
 
     make look RUN=checkpoints/cis/version_0
 
-Prints the path of each picture and what the report wrote to the console. Exit code 1 if the report has an error there
-or asks for anything beyond its own file, 2 if there is nothing to look at.
+Each report is seen at two widths: its first screen, and every section. Prints the path of each picture, and what is
+wrong: text of a figure over other text or cut off, a line to a label that crosses another label, a page wider than the
+window, an error on the console, or a request for anything beyond the file. Exit code 1 if something is, 2 if there is
+nothing to look at.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
 DASHBOARDS = ("custom_scalars", "timeseries", "images")
+WIDTHS = (1400, 900)
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -75,11 +78,52 @@ def tensorboard(run: Path) -> Iterator[str]:
             server.terminate()
 
 
-def photograph(chrome: Chrome, path: Path) -> None:
-    """Writes a picture of the whole page."""
+# Pairs of texts of one figure whose boxes overlap, texts beyond its edge, and leader lines through texts of others.
+FAULTS = """
+const faults = [];
+const box = (node) => node.getBoundingClientRect();
+const seen = (node) => node.textContent.trim() && box(node).width > 0 && getComputedStyle(node).visibility !== "hidden"
+  && Number(getComputedStyle(node).opacity) > 0;
+const legend = (node) => box(node.closest(".legend").querySelector(".bg"));
+const beyond = (a, b) => a.left < b.left - 1 || a.right > b.right + 1 || a.top < b.top - 1 || a.bottom > b.bottom + 1;
+// Labels on one line run together where less than 3 pixels are between them.
+const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > -3
+  && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2;
+const end = (path, at) => path.getPointAtLength(at).matrixTransform(path.getScreenCTM());
+const within = (point, a) => point.x > a.left && point.x < a.right && point.y > a.top && point.y < a.bottom;
+for (const plot of document.querySelectorAll(".plot[data-figure]")) {
+  const name = plot.dataset.figure;
+  const texts = [...plot.querySelectorAll("svg text")].filter(seen).filter((node) => !node.closest(".hoverlayer"))
+    // A legend that is higher than its room scrolls: what is out of it cannot be seen.
+    .filter((node) => !node.closest(".scrollbox") || overlap(box(node), legend(node)));
+  const frame = box(plot);
+  texts.forEach((one, at) => {
+    const mine = box(one);
+    if (beyond(mine, frame)) faults.push(`${name}: "${one.textContent}" is cut off`);
+    for (const other of texts.slice(at + 1))
+      if (overlap(mine, box(other))) faults.push(`${name}: "${one.textContent}" overlaps "${other.textContent}"`);
+  });
+  for (const path of plot.querySelectorAll(".annotation-arrow-g path")) {
+    const own = path.closest(".annotation")?.querySelector("text");
+    const length = path.getTotalLength();
+    for (const text of texts.filter((node) => node.closest(".annotation") && node !== own)) {
+      const crossed = [...Array(21).keys()].some((i) => within(end(path, (length * i) / 20), box(text)));
+      if (crossed) faults.push(`${name}: the line to "${own?.textContent}" crosses "${text.textContent}"`);
+    }
+  }
+}
+if (document.documentElement.scrollWidth > window.innerWidth + 1) faults.push("the page is wider than the window");
+for (const cell of document.querySelectorAll("h1, h2, h3, p, li, .answer"))
+  if (cell.scrollWidth > cell.clientWidth + 1) faults.push(`text is cut off: "${cell.textContent.slice(0, 60)}"`);
+return faults;
+"""
+
+
+def photograph(chrome: Chrome, path: Path, place: dict[str, float] | None = None) -> None:
+    """Writes a picture of a place on the page, or of the whole page."""
     size = chrome.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
-    clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 16000), "scale": 1}
-    settings = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+    clip = place or {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 16000)}
+    settings = {"format": "png", "captureBeyondViewport": True, "clip": {**clip, "scale": 1}}
     path.write_bytes(base64.b64decode(chrome.execute_cdp_cmd("Page.captureScreenshot", settings)["data"]))
     print(path, flush=True)
 
@@ -95,40 +139,61 @@ def look_at_tensorboard(run: Path, out: Path) -> None:
 
 
 def look_at_report(report: Path, out: Path) -> list[str]:
-    """Takes pictures of a report, wide and narrow, and returns its console errors and requests to elsewhere."""
+    """Takes pictures of a report at two widths, and returns what is wrong with it."""
     wrong: list[str] = []
-    for name, width in (("report", 1400), ("report-narrow", 480)):
+    for width in WIDTHS:
         with chromium(width, 1000) as chrome:
             chrome.get(report.resolve().as_uri())
             time.sleep(3)
-            photograph(chrome, out / f"{name}.png")
-            for entry in chrome.get_log("browser"):
-                print(f"console {entry['level']}: {entry['message']}")
-                wrong += [entry["message"]] if entry["level"] == "SEVERE" else []
-            for entry in chrome.get_log("performance"):
-                message = json.loads(entry["message"])["message"]
-                if message["method"] == "Network.requestWillBeSent":
-                    asked = message["params"]["request"]["url"]
-                    wrong += [f"asks for {asked}"] if asked.startswith(("http", "ws")) else []
+            photograph(chrome, out / f"report-{width}-first.png", {"x": 0, "y": 0, "width": width, "height": 1000})
+            for name, place in chrome.execute_script(SECTIONS).items():
+                photograph(chrome, out / f"report-{width}-{name}.png", place)
+            wrong += [f"{width} pixels: {fault}" for fault in chrome.execute_script(FAULTS)]
+            wrong += _of_console(chrome)
+    return wrong
+
+
+SECTIONS = """
+return Object.fromEntries([...document.querySelectorAll("header, section")].map((part) => {
+  const { left, top, width, height } = part.getBoundingClientRect();
+  return [part.id || "header", { x: left + window.scrollX, y: top + window.scrollY, width, height }];
+}));
+"""
+
+
+def _of_console(chrome: Chrome) -> list[str]:
+    """Returns errors on the console, and requests to elsewhere."""
+    wrong = [entry["message"] for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
+    for entry in chrome.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            asked = message["params"]["request"]["url"]
+            wrong += [f"asks for {asked}"] if asked.startswith(("http", "ws")) else []
     return wrong
 
 
 def main() -> int:
-    """Looks at a run."""
+    """Looks at runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="folder of a run")
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
     parser.add_argument("--out", type=Path, default=Path("out/look"), help="folder for the pictures")
+    parser.add_argument("--only", choices=("report", "tensorboard"), help="look at one of the two")
     arguments = parser.parse_args()
-    if not arguments.run.is_dir():
-        parser.error(f"{arguments.run} is no folder; give one such as checkpoints/cis/version_0")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    look_at_tensorboard(arguments.run, arguments.out)
-    report = arguments.run / "report.html"
-    if not report.is_file():
-        parser.error(f"{report} is missing; write it with: python analyze.py report {arguments.run}")
-    wrong = look_at_report(report, arguments.out)
+    wrong: list[str] = []
+    for run in arguments.runs:
+        report, out = run / "report.html", arguments.out / run.resolve().parent.name
+        if not run.is_dir():
+            parser.error(f"{run} is no folder; give one such as checkpoints/cis/version_0")
+        if not report.is_file():
+            parser.error(f"{report} is missing; write it with: python analyze.py report {run}")
+        out.mkdir(parents=True, exist_ok=True)
+        if arguments.only != "report":
+            look_at_tensorboard(run, out)
+        if arguments.only != "tensorboard":
+            wrong += [f"{run}: {fault}" for fault in look_at_report(report, out)]
     for fault in wrong:
         print(f"wrong: {fault}", file=sys.stderr)
+    print(f"{len(wrong)} faults")
     return 1 if wrong else 0
 
 

@@ -3,6 +3,7 @@
 import re
 
 from llc_lightning.report.glossary import TERMS, linked, section, terms_in
+from llc_lightning.report.panels.llc import full_llc
 from llc_lightning.report.sentences import headlines
 from llc_lightning.report.source import Source
 
@@ -24,5 +25,6 @@ def test_terms_are_linked_where_they_stand_first_alone() -> None:
 
 
 def test_the_headlines_use_words_that_are_explained(source: Source) -> None:
-    used = {term.name for term in terms_in(headlines(source.found))}
+    figures = [panel.title for panel in full_llc(source.found)]
+    used = {term.name for term in terms_in([*headlines(source.found), *figures])}
     assert {"wrLLC", "matched resolution", "Delta", "raw", "flagged", "replicate", "error^4 / q"} <= used

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from llc_lightning.report.panel import Axis, Note, Panel, Rule, Series, nice_ticks, step_axis
+from llc_lightning.report.panel import Axis, Note, Panel, Rule, Series, nice_ticks, placed, step_axis, thinned
 
 
 def panel(*series: Series, log: bool = False, rules: tuple[Rule, ...] = ()) -> Panel:
@@ -79,16 +79,43 @@ def test_ticks_are_round_and_enough() -> None:
     assert nice_ticks(0.07, 0.6) == pytest.approx([0.1, 0.2, 0.5])
 
 
-def test_labels_stand_where_a_rising_cloud_leaves_room() -> None:
-    shown = panel(points([1.0, 2.0]), log=False)
-    at = {
-        name: shown.x_limits[0] + share * (shown.x_limits[1] - shown.x_limits[0])
-        for name, share in {"left": 0.1, "middle": 0.5, "right": 0.9}.items()
-    }
-    sides = {
-        name: [shown.stands_right(Note(x, 1.0, "", above=above)) for above in (True, False)] for name, x in at.items()
-    }
-    assert sides == {"left": [True, True], "middle": [False, True], "right": [False, False]}
+def test_labels_are_clear_of_each_other_and_of_the_lines_to_them() -> None:
+    names = [f"net.hook_hidden[{at}] @ 3000" for at in range(5)]
+    notes = [
+        Note(x, y, name, above=above)
+        for x, y, name, above in zip(
+            [5.0, 5.1, 5.2, 4.9, 9.9], [5.0, 4.9, 5.2, 5.1, 5.0], names, [True, False, True, False, True], strict=True
+        )
+    ]
+    for width, height in ((480.0, 260.0), (820.0, 400.0)):
+        places = placed(notes, Axis("x"), (0.0, 10.0), Axis("y"), (0.0, 10.0))
+        boxes = []
+        for note, place in zip(notes, places, strict=True):
+            assert (place.up > 0) == note.above
+            x, y, wide = note.x / 10 * width + place.right, note.y / 10 * height + place.up, 6.0 * len(note.text)
+            boxes.append((x, x + wide, y - 6, y + 6) if place.right > 0 else (x - wide, x, y - 6, y + 6))
+        assert all(0 <= left < right <= width for left, right, *_ in boxes)
+        for at, (left, right, bottom, top) in enumerate(boxes):
+            for other, (note, place) in enumerate(zip(notes, places, strict=True)):
+                if other == at:
+                    continue
+                start = np.array([note.x / 10 * width, note.y / 10 * height])
+                for along in np.linspace(0, 1, 30):
+                    x, y = start + along * np.array([place.right, place.up])
+                    assert not (left < x < right and bottom < y < top), f"the line to {other} crosses {at}"
+                assert (
+                    right < boxes[other][0]
+                    or boxes[other][1] < left
+                    or top < boxes[other][2]
+                    or boxes[other][3] < bottom
+                )
+
+
+def test_labels_are_thinned_until_they_have_room() -> None:
+    steps = ["30", "42", "58", "80", "112", "155", "216", "300", "417", "579", "805", "1118", "1554", "2159", "3000"]
+    assert thinned(steps, 200) == list(range(15))
+    assert thinned(steps, 45) == list(range(0, 15, 2))
+    assert thinned([], 10) == []
 
 
 def test_where_too_few_points_are_ok_the_others_are_framed() -> None:

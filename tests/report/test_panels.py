@@ -42,15 +42,11 @@ def test_the_headline_shows_every_positive_point_and_the_curve(found: Findings) 
     assert len(set(one.marker for one in rungs)) == 3
 
 
-def test_names_of_points_stand_in_the_order_of_the_points(found: Findings) -> None:
+def test_points_are_named_above_the_curve_or_below_it(found: Findings) -> None:
     panel = headline(found, named=6)
     assert panel is not None
-    assert len(panel.notes) == 6
-    for above in (True, False):
-        some = [note for note in panel.notes if note.above == above]
-        outwards = [note.y if above else -note.y for note in some]
-        assert outwards == sorted(outwards)
-        assert [note.lift for note in some] == list(range(len(some)))
+    assert len(panel.notes) == len(panel.places) == 6
+    assert [place.up > 0 for place in panel.places] == [note.above for note in panel.notes]
 
 
 def test_matched_units_show_each_method_with_intervals(found: Findings) -> None:
@@ -95,20 +91,18 @@ def test_the_full_llc_is_shown_raw_and_corrected(found: Findings) -> None:
 
 
 def test_units_are_bundled_and_layers_named(found: Findings) -> None:
-    units, layers = restricted_llc(found, "neuron"), restricted_llc(found, "layer")
-    assert units is not None
-    assert layers is not None
+    (units,), (layers,) = restricted_llc(found, "neuron"), restricted_llc(found, "layer")
     assert [one.name for one in units.series] == [name for rung in RUNGS for name in ("", f"n_beta {rung:g}, median")]
     bundle, median = units.series[:2]
     assert bundle.group == median.name
     assert np.isnan(bundle.y).sum() == 12, "a break after each neuron"
     assert len(layers.series) == 2 * len(RUNGS)
     assert layers.series[0].name == "net.hook_hidden, n_beta 100"
+    assert len({(one.color, one.dash) for one in layers.series}) == len(layers.series)
 
 
 def test_a_failed_row_is_not_drawn(found: Findings) -> None:
-    units = restricted_llc(found, "neuron")
-    assert units is not None
+    (units,) = restricted_llc(found, "neuron")
     highest = units.series[4]
     assert np.isnan(highest.y).sum() == 12 + 1
     assert not any("nan" in text for text in highest.hover)
@@ -121,30 +115,24 @@ def test_titles_say_how_few_a_median_is_of(found: Findings) -> None:
     rows.loc[last & (rows["n_beta"] == RUNGS[1]), "status"] = "not-local"
     rows.loc[last & rest & (rows["method"] == "zero"), "status"] = "error"
     few = replace(found, trajectories=rows)
-    llc, ablated = restricted_llc(few, "neuron"), effects(few, "neuron")
-    assert llc is not None
-    assert ablated is not None
+    (llc,), (ablated,) = restricted_llc(few, "neuron"), effects(few, "neuron")
     assert f"(1 of 12 ok) at n_beta {RUNGS[0]:g}, " in llc.title
     assert f"(step {STEPS[-2]}) at n_beta {RUNGS[1]:g}, " in llc.title
     assert llc.title.count("(") == 2
     assert ablated.title.count("(1 of 12 ok)") == 1
-    every = restricted_llc(found, "neuron")
-    assert every is not None
+    (every,) = restricted_llc(found, "neuron")
     assert "ok" not in every.title
 
 
 def test_effects_of_a_single_step_have_bars(found: Findings) -> None:
     rows = found.trajectories[found.trajectories["step"] == STEPS[-1]]
-    panel = effects(replace(found, trajectories=rows), "neuron")
-    assert panel is not None
+    (panel,) = effects(replace(found, trajectories=rows), "neuron")
     assert sum(int(one.barred.sum()) for one in panel.series) == 12 * len(METHODS)
     assert all(one.dots.any() for one in panel.series)
 
 
 def test_effects_have_one_colour_for_each_method(found: Findings) -> None:
-    units, layers = effects(found, "neuron"), effects(found, "layer")
-    assert units is not None
-    assert layers is not None
+    (units,), (layers,) = effects(found, "neuron"), effects(found, "layer")
     colors = {one.name.split(",")[0]: one.color for one in units.series if one.name}
     assert list(colors) == list(METHODS)
     assert len(set(colors.values())) == 4
@@ -221,7 +209,8 @@ def test_the_matrix_draws_no_negative_effect(found: Findings) -> None:
     assert panel is not None
     assert panel.values.shape == (12, 12)
     assert (panel.values >= 0).all()
-    assert panel.columns[:2] == ("00", "01")
+    assert panel.columns[:2] == panel.rows[:2] == ("0", "1")
+    assert panel.hover[0][1].startswith("net.hook_hidden[0], circuit:01, mean, step ")
 
 
 def test_training_shows_both_runs_and_the_best_baseline(source: Source, control: Source) -> None:
@@ -266,7 +255,7 @@ def test_an_empty_run_has_no_figures() -> None:
 def test_names_are_unique_and_titles_are_sentences(source: Source, control: Source) -> None:
     every = sections(source.found, source.logged, control=(control.found, control.logged))
     panels = [panel for some in every.values() for panel in some]
-    view = View(source.found, source.logged, View(control.found, control.logged))
+    view = View(source.found, source.logged, control=View(control.found, control.logged))
     drawn = [panel.name for _, entry in PANELS.items() for panel in entry.item(view) if panel is not None]
     assert sorted(set(drawn)) == sorted(panel.name for panel in panels)
     assert set(drawn) >= {

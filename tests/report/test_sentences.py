@@ -70,8 +70,7 @@ def test_every_resolution_of_the_full_llc_is_told(found: Findings) -> None:
     both = replace(found, rows=beside(found.rows), trajectories=beside(found.trajectories))
     (said,) = full_llc_sentences(both)
     assert said == (
-        "The full LLC at n_beta 10000 is 275 ± 4 at step 3000. From step 30: raw -1417 → 275, with Delta 421 → 276 "
-        "(flagged at step 30: not-a-minimum, drifting). "
+        "The full LLC at n_beta 10000 is 275 ± 4 at step 3000. "
         "The full LLC at n_beta 100 is 137 ± 2 at step 3000. "
         "275 ± 4 (n_beta 10000, gamma 1000) and 137 ± 2 (n_beta 100, gamma 1000) are two resolutions of one landscape: "
         "a direction counts, by a half, where its curvature exceeds gamma / n_beta, which is 0.1 for the first and 10 "

@@ -83,6 +83,17 @@ def test_only_the_largest_get_a_curve() -> None:
     assert f"ablation/zero/net.hook_hidden.{effects.argmin()}" not in kept
 
 
+def test_charts_of_units_have_three_curves_that_bear_names(late: dict[str, float], early: dict[str, float]) -> None:
+    effects = SyntheticRun(units=12, circuits=12).effects(3000)
+    zero = {name: late[f"ablation_over_units/zero/{name}"] for name in ("lowest", "median", "highest")}
+    assert zero["lowest"] < zero["median"] < zero["highest"]
+    assert zero["highest"] == pytest.approx(effects.max(), rel=0.2)
+    of_rung = [tag for tag in late if tag.startswith("llc_over_units/n_beta_1000/")]
+    assert len(of_rung) == 3
+    assert not any(tag.startswith("llc_over_units/") for tag in early), "no value of the first steps is ok"
+    assert not any("_over_layers" in tag for tag in late)
+
+
 def test_several_resolutions_of_the_full_llc_get_names() -> None:
     base = {"run": "r", "seed": 0, "step": 1, "epoch": 0, "quantity": "llc", "kind": "all", "params_moved": "all"}
     rows = [

@@ -1,6 +1,6 @@
 """Effects as paired differences: example by example, against a lane of the same forward pass that ablates nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -50,12 +50,13 @@ class Ablations(Protocol):
         ...
 
 
-def measure(ablations: Ablations, *, keep: bool) -> list[Summary]:
+def measure(ablations: Ablations, *, keep: bool, done: Callable[[float], object] = lambda share: None) -> list[Summary]:
     """Returns for every source the differences that it makes on all components.
 
     Args:
         ablations: What to measure.
         keep: Whether to keep the differences of every example.
+        done: Called after every block of examples with its share of all.
     """
     examples, n_components = ablations.examples, len(ablations.components)
     sources: Sequence[Source] = ablations.sources
@@ -92,6 +93,7 @@ def measure(ablations: Ablations, *, keep: bool) -> list[Summary]:
             summary.given(rows, counted, differences, draw=draw, components=run.components)
             if run.draw == draws - 1 and run.components.stop == n_components:
                 summary.add([total / draws for total in sums], counted)
+        done(1 / len(examples.blocks))
     return summaries
 
 

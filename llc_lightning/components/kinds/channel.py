@@ -15,7 +15,8 @@ KINDS.register(
 KINDS.register(
     "channel_in",
     summary="a channel of a convolution of a module that declares nothing: its kernels and bias alone",
-    plural="channel_ins",
+    plural="channels",
+    called="channel",
     level="units",
     written=("channels", "neurons", "net.0[7]"),
     order=5,

@@ -20,7 +20,8 @@ KINDS.register(
 KINDS.register(
     "neuron_in",
     summary="a hidden output of a linear map of a module that declares nothing: its row and bias alone",
-    plural="neuron_ins",
+    plural="neurons",
+    called="neuron",
     level="units",
     written=("neurons", "net.0[7]"),
     order=4,

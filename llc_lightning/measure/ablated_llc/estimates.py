@@ -21,6 +21,7 @@ from llc_lightning.measure.ablated_llc.losses import Held, ablated
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.batches import Batch, LossFn, Params
+from llc_lightning.runtime.progress import Advance
 from llc_lightning.runtime.status import is_failed, join, split
 
 _LEFT = 0.1
@@ -64,6 +65,8 @@ class Laboratory:
     data: Batch
     at: Resolution
     replicate: int
+    advance: Advance
+    """Told of every step of chains."""
 
     def control(self) -> Control:
         """Returns the whole model's own."""
@@ -122,7 +125,9 @@ class Laboratory:
     def _chains(self, loss: LossFn, params: Params, data: Batch, settings: ChainSettings) -> LLCRecord:
         whole, own = [Restriction(self._moved)], [self.at]
         seed, replicate = self.snapshot.seed, self.replicate
-        return estimate_parts(loss, params, data, whole, own, settings, seed=seed, replicate=replicate)[0][0]
+        return estimate_parts(
+            loss, params, data, whole, own, settings, seed=seed, replicate=replicate, done=lambda n: self.advance(n)
+        )[0][0]
 
     @property
     def _moved(self) -> dict[str, Tensor] | None:

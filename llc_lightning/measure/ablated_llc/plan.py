@@ -134,8 +134,8 @@ class AblatedLLCPlan:
         return {"llc_shift": every, **closing, **({"complement_shift": ("",)} if self.complement else {})}
 
     def cost(self, jobs: Sequence[Job]) -> int:
-        """Returns the number of estimates of an ablated or a held model."""
-        return len(jobs)
+        """Returns the steps of the chains of some jobs and of the whole model's, which every process runs."""
+        return (len(jobs) + len(self.n_beta)) * self.settings.steps
 
     def owns(self, quantity: str, loss: str) -> bool:
         """Says whether a row is a shift of the LLC that is asked for: what belongs to it comes beside."""

@@ -9,6 +9,8 @@ from llc_lightning.ablation.engine.base import resolve_methods
 from llc_lightning.components.component import Component
 from llc_lightning.measure.ablated_llc.estimates import Laboratory, Told
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
+from llc_lightning.measure.cost import Clock, Forecast
+from llc_lightning.measure.forecast import brief, timed
 from llc_lightning.measure.llc.plan import least
 from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
 from llc_lightning.measure.snapshot import Snapshot
@@ -55,17 +57,31 @@ class AblatedLLCMeasurement(Measurement[AblatedLLCPlan]):
         data = take(snapshot.data, slice(0, plan.examples))
         measured = [Measured(component, {}, {}) for component in components]
         for at in plan.resolutions:
-            laboratory = Laboratory(plan, snapshot, data, at, replicate)
+            laboratory = Laboratory(plan, snapshot, data, at, replicate, advance)
             control = laboratory.control()
             for each in measured:
                 each.control[at.n_beta] = control.values
                 for method in resolve_methods(plan.methods):
                     each.told[method.name, at.n_beta] = laboratory.under(each.component, method, control)
-                    advance(1 + plan.closure)
                 if plan.complement:
                     each.told["", at.n_beta] = laboratory.complement(each.component, control)
-                    advance(1)
         return measured
+
+    def forecast(
+        self, plan: AblatedLLCPlan, snapshot: Snapshot, components: Sequence[Component], clock: Clock
+    ) -> Forecast:
+        """Returns what the control costs and, as much for all, the first component by the first method."""
+        n = n_examples(take(snapshot.data, slice(0, plan.examples)))
+        few = brief(plan.settings.on(n), n)
+        one = replace(plan, n_beta=plan.n_beta[:1], methods=plan.methods[:1], settings=few, complement=False)
+        control, *jobs = timed(
+            lambda done: self.measure(one, snapshot, list(components[:1]), replicate=0, advance=done, memory=None),
+            few, plan.settings, clock,
+        )  # fmt: skip
+        rungs = len(plan.n_beta)
+        per_method = 1 + plan.closure
+        each = sum(jobs) / per_method * (len(plan.methods) * per_method + plan.complement) * rungs
+        return Forecast(control * rungs, {component.address: each for component in components})
 
     def small(self, plan: AblatedLLCPlan) -> AblatedLLCPlan:
         """Returns one chain of one draw, at one rung, after as little re-optimisation as there can be."""

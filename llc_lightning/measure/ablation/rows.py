@@ -13,12 +13,14 @@ from llc_lightning.ablation.significance import with_statistics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.measure.ablation.plan import AblationPlan
+from llc_lightning.measure.cost import Clock, Forecast
+from llc_lightning.measure.forecast import by_examples
 from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.runtime.batches import Batch, n_examples, take
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.progress import Advance
+from llc_lightning.runtime.progress import Advance, silent
 
 Warm: TypeAlias = dict[str, tuple[Tensor, ...]]
 """Constants of fitted methods, by component, method and loss."""
@@ -57,12 +59,12 @@ class AblationMeasurement(Measurement[AblationPlan]):
             mask=plan.mask,
             per_example=plan.resamples > 0,
             warm=memory if plan.warm_start else None,
+            done=lambda n: advance(n),
         )
         if plan.resamples:
             found = with_statistics(found, resamples=plan.resamples, seed=seed)
         if plan.warm_start:
             memory.update(warm_start(found))
-        advance(len(components) * len(plan.methods))
         by_address: dict[str, list[Effect]] = {component.address: [] for component in components}
         for effect in found:
             by_address[effect.component or components[0].address].append(effect)
@@ -85,6 +87,20 @@ class AblationMeasurement(Measurement[AblationPlan]):
         """Yields the plain losses once, every effect, and the module's own quantities."""
         yield from _effects(plan, snapshot, [effect for each in measured for effect in each], data)
         yield from _quantities(plan, snapshot, once, data)
+
+    def forecast(
+        self, plan: AblationPlan, snapshot: Snapshot, components: Sequence[Component], clock: Clock
+    ) -> Forecast:
+        """Returns what the sweep costs, from sweeps on fewer examples; as much for each component."""
+
+        def run(n: int) -> None:
+            few = replace(plan, examples=n)
+            self.measure(few, snapshot, list(components), replicate=0, advance=silent, memory=self.memory())
+            self.once(few, snapshot)
+
+        n = n_examples(_examples(plan, snapshot))
+        each = by_examples(run, n, clock) / len(components)
+        return Forecast(0.0, {component.address: each for component in components})
 
     def small(self, plan: AblationPlan) -> AblationPlan:
         """Returns the plan without statistics."""

@@ -12,6 +12,8 @@ from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import Restriction
 from llc_lightning.llc.slopes import slopes
 from llc_lightning.llc.tasks import tasks_of_module
+from llc_lightning.measure.cost import Clock, Forecast
+from llc_lightning.measure.forecast import forecast_of_chains
 from llc_lightning.measure.llc.plan import LLCPlan, least
 from llc_lightning.measure.measurements import MEASUREMENTS, TRAIN, Measurement
 from llc_lightning.measure.snapshot import Snapshot
@@ -75,6 +77,11 @@ class LLCMeasurement(Measurement[LLCPlan]):
     def small(self, plan: LLCPlan) -> LLCPlan:
         """Returns one chain of one draw, on the smallest batch, at one rung."""
         return replace(plan, n_beta=plan.n_beta[:1], losses=(TRAIN,), tasks=False, settings=least(plan.settings))
+
+    def forecast(self, plan: LLCPlan, snapshot: Snapshot, components: Sequence[Component], clock: Clock) -> Forecast:
+        """Returns what the chains of the first loss cost, times the number of losses."""
+        found = forecast_of_chains(snapshot.loss, snapshot, components, plan.resolutions, plan.settings, clock)
+        return found.times(len(plan.losses))
 
     def traces(self, plan: LLCPlan, measured: Sequence[Estimated], *, data: str, replicate: int) -> Iterator[Trace]:
         """Yields the kept draws behind every estimate that has any."""

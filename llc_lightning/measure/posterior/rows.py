@@ -20,6 +20,8 @@ from llc_lightning.llc.facts import ChainLosses
 from llc_lightning.llc.local import which_examples
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import Restriction
+from llc_lightning.measure.cost import Clock, Forecast
+from llc_lightning.measure.forecast import forecast_of_chains
 from llc_lightning.measure.jobs import Job
 from llc_lightning.measure.llc.plan import least
 from llc_lightning.measure.measurements import MEASUREMENTS, TRAIN, Measurement
@@ -96,7 +98,7 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         def sampled(parts: list[Restriction], *more: Observable) -> list[LLCRecord]:
             records = estimate_parts(
                 loss, params, data, parts, [plan.resolution], plan.settings, seed=snapshot.seed, replicate=replicate,
-                observe=[seen, *more], trivial_loss=snapshot.trivial_loss,
+                observe=[seen, *more], trivial_loss=snapshot.trivial_loss, done=lambda n: advance(n),
             )  # fmt: skip
             return [each[0] for each in records]
 
@@ -112,7 +114,6 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
             restricted = [Restriction(moved[at]) for at in parts[some]]
             for at, record in zip(parts[some], sampled(restricted) if restricted else [], strict=True):
                 done[at] = _light(record), Structure.of(record, kernel=plan.kernels), _raw(plan, record)
-                advance(plan.settings.steps)
         numbers, light = tuple(int(one) for one in watched), _light(whole)
         every = light, known, _raw(plan, whole)
         sampled_by_part = [done.get(at, every) for at in range(len(components))]
@@ -122,6 +123,23 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
             )
             for at, (component, (record, structure, raw)) in enumerate(zip(components, sampled_by_part, strict=True))
         ]
+
+    def forecast(
+        self, plan: PosteriorPlan, snapshot: Snapshot, components: Sequence[Component], clock: Clock
+    ) -> Forecast | None:
+        """Returns what the chains cost, looked at as often as the watched examples are; None under ablations."""
+        if plan.named_methods:  # whose models are looked at too, along the chains of the whole
+            return None
+        n = n_examples(snapshot.data)
+        watched = which_examples(n, min(plan.watched, n), snapshot.seed).sort().values
+        examples = take(snapshot.data, watched)
+        with torch.no_grad():
+            at_centre = snapshot.loss(snapshot.params, examples)
+        seen = ExampleLosses(1, examples, at_centre, name=OBSERVED)
+        return forecast_of_chains(
+            snapshot.loss, snapshot, components, [plan.resolution], plan.settings, clock,
+            looks=plan.settings.draws // plan.look_every, observe=[seen],
+        )  # fmt: skip
 
     def small(self, plan: PosteriorPlan) -> PosteriorPlan:
         """Returns two chains of a few draws, which watch two examples."""

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import table
+from llc_lightning.analysis.cis import EffectMatrix
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Matrix, Panel, Rule, step_axis
 from llc_lightning.report.panels.curves import plain_over, short_names
 from llc_lightning.report.sections import PANELS, Findings, View
+from llc_lightning.runtime.kinds import called
 
 _FALL = 0.01
 """An accuracy that ends this much below its peak has fallen."""
@@ -82,13 +84,37 @@ def sharing(found: Findings) -> Matrix | None:
         name="sharing",
         title=f"Who works for whom: {found.verdict.circuits_per_unit} circuits per neuron at step {matrix.step}",
         x_label="circuit",
-        y_label=found.units or "unit",
+        y_label=called(found.units or "unit"),
         rows=short_names(matrix.units),
-        columns=tuple(circuit.partition(":")[2] for circuit in matrix.circuits),
+        columns=tuple(_number(circuit) for circuit in matrix.circuits),
         values=np.clip(matrix.effects, 0, None),
         unit=f"{matrix.method}-ablation effect ({matrix.unit})",
+        hover=_cells_of(matrix),
         caption="Rise of a circuit's loss on the examples where it is active; negative effects are drawn as 0.",
     )
+
+
+def _cells_of(matrix: EffectMatrix) -> tuple[tuple[str, ...], ...]:
+    """Says of every cell what it is of, with its error."""
+    where = f"{matrix.method}, step {matrix.step}"
+    return tuple(
+        tuple(
+            f"{unit}, {circuit}, {where}: {table.Measured(value, error)}"
+            for circuit, value, error in zip(matrix.circuits, values, errors, strict=True)
+        )
+        for unit, values, errors in zip(matrix.units, matrix.effects.tolist(), matrix.stderrs.tolist(), strict=True)
+    )
+
+
+def _number(circuit: str) -> str:
+    """Returns a circuit's number as those of neurons are written.
+
+    Example:
+        >>> _number("circuit:07")
+        '7'
+    """
+    name = circuit.partition(":")[2]
+    return str(int(name)) if name.isdigit() else name
 
 
 def _told(run: str, accuracy: pd.DataFrame) -> str:

@@ -12,10 +12,13 @@ from llc_lightning.analysis import table
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Series, axis_in
 from llc_lightning.results.quantities import unit_of
+from llc_lightning.runtime.kinds import called
 
 HOLLOW = "Hollow points are not ok: they enter no number and no axis limit."
 FEW = 4
 """Up to so many components get a curve of their own in the legend; more are drawn as a faint bundle with its median."""
+CROWD = 8
+"""More curves of their own than that are shown one method, or one n_beta, at a time."""
 _PLUS = re.compile(r"\+(?![^{]*\})")
 """What joins the parts of a set; a plus sign in the name of a file of directions joins nothing."""
 
@@ -35,7 +38,7 @@ def effect_axis(rows: pd.DataFrame) -> Axis:
     return axis_in("ablation effect", unit_of_rows(rows, "ablation_effect"))
 
 
-def over(rows: pd.DataFrame, axis: Axis, *, name: str, color: str, marker: str = "", dash: bool = False) -> Series:
+def over(rows: pd.DataFrame, axis: Axis, *, name: str, color: str, marker: str = "", dash: str = "") -> Series:
     """Returns one curve of trajectory rows (see :mod:`llc_lightning.analysis.trajectories`) with its band."""
     return Series(
         name=name,
@@ -53,7 +56,7 @@ def over(rows: pd.DataFrame, axis: Axis, *, name: str, color: str, marker: str =
 
 
 def bundle(rows: pd.DataFrame, axis: Axis, *, color: str, group: str) -> Series:
-    """Returns the faint curves of many components as one series, with breaks between them.
+    """Returns the faint curves of many components as one series, with breaks between them, and without their bands.
 
     Args:
         rows: Trajectory rows of all the components.
@@ -73,6 +76,7 @@ def bundle(rows: pd.DataFrame, axis: Axis, *, color: str, group: str) -> Series:
         y=joined(one.y for one in curves),
         low=joined(one.low for one in curves),
         high=joined(one.high for one in curves),
+        banded=False,
         ok=np.concatenate([np.append(one.good, [False]) for one in curves]),
         color=color,
         width=0.7,
@@ -108,10 +112,54 @@ def of_each(rows: pd.DataFrame, units: Sequence[str], axis: Axis, *, name: str, 
         return [bundle(rows, axis, color=color, group=of_all.name), of_all]
     parts = [table.select(rows, component=unit) for unit in units]
     return [
-        over(part, axis, name=f"{unit}, {name}", color=color, marker=marker)
-        for unit, part, marker in zip(units, parts, palette.MARKERS, strict=False)
+        over(part, axis, name=f"{unit}, {name}", color=color, marker=marker, dash=dash)
+        for unit, part, marker, dash in zip(units, parts, palette.MARKERS, palette.DASHES, strict=False)
         if len(part)
     ]
+
+
+def in_panels(
+    parts: Mapping[str, pd.DataFrame], units: Sequence[str], axis: Axis, colors: Mapping[str, str]
+) -> dict[str, list[Series]]:
+    """Returns the curves of components by what they are measured with, in one panel, or in one each where many cross.
+
+    Args:
+        parts: Trajectory rows by the name of a method or a rung.
+        units: Addresses of the components.
+        axis: Of the step.
+        colors: By the names of the parts.
+
+    Returns:
+        Series by the name of the part that a panel is of; '' for all.
+    """
+    if len(units) > FEW or len(units) * len(parts) <= CROWD:
+        every = (of_each(part, units, axis, name=name, color=colors[name]) for name, part in parts.items())
+        return {"": [one for some in every for one in some]}
+    short = dict(zip(units, short_names(units), strict=True))
+    return {
+        name: [
+            over(table.select(part, component=unit), axis, name=short[unit], color=color, marker=marker, dash=dash)
+            for unit, color, marker, dash in zip(units, palette.UNITS, palette.MARKERS, palette.DASHES, strict=False)
+        ]
+        for name, part in parts.items()
+    }
+
+
+def named(part: str) -> str:
+    """Returns what the name of a panel of a part ends with; '' for all parts.
+
+    Example:
+        >>> named("noise(scale=0.5)"), named("")
+        ('-noise-scale-0-5', '')
+    """
+    return f"-{re.sub('[^a-z0-9]+', '-', part.lower()).strip('-')}" if part else ""
+
+
+def of_intervals(units: Sequence[str], kind: str, level: float) -> str:
+    """Says what bands are, or where the intervals of many components are told."""
+    if len(units) > FEW:
+        return f"Faint: each {called(kind)}, whose error its hover tells; bold: the median of those that are ok."
+    return f"Bands: {100 * level:g} % intervals of each {called(kind)}."
 
 
 def median_at_the_end(rows: pd.DataFrame, digits: int) -> str:

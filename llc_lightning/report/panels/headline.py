@@ -11,6 +11,7 @@ from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Note, Panel, Rule, Series, step_axis
 from llc_lightning.report.panels.curves import HOLLOW, effect_axis, half_dimension
 from llc_lightning.report.sections import PANELS, Findings, View
+from llc_lightning.runtime.kinds import called
 
 
 def headline(found: Findings, *, named: int = 3) -> Panel | None:
@@ -34,14 +35,14 @@ def headline(found: Findings, *, named: int = 3) -> Panel | None:
             f"explains {explained(curve)}"
         ),
         x=Axis(f"n_beta x {curve.method}-ablation effect", log=True),
-        y=Axis(f"wrLLC of one {curve.kind}, gamma {curve.gamma:g}", log=True),
+        y=Axis(f"wrLLC of one {called(curve.kind)}, gamma {curve.gamma:g}", log=True),
         series=(*_rungs(curve, steps), _line(curve)),
-        rules=() if half is None else (Rule(half, f"half the weights of a {curve.kind}: {half:g}"),),
+        rules=() if half is None else (Rule(half, f"half the weights of a {called(curve.kind)}: {half:g}"),),
         notes=(*_notes(worst, above=True), *_notes(worst, above=False)),
         scale=steps,
         caption=(
-            f"A point is one {curve.kind} at one step and one n_beta. The curve is fitted to the {curve.n} ok points "
-            f"and cannot fall; band: ± 2 SD of the scatter. The farthest off bear names. {HOLLOW}"
+            f"A point is one {called(curve.kind)} at one step and one n_beta. The curve is fitted to the {curve.n} ok "
+            f"points and cannot fall; band: ± 2 SD of the scatter. The farthest off bear names. {HOLLOW}"
         ),
         wide=True,
     )
@@ -55,10 +56,10 @@ def explained(curve: Curve) -> str:
 
 
 def _notes(worst: Sequence[Residual], *, above: bool) -> Iterator[Note]:
-    """Yields the names of the points above the curve, or below it, the outermost point's farthest out."""
-    there = sorted((one for one in worst if (one.ratio > 1) == above), key=lambda one: one.llc, reverse=not above)
-    for lift, one in enumerate(there):
-        yield Note(one.resolution, one.llc, f"{one.component} @ {one.step}", above=above, lift=lift)
+    """Yields the names of the points above the curve, or below it."""
+    there = (one for one in worst if (one.ratio > 1) == above)
+    for one in there:
+        yield Note(one.resolution, one.llc, f"{one.component} @ {one.step}", above=above)
 
 
 def matched(found: Findings) -> Panel | None:
@@ -78,11 +79,12 @@ def matched(found: Findings) -> Panel | None:
             f"{one.rung.resolution:.1f}), ranks agree best with {best} ablation: {told[best]}"
         ),
         x=effect_axis(effects),
-        y=Axis(f"wrLLC of one {one.kind} at n_beta {one.rung.n_beta:g}, gamma {one.rung.gamma:g}"),
+        y=Axis(f"wrLLC of one {called(one.kind)} at n_beta {one.rung.n_beta:g}, gamma {one.rung.gamma:g}"),
         series=tuple(
             _units(
                 table.matched(llc, table.select(effects, method=name), ["component"], ("llc", "effect")),
                 name=f"{name}: {told[name]}",
+                where=f"{name}, step {one.step}, n_beta {one.rung.n_beta:g}",
                 color=palette.of_method(name, names),
                 level=found.level,
             )
@@ -170,7 +172,7 @@ def _line(curve: Curve) -> Series:
     return Series("the curve", at, height, palette.CURVE, low=low, high=high, width=2.4, framing=False)
 
 
-def _units(pairs: pd.DataFrame, *, name: str, color: str, level: float) -> Series:
+def _units(pairs: pd.DataFrame, *, name: str, where: str, color: str, level: float) -> Series:
     llc, errors = table.numbers(pairs, "llc"), table.numbers(pairs, "llc_stderr")
     half = table.half_width(errors, table.numbers(pairs, "chains"), level)
     effects = table.numbers(pairs, "effect")
@@ -186,7 +188,7 @@ def _units(pairs: pd.DataFrame, *, name: str, color: str, level: float) -> Serie
         line=False,
         marker="circle",
         hover=tuple(
-            f"{unit}: wrLLC {table.Measured(value, error)}, effect {table.Measured(effect, effect_error)}"
+            f"{unit}, {where}: wrLLC {table.Measured(value, error)}, effect {table.Measured(effect, effect_error)}"
             for unit, value, error, effect, effect_error in zip(table.texts(pairs, "component"), *columns, strict=True)
         ),
     )

@@ -6,10 +6,19 @@ import pandas as pd
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Panel, Rule, step_axis
-from llc_lightning.report.panels.curves import FEW, HOLLOW, half_dimension, median_at_the_end, of_each, over
+from llc_lightning.report.panels.curves import (
+    FEW,
+    HOLLOW,
+    half_dimension,
+    in_panels,
+    median_at_the_end,
+    named,
+    of_intervals,
+    over,
+)
 from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime import status as statuses
-from llc_lightning.runtime.kinds import plural
+from llc_lightning.runtime.kinds import called, plural
 
 _NEAR_SATURATION = 0.6
 
@@ -25,7 +34,7 @@ def full_llc(found: Findings) -> list[Panel]:
         plain, corrected = (table.select(here, quantity=name) for name in ("llc", "llc_plus_delta"))
         lines = (
             over(plain, axis, name="raw", color=palette.RAW, marker="circle"),
-            over(corrected, axis, name="raw + Delta", color=palette.CORRECTED, marker="square", dash=True),
+            over(corrected, axis, name="raw + Delta", color=palette.CORRECTED, marker="square", dash="dash"),
         )
         panels.append(
             Panel(
@@ -44,35 +53,36 @@ def full_llc(found: Findings) -> list[Panel]:
     return panels
 
 
-def restricted_llc(found: Findings, kind: str) -> Panel | None:
+def restricted_llc(found: Findings, kind: str) -> list[Panel]:
     """Returns wrLLC of every component of a kind over training, at every n_beta of the ladder."""
     llc = table.select(found.trajectories, quantity="llc", kind=kind)
     llc = llc.loc[np.asarray(llc["component"] == llc["params_moved"], dtype=bool)]
     if not len(llc):
-        return None
+        return []
     gammas = table.numbers(llc, "gamma")
     gamma = found.curve.gamma if found.curve and found.curve.gamma in gammas else float(gammas.max())
     llc = table.select(llc, gamma=gamma)
     axis = step_axis(table.steps(llc))
     ladder = sorted(set(table.numbers(llc, "n_beta").tolist()))
     units = table.natural(table.distinct(llc, "component"))
-    series = [
-        one
-        for n_beta, part in table.by(llc, "n_beta")
-        for one in of_each(part, units, axis, name=f"n_beta {n_beta:g}", color=palette.of_rung(n_beta, ladder))
-    ]
+    rungs = {f"n_beta {n_beta:g}": part for n_beta, part in table.by(llc, "n_beta")}
+    colors = {f"n_beta {n_beta:g}": palette.of_rung(n_beta, ladder) for n_beta in ladder}
     half = half_dimension(found.rows, kind)
     good = llc.loc[table.ok(llc)]
     near = half is not None and len(good) and table.numbers(good, "value").max() > _NEAR_SATURATION * half
-    return Panel(
-        name=f"llc-of-{kind}s",
-        title=f"wrLLC of {len(units)} {plural(kind)} over training{_ends(llc, ladder) if len(units) > FEW else ''}",
-        x=axis,
-        y=Axis(f"wrLLC of one {kind}, gamma {gamma:g}"),
-        series=tuple(series),
-        rules=(Rule(half, f"half the weights: {half:g}"),) if near and half is not None else (),
-        caption=f"Bands: {100 * found.level:g} % intervals of each {kind}. {HOLLOW}",
-    )
+    at_the_end = _ends(llc, ladder) if len(units) > FEW else ""
+    return [
+        Panel(
+            name=f"llc-of-{kind}s{named(rung)}",
+            title=f"wrLLC of {len(units)} {plural(kind)}{f' at {rung}' if rung else ''} over training{at_the_end}",
+            x=axis,
+            y=Axis(f"wrLLC of one {called(kind)}, gamma {gamma:g}"),
+            series=tuple(series),
+            rules=(Rule(half, f"half the weights: {half:g}"),) if near and half is not None else (),
+            caption=f"{of_intervals(units, kind, found.level)} {HOLLOW}",
+        )
+        for rung, series in in_panels(rungs, units, axis, colors).items()
+    ]
 
 
 def _ends(llc: pd.DataFrame, ladder: list[float]) -> str:
@@ -129,5 +139,5 @@ def _against(raw: pd.DataFrame, corrected: pd.DataFrame, step: int) -> str:
     place=30,
     quantities=("llc", "llc_plus_delta", "llc_correction", "llc_recorded", "llc_slope"),
 )
-def _drawn(view: View) -> list[Panel | None]:
-    return [*full_llc(view.found), *(restricted_llc(view.found, kind) for kind in view.kinds)]
+def _drawn(view: View) -> list[Panel]:
+    return [*full_llc(view.found), *(one for kind in view.kinds for one in restricted_llc(view.found, kind))]

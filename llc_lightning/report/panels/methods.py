@@ -1,6 +1,9 @@
 """How the ways to ablate compare: every component under every method, and the methods with each other."""
 
+import math
+
 import numpy as np
+from jaxtyping import Float
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
@@ -8,7 +11,7 @@ from llc_lightning.report import palette
 from llc_lightning.report.panel import Matrix
 from llc_lightning.report.panels.curves import short_names, unit_of_rows
 from llc_lightning.report.sections import PANELS, Findings, View
-from llc_lightning.runtime.kinds import plural
+from llc_lightning.runtime.kinds import called, plural
 
 _MOST = 64
 
@@ -27,7 +30,7 @@ def component_by_method(found: Findings) -> Matrix | None:
         name="component-by-method",
         title=f"Effects of ablating {plural(one.kind)} by method at step {one.step}",
         x_label="method",
-        y_label=one.kind,
+        y_label=called(one.kind),
         rows=tuple(short_names(one.components)[at] for at in map(int, kept)),
         columns=tuple(names),
         values=np.clip(values[kept], 0, None),
@@ -50,11 +53,31 @@ def agreement_of_methods(found: Findings) -> Matrix | None:
         y_label="method",
         rows=tuple(names),
         columns=tuple(names),
-        values=np.clip(values, 0, None),
+        values=np.where(np.eye(len(names), dtype=bool), np.nan, np.clip(values, 0, None)),
+        lowest=_floor(values),
+        narrow=True,
         unit="Spearman's rho",
-        texts=tuple(tuple("" if np.isnan(rho) else f"{rho:.2f}" for rho in row) for row in values.tolist()),
+        hover=tuple(tuple(f"{a} and {b}, step {one.step}: {_correlation(one, a, b)}" for b in names) for a in names),
+        texts=tuple(
+            tuple("" if np.isnan(rho) or a == b else f"{rho:.2f}" for b, rho in zip(names, row, strict=True))
+            for a, row in zip(names, values.tolist(), strict=True)
+        ),
         caption=f"{_listed(one)} Negative correlations have the colour of 0. {one.told}".rstrip(),
     )
+
+
+def _floor(values: Float[np.ndarray, "method method"]) -> float:
+    """Returns the tenth below the lowest of some correlations, or 0 for a negative one: all of a colour say nothing."""
+    low = float(np.nanmin(values))
+    return max(0.0, math.floor(10 * min(low, 0.99)) / 10)
+
+
+def _correlation(one: MethodAgreement, a: str, b: str) -> str:
+    """Says what two methods' correlation is, with its interval."""
+    found = one.correlations.get((a, b)) or one.correlations.get((b, a))
+    if a == b or found is None or not found.defined:
+        return "the same method" if a == b else "no rank correlation"
+    return f"rho {found.rho:+.2f} ({found.low:+.2f} to {found.high:+.2f}) over {found.n} {plural(one.kind)}"
 
 
 def _rho(one: MethodAgreement, a: str, b: str) -> float:
@@ -67,7 +90,7 @@ def _rho(one: MethodAgreement, a: str, b: str) -> float:
 def _listed(one: MethodAgreement) -> str:
     """Returns the sentence about the components that methods disagree about most."""
     if not one.disagreements:
-        return f"No {one.kind} is clear of 0 by one method alone."
+        return f"No {called(one.kind)} is clear of 0 by one method alone."
     short = dict(zip(one.components, short_names(one.components), strict=True))
     names = table.natural({each.component for each in one.disagreements})
     shown = ", ".join(short[name] for name in names[:8])

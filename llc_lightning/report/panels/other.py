@@ -1,6 +1,5 @@
 """Quantities that no other panel is about: one figure of each over training, with its unit and its intervals."""
 
-import re
 from collections.abc import Iterator
 from math import isfinite
 
@@ -11,11 +10,13 @@ from llc_lightning.analysis.trajectories import trajectories
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Panel, Series, axis_in, step_axis
 from llc_lightning.report.panels.curves import (
+    CROWD,
     FEW,
     HOLLOW,
     bundle,
     median,
     median_at_the_end,
+    named,
     over,
     short_names,
     unit_of_rows,
@@ -28,8 +29,6 @@ _CURVES = ["kind", "method", "loss", "params_moved", "n_beta", "gamma"]
 _COLORS = (palette.LOSS, palette.RAW, palette.CIRCUITS, palette.SHARING, *palette.OTHERS)
 _MOST = 12
 """So many groups of curves are drawn."""
-_CROWD = 8
-"""More curves than that are shown method by method."""
 
 
 def other(found: Findings, quantity: str) -> list[Panel]:
@@ -39,8 +38,8 @@ def other(found: Findings, quantity: str) -> list[Panel]:
     """
     rows = trajectories(found.rows, quantities=[quantity], losses=["*"], level=found.level)
     parts = {"": rows}
-    if len(rows[["component", *_CURVES]].drop_duplicates()) > _CROWD and rows["method"].nunique() > 1:
-        parts = {f"-{re.sub('[^a-z0-9]+', '-', str(name))}": part for name, part in rows.groupby("method", sort=False)}
+    if len(rows[["component", *_CURVES]].drop_duplicates()) > CROWD and rows["method"].nunique() > 1:
+        parts = {named(str(name)): part for name, part in rows.groupby("method", sort=False)}
     every = [(f"{mark}{at or ''}", here) for mark, part in parts.items() for at, here in enumerate(_by_unit(part))]
     return [_panel(found, quantity, mark, part) for mark, part in every]
 

@@ -85,7 +85,13 @@ def unit_selectivity(found: Findings) -> Panel | None:
         x=axis_in("effects on both tasks together", _unit(found), log=True),
         y=Axis("task selectivity (a - b) / (a + b)", limits=(-1.08, 1.08)),
         series=tuple(
-            _points(table.select(units, point=point), color=_COLORS[i % len(_COLORS)], place=i, level=found.level)
+            _points(
+                table.select(units, point=point),
+                where=f"{_method(found)}, step {step}",
+                color=_COLORS[i % len(_COLORS)],
+                place=i,
+                level=found.level,
+            )
             for i, point in enumerate(points)
         ),
         rules=(Rule(SELECTIVE, ""), Rule(0.0, ""), Rule(-SELECTIVE, "")),
@@ -106,7 +112,7 @@ def task_name(loss: str) -> str:
     return loss.removeprefix("task:")
 
 
-def _points(units: pd.DataFrame, *, color: str, place: int, level: float) -> Series:
+def _points(units: pd.DataFrame, *, where: str, color: str, place: int, level: float) -> Series:
     value, error = table.numbers(units, "value"), table.numbers(units, "stderr")
     half = table.half_width(error, np.zeros(len(units)), level)
     columns = (table.numbers(units, name).tolist() for name in ("value", "stderr", "first", "second"))
@@ -122,7 +128,7 @@ def _points(units: pd.DataFrame, *, color: str, place: int, level: float) -> Ser
         line=False,
         marker=palette.MARKERS[place % len(palette.MARKERS)],
         hover=tuple(
-            f"{unit}: selectivity {table.Measured(one, wrong)}, effects {first:.3g} and {second:.3g}"
+            f"{unit}, {where}: selectivity {table.Measured(one, wrong)}, effects {first:.3g} and {second:.3g}"
             for unit, one, wrong, first, second in told
         ),
     )

@@ -52,7 +52,12 @@ def _in_unit(unit: str, runs: list[tuple[Findings, pd.DataFrame, str, str]], at:
             curve = _thinned(logged)
             place = axis.place(table.numbers(curve, "step"))
             name = f"training batches{whose}"
-            series.append(Series(name, place, table.numbers(curve, "value"), color, width=1.0, opacity=0.45, unit=unit))
+            values = table.numbers(curve, "value")
+            hover = tuple(
+                f"{name}, step {step}: {value:.4g}"
+                for step, value in zip(table.texts(curve, "step"), values.tolist(), strict=True)
+            )
+            series.append(Series(name, place, values, color, width=1.0, opacity=0.45, unit=unit, hover=hover))
         if len(losses):
             series.append(over(losses, axis, name=f"analysis set{whose}", color=color, marker="circle"))
     mine = shown[0][1]

@@ -1,0 +1,42 @@
+"""What a finished training says of its time."""
+
+import time
+from typing import Any
+
+import lightning as L
+import pytest
+
+from llc_lightning.cli.outcome import Stopwatch
+from tests.callbacks.plain import PlainModule
+
+
+class Watch:
+    """A clock that is set by hand."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_time_of_all_sessions_counts_up_to_the_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, given = Watch(), (L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"), PlainModule())
+    monkeypatch.setattr(time, "perf_counter", watch)
+    first = Stopwatch()
+    first.on_fit_start(*given)
+    watch.now += 30
+    saved: dict[str, Any] = first.state_dict()
+    watch.now += 500  # lost, since no checkpoint tells of it
+    again = Stopwatch()
+    again.load_state_dict(saved)
+    again.on_fit_start(*given)
+    watch.now += 12
+    assert again.state_dict() == {"seconds": 42}
+    again.on_fit_end(*given)
+    assert again.seconds == 42
+
+
+def test_a_checkpoint_without_a_time_counts_from_0() -> None:
+    watch = Stopwatch()
+    watch.load_state_dict({})
+    assert watch.state_dict()["seconds"] < 60
