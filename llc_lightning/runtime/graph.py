@@ -1,8 +1,10 @@
 """A function of tensors traced once into a graph of tensor operations, each done once, in memory that is used again."""
 
+import logging
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -11,6 +13,17 @@ from torch._ops import OpOverload
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental import proxy_tensor
 from torch.fx.node import map_arg
+
+
+@contextmanager
+def _unlogged(name: str) -> Generator[None]:
+    """Keeps a library's logger silent."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
@@ -28,7 +41,8 @@ def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
     def plain(*args: Any) -> Any:  # fx counts the arguments of what it unwraps, and miscounts bound methods
         return function(*args)
 
-    module = make_fx(plain, tracing_mode="fake", _allow_non_fake_inputs=True)(*args)
+    with _unlogged("torch._subclasses.fake_tensor"):  # what cannot be traced is no error here
+        module = make_fx(plain, tracing_mode="fake", _allow_non_fake_inputs=True)(*args)
     calls = [node for node in module.graph.nodes if node.op == "call_function"]
     if any(changes_or_draws(node.target) for node in calls):
         return module
