@@ -70,6 +70,11 @@ truth: $(READY) ## every exactly known value, estimated at the defaults: right, 
 zoo: $(READY) ## train every model on three seeds; expected and reached figures (ARGS="cis_xor --seeds 0" for a part)
 	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.zoo $(ARGS)
 
+faults: export OMP_NUM_THREADS = 1
+faults: $(READY) ## random signals, kills and faults of ranks, and a long run (ARGS="--signals 5 --kills 0 --seed 3")
+	$(PYTHON) -m tests.campaigns.faults $(ARGS)
+	$(PYTHON) -m tests.campaigns.long_run
+
 peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready ## environments of other versions to compare with
 
 # A venv made again over a broken or half-made one is repaired; nothing counts as ready before it imports.

@@ -9,6 +9,7 @@ import lightning as L
 
 from llc_lightning.callbacks.frame import frame
 from llc_lightning.callbacks.steps import moment_of, validates
+from llc_lightning.callbacks.strategies import check_strategy
 from llc_lightning.results.files import checked_name
 from llc_lightning.runtime.cadence import Cadence, Clock, Event, Moment
 from llc_lightning.runtime.errors import SettingError
@@ -96,9 +97,14 @@ class CadencedCallback(L.Callback, ABC):
         """Does what is due; runs on every rank. What it raises leaves the moment due."""
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Puts the frame around the trainer's callbacks."""
+        """Puts the frame around the trainer's callbacks.
+
+        Raises:
+            SettingError: If the strategy splits the weights.
+        """
         self._joined = True
         if stage == "fit" and self.is_on:
+            check_strategy(trainer, self.name)
             frame(trainer)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

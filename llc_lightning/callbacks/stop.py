@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from llc_lightning.runtime.peers import Child
 from llc_lightning.runtime.signals import SIGNALS, Stopped
 from llc_lightning.runtime.workers import Workers, leave_peers, peers_of
 
+_PAUSE, _MOST = 0.5, 1000
+"""Seconds, and steps at most, between talks of several processes about signals."""
 REQUEUED = "requeued"
 """Holds the number of the job that goes on with a run; the next job of this number takes it away."""
 
@@ -35,6 +38,9 @@ class StopAtSignal(Checkpoint):
     def __init__(self) -> None:
         self._requeue = 0
         self._step = 0
+        self._passed = self._pause = 0
+        """Steps since the processes have last talked, and how many they let pass."""
+        self._talked = time.monotonic()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Watches the signals, instead of Lightning."""
@@ -59,7 +65,9 @@ class StopAtSignal(Checkpoint):
         """Looks where an optimizer step has been made: partial sums of gradients are in no checkpoint."""
         stepped, self._step = trainer.global_step > self._step, trainer.global_step
         if stepped and nothing_follows(trainer):
-            self._look(trainer)
+            self._passed += 1
+            if SIGNALS.agreed or trainer.world_size == 1 or self._passed > self._pause:
+                self._look(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks when a validation is over."""
@@ -92,7 +100,11 @@ class StopAtSignal(Checkpoint):
             MeasurementError: If the job could not be requeued.
         """
         workers = Workers.of(trainer)
-        SIGNALS.agreed = SIGNALS.agreed or workers.largest(SIGNALS.noted)
+        if not SIGNALS.agreed:
+            # All wait the same number of steps, about those of half a second: a step can be shorter than such talk.
+            pace = int(_PAUSE * self._passed / max(time.monotonic() - self._talked, 1e-6))
+            SIGNALS.agreed, self._pause = workers.largest(SIGNALS.noted, min(pace, _MOST))
+            self._passed, self._talked = 0, time.monotonic()
         if not SIGNALS.agreed:
             return
         # From a checkpoint of the last step Lightning would do nothing of what is due at the end.

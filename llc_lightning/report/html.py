@@ -85,7 +85,7 @@ def page(source: Source, *, control: Source | None = None, static: bool = False)
 <p class="about">{linked(_ABOUT)}</p>
 <nav>{links}</nav>
 {_verdicts([found, *([control.found] if control else [])])}
-<ul class="says">{"".join(f"<li>{linked(one)}</li>" for one in source.said)}</ul>
+<ul class="says">{"".join(f"<li>{linked(one)}</li>" for one in source.said(verdict=False))}</ul>
 {"" if static else _follow(found)}
 </header>
 <main>

@@ -34,7 +34,7 @@ def record(source: Source) -> dict[str, Any]:
         "steps": found.steps,
         "level": found.level,
         "rows": {"ok": found.health.ok, "flagged": found.health.flagged, "failed": found.health.failed},
-        "sentences": source.said,
+        "sentences": source.said(),
         "verdict": judged,
         "curve": fitted,
         "agreement": found.agreement and asdict(found.agreement),

@@ -39,10 +39,9 @@ class Source:
     damaged: list[str] = field(default_factory=list[str])
     """What could not be read, in a sentence each."""
 
-    @property
-    def said(self) -> list[str]:
-        """What is said at the top, and what could not be read."""
-        return [*headlines(self.found, time=self.time, verdict=False), *self.damaged]
+    def said(self, *, verdict: bool = True) -> list[str]:
+        """Returns what is said at the top, with the verdict or where it stands beside without; and what is damaged."""
+        return [*headlines(self.found, time=self.time, verdict=verdict), *self.damaged]
 
     @cached_property
     def sections(self) -> dict[str, list[Panel | Matrix]]:

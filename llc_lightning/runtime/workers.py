@@ -118,17 +118,17 @@ class Workers:
             untyped.all_gather(everything, padded, group=_group())
         return [one[:size] for one, size in zip(everything, sizes, strict=True)]
 
-    def largest(self, number: int) -> int:
-        """Returns the largest of the numbers of all processes, on every process."""
+    def largest(self, *numbers: int) -> list[int]:
+        """Returns the largest of each of the numbers of all processes, on every process."""
         if self.world_size == 1:
-            return number
-        from torch import distributed, tensor, uint8
+            return list(numbers)
+        from torch import distributed, int32, tensor
 
         untyped: Any = distributed
-        largest = tensor([number], dtype=uint8)
+        largest = tensor(numbers, dtype=int32)
         with _told_if_lost():
             untyped.all_reduce(largest, op=distributed.ReduceOp.MAX, group=_group())
-        return int(largest)
+        return [int(number) for number in largest]
 
     def take_from_zero(self, tensors: Iterable[Tensor]) -> None:
         """Gives tensors of the CPU, of the same shapes and types everywhere, the values that the first process has."""

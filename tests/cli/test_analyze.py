@@ -153,8 +153,8 @@ def test_a_damaged_table_is_named(capsys: pytest.CaptureFixture[str], tmp_path: 
     folder = SyntheticRun(units=2, circuits=2, steps=(0,)).write(tmp_path / "checkpoints" / "cis" / "version_0")
     part = folder / "measurements" / "step=00000000-llc.parquet"
     part.write_bytes(part.read_bytes()[:-20])
-    told = refused(capsys, "summary", folder)
-    assert part.name in told
+    told = called(capsys, "summary", folder)
+    assert part.name in told.replace("\n", "")
     assert "measure that step again" in told
 
 

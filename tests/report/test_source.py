@@ -43,11 +43,11 @@ def test_what_is_damaged_is_told_and_the_rest_reported(broken: Run, source: Sour
     found = Source.of(broken)
     assert 0 < len(found.found.rows) < len(source.found.rows)
     again = "its SHA-256 is not the one in manifest.jsonl; delete it and measure that step again (analyze.py measure)."
-    assert f"left out: {part} is damaged: {again}" in found.said
-    assert f"{trace} is damaged: {again}" in found.said
+    assert f"left out: {part} is damaged: {again}" in found.said()
+    assert f"{trace} is damaged: {again}" in found.said()
     for path in (timing, snapshot, broken.folder / "config.yaml"):
-        assert any(str(path) in one for one in found.said)
-    assert found.said[: len(found.said) - len(found.damaged)]
+        assert any(str(path) in one for one in found.said())
+    assert found.said()[: len(found.said()) - len(found.damaged)]
 
 
 def test_a_run_of_which_nothing_can_be_read_is_an_error(broken: Run) -> None:

@@ -31,7 +31,7 @@ def run(options: Namespace) -> None:
     control = Source.of(Run.open(options.control), level=options.level) if options.control else None
     path = write_report(source, control=control, out=options.out, static=options.static)
     if not options.json:
-        said = [*source.said]
+        said = source.said()
         if control and control.found.verdict:
             said += [f"The control, {control.found.run}: {one}" for one in verdict_sentences(control.found.verdict)]
         sys.stdout.write(rendered(said, []))

@@ -41,7 +41,7 @@ def run(options: Namespace) -> None:
             tables.health_table(found),
             tables.trouble_table(found),
         ]
-        text = rendered(source.said, shown, width=WIDE if options.out else None)
+        text = rendered(source.said(), shown, width=WIDE if options.out else None)
     then = analyze("report", options.run)
     if options.out:
         end(options, [write(options.out, text)], then)

@@ -1,0 +1,1 @@
+"""Random campaigns, too long for CI: ``make faults``."""

@@ -1,0 +1,177 @@
+"""Random faults: signals and kills at random moments of a training, and what goes wrong on one of several processes.
+
+Every run that was stopped is continued, and must then have what the uninterrupted one has, to the byte, in one folder.
+
+Usage: python -m tests.campaigns.faults [--signals 40] [--kills 30] [--injections 60] [--seed 0]
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.distributed.test_injected import SCRIPT as INJECTED
+from tests.faults.test_interruptions import COMMAND, content, place, slurm
+from tests.processes import Script
+
+LIMIT = 30.0
+"""Seconds within which every process must have ended."""
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 0, signal.SIGKILL: -9}
+INJECTIONS = ["exception", "memory", "nan", "exit", "quarantine", "gather", "examples", "weights", "slow", "kill"]
+_DDP = ("-c", str(Path(__file__).parents[2] / "configs" / "overlays" / "ddp2_cpu.yaml"))
+
+
+def left(folder: Path) -> dict[str, Any]:
+    """Returns what a training has left: all bytes that were measured, weights, optimizer and progress."""
+    last = torch.load(place(folder) / "last.ckpt", weights_only=True)
+    state = {name: str(last[name]) for name in ("state_dict", "optimizer_states", "lr_schedulers", "global_step")}
+    return {**content(folder), **state}
+
+
+def begin(folder: Path, processes: int, number: int, *, again: bool = False) -> Script:
+    """Starts or continues a run; one that a scheduler stops is started anew by the same command."""
+    requeued = number == signal.SIGUSR1
+    resume = ["--ckpt_path", "last"] if again and not requeued else []
+    command = (*COMMAND, *(_DDP if processes == 2 else ()), *resume)
+    environment = slurm(folder, "71") if requeued else None
+    return Script(*command, folder=folder, processes=processes, environment=environment)
+
+
+def stopped_and_continued(processes: int, number: int, after: float, whole: dict[str, Any]) -> tuple[str, float]:
+    """Returns what is wrong with a run that gets a signal at a moment, if anything is, and how long it took to end."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        script, saved = begin(folder, processes, number), place(folder) / "last.ckpt"
+        while not saved.exists() and not script.ended():
+            time.sleep(0.01)
+        time.sleep(after)
+        sent = time.monotonic()
+        script.send(signal.Signals(number))
+        done = script.finish()
+        took = time.monotonic() - sent
+        if done.returncode not in (0, CODES[signal.Signals(number)]):
+            return f"code {done.returncode}: {done.stderr[-300:]}", took
+        asked = (folder / "asked").exists()
+        if done.returncode != 0 or asked:
+            finished = begin(folder, processes, number, again=True).finish()
+            if finished.returncode != 0:
+                return f"cannot be continued: {finished.stderr[-300:]}", took
+        found = left(folder)
+        differs = sorted(key for key in whole.keys() | found if whole.get(key) != found.get(key))
+        versions = len(list(place(folder).parent.iterdir()))
+        wrong = [f"{', '.join(differs)} differ"] * bool(differs) + [f"{versions} folders"] * (versions != 1)
+        return "; ".join([*wrong, *([f"took {took:.0f} s"] if took > LIMIT else [])]), took
+
+
+def campaign(what: str, times: int, draw: Callable[[], tuple[str, Callable[[], tuple[str, float]]]]) -> int:
+    """Does something random so often, prints what was wrong, and returns how often anything was."""
+    wrong, longest = 0, 0.0
+    for number in range(times):
+        told, do = draw()
+        fault, took = do()
+        wrong, longest = wrong + bool(fault), max(longest, took)
+        print(f"{what} {number + 1}/{times}: {told}: {fault or 'good'} ({took:.1f} s)", flush=True)
+    print(f"{what}: {times - wrong} of {times} good, the longest took {longest:.1f} s", flush=True)
+    return wrong
+
+
+def interrupted(
+    numbers: list[signal.Signals], chance: random.Random, whole: dict[int, tuple[dict[str, Any], float]]
+) -> Any:
+    """Returns a draw of a signal, a number of processes and a moment."""
+
+    def draw() -> tuple[str, Callable[[], tuple[str, float]]]:
+        number = chance.choice(numbers)
+        processes = 1 if number == signal.SIGUSR1 else chance.choice(list(whole))
+        after = chance.uniform(0, whole[processes][1])
+        told = f"{number.name} after {after:.2f} s, {processes} process" + "es" * (processes > 1)
+        return told, lambda: stopped_and_continued(processes, number, after, whole[processes][0])
+
+    return draw
+
+
+def uninterrupted(processes: int) -> tuple[dict[str, Any], float]:
+    """Returns what an uninterrupted run leaves, and how long it takes from its first checkpoint on."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        script, saved = begin(folder, processes, signal.SIGTERM), place(folder) / "last.ckpt"
+        while not saved.exists() and not script.ended():
+            time.sleep(0.01)
+        began = time.monotonic()
+        done = script.finish()
+        assert done.returncode == 0, done.stderr
+        return left(folder), time.monotonic() - began
+
+
+def injected(processes: int, rank: int, injection: str) -> tuple[str, float]:
+    """Returns what is wrong with how processes end of which one has a fault, '' if nothing is; and how long it took."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        script = Script(INJECTED, str(folder), str(processes), str(rank), injection, folder=folder, processes=processes)
+        script.finish(180)
+        named = injection.partition(":")[0]
+        others = processes - (named == "kill")
+        until = time.monotonic() + LIMIT
+        while len(list(folder.glob("*/ended-*.json"))) < others and time.monotonic() < until:
+            time.sleep(0.1)
+        ends = [json.loads(path.read_text()) for path in sorted(folder.glob("*/ended-*.json"))]
+        began = max((end["began"] for end in ends), default=0.0)
+        took = max((end["ended"] for end in ends), default=0.0) - began if began else 0.0
+        goes_on = (injection.endswith(":skip") and named not in ("kill", "exit", "weights", "examples")) or named in (
+            "nan",
+            "slow",
+        )
+        told = {end["told"].partition(" is lost")[0] for end in ends}
+        wrong = [f"{others - len(ends)} have not ended"] * (len(ends) != others)
+        wrong += [f"they end differently: {sorted(told)}"] * (len(told) > 1)
+        wrong += [f"training ended: {sorted(told)}"] * (goes_on and told != {""})
+        wrong += [f"took {took:.0f} s"] * (took > LIMIT and named != "slow")
+        return "; ".join(wrong), took
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def anything(chance: random.Random) -> Any:
+    """Returns a draw of a fault on one of two or three processes."""
+
+    def draw() -> tuple[str, Callable[[], tuple[str, float]]]:
+        processes = chance.choice([2, 2, 3])
+        rank, injection = chance.randrange(processes), chance.choice(INJECTIONS)
+        injection += chance.choice(["", ":skip"]) if injection not in ("kill", "slow", "nan") else ""
+        return f"{injection} on rank {rank} of {processes}", lambda: injected(processes, rank, injection)
+
+    return draw
+
+
+def main() -> int:
+    """Runs the campaigns; the code says whether anything was wrong."""
+    parser = argparse.ArgumentParser()
+    for name, times in (("signals", 40), ("kills", 30), ("injections", 60)):
+        parser.add_argument(f"--{name}", type=int, default=times)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    print(f"seed {given.seed}", flush=True)
+    chance = random.Random(given.seed)  # noqa: S311
+    wrong = campaign("injection", given.injections, anything(chance))
+    if given.signals or given.kills:
+        whole = {processes: uninterrupted(processes) for processes in (1, 2)}
+        wrong += campaign(
+            "signal", given.signals, interrupted([signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], chance, whole)
+        )
+        wrong += campaign("kill", given.kills, interrupted([signal.SIGKILL], chance, whole))
+    return min(wrong, 1)
+
+
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
+    sys.exit(main())
