@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -192,7 +192,7 @@ class Measurement:
     keep: bool
     chunk: int | None
     seed: int
-    told: Callable[[float], object] = silent
+    told: Callable[[float], object] = field(default_factory=lambda: _Told(None))
     """Told of how many effects more are measured, also of parts of one."""
 
     def replaced(
