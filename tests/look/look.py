@@ -90,6 +90,7 @@ const beyond = (a, b) => a.left < b.left - 1 || a.right > b.right + 1 || a.top <
 const abreast = (a, b) => Math.abs(a.top - b.top) < 2 && Math.abs(a.height - b.height) < 2;
 const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > (abreast(a, b) ? -3 : 1)
   && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2;
+const end = (path, at) => path.getPointAtLength(at).matrixTransform(path.getScreenCTM());
 const within = (point, a) => point.x > a.left && point.x < a.right && point.y > a.top && point.y < a.bottom;
 for (const plot of document.querySelectorAll(".plot[data-figure]")) {
   const name = plot.dataset.figure;
