@@ -14,7 +14,10 @@ from pathlib import Path
 import torch
 
 USUAL = ("llc", "ablation")
-BY_NAME = (*USUAL, "calibration", "coverage", "forecast", "optimal", "posterior", "scale", "superposition", "truth")
+BY_NAME = (
+    *USUAL,
+    *("calibration", "circuits", "coverage", "forecast", "optimal", "posterior", "scale", "superposition", "truth"),
+)
 """One that takes long, or trains first, runs only when it is named."""
 
 

@@ -116,15 +116,16 @@ def effects_table(effects: Sequence[Effect], *, details: Sequence[str] = ()) -> 
 
     unablated = {effect.loss: effect.value for effect in effects if effect.quantity == "loss"}
     ablated = [effect for effect in effects if effect.quantity == "ablation_effect"]
-    rows = [
-        (
-            *(effect.component, effect.kind, effect.method, effect.loss, effect.value, effect.stderr, effect.status),
-            *(unablated[effect.loss], effect.draws, effect.n),
-            *(effect.details.get("fitted_to", ""), effect.vmapped),
-        )
-        for effect in ablated
-    ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    told = {name: [getattr(effect, name) for effect in ablated] for name in ("component", "kind", "method", "loss")}
+    told |= {name: [getattr(effect, name) for effect in ablated] for name in ("value", "stderr", "status")}
+    told |= {
+        "unablated": [unablated[effect.loss] for effect in ablated],
+        "draws": [effect.draws for effect in ablated],
+        "n_examples": [effect.n for effect in ablated],
+        "fitted_to": [effect.details.get("fitted_to", "") for effect in ablated],
+        "vmapped": [effect.vmapped for effect in ablated],
+    }
+    table = pd.DataFrame(told, columns=list(COLUMNS))
     for name in details:
         table[name] = [effect.details.get(name) for effect in ablated]
     return table

@@ -17,6 +17,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.int64]
 
 _SHUFFLES = 100
+_COPY = 0.9999
+"""Correlated more than this are losses of one input: that they move together says nothing of the network."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,17 @@ class Clustering:
     names: tuple[str, ...]
     """The tasks that have examples of their own."""
     agreement: float
-    """Adjusted Rand index of the clusters and the tasks, over the examples with one task; NaN without two tasks."""
+    """Adjusted Rand index of the clusters and the tasks, over those compared; NaN without two tasks."""
     shuffled: float
     """The same with the tasks shuffled among the examples, the mean of 100 times: what chance gives."""
     neighbours: float
-    """Share of the examples with one task whose nearest neighbour, the most correlated of them, has the same task. A
-    task may be several blocks of a kernel, which clusters then part and neighbours do not. NaN without two tasks."""
+    """Share of those compared whose nearest neighbour, the most correlated of them, has the same task. A task may be
+    several blocks of a kernel, which clusters then part and neighbours do not. NaN without two tasks."""
     neighbours_shuffled: float
     """The same with the tasks shuffled, exactly: the share of pairs of examples with the same task."""
 
-    @property
-    def labelled(self) -> int:
-        """How many examples have one task."""
-        return int((self.labels >= 0).sum())
+    compared: int
+    """How many examples are: those with one task, and of copies, whose losses are one, the first."""
 
 
 def clustering(arrays: xr.Dataset, *, seed: int = 0) -> Clustering:
@@ -55,14 +55,14 @@ def clustering(arrays: xr.Dataset, *, seed: int = 0) -> Clustering:
     related = correlation(np.asarray(arrays["kernel"].values, dtype=np.float64))
     order = _order(related)
     if "counts" not in arrays:
-        return Clustering(order, np.full(len(order), -1), (), np.nan, np.nan, np.nan, np.nan)
+        return Clustering(order, np.full(len(order), -1), (), np.nan, np.nan, np.nan, np.nan, 0)
     counts = np.asarray(arrays["counts"].values, dtype=bool)
     labels = np.where(counts.sum(1) == 1, counts.argmax(1), -1)
-    known = labels >= 0
+    known = (labels >= 0) & ~np.triu(related > _COPY, 1).any(0)
     tasks = np.unique(labels[known])
     names = tuple(str(arrays["task"].values[task]) for task in tasks)
     if len(tasks) < 2:
-        return Clustering(order, labels, names, np.nan, np.nan, np.nan, np.nan)
+        return Clustering(order, labels, names, np.nan, np.nan, np.nan, np.nan, int(known.sum()))
     among, own = related[np.ix_(known, known)], labels[known]
     found = clusters(among, len(tasks))
     rng = np.random.default_rng(seed)
@@ -78,6 +78,7 @@ def clustering(arrays: xr.Dataset, *, seed: int = 0) -> Clustering:
         float(np.mean(chance)),
         float((own[nearest] == own).mean()),
         float(alike[others].mean()),
+        int(known.sum()),
     )
 
 

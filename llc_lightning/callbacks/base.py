@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -9,7 +10,6 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor
 
 from llc_lightning.callbacks.cadenced import At, CadencedCallback
 from llc_lightning.callbacks.folder import open_folder, run_seed, writes
@@ -28,7 +28,7 @@ from llc_lightning.results.run import run_name
 from llc_lightning.results.schema import RAW, Row, Weights
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
-from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError, at_least
+from llc_lightning.runtime.errors import LLCLightningError, LostError, MeasurementError, SettingError, at_least
 from llc_lightning.runtime.quarantine import quarantine
 from llc_lightning.runtime.registry import Registry
 from llc_lightning.runtime.workers import Workers
@@ -184,7 +184,8 @@ class MeasurementCallback(CadencedCallback):
         """Continues from what has been done."""
         own = {"replicated": -1, "examples": ""} | state_dict
         self._replicated_at, self._examples_are = int(own["replicated"]), str(own["examples"])
-        super().load_state_dict({name: value for name, value in state_dict.items() if name in ("seen", "fired")})
+        known = ("seen", "fired", "validated", "epoch")
+        super().load_state_dict({name: value for name, value in state_dict.items() if name in known})
 
     def at_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measures if it is due, and repeats the measurement of the final weights with other random numbers."""
@@ -257,8 +258,9 @@ class MeasurementCallback(CadencedCallback):
         """
         workers = Workers.of(trainer)
         try:
-            with quarantine(pl_module):
-                _take_buffers_of_rank_zero(trainer, pl_module)
+            with ExitStack() as untouched:
+                workers.jointly(lambda: untouched.enter_context(quarantine(pl_module)))
+                _take_buffers_of_rank_zero(workers, pl_module)
                 snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment, weights))
                 if not self._cost_is_told:
                     self._cost_is_told = True
@@ -277,6 +279,8 @@ class MeasurementCallback(CadencedCallback):
                 workers.on_zero(lambda: self._keep(trainer, outcome, snapshot, replicate))
         except LLCLightningError as error:
             message = f"{self.name} at step {moment.step}: {error}"
+            if isinstance(error, LostError):
+                raise LostError(message) from error
             if self.on_error == "raise":
                 raise MeasurementError(message) from error
             if workers.is_zero:
@@ -377,15 +381,23 @@ def log_rows(trainer: L.Trainer, rows: Sequence[Row], *, step: int, known: Colle
     return list(values)
 
 
-def _take_buffers_of_rank_zero(trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+def _take_buffers_of_rank_zero(workers: Workers, pl_module: L.LightningModule) -> None:
     """Gives the module the buffers of rank 0, since batch norms have seen other batches on every rank.
 
     The quarantine puts the rank's own ones back.
+
+    Raises:
+        MeasurementError: If it fails on any rank, with the same message on all of them.
     """
     buffers = dict(pl_module.named_buffers())
-    if trainer.world_size == 1 or not buffers:
+    if workers.world_size == 1 or not buffers:
         return
-    told: dict[str, Tensor] = trainer.strategy.broadcast({name: buffer.cpu() for name, buffer in buffers.items()})
-    with torch.no_grad():
-        for name, buffer in buffers.items():
-            buffer.copy_(told[name])
+    told = workers.jointly(lambda: {name: buffer.detach().cpu().clone() for name, buffer in buffers.items()})
+    workers.take_from_zero(told.values())
+
+    def take() -> None:
+        with torch.no_grad():
+            for name, buffer in buffers.items():
+                buffer.copy_(told[name])
+
+    workers.jointly(take)

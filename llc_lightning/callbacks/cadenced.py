@@ -2,6 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias, cast
 
 import lightning as L
@@ -11,6 +12,7 @@ from llc_lightning.callbacks.steps import moment_of, validates
 from llc_lightning.results.files import checked_name
 from llc_lightning.runtime.cadence import Cadence, Clock, Event, Moment
 from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.signals import SIGNALS, Stopped, stop_if_agreed
 
 At: TypeAlias = Literal["batch", "validation"]
 
@@ -43,6 +45,9 @@ class CadencedCallback(L.Callback, ABC):
         self.is_over = False
         """Whether what the module holds are no longer the weights that are trained."""
         self._validated = False
+        """Whether a validation is over that it has not asked for."""
+        self._left = -1
+        """The epoch whose end it has not asked for, as a signal came; -1 if there is none."""
         self._joined = False
 
     @property
@@ -61,19 +66,30 @@ class CadencedCallback(L.Callback, ABC):
         return -1 if self._clock is None else self._clock.state_dict()["fired"]
 
     @property
+    def awaits(self) -> bool:
+        """Whether it will ask before the next batch, as a validation is over."""
+        return self.is_on and self._validated
+
+    @property
     def state_key(self) -> str:
         """The key of its state in a checkpoint."""
         key = f"{type(self).__name__}[{self.name}]"
         return key if self._joined else _StateKey(key)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what has been done, in whole numbers."""
-        return {} if self._clock is None else dict(self._clock.state_dict())
+        """Returns what has been done, in whole numbers, and what a signal has left to be asked for."""
+        if self._clock is None:
+            return {}
+        left = {"validated": 1} if self._validated else {}
+        left |= {"epoch": self._left} if self._left >= 0 else {}
+        return {**self._clock.state_dict(), **left}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from what has been done; a state saved while the callback was off says nothing."""
         if self._clock is not None and state_dict:
             self._clock.load_state_dict(state_dict)
+            self._validated = bool(state_dict.get("validated", 0))
+            self._left = int(state_dict.get("epoch", -1))
 
     @abstractmethod
     def act(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
@@ -87,20 +103,32 @@ class CadencedCallback(L.Callback, ABC):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Asks before the first batch."""
-        self._validated = self.is_over = False
+        self.is_over = False
+        if trainer.global_step == 0:
+            self._validated, self._left = False, -1
         if self.is_on and self.at == "validation" and not validates(trainer):
             warnings.warn(
                 f"{self.name} measures after validations (at='validation'), and this training has none: give it a "
                 "validation loader and validation_step, or leave out at=.",
                 stacklevel=1,
             )
-        self._ask(trainer, pl_module, "start")
+        epoch = self._left if self._left >= 0 else None
+        if epoch is not None and self._ask(trainer, pl_module, "epoch_end", epoch=epoch):
+            self._left = -1
+        # Between two validations the next one is the moment to ask.
+        if self.at == "batch" or self._validated or trainer.global_step == 0:
+            self._validated = not self._ask(trainer, pl_module, "start", epoch=epoch) and self.at == "validation"
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Asks for the validation before, if there was one."""
+        """Asks for the validation before, if there was one.
+
+        Raises:
+            Stopped: If a signal came meanwhile: the batch would move the weights, and a checkpoint was written before.
+        """
         self._ask_validated(trainer, pl_module)
+        stop_if_agreed()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -116,34 +144,47 @@ class CadencedCallback(L.Callback, ABC):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Asks after an epoch."""
         self._ask_validated(trainer, pl_module)
-        self._ask(trainer, pl_module, "epoch_end")
+        if not self._ask(trainer, pl_module, "epoch_end"):
+            self._left = trainer.current_epoch
 
     def at_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Asks at the end of the training, before any callback ends."""
+        """Asks at the end of the training, before any callback ends.
+
+        Raises:
+            Stopped: If a signal came meanwhile.
+        """
         self._ask_validated(trainer, pl_module)
         self._ask(trainer, pl_module, "end")
+        stop_if_agreed()
 
     def at_averaged(self, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
         """Does what is due on the weights that a callback has put into the module when training ended."""
 
     def _ask_validated(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._validated:
-            self._validated = False
-            self._ask(trainer, pl_module, "validation_end")
+            self._validated = not self._ask(trainer, pl_module, "validation_end")
 
-    def _ask(self, trainer: L.Trainer, pl_module: L.LightningModule, event: Event) -> None:
+    def _ask(self, trainer: L.Trainer, pl_module: L.LightningModule, event: Event, *, epoch: int | None = None) -> bool:
+        """Acts if it is due, and says whether nothing is left to do: not where a signal ends the training first."""
         if self._clock is None or self.is_over:
-            return
+            return True
+        if SIGNALS.agreed:
+            return False
         moment = moment_of(trainer, event)
+        moment = moment if epoch is None else replace(moment, epoch=epoch)
         before = self._clock.state_dict()
-        if not self._clock.fires(moment):
-            return
+        due, after = self._clock.fires(moment), self._clock.state_dict()
+        if not due:
+            return True
+        # A step is noted when it is done and kept: a checkpoint that is written meanwhile leaves it due.
+        self._clock.load_state_dict(before)
         try:
             self.act(trainer, pl_module, moment)
-        except BaseException:
-            # So that a checkpoint written on the way out leaves the moment due.
-            self._clock.load_state_dict(before)
-            raise
+        except Stopped as stop:
+            SIGNALS.agreed = stop.number
+            return False
+        self._clock.load_state_dict(after)
+        return True
 
 
 class _StateKey(str):

@@ -15,6 +15,8 @@ from llc_lightning.results.provenance import provenance, write_provenance
 from llc_lightning.results.training import claim, owner
 from llc_lightning.runtime.workers import Workers
 
+LAST = "last.ckpt"
+
 _CONTINUED: WeakKeyDictionary[L.Trainer, str] = WeakKeyDictionary()
 """The name of the training whose checkpoint a trainer has loaded; '' if it gives none, as those of old versions."""
 _CLAIMED: WeakKeyDictionary[L.Trainer, tuple[Path, str]] = WeakKeyDictionary()
@@ -99,6 +101,14 @@ def _claimed(first: Path, continued: str | None) -> tuple[Path, str]:
     own = [place for place in versions if owner(place) == name]
     places = (first / f"version_{number}" if number else first for number in count())
     return (own[0] if own else next(place for place in places if claim(place, name))), name
+
+
+def save_last(trainer: L.Trainer) -> None:
+    """Writes ``last.ckpt`` into the run folder; every rank must call it, at a moment from which a training continues.
+
+    A measurement that is under way is due in it: what is done is noted when it is done.
+    """
+    trainer.save_checkpoint(claim_folder(trainer) / LAST)
 
 
 def writes(trainer: L.Trainer) -> bool:

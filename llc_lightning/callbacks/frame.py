@@ -18,6 +18,7 @@ from llc_lightning.callbacks.folder import (
 )
 from llc_lightning.callbacks.progress import mend_epochs
 from llc_lightning.callbacks.steps import OneSetOfWeights, moment_of
+from llc_lightning.callbacks.stop import StopAtSignal
 from llc_lightning.components.loss import named_tensors
 from llc_lightning.results.training import abandon_after, check_branch, forks
 from llc_lightning.runtime.cadence import Cadence, Moment
@@ -75,10 +76,14 @@ def frame(trainer: L.Trainer) -> None:
         forget_training(trainer)
     if not callbacks_of(trainer, Before):
         rest = [callback for callback in callbacks_of(trainer, L.Callback) if not isinstance(callback, Checkpoint)]
-        before = Before()
+        before, stops = Before(), callbacks_of(trainer, StopAtSignal)
+        checkpoints = [one for one in callbacks_of(trainer, Checkpoint) if not isinstance(one, StopAtSignal)]
+        if not stops:
+            stops = [StopAtSignal()]
+            stops[0].setup(trainer, trainer.lightning_module, "fit")
         # A new list, since Lightning is walking through the present one.
         untyped: Any = trainer
-        untyped.callbacks = [before, *rest, After(before), *callbacks_of(trainer, Checkpoint)]
+        untyped.callbacks = [before, *rest, After(before), *checkpoints, *stops]
 
 
 def callbacks_of(trainer: L.Trainer, kind: type[C]) -> list[C]:
@@ -89,6 +94,15 @@ def callbacks_of(trainer: L.Trainer, kind: type[C]) -> list[C]:
 
 def _on(trainer: L.Trainer) -> list[Framed]:
     return [callback for callback in callbacks_of(trainer, Framed) if callback.when is not None]
+
+
+@runtime_checkable
+class Beginning(Protocol):
+    """A callback that has something to do before anything is measured."""
+
+    def at_beginning(self, trainer: L.Trainer) -> None:
+        """Does it."""
+        ...
 
 
 class Before(L.Callback):
@@ -120,7 +134,9 @@ class Before(L.Callback):
         """Sets aside what the training has left of later steps when it goes on from an earlier one."""
         self.trained, self.ended, self._steps = "", None, OneSetOfWeights()
         self._look(trainer, pl_module)
-        if writes(trainer) and is_continued(trainer):
+        if not writes(trainer):
+            return
+        if is_continued(trainer):
             folder, step, known = claim_folder(trainer), trainer.global_step, self._forks
 
             def apart() -> None:
@@ -129,6 +145,8 @@ class Before(L.Callback):
                 abandon_after(folder, step)
 
             Workers.of(trainer).on_zero(apart)
+        for callback in callbacks_of(trainer, Beginning):
+            callback.at_beginning(trainer)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ends what is measured of the trained weights where SWA is about to replace them, one epoch before the end."""

@@ -1,18 +1,15 @@
 """Keeps ``last.ckpt`` up to date, at moments from which a training continues exactly."""
 
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from llc_lightning.callbacks.cadenced import CadencedCallback
-from llc_lightning.callbacks.folder import run_folder, writes
+from llc_lightning.callbacks.folder import save_last, writes
 from llc_lightning.callbacks.frame import callbacks_of
-from llc_lightning.callbacks.steps import planned_steps
+from llc_lightning.callbacks.steps import is_at_end, nothing_follows
 from llc_lightning.runtime.errors import at_least
-
-LAST = "last.ckpt"
 
 
 class LastCheckpoint(Checkpoint):
@@ -32,35 +29,55 @@ class LastCheckpoint(Checkpoint):
     def __init__(self, every_n_steps: int = 1000) -> None:
         at_least(1, every_n_steps=every_n_steps)
         self.every_n_steps = every_n_steps
-        self._folder = Path()
+        self._done: list[int] = []
+        """What each callback had done at the last checkpoint."""
         self._saved_at = -1
         self._last_step = 0
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Saves before the first step, unless the training continues."""
-        self._folder = run_folder(trainer)
-        self._last_step = self._saved_at = trainer.global_step
+    def at_beginning(self, trainer: L.Trainer) -> None:
+        """Saves before anything is measured, unless the training continues."""
         if trainer.global_step == 0:
             self._save(trainer)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves if something was measured before the first step, or nothing else has saved yet."""
+        self._last_step = trainer.global_step
+        if trainer.global_step == 0 and (self._saved_at != 0 or self._done != done_of(trainer)):
+            self._save(trainer)
+        self._saved_at, self._done = trainer.global_step, done_of(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Saves if something was measured since the last checkpoint, or that is long ago."""
-        step, stepped = trainer.global_step, trainer.global_step > self._last_step
-        self._last_step = step
-        end = planned_steps(trainer)
-        if not stepped or (end is not None and step >= end):
-            return
-        fired_at = max((callback.fired_at for callback in callbacks_of(trainer, CadencedCallback)), default=-1)
-        if fired_at > self._saved_at or step - self._saved_at >= self.every_n_steps:
-            self._save(trainer)
+        stepped, self._last_step = trainer.global_step > self._last_step, trainer.global_step
+        if stepped and nothing_follows(trainer):
+            self._save_if_due(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves like after a batch, and where something is to be measured before the next one."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save_if_due(trainer, at_once=any(one.awaits for one in callbacks_of(trainer, CadencedCallback)))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves like after a batch."""
+        self._save_if_due(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Saves at the end."""
+        """Saves at the end, when everything that is measured there is on disk."""
         self._save(trainer)
 
+    def _save_if_due(self, trainer: L.Trainer, *, at_once: bool = False) -> None:
+        late = trainer.global_step - self._saved_at >= self.every_n_steps
+        if (at_once or late or self._done != done_of(trainer)) and not is_at_end(trainer):
+            self._save(trainer)
+
     def _save(self, trainer: L.Trainer) -> None:
-        self._saved_at = trainer.global_step
+        self._saved_at, self._done = trainer.global_step, done_of(trainer)
         if writes(trainer):
-            trainer.save_checkpoint(self._folder / LAST)
+            save_last(trainer)
+
+
+def done_of(trainer: L.Trainer) -> list[int]:
+    """Returns the last step that each callback has acted at."""
+    return [callback.fired_at for callback in callbacks_of(trainer, CadencedCallback)]

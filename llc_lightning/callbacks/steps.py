@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -48,6 +48,23 @@ def _steps(trainer: L.Trainer, batches: int, epochs: int) -> int:
     if not schedules:
         return math.ceil(batches / trainer.accumulate_grad_batches) * epochs
     return sum(math.ceil(batches / schedules[0].get_accumulate_grad_batches(epoch)) for epoch in range(epochs))
+
+
+def is_at_end(trainer: L.Trainer) -> bool:
+    """Says whether a training makes no more steps; Lightning does nothing at all from a checkpoint of its last one."""
+    end = planned_steps(trainer)
+    return trainer.should_stop or (end is not None and trainer.global_step >= end)
+
+
+def nothing_follows(trainer: L.Trainer) -> bool:
+    """Says whether only the next batch follows the end of a batch.
+
+    From a checkpoint that is written there Lightning goes on with the next batch: a validation that was to come before
+    it, and what is done at the end of an epoch, would be left out.
+    """
+    loop: Any = trainer.fit_loop
+    last = loop.epoch_loop._num_ready_batches_reached()
+    return not last and not loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
 def validates(trainer: L.Trainer) -> bool:

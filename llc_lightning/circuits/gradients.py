@@ -93,7 +93,7 @@ class Subject:
         """The senders that hear nothing."""
 
     @cached_property
-    def _readers(self) -> dict[str, list[Reader]]:
+    def readers(self) -> dict[str, list[Reader]]:
         """The readers by hook point."""
         by_point: dict[str, list[Reader]] = {}
         for reader in self.graph.readers.values():
@@ -147,9 +147,9 @@ class Subject:
             reading: What is changed when a reader's norm is passed on the way back.
         """
         streams = list(dict.fromkeys(reader.stream for reader in self.graph.readers.values()))
-        found, known = self.gradients(block, list(self._readers), edits, streams)
+        found, known = self.gradients(block, list(self.readers), edits, streams)
         slopes: dict[str, Tensor] = {}
-        for point, readers in self._readers.items():
+        for point, readers in self.readers.items():
             place = self.place([reader.component for reader in readers])
             units = torch.tensor([reader.unit for reader in readers])
             with torch.enable_grad(), ExitStack() as hooks:

@@ -9,18 +9,20 @@ from typing import Any, cast
 import lightning as L
 import yaml
 from jsonargparse import Namespace
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.cli import ArgsType, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
-from llc_lightning.callbacks.folder import run_folder, writes
-from llc_lightning.callbacks.last import LAST, LastCheckpoint
+from llc_lightning.callbacks.folder import LAST, run_folder, writes
+from llc_lightning.callbacks.last import LastCheckpoint
 from llc_lightning.callbacks.resume import ExactResume, read_checkpoint
+from llc_lightning.callbacks.stop import StopAtSignal
 from llc_lightning.cli.finished import check_continues
 from llc_lightning.cli.keys import add_keys
 from llc_lightning.cli.outcome import Stopwatch, outcome
 from llc_lightning.cli.parser import Parser
-from llc_lightning.cli.versions import checked_experiment, claim_version, newest_version
+from llc_lightning.cli.versions import checked_experiment, claim_version, newest_version, requeued_version
 from llc_lightning.report.hparams import settings_and_ends
 from llc_lightning.results.files import publish
 from llc_lightning.results.run import CONFIG, RUNS, Run
@@ -76,7 +78,7 @@ class FitCLI(LightningCLI):
             trainer_defaults={
                 "default_root_dir": RUNS,
                 "enable_model_summary": False,
-                "callbacks": [ExactResume(), Stopwatch()],
+                "callbacks": [ExactResume(), Stopwatch(), StopAtSignal()],
             },
             parser_class=Parser,
             parser_kwargs={"allow_abbrev": False, "fit": {"allow_abbrev": False}},
@@ -133,11 +135,16 @@ class FitCLI(LightningCLI):
             experiment = Path(config["trainer"]["default_root_dir"], checked_experiment(config["experiment"]))
         except SettingError as error:
             self.parser.error(str(error))
-        if self._ckpt_path is None:
+        parser = self._parser("fit")
+        complete_config: dict[str, Any] = yaml.safe_load(complete(parser, config))
+        self._version = requeued_version(experiment, complete_config)
+        if self._ckpt_path is None and self._version is None:
+            refuse_foreign(Path(config["trainer"]["default_root_dir"]))
             return
-        path = Path(self._ckpt_path)
-        if self._ckpt_path == "last":
+        if self._version is None and self._ckpt_path == "last":
             self._version = newest_version(experiment)
+        path = Path(str(self._ckpt_path))
+        if self._version is not None:
             path = experiment / f"version_{self._version}" / LAST
             if rank() == 0:
                 print(f"continuing {path.parent}")
@@ -145,9 +152,8 @@ class FitCLI(LightningCLI):
         check_same_model(path, checkpoint, config["model"])
         if self._version is not None:
             self._goes_on_at = int(checkpoint["global_step"])
-            parser = self._parser("fit")
             keys = ("seed_everything", "model", "data", *parser.callback_keys)
-            check_continues(path.parent, checkpoint, yaml.safe_load(complete(parser, config)), keys)
+            check_continues(path.parent, checkpoint, complete_config, keys)
         config["ckpt_path"] = str(path)
 
     def instantiate_classes(self) -> None:
@@ -201,6 +207,23 @@ def log_settings(folder: Path, trainer: L.Trainer) -> None:
 def rank() -> int:
     """Returns the number of this process, which launchers tell before the trainer knows."""
     return int(cast("Any", rank_zero_only).rank)
+
+
+def refuse_foreign(root: Path) -> None:
+    """Raises if Lightning would go on, under SLURM, with what some job has left for all that share a folder.
+
+    Args:
+        root: The folder of all experiments.
+
+    Raises:
+        SnapshotError: If there is such a file; earlier versions of this package left them.
+    """
+    left = sorted(root.glob("hpc_ckpt_*.ckpt")) if SLURMEnvironment.detect() else []
+    if left:
+        raise SnapshotError(
+            f"{left[0]} was left by an earlier job, and Lightning would continue it whatever this run is; move it "
+            "away, or continue it by --ckpt_path."
+        )
 
 
 def check_same_model(path: Path, checkpoint: dict[str, Any], model: Any) -> None:

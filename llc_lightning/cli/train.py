@@ -65,6 +65,8 @@ def main(argv: Sequence[str]) -> int:
         code = _code(stop)
         if code in (INTERRUPTED, TERMINATED):
             sys.stderr.write("stopped; the run can be continued: give the same command again with --ckpt_path last\n")
+        elif _is_stopped(stop):
+            sys.stderr.write("stopped and requeued; the next job of this number goes on with the run\n")
         return code
     except Exception as error:
         if debug or not _is_told_in_a_sentence(error):
@@ -96,12 +98,15 @@ def _is_told_in_a_sentence(error: Exception) -> bool:
     return isinstance(error, LLCLightningError | MisconfigurationException | OSError)
 
 
-def _code(stop: SystemExit) -> int:
-    """Returns the exit code of a stop; Lightning turns Ctrl-C into a plain exit while it shuts down."""
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
+def _is_stopped(stop: SystemExit) -> bool:
+    """Says whether a signal has stopped a training."""
+    from llc_lightning.runtime.signals import Stopped
 
+    return isinstance(stop, Stopped)
+
+
+def _code(stop: SystemExit) -> int:
+    """Returns the exit code of a stop; Lightning turns a second Ctrl-C into a plain exit while it shuts down."""
     if isinstance(stop.__context__, KeyboardInterrupt):
         return INTERRUPTED
-    if isinstance(stop, SIGTERMException):
-        return TERMINATED
     return stop.code if isinstance(stop.code, int) else (OK if stop.code is None else FAILED)

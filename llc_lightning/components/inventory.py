@@ -36,8 +36,8 @@ class Listing:
         self.module = module
         self.sites = hook_sites(module, uncalled=uncalled)
         self.parameters = dict(module.named_parameters())
-        first = {id(part): path for path, part in submodules(module).items()}
-        self._first = {path: first[id(part)] for path, part in submodules(module, every_name=True).items()}
+        self._paths = {id(part): path for path, part in submodules(module).items()}
+        self._first = {path: self._paths[id(part)] for path, part in submodules(module, every_name=True).items()}
 
     def named(self, text: str) -> list[Component]:
         """Returns what one entry of a spec names."""
@@ -103,29 +103,27 @@ class Listing:
     def site_of(self, point: str) -> HookSite | None:
         """Returns the hook point of a path, or of one call of it; None where there is none."""
         # A submodule that is registered under several paths, or has other names, may be addressed by each of them.
-        names = (point, self._first.get(point, ""), self._other_name(point))
-        site = next((self.sites[name] for name in names if name in self.sites), None)
+        site = self.sites.get(point) or self.sites.get(self._first.get(point, "")) or self._by_other_name(point)
         place = Place.of(point)
         if site is None and place.call is not None:
             called = self.site_of(point.removesuffix(f"{CALL}{place.call}"))
             return None if called is None else replace(called, path=point)
         return site
 
-    def _other_name(self, point: str) -> str:
-        """Returns the path of what a module finds under a name that it registers nothing under; '' for nothing."""
+    def _by_other_name(self, point: str) -> HookSite | None:
+        """Returns the hook point that a module finds under a name that it registers nothing under; None for none."""
         try:
             part = self.module.get_submodule(point)
         except AttributeError:
-            return ""
-        paths = submodules(self.module).items()
-        return next((path for path, known in paths if known is part and path in self.sites), "")
+            return None
+        return self.sites.get(self._paths.get(id(part), ""))
 
     def _by_other_names(self, glob: str) -> list[HookSite]:
         """Returns the hook points whose last name is another one, below the submodules that a glob matches."""
         parent, _, name = glob.rpartition(".")
         if not parent or "*" in name or "?" in name:
             return []
-        paths = [path for path in submodules(self.module) if fnmatchcase(path, parent)]
+        paths = [path for path in self._paths.values() if fnmatchcase(path, parent)]
         found = {site.path: site for path in paths if (site := self.site_of(f"{path}.{name}")) is not None}
         return list(found.values())
 

@@ -13,7 +13,9 @@ from llc_lightning.runtime.batches import Batch
 
 
 @overload
-def find_components(module: nn.Module, spec: str | Component | Sequence[str | Component]) -> list[Component]: ...
+def find_components(
+    module: nn.Module | Listing, spec: str | Component | Sequence[str | Component]
+) -> list[Component]: ...
 @overload
 def find_components(
     module: nn.Module,
@@ -23,7 +25,7 @@ def find_components(
     data: Batch | None = None,
 ) -> list[Found]: ...
 def find_components(
-    module: nn.Module,
+    module: nn.Module | Listing,
     spec: str | Component | Sequence[str | Component],
     *,
     explain: bool = False,
@@ -32,7 +34,7 @@ def find_components(
     """Returns the components that ``spec`` names, each once, in the order given and then in the module's own order.
 
     Args:
-        module: Any module; its paths start at the module itself.
+        module: Any module, or what is known of it; its paths start at the module itself.
         spec: One or several of: an address (``net.hook_hidden[7]``, or ``net.hook_hidden[3,5]`` for a set of units), a
             parameter's name, a glob over hook points (``net.*``, and ``net.*[*]`` for each of their units), or one of
             the words of the registered kinds: ``all`` (the whole model), ``layers`` (all units of one hook point, with
@@ -53,9 +55,9 @@ def find_components(
         >>> [component.address for component in find_components(net, ["layers", "0[1]", "2.bias"])]
         ['0', '2', '0[1]', '2.bias']
     """
+    listing = module if isinstance(module, Listing) else Listing(module)
     if explain:
-        return explained(module, spec, data)
-    listing = Listing(module)
+        return explained(listing.module, spec, data)
     found: dict[str, Component] = {}
     for entry in entries(spec):
         for component in [entry] if isinstance(entry, Component) else listing.named(entry):

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from llc_lightning.components.inventory import Listing
 from llc_lightning.components.ports import calls, replaced
 from llc_lightning.components.skeleton import Skeleton
 from llc_lightning.runtime.batches import Batch, Params, n_examples, take
@@ -152,6 +153,11 @@ class ModuleLoss:
     def module(self) -> nn.Module:
         """The copy that it runs on, for reading what a module declares; do not change it."""
         return self.skeleton.module
+
+    @property
+    def listing(self) -> Listing:
+        """What there is to name in the copy."""
+        return self.skeleton.listing
 
     @property
     def task_names(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from types import MethodType
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from torch.utils import checkpoint
 
 from llc_lightning.components.eager import eagerly, plain_parts
 from llc_lightning.components.hooks import submodules
+from llc_lightning.components.inventory import Listing
 from llc_lightning.components.still import standing, stands_still, telling_refusals
 from llc_lightning.runtime.batches import Batch, Named, Params
 from llc_lightning.runtime.errors import SettingError, unknown
@@ -35,6 +37,11 @@ class Skeleton:
         self._buffers = dict(self.module.named_buffers())
         self._eagerly = eagerly(self.module)
         self._standing = standing(self.module)
+
+    @cached_property
+    def listing(self) -> Listing:
+        """What there is to name in it; read once, since nothing changes it."""
+        return Listing(self.module)
 
     def run(self, method: str, params: Params, batch: Batch) -> Any:
         """Returns what a method of the module returns for a batch, at the given parameters and buffers.

@@ -14,6 +14,7 @@ from torch import Tensor
 from llc_lightning.llc.inputs import check_inputs
 from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
 from llc_lightning.runtime.errors import at_least, not_negative, positive
+from llc_lightning.runtime.signals import stop_if_asked
 from llc_lightning.sampling.slices import moved_entries
 
 _BLOCK = 4096
@@ -118,6 +119,7 @@ class _Objective:
         )  # fmt: skip
         before, left, iterations = self._value(start), math.nan, 0
         while iterations < _TENTHS * per_tenth:
+            stop_if_asked()
             optimizer.step(self._closure)
             after = self._value(self._losses())
             left, before, iterations = self._n_beta * (before - after), after, iterations + per_tenth

@@ -25,14 +25,17 @@ from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.results.traces import Trace
 from llc_lightning.runtime.allocator import keep_freed_memory
 from llc_lightning.runtime.batches import Batch
+from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
 from llc_lightning.runtime.progress import Advance, NoProgress, Progress
 from llc_lightning.runtime.registry import Registry
+from llc_lightning.runtime.signals import stop_if_asked
 from llc_lightning.runtime.workers import Workers, one_sentence
 
 if TYPE_CHECKING:
     import xarray as xr
 
+_SHOWN = 3
 TRAIN = "train"
 """The training loss, in the column ``loss``."""
 
@@ -242,6 +245,7 @@ def measure(
     started = time.perf_counter()
     sharing = workers if share else Workers()
     try:
+        _check_same(plan, snapshot, workers)
         skips = on_error == "skip"
         measured = workers.jointly(lambda: _share(plan, snapshot, sharing, replicate, progress, memory, skips))
         if share:
@@ -252,6 +256,30 @@ def measure(
             raise
         rows, traces, arrays = workers.gather(_all_failed(plan, snapshot, replicate, str(failure)))[0], [], None
     return Outcome(rows, traces, time.perf_counter() - started, arrays)
+
+
+def _check_same(plan: Plan, snapshot: Snapshot, workers: Workers) -> None:
+    """Checks that all processes have the same examples and the same weights: their rows are to be of one measurement.
+
+    Raises:
+        MeasurementError: If not, with the same message on every process.
+    """
+    if workers.world_size == 1:
+        return
+    digests = workers.jointly(
+        lambda: (
+            data_digest(snapshot.data, plan.examples),
+            tensor_digest({**snapshot.params, **dict(snapshot.loss.module.named_buffers())}),
+        )
+    )
+    everywhere = workers.gather(digests)
+    for what, at in (("examples", 0), ("weights or buffers", 1)):
+        other = next((rank for rank, each in enumerate(everywhere) if each[at] != everywhere[0][at]), None)
+        if other is not None:
+            raise MeasurementError(
+                f"rank {other} has other {what} to measure than rank 0 (digest {everywhere[other][at]}, not "
+                f"{everywhere[0][at]}); give every process the same, drawn from the seed alone."
+            )
 
 
 @dataclass(frozen=True)
@@ -306,12 +334,39 @@ def _share(
     data = data_digest(snapshot.data, plan.examples)
     cost = plan.cost(plan.jobs(components, data=data, replicate=replicate))
     with progress.task(f"{plan.kind} at step {snapshot.step}", cost) as advance:
+        stop_if_asked()
 
         def measured(some: list[Component]) -> Sequence[Any]:
             return kind.measure(plan, snapshot, some, replicate=replicate, advance=advance, memory=memory)
 
-        results = apart(measured, components) if skips and components else measured(components)
+        if skips and components:
+            results = apart(measured, components)
+        else:
+            try:
+                results = measured(components)
+            except LLCLightningError:
+                raise
+            except Exception as error:  # of whatever the module and torch raise
+                workers.fail()  # the others need not finish
+                raise MeasurementError(
+                    f"{one_sentence(error).rstrip('.')}{_where(plan, snapshot, components)}"
+                ) from error
         return Share(data, results, kind.once(plan, snapshot) if workers.is_zero else None)
+
+
+def _where(plan: Plan, snapshot: Snapshot, components: list[Component]) -> str:
+    """Returns which components cannot be measured, as far as a little of each tells; else all of them, or the first."""
+    kind = measurement_of(plan)
+
+    def little(some: list[Component]) -> Sequence[Any]:
+        return kind.measure(
+            kind.small(plan), snapshot, some, replicate=0, advance=lambda n=1, note="": None, memory=kind.memory()
+        )
+
+    failed = [each.component for each in apart(little, components) if isinstance(each, Failed)] or components
+    names = [each.address or "all" for each in failed]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f" (measuring {', '.join(names[:_SHOWN])}{more})" if names else ""
 
 
 def components_at(plan: Plan, snapshot: Snapshot) -> list[Component]:

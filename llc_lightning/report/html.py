@@ -17,7 +17,6 @@ from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels import other
 from llc_lightning.report.sections import Findings, sections
-from llc_lightning.report.sentences import headlines
 from llc_lightning.report.source import Source
 from llc_lightning.report.tensorboard import write_figures
 from llc_lightning.runtime.errors import StoreError
@@ -63,7 +62,9 @@ def write_report(
 def page(source: Source, *, control: Source | None = None, static: bool = False) -> str:
     """Returns the whole page; text from outside is escaped wherever it stands."""
     found = source.found
-    shown = sections(found, source.logged, control=(control.found, control.logged)) if control else source.sections
+    shown = source.sections
+    if control:
+        shown = sections(found, source.logged, posterior=source.posterior, control=(control.found, control.logged))
     below: dict[str, list[Table | None]] = {
         "Complexity against need": [tables.agreement_table(found), tables.residual_table(found)],
         "Tasks": [tables.task_table(found)],
@@ -84,7 +85,7 @@ def page(source: Source, *, control: Source | None = None, static: bool = False)
 <p class="about">{linked(_ABOUT)}</p>
 <nav>{links}</nav>
 {_verdicts([found, *([control.found] if control else [])])}
-<ul class="says">{"".join(f"<li>{linked(one)}</li>" for one in headlines(found, time=source.time, verdict=False))}</ul>
+<ul class="says">{"".join(f"<li>{linked(one)}</li>" for one in source.said)}</ul>
 {"" if static else _follow(found)}
 </header>
 <main>

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from typing import Any, cast
 
-from llc_lightning.report.sentences import headlines
 from llc_lightning.report.source import Source
 from llc_lightning.results.schema import plain
 
@@ -35,7 +34,7 @@ def record(source: Source) -> dict[str, Any]:
         "steps": found.steps,
         "level": found.level,
         "rows": {"ok": found.health.ok, "flagged": found.health.flagged, "failed": found.health.failed},
-        "sentences": headlines(found, time=source.time),
+        "sentences": source.said,
         "verdict": judged,
         "curve": fitted,
         "agreement": found.agreement and asdict(found.agreement),

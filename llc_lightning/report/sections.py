@@ -6,7 +6,7 @@ page and among the images of TensorBoard, and where they take ablation effects a
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pandas as pd
 
@@ -27,6 +27,9 @@ from llc_lightning.report.events import Logged
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.runtime.kinds import at_level
 from llc_lightning.runtime.registry import Registry
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ class View:
     found: Findings
     logged: Logged
     """The curves of the run as they were logged."""
+    posterior: "xr.Dataset | None" = field(default=None, repr=False)
+    """What draws know of single examples, at the last step where that was measured."""
     control: "View | None" = None
     """The same of a run to compare with."""
 
@@ -143,16 +148,21 @@ PANELS: Registry[Draws, PanelFacts] = Registry(
 
 
 def sections(
-    found: Findings, logged: Logged, *, control: tuple[Findings, Logged] | None = None
+    found: Findings,
+    logged: Logged,
+    *,
+    posterior: "xr.Dataset | None" = None,
+    control: tuple[Findings, Logged] | None = None,
 ) -> dict[str, list[Panel | Matrix]]:
     """Returns the figures that the rows allow, by heading; headings without one are left out.
 
     Args:
         found: What was found about the run.
         logged: Its curves as they were logged.
+        posterior: What draws know of single examples, at the last step where that was measured.
         control: The same two of a run to compare with.
     """
-    view = View(found, logged, View(*control) if control else None)
+    view = View(found, logged, posterior, View(*control) if control else None)
     shown: dict[str, list[Panel | Matrix]] = {}
     for entry in sorted((entry for _, entry in PANELS.items()), key=lambda entry: entry.facts.place):
         shown.setdefault(entry.facts.section, []).extend(one for one in entry.item(view) if one is not None)

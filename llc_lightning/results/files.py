@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llc_lightning.runtime.errors import LLCLightningError, SettingError, StoreError
@@ -54,18 +55,39 @@ def publish(run: Path, name: str, write: Callable[[Path], object]) -> Path:
 def listed(run: Path) -> dict[str, list[str]]:
     """Returns every SHA-256 ever listed for each file, oldest first; the last is that of the newest version.
 
-    The files come in the order in which they were last listed. Lines cut off by a crash are left out.
+    The files come in the order in which they were last listed. Lines cut off by a crash and damaged ones are left out.
     """
     entries: dict[str, list[str]] = {}
+    for _, name, digest in _entries(run):
+        if name:
+            entries[name] = [*entries.pop(name, []), digest]
+    return entries
+
+
+def damaged_lines(run: Path) -> list[int]:
+    """Returns the numbers of the lines of the manifest that were written whole and have changed since, from 1."""
+    return [number for number, name, _ in _entries(run) if not name]
+
+
+def _entries(run: Path) -> Iterator[tuple[int, str, str]]:
+    """Yields number, file and SHA-256 of every line; '' for the file where the line is damaged."""
     path = run / MANIFEST
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
             name, digest = str(entry["path"]), str(entry["sha256"])
-        except (ValueError, TypeError, KeyError):
+            whole = entry.get("check", _check(name, digest)) == _check(name, digest)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            if line.endswith("}"):  # else it was cut off
+                yield number, "", ""
             continue
-        entries[name] = [*entries.pop(name, []), digest]
-    return entries
+        yield (number, name, digest) if whole else (number, "", "")
+
+
+def _check(name: str, digest: str) -> str:
+    """Returns what a line says besides, so that damage to the line is not taken for damage to the file."""
+    return hashlib.sha256(f"{name} {digest}".encode()).hexdigest()[:8]
 
 
 def verify(path: Path, digests: list[str], *, remedy: str, error: type[LLCLightningError] = StoreError) -> None:
@@ -83,13 +105,20 @@ def verify(path: Path, digests: list[str], *, remedy: str, error: type[LLCLightn
     """
     if not path.is_file():
         raise error(f"there is no file {path}; give the path of one that the run wrote.")
-    if not digests:
-        raise error(f"{path} is not listed in the {MANIFEST} of its run, so it cannot be verified; {remedy}.")
     try:
         digest = _sha256(path)
     except OSError as cause:
         raise error(f"cannot read {path}: {cause.strerror}; make the file readable.") from cause
-    if digest not in digests:
+    manifest = next((run for run in (path.parent, path.parent.parent) if (run / MANIFEST).is_file()), path.parent)
+    if digest not in digests and (damaged := damaged_lines(manifest)):
+        warnings.warn(
+            f"{manifest / MANIFEST} is damaged in line {damaged[0]}, and {path} is not listed elsewhere in it: it is "
+            "read without comparing its SHA-256; keep it, or measure that step again, which lists it anew.",
+            stacklevel=2,
+        )
+    elif not digests:
+        raise error(f"{path} is not listed in the {MANIFEST} of its run, so it cannot be verified; {remedy}.")
+    elif digest not in digests:
         raise error(f"{path} is damaged: its SHA-256 is not the one in {MANIFEST}; {remedy}.")
 
 
@@ -111,7 +140,8 @@ def _list(run: Path, name: str, digest: str, size: int) -> None:
     """Appends to the manifest in one write, unless the last entry of the file says the same."""
     if listed(run).get(name, [""])[-1] == digest:
         return
-    line = json.dumps({"path": name, "sha256": digest, "bytes": size}).encode() + b"\n"
+    entry = {"path": name, "sha256": digest, "bytes": size, "check": _check(name, digest)}
+    line = json.dumps(entry).encode() + b"\n"
     with (run / MANIFEST).open("a+b", buffering=0) as manifest:
         end = manifest.seek(0, os.SEEK_END)
         manifest.seek(max(end - 1, 0))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from llc_lightning.results.files import MANIFEST
+from llc_lightning.results.files import MANIFEST, listed, verify
 from llc_lightning.results.store import Store
 from llc_lightning.runtime.errors import StoreError, one_line
 
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUNS = "checkpoints"
+_MEASURE = "delete it and measure that step again (analyze.py measure)"
+_REMEDIES = {
+    "traces": _MEASURE,
+    "snapshots": "delete it; its weights come back only by training again, what was measured on them stays",
+    "posterior": _MEASURE,
+}
 CONFIG = "config.yaml"
 
 
@@ -119,8 +125,20 @@ class Run:
 
         return list_traces(self.folder)
 
-    def timings(self) -> "pd.DataFrame":
-        """Returns what each part cost: part, seconds, host."""
+    def timings(self, *, skip_corrupt: bool = False) -> "pd.DataFrame":
+        """Returns what each part cost: part, seconds, host; ``skip_corrupt`` is that of ``measurements``."""
         from llc_lightning.results.timings import read_timings
 
-        return read_timings(self.folder)
+        return read_timings(self.folder, skip_corrupt=skip_corrupt)
+
+    def damaged(self) -> list[str]:
+        """Returns a sentence for each file of traces, snapshots and arrays that is not as it was written."""
+        told: list[str] = []
+        known = listed(self.folder)
+        for kind, remedy in _REMEDIES.items():
+            for path in sorted((self.folder / kind).glob("step=*")):
+                try:
+                    verify(path, known.get(f"{kind}/{path.name}", []), remedy=remedy)
+                except StoreError as error:
+                    told.append(str(error))
+        return told

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,12 @@ def write_timing(run: Path, part: str, *, seconds: float, host: str | None = Non
     return publish(run, name, lambda path: path.write_text(json.dumps(record) + "\n", encoding="utf-8"))
 
 
-def read_timings(run: Path) -> "pd.DataFrame":
+def read_timings(run: Path, *, skip_corrupt: bool = False) -> "pd.DataFrame":
     """Returns one line for each part: part, seconds, host and whatever else was noted.
+
+    Args:
+        run: The run folder.
+        skip_corrupt: Leave out files that cannot be read, with a warning for each, rather than raise.
 
     Raises:
         StoreError: If a file is damaged.
@@ -46,8 +51,10 @@ def read_timings(run: Path) -> "pd.DataFrame":
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise StoreError(
-                f"{path} is damaged: {one_line(error)}; delete it, nothing but the timing is lost."
-            ) from error
+            told = f"{path} is damaged: {one_line(error)}; delete it, nothing but the timing is lost."
+            if not skip_corrupt:
+                raise StoreError(told) from error
+            warnings.warn(f"left out: {told}", stacklevel=2)
+            continue
         records.append(record)
     return pd.DataFrame(records) if records else pd.DataFrame(columns=["part", "seconds", "host"])

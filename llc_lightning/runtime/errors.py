@@ -35,6 +35,10 @@ class MeasurementError(LLCLightningError):
     """A measurement failed on one of the processes."""
 
 
+class LostError(LLCLightningError):
+    """Another process of the run is lost; nothing can go on without it."""
+
+
 def nearest(name: str, options: Iterable[str], n: int = 3) -> list[str]:
     """Returns up to ``n`` options that resemble ``name``, the closest first; capitals do not count.
 

@@ -31,8 +31,10 @@ class Replay:
 
     def __init__(self, tape: Tape, fixed: int) -> None:
         self.constants = tape.constants
-        self._forms, self._fixed, self._inputs = tape.forms, fixed, tape.inputs
-        steps, self._outputs, self._reads = _shortened(tape)
+        self._fixed, self._inputs = fixed, tape.inputs
+        steps, self._outputs, self._reads, same = _shortened(tape)
+        # What was a view of a value that is another one now is a view of that.
+        self._forms = [replace(form, root=same.get(form.root, form.root)) for form in tape.forms]
         varying = set(range(fixed, tape.inputs))
         for step in steps:
             if not varying.isdisjoint(step.needs):
@@ -81,8 +83,11 @@ class Replay:
         return _Program(_reusing(self._second, self._forms, taken, self._outputs), self._outputs)
 
 
-def _shortened(tape: Tape) -> tuple[list[Step], list[int], list[tuple[int, int | float | bool]]]:
-    """Returns the steps that are needed, each once and without idle ones, the results, and the numbers read."""
+def _shortened(tape: Tape) -> tuple[list[Step], list[int], list[tuple[int, int | float | bool]], dict[int, int]]:
+    """Returns the steps that are needed, each once and without idle ones, the results, and the numbers read.
+
+    The last are the values that others stand for.
+    """
     same: dict[int, int] = {}
     seen: dict[str, Step] = {}
     steps: list[Step] = []
@@ -98,7 +103,7 @@ def _shortened(tape: Tape) -> tuple[list[Step], list[int], list[tuple[int, int |
             same.update(zip(step.made, before.made, strict=True))
     outputs = [same.get(at, at) for at in tape.outputs]
     reads = [(same.get(at, at), number) for at, number in tape.reads]
-    return _needed(steps, [*outputs, *(at for at, _ in reads)]), outputs, reads
+    return _needed(steps, [*outputs, *(at for at, _ in reads)]), outputs, reads, same
 
 
 def _needed(steps: Sequence[Step], outputs: Iterable[int]) -> list[Step]:

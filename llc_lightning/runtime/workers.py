@@ -3,11 +3,18 @@
 Every process must make the same calls in the same order, whatever happens; of all methods but ``share``.
 """
 
-from collections.abc import Callable, Sequence
+import pickle
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+
+from jaxtyping import UInt8
+from torch import Tensor
 
 from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError
+from llc_lightning.runtime.peers import Peers
+from llc_lightning.runtime.signals import ElsewhereError, Stopped
 
 T = TypeVar("T")
 
@@ -73,7 +80,11 @@ class Workers:
 
     def collect(self, results: Sequence[T]) -> list[T]:
         """Returns the results of all processes in the order of the items before ``share``, one result per item."""
-        parts = self.gather(list(results))
+        if self.world_size == 1:
+            return list(results)
+        mine = self.jointly(lambda: packed(list(results)))
+        everything = self.exchange(mine)
+        parts: list[list[T]] = self.jointly(lambda: [pickle.loads(one.numpy().tobytes()) for one in everything])  # noqa: S301 - of this run's own processes
         left = [iter(part) for part in parts]
         return [next(left[self._owner(number)]) for number in range(sum(map(len, parts)))]
 
@@ -88,8 +99,45 @@ class Workers:
         from torch import distributed
 
         gathered: list[T] = [obj] * self.world_size
-        distributed.all_gather_object(gathered, obj)  # pyright: ignore[reportUnknownMemberType]
+        with _told_if_lost():
+            distributed.all_gather_object(gathered, obj, group=_group())  # pyright: ignore[reportUnknownMemberType]
         return gathered
+
+    def exchange(self, mine: UInt8[Tensor, "bytes"]) -> list[UInt8[Tensor, "others"]]:
+        """Returns the bytes of all processes in the order of their ranks, on every process."""
+        sizes = self.gather(len(mine))
+        if self.world_size == 1:
+            return [mine]
+        from torch import distributed
+
+        untyped: Any = distributed
+        everything = [mine.new_empty(max(sizes)) for _ in sizes]
+        padded = mine.new_zeros(max(sizes))
+        padded[: len(mine)] = mine
+        with _told_if_lost():
+            untyped.all_gather(everything, padded, group=_group())
+        return [one[:size] for one, size in zip(everything, sizes, strict=True)]
+
+    def largest(self, number: int) -> int:
+        """Returns the largest of the numbers of all processes, on every process."""
+        if self.world_size == 1:
+            return number
+        from torch import distributed, tensor, uint8
+
+        untyped: Any = distributed
+        largest = tensor([number], dtype=uint8)
+        with _told_if_lost():
+            untyped.all_reduce(largest, op=distributed.ReduceOp.MAX, group=_group())
+        return int(largest)
+
+    def take_from_zero(self, tensors: Iterable[Tensor]) -> None:
+        """Gives tensors of the CPU, of the same shapes and types everywhere, the values that the first process has."""
+        from torch import distributed
+
+        untyped: Any = distributed
+        with _told_if_lost():
+            for tensor in tensors:
+                untyped.broadcast(tensor, src=0, group=_group())
 
     def agree(self, error: BaseException | None) -> None:
         """Raises on every process if a measurement failed on any of them; must come before any other collective.
@@ -99,14 +147,21 @@ class Workers:
 
         Raises:
             MeasurementError: If any process gave an error; with the same message on every process.
+            Stopped: If any process has got a signal.
+            LostError: If a process is lost.
         """
-        told = self.gather(None if error is None else one_sentence(error))
-        failed = [(rank, sentence) for rank, sentence in enumerate(told) if sentence is not None]
+        self.meet(failed=error is not None and not isinstance(error, Stopped | ElsewhereError))
+        told = self.gather(_told(error))
+        stops = [each for each in told if isinstance(each, int)]
+        if stops:
+            raise Stopped(max(stops)) from error
+        failed = [(rank, each) for rank, each in enumerate(told) if isinstance(each, str)]
         if not failed:
             return
+        cause = error.__cause__ if isinstance(error, MeasurementError) and error.__cause__ else error
         if self.world_size == 1:
-            raise MeasurementError(failed[0][1]) from error
-        raise MeasurementError("; ".join(f"rank {rank}: {sentence}" for rank, sentence in failed)) from error
+            raise MeasurementError(failed[0][1]) from cause
+        raise MeasurementError("; ".join(f"rank {rank}: {sentence}" for rank, sentence in failed)) from cause
 
     def jointly(self, do: Callable[[], T]) -> T:
         """Returns what ``do`` returns on this process, once it is known to have worked on every process.
@@ -117,7 +172,9 @@ class Workers:
         outcome, error = None, None
         try:
             outcome = do()
-        except Exception as raised:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:  # also what would end this process, which the others wait for
             error = raised
         self.agree(error)
         return cast("T", outcome)
@@ -130,9 +187,91 @@ class Workers:
         """
         return self.jointly(lambda: do() if self.is_zero else None)
 
+    def meet(self, *, failed: bool = False) -> None:
+        """Waits until every process has come here, however slow it is, unless one is lost.
+
+        Args:
+            failed: Whether this one has failed.
+
+        Raises:
+            LostError: If a process is lost.
+        """
+        if self.world_size == 1:
+            return
+        if failed:
+            self.fail()
+        peers_of(self).meet()
+
+    def fail(self) -> None:
+        """Tells the others, who are at work, that this one has failed: they do not finish; no collective."""
+        if self.world_size > 1 and _PEERS:
+            _PEERS[0][1].failed()
+
     def barrier(self) -> None:
         """Waits until every process has come here."""
         self.gather(None)
+
+
+def packed(value: object) -> UInt8[Tensor, "bytes"]:
+    """Returns a value as bytes."""
+    import torch
+
+    return torch.frombuffer(bytearray(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)), dtype=torch.uint8)
+
+
+def _told(error: BaseException | None) -> str | int | None:
+    """Returns what a process tells of how its part ended: a sentence, or the signal that it stops for."""
+    if isinstance(error, Stopped):
+        return error.number
+    # The one that has failed tells why.
+    return None if error is None or isinstance(error, ElsewhereError) else one_sentence(error)
+
+
+_PEERS: list[tuple[Any, Peers]] = []
+"""The group of processes that torch knows, and what watches it."""
+_GROUPS: list[tuple[Any, Any]] = []
+"""The group of processes that torch knows, and the same as they talk through the memory of the CPU."""
+
+
+def peers_of(workers: Workers) -> Peers:
+    """Returns what watches the processes; every process must call it at the same place first."""
+    from torch import distributed
+
+    world: Any = distributed.group.WORLD
+    if not _PEERS or _PEERS[0][0] is not world:
+        for _, old in _PEERS:
+            old.leave()
+        _PEERS[:] = [(world, Peers(workers.rank, workers.world_size, lambda place: workers.gather(place)[0]))]
+    return _PEERS[0][1]
+
+
+def leave_peers() -> None:
+    """Watches the other processes no longer: this one has nothing more to do with them."""
+    for _, peers in _PEERS:
+        peers.leave()
+    _PEERS.clear()
+
+
+def _group() -> Any:
+    """Returns the group of processes; a second one where the first talks through GPUs, which such talk would stop."""
+    from torch import distributed
+
+    untyped: Any = distributed
+    world: Any = distributed.group.WORLD
+    if not _GROUPS or _GROUPS[0][0] is not world:
+        _GROUPS[:] = [(world, world if distributed.get_backend() == "gloo" else untyped.new_group(backend="gloo"))]
+    return _GROUPS[0][1]
+
+
+@contextmanager
+def _told_if_lost() -> Generator[None]:
+    """Says which process is lost where torch only says that it cannot be reached."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _PEERS:
+            raise
+        raise _PEERS[0][1].why(error) from error
 
 
 def one_sentence(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.runtime.batches import Batch, n_examples
+from llc_lightning.runtime.signals import stop_if_asked
 from llc_lightning.sampling.base import Sampler, StepLoss
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.stacked import Stack, StackedLoss
@@ -97,6 +98,7 @@ def run_chains(
     hits = baseline.new_zeros(len(chains), stacked.width)
     base = baseline.mean().expand(steps, len(chains)).clone()
     for step in range(steps):
+        stop_if_asked()
         if step == burn_in:
             sampler.settle()
             if recorder is not None:

@@ -36,7 +36,7 @@ def test_groups_that_move_together_are_found_whatever_their_scale() -> None:
     found = clustering(arrays(kernel, np.eye(3, dtype=bool)[group]))
     assert found.agreement == 1.0
     assert abs(found.shuffled) < 0.05
-    assert found.labelled == 39
+    assert found.compared == 39
     assert found.neighbours == 1.0
     assert found.neighbours_shuffled == pytest.approx((12 * 11 + 7 * 6 + 20 * 19) / (39 * 38))
     ordered = group[found.order]
@@ -63,10 +63,19 @@ def test_self_influence_is_the_diagonal() -> None:
     assert (value.tolist(), stderr.tolist()) == ([1.0, 4.0], [1.0, 4.0])
 
 
+def test_copies_are_no_neighbours() -> None:
+    """Every input comes three times: that copies move together says nothing of tasks."""
+    inputs = np.repeat(np.arange(12), 3)
+    found = clustering(arrays(np.eye(12)[np.ix_(inputs, inputs)], np.eye(2, dtype=bool)[inputs % 2]))
+    assert found.compared == 12
+    assert found.neighbours < 0.8
+    assert found.agreement < 0.3
+
+
 def test_a_task_of_two_blocks_is_parted_by_clusters_and_not_by_neighbours() -> None:
     """The second block goes with the third, of another task, rather than with the first of its own."""
     group = np.repeat([0, 1, 2], 10)
-    kernel = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.3], [0.0, 0.3, 1.0]])[np.ix_(group, group)]
+    kernel = np.array([[0.9, 0.0, 0.0], [0.0, 0.9, 0.3], [0.0, 0.3, 0.9]])[np.ix_(group, group)] + 0.1 * np.eye(30)
     found = clustering(arrays(kernel, np.array([[1, 0], [1, 0], [0, 1]], dtype=bool)[group]))
     assert found.neighbours == 1.0
     assert found.agreement < 0.5
@@ -77,7 +86,7 @@ def test_examples_of_several_tasks_or_none_enter_no_comparison() -> None:
     counts = np.eye(2, dtype=bool)[group]
     counts[0], counts[1] = True, False
     found = clustering(arrays(kernel, counts))
-    assert found.labelled == 18
+    assert found.compared == 18
     assert found.labels[:2].tolist() == [-1, -1]
     assert found.agreement == 1.0
 

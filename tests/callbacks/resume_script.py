@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import lightning as L
 
 from llc_lightning.callbacks.ablation import AblationCallback
-from llc_lightning.callbacks.last import LAST, LastCheckpoint
+from llc_lightning.callbacks.folder import LAST
+from llc_lightning.callbacks.last import LastCheckpoint
 from llc_lightning.callbacks.llc import LLCCallback
 from llc_lightning.callbacks.resume import ExactResume
 from llc_lightning.callbacks.snapshots import SnapshotCallback

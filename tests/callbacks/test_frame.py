@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from llc_lightning.callbacks.ablation import AblationCallback
 from llc_lightning.callbacks.frame import After, Before
 from llc_lightning.callbacks.snapshots import SnapshotCallback
+from llc_lightning.callbacks.stop import StopAtSignal
 from llc_lightning.results.run import Run
 from llc_lightning.results.snapshots import load_snapshot
 from llc_lightning.runtime.cadence import AtEnd, Cadence, Every, LogSpaced
@@ -190,5 +191,5 @@ def test_the_frame_is_put_once_and_checkpoints_stay_behind_it(tmp_path: Path) ->
             twice.fit(Small(), data())
     kinds = [type(callback) for callback in twice.callbacks]
     assert kinds[0] is Before
-    assert kinds[-2:] == [After, ModelCheckpoint]
+    assert kinds[-3:] == [After, ModelCheckpoint, StopAtSignal]
     assert (kinds.count(Before), kinds.count(After)) == (1, 1)

@@ -7,7 +7,8 @@ import lightning as L
 import pytest
 import torch
 
-from llc_lightning.callbacks.last import LAST, LastCheckpoint
+from llc_lightning.callbacks.folder import LAST
+from llc_lightning.callbacks.last import LastCheckpoint
 from llc_lightning.callbacks.snapshots import SnapshotCallback
 from llc_lightning.runtime.cadence import AtSteps
 from llc_lightning.runtime.errors import SettingError

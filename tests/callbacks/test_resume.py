@@ -10,7 +10,8 @@ import lightning as L
 import pytest
 import torch
 
-from llc_lightning.callbacks.last import LAST, LastCheckpoint
+from llc_lightning.callbacks.folder import LAST
+from llc_lightning.callbacks.last import LastCheckpoint
 from llc_lightning.callbacks.resume import ExactResume, read_checkpoint
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.errors import SnapshotError

@@ -1,5 +1,6 @@
 """A run that is stopped at any moment can be continued, and then has what an uninterrupted run has."""
 
+import os
 import random
 import shutil
 import signal
@@ -26,9 +27,10 @@ COMMAND = [
 ]
 
 
-def start(folder: Path, *, resume: bool = False) -> Script:
+def start(folder: Path, *more: str, resume: bool = False, environment: dict[str, str] | None = None) -> Script:
     """Starts or continues a run."""
-    return Script(*COMMAND, *(["--ckpt_path", "last"] if resume else []), folder=folder)
+    again = ["--ckpt_path", "last"] if resume else []
+    return Script(*COMMAND, *more, *again, folder=folder, environment=environment)
 
 
 def wait_for(script: Script, condition: Callable[[], bool]) -> None:
@@ -107,3 +109,41 @@ def test_a_run_that_is_killed_again_and_again_ends_like_an_uninterrupted_one(
     for tag in tags:
         steps = [event.step for event in events.Scalars(tag)]
         assert steps == sorted(set(steps)), f"{tag} has a point twice"
+
+
+def slurm(folder: Path, job: str) -> dict[str, str]:
+    """Returns the environment of a SLURM job of one process, with a ``scontrol`` that notes what it is asked."""
+    scontrol = folder / "bin" / "scontrol"
+    scontrol.parent.mkdir(exist_ok=True)
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> "{folder}/asked"\n')
+    scontrol.chmod(0o755)
+    numbers = {"NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "JOB_ID": job, "JOB_NAME": "train"}
+    return {f"SLURM_{name}": value for name, value in numbers.items()} | {
+        "PATH": f"{scontrol.parent}{os.pathsep}{os.environ['PATH']}"
+    }
+
+
+def test_a_job_whose_time_ends_goes_on_in_its_own_folder_when_it_is_requeued(
+    tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    first = start(tmp_path, environment=slurm(tmp_path, "71"))
+    wait_for(first, (place(tmp_path) / "snapshots" / "step=00000003.safetensors").exists)
+    first.send(signal.SIGUSR1)
+    stopped = first.finish()
+    assert (stopped.returncode, (tmp_path / "asked").read_text()) == (0, "requeue 71\n"), stopped.stderr
+    assert stopped.stderr.splitlines()[-1] == "stopped and requeued; the next job of this number goes on with the run"
+    assert (place(tmp_path) / "requeued").read_text() == "71\n"
+    assert not list(tmp_path.rglob("hpc_ckpt*"))
+
+    # Another job of the same experiment has nothing to do with it, nor has this job with other settings.
+    none = ("--llc.when", "null", "--ablation.when", "null", "--snapshots.when", "null", "--trainer.max_steps", "1")
+    for number, more in (("72", none), ("71", (*none, "--seed_everything", "5"))):
+        other = start(tmp_path, *more, environment=slurm(tmp_path, number)).finish()
+        assert (other.returncode, "continuing" in other.stdout) == (0, False), other.stderr
+    assert (place(tmp_path) / "requeued").is_file()
+
+    again = start(tmp_path, environment=slurm(tmp_path, "71")).finish()
+    assert again.returncode == 0, again.stderr
+    assert "continuing checkpoints/smoke_cis/version_0" in again.stdout
+    assert content(tmp_path) == whole
+    assert not (place(tmp_path) / "requeued").exists()

@@ -104,6 +104,9 @@ class Played(Workers):
         object.__setattr__(self, "stage", stage)
         return self
 
+    def meet(self, *, failed: bool = False) -> None:
+        """Threads meet when they gather."""
+
     def gather(self, obj: Any) -> list[Any]:
         stage: Stage = vars(self)["stage"]
         return stage.gather(self.rank, obj)

@@ -255,7 +255,7 @@ def test_an_empty_run_has_no_figures() -> None:
 def test_names_are_unique_and_titles_are_sentences(source: Source, control: Source) -> None:
     every = sections(source.found, source.logged, control=(control.found, control.logged))
     panels = [panel for some in every.values() for panel in some]
-    view = View(source.found, source.logged, View(control.found, control.logged))
+    view = View(source.found, source.logged, control=View(control.found, control.logged))
     drawn = [panel.name for _, entry in PANELS.items() for panel in entry.item(view) if panel is not None]
     assert sorted(set(drawn)) == sorted(panel.name for panel in panels)
     assert set(drawn) >= {

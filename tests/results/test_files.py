@@ -32,6 +32,7 @@ def test_a_file_is_there_and_listed(tmp_path: Path) -> None:
         "path": "part/a.txt",
         "sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
         "bytes": 5,
+        "check": "a6a22060",
     }
     check(tmp_path / "run", "part/a.txt")
     assert sorted(p.name for p in (tmp_path / "run" / "part").iterdir()) == ["a.txt"]
@@ -80,6 +81,21 @@ def test_damage_is_found(tmp_path: Path, damage: object) -> None:
     with pytest.raises(StoreError) as caught:
         check(tmp_path, "a")
     assert str(caught.value) == f"{path} is damaged: its SHA-256 is not the one in manifest.jsonl; write it again."
+
+
+@pytest.mark.parametrize("at", ["2cf24", "part/a"])
+def test_damage_of_the_manifest_is_not_taken_for_damage_of_a_file(tmp_path: Path, at: str) -> None:
+    path = put(tmp_path, "part/a.txt", "hello")
+    put(tmp_path, "part/b.txt", "good")
+    manifest = tmp_path / files.MANIFEST
+    manifest.write_text(manifest.read_text().replace(at, "3" + at[1:], 1))
+    assert files.damaged_lines(tmp_path) == [1]
+    with pytest.warns(UserWarning, match=rf"manifest.jsonl is damaged in line 1, and {path} is not listed elsewhere"):
+        check(tmp_path, "part/a.txt")
+    check(tmp_path, "part/b.txt")
+    # What is listed anew is verified again.
+    put(tmp_path, "part/a.txt", "hello, world")
+    check(tmp_path, "part/a.txt")
 
 
 def test_missing_and_unlisted_files(tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ CASES: dict[str, tuple[Any, list[str]]] = {
     "expanded": (lambda x, y: (x @ y).sum(0).expand(3, 3).relu(), []),
     "turned": (lambda x, y: [h := x @ y, h + h.mT][1], []),
     "another type": (lambda x, y: ((x @ y) > 0).double() * 2.0, ["mul_"]),
+    "made twice, needed later": (lambda x, y: [h := x @ y, (x @ y).view(9).relu()][1].view(3, 3) + h, ["add_"]),
+    "made twice, a result": (lambda x, y: [x @ y, (x @ y).view(9).relu()], []),
     "twice": (lambda x, y: (x @ y).exp() + (x @ y).exp(), ["exp_", "add_"]),
 }
 

@@ -63,6 +63,7 @@ def test_what_is_done_jointly_comes_back_or_fails_everywhere(monkeypatch: pytest
     with pytest.raises(MeasurementError, match=r"^the data has 0 examples") as caught:
         Workers().jointly(refuse)
     assert isinstance(caught.value.__cause__, DataError)
+    monkeypatch.setattr(Workers, "meet", lambda self, failed: None)
     monkeypatch.setattr(Workers, "gather", lambda self, obj: [obj, "OSError: gone"])
     with pytest.raises(MeasurementError, match=r"^rank 1: OSError: gone$"):
         Workers(0, 2).jointly(lambda: 3)
@@ -72,6 +73,7 @@ def test_rank_zero_alone_does_what_is_for_it(monkeypatch: pytest.MonkeyPatch) ->
     assert Workers().on_zero(lambda: 3) == 3
     with pytest.raises(MeasurementError, match=r"^the data has 0 examples"):
         Workers().on_zero(refuse)
+    monkeypatch.setattr(Workers, "meet", lambda self, failed: None)
     monkeypatch.setattr(Workers, "gather", lambda self, obj: [None, obj])
     assert Workers(1, 2).on_zero(refuse) is None
 

@@ -1,5 +1,7 @@
 """The examples of a sweep in blocks, with all that is known about them without ablating anything."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -14,12 +16,12 @@ from llc_lightning.ablation.engine.entries import HasCounterfactual, labels_of
 from llc_lightning.ablation.engine.lanes import ForwardPass, losses_of
 from llc_lightning.ablation.engine.mask import Mask, position_axes, spread
 from llc_lightning.ablation.engine.moments import Counted
+from llc_lightning.ablation.engine.unablated import Unablated
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.components.alone import check_equal
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, check_partners, n_examples, take, to_device
 from llc_lightning.runtime.errors import DataError, LLCLightningError
-from llc_lightning.runtime.tape import record
 
 _TOLD = 1024
 """Up to so many examples are run at once so that an error speaks of them."""
@@ -43,7 +45,7 @@ class Examples:
         names: The losses: ``train``, the tasks, then the metrics.
         metrics: What is measured besides the losses.
         points: The hook points that will be asked for.
-        partners: The counterfactual partners, if they are given.
+        partners: The counterfactual partners, if they are given, or what is known of them already.
         given: The partners' activations by hook point, if these themselves are given.
         answers: The examples whose outputs and entries the metrics compare with, where they are others.
         mask: Says which positions count; None where all do.
@@ -60,7 +62,7 @@ class Examples:
         *,
         metrics: Sequence[Metric] = (),
         points: Sequence[str] = (),
-        partners: Batch | None = None,
+        partners: Batch | Examples | None = None,
         given: Mapping[str, Tensor] | None = None,
         answers: Batch | None = None,
         mask: Mask | None = None,
@@ -74,11 +76,9 @@ class Examples:
         """For every block the unablated outputs that the metrics look at."""
         self.first: dict[str, Tensor] = {}
         """The activations of the first example, by hook point."""
-        self.run = ""
-        """Tells the unablated run from what other modules do; '' where it cannot be recorded."""
-        self._to_record = recorded
         self.names, self.metrics = tuple(names), tuple(metrics)
         self.with_tasks = len(names) > 1 + len(metrics)
+        self._forward = Unablated(loss, params, with_tasks=self.with_tasks, metrics=metrics, recorded=recorded)
         self._partners, self._given = partners, given
         self._partner_values: dict[str, Tensor] = {}
         self._answers = None if answers is None else Blocks.of(answers, blocks.size)
@@ -101,6 +101,11 @@ class Examples:
                 whole = None if answers is None else take(answers, torch.arange(blocks.n))
                 self._observed(take(blocks.data, torch.arange(blocks.n)), list(dict.fromkeys(points)), whole)
             raise
+
+    @property
+    def run(self) -> str:
+        """Tells the unablated run from what other modules do; '' where it cannot be recorded."""
+        return self._forward.run
 
     def answers(self, block: int) -> Batch | None:
         """Returns the examples of a block whose entries the metrics read, where they are others."""
@@ -125,23 +130,6 @@ class Examples:
             measured.append(metric(outputs, before, told, real))
         return forward._replace(outputs=clean), (*forward.losses, torch.stack(measured, dim=-1))
 
-    def _forward(self, batch: Batch, points: Sequence[str]) -> ForwardPass:
-        """Returns a forward pass without ablation; of the first one ``run`` tells what it did."""
-
-        def forward(params: Params, batch: Batch) -> ForwardPass:
-            return losses_of(self.loss, params, batch, self.with_tasks, self.metrics, points)
-
-        if not self._to_record:
-            return forward(self.params, batch)
-        self._to_record = False
-        try:
-            found, tape = record(forward, self.params, batch)
-        except Exception:  # recording is for speed alone, and what is wrong itself is raised here
-            return forward(self.params, batch)
-        kinds = (type(part) for part in self.loss.module.modules())
-        self.run = tape.digest(*points, *(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds))
-        return found
-
     def _check_few(self, points: Sequence[str], together: Float[Tensor, "row"]) -> None:
         """Checks some examples alone, in a batch so small that no other axis has their number by chance.
 
@@ -161,7 +149,8 @@ class Examples:
             forward, losses = self._observed(self.blocks.batches[block], kept, self.answers(block))
             self._keep(block, forward.caught, kept)
             if block == 0:
-                self._check_few(kept, losses[0][:, 0])
+                if self._forward.is_new(self.blocks.batches[0], kept):
+                    self._check_few(kept, losses[0][:, 0])
                 numbers = self.blocks.n * sum(self.first[point].numel() for point in kept)
                 kept = [] if numbers > _KEPT else kept
             self.clean.append(forward.outputs)
@@ -205,7 +194,8 @@ class Examples:
 
     def _computed(self, points: Sequence[str], blocks: Blocks) -> dict[str, Tensor]:
         """Returns the activations of all examples of some blocks, in a forward pass for each."""
-        pieces = [self.loss.activations(self.params, batch, points) for batch in blocks.batches]
+        with torch.no_grad():
+            pieces = [self._forward.activations(batch, points) for batch in blocks.batches]
         return {point: torch.cat([piece[point] for piece in pieces])[: blocks.n] for point in points}
 
     def position_axes(self, point: str, unit_axis: int) -> tuple[int, ...]:
@@ -256,6 +246,8 @@ class Examples:
         partners = self._partners
         if self._given is not None:
             return self._given[point]
+        if isinstance(partners, Examples):
+            return partners.activations(point)
         if partners is None and isinstance(self.loss.module, HasCounterfactual):
             partners = self.loss.asked("counterfactual", self.params, self.blocks.data)
         if partners is None:
@@ -271,7 +263,8 @@ class Examples:
         """Returns which activations of the partners count."""
         if self.mask is None or self._partners is None or self._given is not None:
             return None
-        return self._counting([self.mask(self._partners)], point, unit_axis)
+        partners = self._partners.blocks.data if isinstance(self._partners, Examples) else self._partners
+        return self._counting([self.mask(partners)], point, unit_axis)
 
     def seen(self, point: str, unit_axis: int, methods: Sequence[Method]) -> Activations:
         """Returns what methods may look at, of the activations no more than they need."""

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.moments import Counted, tree_sum
+from llc_lightning.runtime.batches import chunks
 from llc_lightning.runtime.seeding import generator
 
 
@@ -25,6 +26,8 @@ class Donors:
     examples, draws of their own move it by this share of the way towards one donor, which tells the derivative."""
 
 
+_SLAB = 1 << 15
+"""Numbers that are worked on at a time."""
 _FEW = 10
 """So many times the squares of the mean's own error that a sum lacks examples must be to rely on a difference."""
 
@@ -91,11 +94,11 @@ class Influences:
                 self._counts[1].view(-1).index_add_(0, place[example] * self._shape[2] + column, mask)
 
     def results(
-        self, effects: Float[Tensor, "component column"]
+        self, effects: Float[Tensor, "component column"], *, kept: bool
     ) -> tuple[
         Float[Tensor, "component column"],
         Float[Tensor, "component column"],
-        Float[Tensor, "component example column"],
+        Float[Tensor, "component example column"] | None,
     ]:
         """Returns the standard errors, the skewness of the means, and the influences of the examples.
 
@@ -103,31 +106,50 @@ class Influences:
 
         Args:
             effects: The means of the changes.
+            kept: Whether to return the influences.
         """
+        _, n, columns = self._shape
+        # Of many losses a few components at a time, which a CPU's cache holds.
+        size = max(1, _SLAB // (n * columns)) if columns > 1 else self._shape[0]
+        found = [self._some(effects, some, kept=kept) for some in chunks(self._shape[0], size)]
+        influences = [one[2] for one in found if one[2] is not None]
+        return (
+            torch.cat([one[0] for one in found]),
+            torch.cat([one[1] for one in found]),
+            torch.cat(influences) if influences else None,
+        )
+
+    def _some(self, effects: Tensor, some: slice, *, kept: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Returns what :meth:`results` does for some of the components."""
         if self._own is None or self._given is None:
             raise RuntimeError("no block of examples was added")
         draws, step = len(self._donors.by_draw), self._donors.step
-        own, given = (one.view(self._shape).cpu().double() for one in (self._own, self._given))
-        counts, n = self._counts.double(), self._shape[1]
-        centre = effects.cpu().double()[:, None]
+        own, given = (one[some].view(-1, *self._shape[1:]).cpu().double() for one in (self._own, self._given))
+        counts, n, squares = self._counts.double(), self._shape[1], self._squares[some]
+        centre = effects[some].cpu().double()[:, None]
         if step is None:
             number, places = counts[0].sum(0) / draws, self._donors.by_draw.shape[-1]
-            influences = (own + given - centre * counts.sum(0)) / draws
-            apart = places * (self._squares - draws * number * centre[:, 0].square()) / draws**2
+            influences = own.add(given).sub_(centre * counts.sum(0))
+            influences = influences.div_(draws) if draws > 1 else influences
+            apart = places * (squares - draws * number * centre[:, 0].square()) / draws**2
             taken = (1 + places) ** 2 - places / draws
         else:
             number = counts[0].sum(0)
-            derivative = (given - given.sum(1, keepdim=True) / (number * draws) * counts[1]) / draws
-            influences = own - centre * counts[0] + derivative
-            apart = (self._squares / draws - derivative.square().sum(1)) / max(draws - 1, 1)
+            derivative = (given - given.sum(1, keepdim=True) / (number * draws) * counts[1]).div_(draws)
+            influences = (own - centre * counts[0]).add_(derivative)
+            apart = (squares / draws - derivative.square_().sum(1)) / max(draws - 1, 1)
             taken = 1.0
-        total, alone = influences.square().sum(1), (own - centre * counts[0]) / (draws if step is None else 1)
-        squares = _around_truth(total - apart, taken, alone.square().sum(1), number)
+        own = own.sub_(centre * counts[0])
+        alone = (own.div_(draws) if step is None and draws > 1 else own).square_().sum(1)
+        total = influences.square().sum(1)
+        squares = _around_truth(total - apart, taken, alone, number)
         squares = torch.where(squares > 0, squares, total)
-        stderr = squares.sqrt() / number
+        stderr, skew = squares.sqrt() / number, influences.pow(3).sum(1) / squares.pow(1.5)
+        if not kept:
+            return stderr, skew, None
         spread = (total / (n - 1) / n).sqrt()
         scale = (stderr / torch.where(spread > 0, spread, 1.0))[:, None]
-        return stderr, influences.pow(3).sum(1) / squares.pow(1.5), influences * scale
+        return stderr, skew, influences * scale
 
     def _sums(self, like: Tensor) -> tuple[Tensor, Tensor]:
         if self._own is None or self._given is None:

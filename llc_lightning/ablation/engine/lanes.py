@@ -1,5 +1,6 @@
 """Many ablations in one forward pass: a lane is one of them."""
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, n_examples
 from llc_lightning.runtime.errors import DataError
 from llc_lightning.runtime.replay import OtherNumbersError, Replay
+from llc_lightning.runtime.signals import stop_if_asked
 from llc_lightning.runtime.tape import record
 
 Losses: TypeAlias = tuple[Tensor, ...]
@@ -31,7 +33,7 @@ Lane: TypeAlias = tuple[dict[str, Tensor], ...]
 _Fixed: TypeAlias = tuple[Params, Batch, tuple[Tensor, ...], Tensor | None, tuple[Batch, Tensor | None] | None]
 """Weights, examples, unablated outputs, which positions count where not all do, and what metrics read elsewhere."""
 
-_REFUSED = (RuntimeError, ValueError, TypeError)
+REFUSED = (RuntimeError, ValueError, TypeError)
 """What vmap and replays raise on a module that they do not hold for; what is wrong itself is raised without them."""
 _MOST = 256
 """Replays that are kept in the process."""
@@ -133,6 +135,7 @@ class Lanes:
             clean: The unablated outputs that the metrics compare with.
             answers: The examples whose entries the metrics read, where they are others.
         """
+        stop_if_asked()
         count = len(tree_leaves(lanes)[0])
         more = -count % lanes_together(n_examples(batch)) if self.vmapped else 0
         varying = tuple({name: _laid_out(values, more) for name, values in what.items()} for what in lanes)
@@ -159,11 +162,11 @@ class Lanes:
         try:
             if self._prepared is None or self._prepared[0] is not batch or self._prepared[1] is not replay:
                 with torch.no_grad():
-                    self._prepared = (batch, replay, replay.prepare(_tensors(fixed)))
-            return replay(self._prepared[2], _tensors(varying))
+                    self._prepared = (batch, replay, replay.prepare(tensors_of(fixed)))
+            return replay(self._prepared[2], tensors_of(varying))
         except OtherNumbersError:
             return self._plain(fixed, varying)
-        except _REFUSED:  # it may fail only when it is called
+        except REFUSED:  # it may fail only when it is called
             self._replays[shapes] = None
             self._keep(self._key(fixed, varying), None)
             return self._plain(fixed, varying)
@@ -181,7 +184,7 @@ class Lanes:
             return None
         try:
             losses, tape = record(self._batched, fixed, varying)
-            self._replays[shapes] = Replay(tape, len(_tensors(fixed)))
+            self._replays[shapes] = Replay(tape, len(tensors_of(fixed)))
         except Exception:  # recording is for speed alone, and fails in many ways
             losses = None
         self._keep(key, self._replays[shapes])
@@ -197,19 +200,21 @@ class Lanes:
 
     def _key(self, fixed: _Fixed, varying: Lane) -> object:
         """Returns what a replay holds for."""
-        return self.run, self.ablation, self._with_tasks, self.metrics, str(tree_map(_shape, (fixed, varying)))
+        return self.run, self.ablation, self._with_tasks, self.metrics, forms_of((fixed, varying))
 
     def _plain(self, fixed: _Fixed, varying: Lane) -> Losses:
         try:
             return self._batched(fixed, varying)
-        except _REFUSED:
+        except REFUSED:
             # What is wrong with the module itself is raised again here, without vmap around it.
             losses = self._one_by_one(fixed, varying)
             self.vmapped = False
         return losses
 
     def _batched(self, fixed: _Fixed, varying: Lane) -> Losses:
-        with sdpa_kernel(SDPBackend.MATH):  # vmap runs the fused kernels lane by lane, and warns
+        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+            # vmap runs fused kernels lane by lane, which is right, and warns.
+            warnings.filterwarnings("ignore", message="There is a performance drop")
             return torch.vmap(self._one, in_dims=(None, 0))(fixed, varying)
 
     def _one_by_one(self, fixed: _Fixed, varying: Lane) -> Losses:
@@ -283,11 +288,17 @@ def _laid_out(values: Tensor, more: int) -> Tensor:
     return values if values.stride() == standard else values.clone(memory_format=torch.contiguous_format)
 
 
-def _tensors(tree: object) -> list[Tensor]:
+def tensors_of(tree: object) -> list[Tensor]:
+    """Returns the tensors of a tree, in its order."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def _shape(value: object) -> object:
+def forms_of(tree: object) -> str:
+    """Returns what tells trees with tensors of other forms, or with other values that are no tensors, apart."""
+    return str(tree_map(_form, tree))
+
+
+def _form(value: object) -> object:
     if not isinstance(value, Tensor):
         return value
     return tuple(value.shape), value.stride(), value.dtype, str(value.device)

@@ -18,6 +18,7 @@ from llc_lightning.ablation.engine.lanes import Ablation, Lanes, in_weights
 from llc_lightning.ablation.engine.mask import Mask, check_mask, warn_of_padding
 from llc_lightning.ablation.engine.pairing import Ablations, measure
 from llc_lightning.ablation.engine.place import Kind, Place, kind_of
+from llc_lightning.ablation.engine.repeats import warn_of_repeats
 from llc_lightning.ablation.engine.replacing import Replacing, Source, at_places, by_side
 from llc_lightning.ablation.engine.unread import check_read
 from llc_lightning.ablation.engine.weights import WeightReader
@@ -31,11 +32,6 @@ from llc_lightning.runtime.status import join
 
 _ACCOUNTED = 1 << 25
 """Effects of components on examples and losses that are accounted for at a time, each with two numbers."""
-_SKEWED = 1 / 15
-"""Largest squared skewness of a mean, that of one example squared over n: beyond, +- 1.96 standard errors cover less
-than 93 % of simulated data sets of lognormal, sparse or fourth-power effects (``python -m benchmarks coverage``)."""
-_FEWEST = 16
-"""Of fewer examples they cover less than 93 % of normal effects too, by Student's distribution."""
 
 
 def sweep(
@@ -48,7 +44,7 @@ def sweep(
     seed: int,
     tasks: bool = False,
     metrics: str | Metric | Sequence[str | Metric] = (),
-    counterfactual: Batch | None = None,
+    counterfactual: Batch | Examples | None = None,
     given: Mapping[str, Tensor] | None = None,
     answers: Batch | None = None,
     mask: str = "",
@@ -86,8 +82,8 @@ def sweep(
         tasks: Whether to measure on every task of the module as well.
         metrics: What else to measure: ``kl``, ``accuracy``, ``logit_difference`` with their options, or objects; on
             the loss ``metric:NAME``.
-        counterfactual: The examples' partners, for the method ``counterfactual``; by default those that the module's
-            ``counterfactual(batch)`` gives.
+        counterfactual: The examples' partners, for the method ``counterfactual``, or what is known of them already; by
+            default those that the module's ``counterfactual(batch)`` gives.
         given: Activations by hook point, for the method ``counterfactual`` to put in instead of a partner's.
         answers: The examples whose outputs and entries the metrics compare with, where ``data`` are their corruptions.
         mask: Which positions count: an entry of the examples that is true there, such as ``attention_mask`` or ``1``,
@@ -117,14 +113,17 @@ def sweep(
     check_components(components, chosen)
     check_mask(mask)
     n_examples(data)
-    if counterfactual is not None:
-        check_partners(counterfactual, data, what="counterfactual partners")
+    partners = counterfactual
+    if partners is not None and not isinstance(partners, Examples):
+        check_partners(partners, data, what="counterfactual partners")
+        partners = for_params(partners, params)
     if answers is not None:
         check_partners(answers, data, what="answers")
     plain = loss.with_edits(())
     reads = Mask.of(plain, params, mask)
     if reads is None and (measured or any(entry_of(method).facts.needs_reference for method in replacing)):
         warn_of_padding(data)
+    warn_of_repeats(data, counterfactual.blocks.data if isinstance(counterfactual, Examples) else counterfactual)
     names = ("train", *(loss.task_names if tasks else ()), *(f"metric:{metric.name}" for metric in measured))
     with torch.no_grad():
         examples = Examples(
@@ -134,7 +133,7 @@ def sweep(
             names,
             metrics=measured,
             points=[member.point for component in components for member in component.members] if replacing else [],
-            partners=None if counterfactual is None else for_params(counterfactual, params),
+            partners=partners,
             given=given,
             answers=None if answers is None else for_params(answers, params),
             mask=reads,
@@ -159,14 +158,16 @@ def _listed(component: Component, methods: Sequence[Method], effects: Effects) -
 
 
 def _silent(components: Sequence[Component], methods: Sequence[Method], effects: Effects) -> list[str]:
-    """Returns the hook points of the components that have no effect by any of the methods."""
-    silent = [
-        component
-        for component in components
+    """Returns the hook points of components that have no effect by any of the methods, where none there has one."""
+    silent: list[str] = []
+    heard: set[str] = set()
+    for component in components:
         # The error of one example is NaN.
-        if all(effect.value == 0 and not effect.stderr > 0 for effect in _listed(component, methods, effects))
-    ]
-    return list(dict.fromkeys(member.point for component in silent for member in component.members))
+        if all(effect.value == 0 and not effect.stderr > 0 for effect in _listed(component, methods, effects)):
+            silent += [member.point for member in component.members]
+        elif len(component.members) == 1:
+            heard.add(component.point)
+    return [point for point in dict.fromkeys(silent) if point not in heard]
 
 
 class _Told:
@@ -267,7 +268,7 @@ class Measurement:
         of_all = len(ablations.components) * len({source.method.name for source in sources})
         summaries = measure(ablations, keep=self.keep, done=lambda share: self.told(of_all * share))
         measured = [
-            (source, list(summary.effects(list(_makes(ablations, source)))))
+            (source, list(summary.effects(list(_makes(ablations, source)), doubted=True)))
             for source, summary in zip(sources, summaries, strict=True)
         ]
         for number in range(len(self.examples.names)):
@@ -293,7 +294,5 @@ def _makes(ablations: Ablations, source: Source) -> Iterator[Callable[..., Effec
 
 def _judged(effect: Effect, source: Source) -> Effect:
     """Returns an effect with what its own method says against it."""
-    reasons = [*source.method.reasons(effect, source.seen)]
-    if 1 < effect.n < _FEWEST or (effect.n > 1 and effect.skew**2 > _SKEWED):
-        reasons.append("too-few-examples")
+    reasons = source.method.reasons(effect, source.seen)
     return replace(effect, status=join([*effect.status.split("+"), *reasons])) if reasons else effect

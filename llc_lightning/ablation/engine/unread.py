@@ -1,6 +1,7 @@
 """Hook points whose activation nothing reads: replacing it would be an effect of 0 that says nothing."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -32,13 +33,9 @@ def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[
     for point in points:
         with torch.enable_grad():
             probe = torch.zeros((), requires_grad=True)
-            total = _shifted(loss, params, batch, point, probe).sum()
-            gradient: tuple[Tensor | None, ...] = (None,)
-            if total.requires_grad:
-                gradient = torch.autograd.grad(total, probe, allow_unused=True)
-        if gradient[0] is not None:
-            continue
-        # A module may cut its graph off; then numbers must tell.
+            if _has_gradient(_shifted(loss, params, batch, point, probe).sum(), probe):
+                continue
+        # A module may cut its graph off, or write over what it needs; then numbers must tell.
         with torch.no_grad():
             shifted = _shifted(loss, params, batch, point, torch.ones(()))
             if torch.equal(shifted, loss(params, batch)):
@@ -66,16 +63,23 @@ def hears(loss: ModuleLoss, params: Params, batch: Batch, sender: str, receiver:
 
     with torch.enable_grad():
         probe = torch.zeros((), requires_grad=True)
-        values = run(probe)
-        gradient: tuple[Tensor | None, ...] = (None,)
-        if values.requires_grad:
-            gradient = torch.autograd.grad(values.sum(), probe, allow_unused=True)
-    if gradient[0] is not None:
-        return True
-    with torch.no_grad():  # a module may cut its graph off
+        if _has_gradient(run(probe).sum(), probe):
+            return True
+    with torch.no_grad():
         return not torch.equal(run(torch.ones(())), run(torch.zeros(())))
 
 
 def _shifted(loss: ModuleLoss, params: Params, batch: Batch, point: str, by: Tensor) -> Float[Tensor, "example"]:
     """Returns the losses with a number added to an activation."""
     return loss.asked("per_example_loss", params, batch, [(point, lambda activation: activation + by.to(activation))])
+
+
+def _has_gradient(total: Tensor, probe: Tensor) -> bool:
+    """Says whether a sum has a gradient in a probe; False where it is not known."""
+    if not total.requires_grad:
+        return False
+    try:
+        found = torch.autograd.grad(total, probe, allow_unused=True)
+    except RuntimeError:  # in place something was written over what the gradient needs
+        return False
+    return cast("Tensor | None", found[0]) is not None

@@ -80,7 +80,7 @@ def attribution(
     """
     at_least(0, steps=steps)
     chosen = [_given_values(method) for method in resolve_methods(methods)]
-    found = find_components(loss.module, components)
+    found = find_components(loss.listing, components)
     check_components(found, chosen)
     measured, plain = resolve_metrics(metrics), loss.with_edits(())
     names = ("train", *(f"metric:{metric.name}" for metric in measured))

@@ -26,19 +26,30 @@ def normalised(effects: Sequence[Effect], gaps: Mapping[str, Float[Tensor, "exam
         effects: With their values per example.
         gaps: What lies between the two runs, by loss.
     """
+    known = {name: _Gap(gap.double()) for name, gap in gaps.items()}
     return [
-        _with_share(effect, gaps[effect.loss]) if effect.quantity == "ablation_effect" else effect for effect in effects
+        _with_share(effect, known[effect.loss]) if effect.quantity == "ablation_effect" else effect
+        for effect in effects
     ]
 
 
-def _with_share(effect: Effect, gap: Float[Tensor, "example"]) -> Effect:
+class _Gap:
+    """A gap, with what all effects on its loss need to know of it where every example counts."""
+
+    def __init__(self, values: Float[Tensor, "example"]) -> None:
+        self.values, self.finite = values, values.isfinite()
+        self.whole, self.mean = bool(self.finite.all()), float(values.mean())
+        self.tells = len(values) > 1 and abs(self.mean) > _APART * float(values.std()) / len(values) ** 0.5
+
+
+def _with_share(effect: Effect, gap: _Gap) -> Effect:
     share = error = math.nan
     if effect.per_example is not None:
-        known = effect.per_example.isfinite() & gap.isfinite()
-        values, gap = effect.per_example[known].double(), gap[known].double()
-        root = max(len(gap), 1) ** 0.5
-        mean = float(gap.mean())
-        if len(gap) > 1 and abs(mean) > _APART * float(gap.std()) / root:
-            share = float(values.mean()) / mean
-            error = float((values - share * gap).std()) / root / abs(mean)
+        values, finite = effect.per_example.double(), effect.per_example.isfinite()
+        if not gap.whole or not bool(finite.all()):
+            known = finite & gap.finite
+            values, gap = values[known], _Gap(gap.values[known])
+        if gap.tells:
+            share = float(values.mean()) / gap.mean
+            error = float((values - share * gap.values).std()) / len(values) ** 0.5 / abs(gap.mean)
     return replace(effect, details={**effect.details, **dict(zip(NORMALISED, (share, error), strict=True))})

@@ -69,7 +69,7 @@ def patching(
         AddressError: If a component is unknown or has no activation, or there is none.
         DataError: If there is not one donor of its form for each example.
     """
-    patched = ablatable(find_components(loss.module, components))
+    patched = ablatable(find_components(loss.listing, components))
     check_partners(donor, clean, what="donors")
     found = patches(loss, params, clean, donor, patched, noising=noising, metrics=metrics, mask=mask, chunk=chunk)
     return patching_table(found, "patching" if noising else "patching(noising=false)")
@@ -108,6 +108,8 @@ def patches(
         chunk: Patches per forward pass.
     """
     runs, givers = (clean, donor) if noising else (donor, clean)
+    points = [member.point for component in components for member in component.members]
+    other = plain_examples(loss, params, givers, metrics, answers=clean, points=points, mask=mask)
     effects = sweep(
         loss,
         params,
@@ -116,20 +118,19 @@ def patches(
         Counterfactual(),
         seed=0,
         metrics=metrics,
-        counterfactual=givers,
+        counterfactual=other,
         given=given,
         answers=None if noising else clean,
         mask=mask,
         per_example=True,
         chunk=chunk,
     )
-    other = plain_losses(loss, params, givers, metrics, answers=clean, mask=mask)
-    here, there = ([one for one in some if one.quantity == "loss"] for some in (effects, other))
-    pairs = [(a.loss, a.per_example, b.per_example) for a, b in zip(here, there, strict=True)]
+    here = [one for one in effects if one.quantity == "loss"]
+    pairs = [(a.loss, a.per_example, b.per_example) for a, b in zip(here, other.unablated, strict=True)]
     return normalised(effects, {name: b - a for name, a, b in pairs if a is not None and b is not None})
 
 
-def plain_losses(
+def plain_examples(
     loss: ModuleLoss,
     params: Params,
     data: Batch,
@@ -138,8 +139,8 @@ def plain_losses(
     answers: Batch | None = None,
     points: Sequence[str] = (),
     mask: str = "",
-) -> list[Effect]:
-    """Returns the losses and metrics of examples, with their values per example, after the checks of a sweep.
+) -> Examples:
+    """Returns what is known of examples without ablation: losses and metrics of each, after the checks of a sweep.
 
     Args:
         loss: The module's loss.
@@ -147,7 +148,7 @@ def plain_losses(
         data: The examples.
         metrics: What else to measure.
         answers: The examples whose outputs and entries the metrics compare with, where they are others.
-        points: Hook points whose activations must be of a form that can be replaced.
+        points: Hook points whose activations will be asked for; they must be of a form that can be replaced.
         mask: Which positions count.
     """
     measured, plain = resolve_metrics(metrics), loss.with_edits(())
@@ -163,7 +164,8 @@ def plain_losses(
             points=points,
             mask=Mask.of(plain, params, mask),
             keep=True,
-        ).unablated
+            recorded=True,
+        )
 
 
 def patch(

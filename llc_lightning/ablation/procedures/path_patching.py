@@ -15,7 +15,7 @@ from llc_lightning.ablation.engine.mask import Counting, Mask
 from llc_lightning.ablation.engine.place import check_ablatable, in_common
 from llc_lightning.ablation.engine.unread import hears
 from llc_lightning.ablation.metrics import Metric
-from llc_lightning.ablation.procedures.patching import activations, patch, patches, patching_table, plain_losses
+from llc_lightning.ablation.procedures.patching import activations, patch, patches, patching_table, plain_examples
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import ModuleLoss
@@ -85,7 +85,7 @@ def paths(
 
     Arguments and errors are those of :func:`path_patching`.
     """
-    senders, readers, still = (find_components(loss.module, one) for one in (sender, receivers, frozen))
+    senders, readers, still = (find_components(loss.listing, one) for one in (sender, receivers, frozen))
     if not senders:
         raise SettingError("the path has no sender; give the component whose message is exchanged.")
     if not readers or in_common(senders, readers):
@@ -100,7 +100,7 @@ def paths(
         check_ablatable(component)
     check_partners(donor, clean, what="donors")
     every = [member.point for one in (*senders, *readers, *still) for member in one.members]
-    plain_losses(loss, params, clean, points=every, mask=mask)
+    plain_examples(loss, params, clean, points=every, mask=mask)
     _check_order(loss, params, for_params(clean, params), senders, readers)
     with torch.no_grad():
         heard = _heard(loss.with_edits(()), params, (clean, donor), senders, readers, still, mask)

@@ -17,7 +17,7 @@ from llc_lightning.ablation.engine.mask import Counting, Mask
 from llc_lightning.ablation.engine.place import ablatable, in_common
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.ablation.procedures.normalised import NORMALISED
-from llc_lightning.ablation.procedures.patching import activations, patch, patching_table, plain_losses
+from llc_lightning.ablation.procedures.patching import activations, patch, patching_table, plain_examples
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import Change, ModuleLoss
@@ -119,14 +119,14 @@ def scrubbing(
     if draws < 1 or not 1 <= (n if pool is None else pool) <= n:
         raise SettingError(f"draws is {draws} and pool {pool} for {n} examples; give at least 1 of each, at most all.")
     tree = [_resolved(node, loss.module) for node in hypothesis]
-    strange = find_components(loss.module, unimportant)
+    strange = find_components(loss.listing, unimportant)
     ablatable([*(_component(node) for top in tree for node in _nodes(top)), *strange])
     _check_apart([_component(node) for top in tree for node in _nodes(top)], strange)
     features = {id(node): _feature(node, data, n) for top in tree for node in _nodes(top)}
     every = [_component(node) for top in tree for node in _nodes(top)] + strange
     members = [member for one in every for member in one.members]
     points = [member.point for member in members]
-    model = plain_losses(loss, params, data, metrics, points=points, mask=mask)
+    model = plain_examples(loss, params, data, metrics, points=points, mask=mask).unablated
     reads = Mask.of(loss, params, mask)
     members += [Component(point, "layer", point) for top in tree for node in _nodes(top) for point in node.inputs]
     scrub = _Scrub(loss, params, data, features, strange, pool or n, Counting(reads, members))

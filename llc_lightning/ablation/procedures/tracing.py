@@ -55,7 +55,7 @@ def tracing(
     """
     if window < 1 or window % 2 == 0:
         raise SettingError(f"window is {window}; give an odd number of layers, such as 1 or 5.")
-    traced = ablatable(find_components(loss.module, layers))
+    traced = ablatable(find_components(loss.listing, layers))
     check_partners(corrupted, clean, what="corrupted examples")
     windows = [_around(traced, place, window) for place in range(len(traced))]
     found = patches(loss, params, clean, corrupted, windows, noising=False, metrics=metrics, mask=mask)

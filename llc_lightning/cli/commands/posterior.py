@@ -62,7 +62,7 @@ def run(options: Namespace) -> None:
     size, facts = arrays.sizes["example"], arrays.attrs
     told: dict[str, Any] = {
         "step": int(facts["step"]), "n_beta": float(facts["n_beta"]), "gamma": float(facts["gamma"]), "examples": size,
-        "labelled": found.labelled, "tasks": list(found.names), "adjusted_rand": _finite(found.agreement),
+        "compared": found.compared, "tasks": list(found.names), "adjusted_rand": _finite(found.agreement),
         "status": str(arrays["status"].values[0]),
         "adjusted_rand_shuffled": _finite(found.shuffled), "neighbours": _finite(found.neighbours),
         "neighbours_shuffled": _finite(found.neighbours_shuffled), "written": str(written),
@@ -119,7 +119,7 @@ def _of_clusters(told: dict[str, Any]) -> str:
         return "the module tells no two tasks of these examples, so that clusters have nothing to be compared with"
     return (
         f"clusters of the loss kernel agree with {len(told['tasks'])} tasks to {told['adjusted_rand']:.2f} (adjusted "
-        f"Rand index; {told['adjusted_rand_shuffled']:.2f} where tasks are shuffled) over {told['labelled']} examples "
-        f"with one task; the nearest neighbour is of the same task for {told['neighbours']:.0%} "
+        f"Rand index; {told['adjusted_rand_shuffled']:.2f} where tasks are shuffled) over {told['compared']} "
+        f"different examples with one task; the nearest neighbour is of the same task for {told['neighbours']:.0%} "
         f"({told['neighbours_shuffled']:.0%} by chance)"
     )

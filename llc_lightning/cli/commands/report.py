@@ -23,7 +23,7 @@ def add_options(one: Options) -> None:
 def run(options: Namespace) -> None:
     """Writes the page, and says what is at its top."""
     from llc_lightning.report.html import write_report
-    from llc_lightning.report.sentences import headlines, verdict_sentences
+    from llc_lightning.report.sentences import verdict_sentences
     from llc_lightning.report.source import Source
     from llc_lightning.results.run import Run
 
@@ -31,7 +31,7 @@ def run(options: Namespace) -> None:
     control = Source.of(Run.open(options.control), level=options.level) if options.control else None
     path = write_report(source, control=control, out=options.out, static=options.static)
     if not options.json:
-        said = headlines(source.found, time=source.time)
+        said = [*source.said]
         if control and control.found.verdict:
             said += [f"The control, {control.found.run}: {one}" for one in verdict_sentences(control.found.verdict)]
         sys.stdout.write(rendered(said, []))

@@ -23,7 +23,6 @@ def run(options: Namespace) -> None:
     """Says what a run found and how far to trust it."""
     from llc_lightning.report import tables
     from llc_lightning.report.record import record
-    from llc_lightning.report.sentences import headlines
     from llc_lightning.report.source import Source
     from llc_lightning.results.run import Run
 
@@ -42,7 +41,7 @@ def run(options: Namespace) -> None:
             tables.health_table(found),
             tables.trouble_table(found),
         ]
-        text = rendered(headlines(found, time=source.time), shown, width=WIDE if options.out else None)
+        text = rendered(source.said, shown, width=WIDE if options.out else None)
     then = analyze("report", options.run)
     if options.out:
         end(options, [write(options.out, text)], then)

@@ -1,0 +1,1 @@
+"""How good a circuit is: against the network, against the truth, and against chance."""

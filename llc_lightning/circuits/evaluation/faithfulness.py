@@ -1,0 +1,110 @@
+"""Faithfulness: the share of what the network does that a circuit does alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.circuits.edge import Edge
+from llc_lightning.circuits.masked import MaskedRuns
+from llc_lightning.runtime.errors import SettingError, unknown
+
+AVERAGES = ("ratio_of_means", "mean_of_ratios")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The six settings without which a faithfulness says little (Miller et al. 2024, arXiv:2407.08734)."""
+
+    level: str
+    """What is ablated: ``edge``."""
+    donor: str
+    direction: str
+    """``noising``: what is left out of the circuit is ablated in the run on the examples."""
+    positions: str
+    """``all``: an edge is kept or ablated at all positions together."""
+    average: str
+    """``ratio_of_means`` over examples, or ``mean_of_ratios``."""
+    metric: str
+    """What is compared: ``train`` for the loss, or ``metric:NAME``."""
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """``(m(circuit) - m(none)) / (m(all) - m(none))``, 1 for a circuit that does what the network does."""
+
+    value: float
+    stderr: float
+    """Over examples."""
+    n: int
+    """Examples."""
+    edges: int
+    """Edges of the circuit."""
+    circuit: float
+    """m of the circuit."""
+    none: float
+    """m with all edges ablated."""
+    all: float
+    """m of the network."""
+    conditions: Conditions
+
+    def as_row(self) -> dict[str, float | int | str]:
+        """Returns value and conditions in one row."""
+        row: dict[str, float | int | str] = {**asdict(self)}
+        row.pop("conditions")
+        return row | asdict(self.conditions)
+
+
+def faithfulness(runs: MaskedRuns, edges: Sequence[Edge], *, average: str = AVERAGES[0]) -> Faithfulness:
+    """Returns the faithfulness of a circuit: all edges but its own are ablated.
+
+    Args:
+        runs: The network and its donor.
+        edges: The circuit.
+        average: ``ratio_of_means``, or ``mean_of_ratios``, which examples with a small denominator rule.
+
+    Raises:
+        SettingError: If there is no such average, or the network does nothing that its ablation does not.
+    """
+    return of_many(runs, [edges], average=average)[0]
+
+
+def of_many(runs: MaskedRuns, circuits: Sequence[Sequence[Edge]], *, average: str = AVERAGES[0]) -> list[Faithfulness]:
+    """Returns the faithfulness of several circuits; arguments and errors as of :func:`faithfulness`."""
+    if average not in AVERAGES:
+        raise SettingError(unknown("average", average, AVERAGES))
+    masks = torch.stack([runs.mask([]), runs.mask(runs.edges), *(runs.mask(edges) for edges in circuits)])
+    with torch.no_grad():
+        none, every, *found = runs(masks).double().cpu()
+    if float(every.mean()) == float(none.mean()):
+        raise SettingError(
+            "with all edges ablated the network does as it does with none, so that no part of it can be faithful; take "
+            "another donor, metric or examples."
+        )
+    asked = runs.subject.question
+    conditions = Conditions("edge", asked.donor.name, "noising", "all", average, asked.name)
+    return [_of(one, none, every, len(edges), conditions) for one, edges in zip(found, circuits, strict=True)]
+
+
+def _of(
+    circuit: Float[Tensor, "example"],
+    none: Float[Tensor, "example"],
+    every: Float[Tensor, "example"],
+    edges: int,
+    conditions: Conditions,
+) -> Faithfulness:
+    above, below, n = circuit - none, every - none, len(none)
+    if conditions.average == AVERAGES[0]:
+        value = above.mean() / below.mean()
+        influences = (above - value * below) / below.mean()
+    else:
+        influences = above / below
+        value = influences.mean()
+    stderr = float(influences.std()) / n**0.5 if n > 1 else math.nan
+    of_circuit, of_none, of_all = (float(one.mean()) for one in (circuit, none, every))
+    return Faithfulness(float(value), stderr, n, edges, of_circuit, of_none, of_all, conditions)

@@ -1,0 +1,46 @@
+"""``analyze.py circuit``: the most important connections of a run's snapshot."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from llc_lightning.cli.console import analyze, end, following, rendered
+from llc_lightning.cli.options import Options, common, run_folder, step, whole
+
+DOES = "Score the connections of a run's snapshot, and keep the most important ones as a circuit."
+
+
+def add_options(one: Options) -> None:
+    """Adds the command's options."""
+    run_folder(one, "checkpoints/induction/version_0")
+    one.add_argument("--method", default="exact", metavar="METHOD", help="how to score, such as exact, eap_ig or "
+                     "'eap_ig(steps=10)' (default: exact)")  # fmt: skip
+    one.add_argument("--donor", default="resample", metavar="METHOD", help="what takes a sender's place, such as zero, "
+                     "mean or counterfactual (default: resample)")  # fmt: skip
+    one.add_argument("--edges", type=whole, default=10, metavar="N", help="edges of the circuit (default: 10)")
+    one.add_argument("--among", nargs="+", default=["*"], metavar="EDGE", help="edges to score, such as "
+                     "'net.hook_embed -> *' (default: all)")  # fmt: skip
+    one.add_argument("--metric", default="", metavar="METRIC", help="such as 'kl' (default: the loss)")
+    one.add_argument("--joined", action="store_true", help="take the embeddings of token and position as one sender")
+    one.add_argument("--neurons", action="store_true", help="take the neurons of MLPs apart")
+    one.add_argument("--mask", default="", metavar="NAME", help="which positions count, as of ablate")
+    one.add_argument("--step", type=step, metavar="STEP", help="snapshot to look into (default: the last)")
+    one.add_argument("--examples", type=int, default=256, metavar="N", help="examples to measure on (default: 256)")
+    one.add_argument("--out", type=Path, metavar="FILE", help="write the circuit to a .json file")
+    common(one)
+
+
+def run(options: Namespace) -> None:
+    """Scores, and shows or writes the circuit."""
+    from llc_lightning.cli.circuit import circuit_of_run, circuit_table, json_file
+
+    path = None if options.out is None else json_file(options.out)
+    circuit = circuit_of_run(options)
+    if path:
+        circuit.save(path)
+        end(options, [path], analyze("report", options.run))
+    elif options.json:
+        sys.stdout.write(circuit.to_json() + "\n")
+    else:
+        then = analyze("circuit", options.run, "--edges", str(options.edges), "--out", "circuit.json")
+        sys.stdout.write(f"{rendered([], [circuit_table(circuit)])}\n{following(then)}\n")

@@ -1,0 +1,72 @@
+"""``analyze.py circuit``: the most important edges of a run, as a table and as a file."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llc_lightning.circuits.base import Question, edge_scores
+from llc_lightning.circuits.circuit import Circuit
+from llc_lightning.circuits.graph import Graph
+from llc_lightning.cli.analyze import main as analyze
+from llc_lightning.cli.offline import restored
+from llc_lightning.cli.train import main as train
+from llc_lightning.runtime.batches import take
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+SMOKE = Path(__file__).parents[2] / "configs" / "smoke" / "induction.yaml"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run."""
+    root = tmp_path_factory.mktemp("runs") / "checkpoints"
+    short = [
+        *("--trainer.max_steps", "4", "--trainer.enable_progress_bar", "false"),
+        *("--trainer.default_root_dir", str(root)),
+        *("--data.init_args.batches_per_epoch", "5", "--data.init_args.analysis_size", "64"),
+        *("--data.init_args.validation_size", "256"),
+        *("--llc.when", "null", "--llc_units.when", "null", "--ablation.methods", "[zero]"),
+        *("--ablation.examples", "16"),
+    ]
+    assert train(["fit", "-c", str(SMOKE), *short]) == 0
+    return next((root / "smoke_induction").iterdir())
+
+
+def told(capsys: pytest.CaptureFixture[str], *argv: object, code: int = 0) -> str:
+    capsys.readouterr()
+    assert analyze(["circuit", *map(str, argv)]) == code
+    out, err = capsys.readouterr()
+    return out if code == 0 else err
+
+
+def test_a_circuit_is_shown_and_stored(capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path) -> None:
+    snapshot = restored(run)
+    data = take(snapshot.data, slice(0, 32))
+    asked = Question.of(
+        snapshot.loss, snapshot.params, data, Graph.of(snapshot.loss.module), "mean", seed=snapshot.seed
+    )
+    expected = sorted(edge_scores(asked, "eap"), key=lambda one: -abs(one.value))[:3]
+    some = [run, "--method", "eap", "--donor", "mean", "--edges", 3, "--examples", 32]
+    path = tmp_path / "circuit.json"
+    assert f"wrote {path}" in told(capsys, *some, "--out", path)
+    circuit = Circuit.load(path)
+    assert [str(edge) for edge in circuit.edges] == [one.component for one in expected]
+    assert [one.stderr for one in circuit.scored] == pytest.approx([one.stderr for one in expected])
+    assert circuit.faithfulness["average"] == "ratio_of_means"
+    assert json.loads(told(capsys, *some, "--json")) == json.loads(path.read_text())
+    shown = told(capsys, *some)
+    assert all(one.component in shown for one in expected)
+    assert "of what the network does" in shown
+
+
+def test_what_is_wrong_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    for more, message in (
+        (["--method", "eapp"], "unknown way to score edges 'eapp'; did you mean 'eap'"),
+        (["--donor", "counterfactual"], "needs a partner of each example"),
+        (["--among", "net.hook_embed -> net.x"], "unknown reader 'net.x'"),
+        (["--edges", "0"], "edges is 0"),
+        (["--out", "circuit.csv"], "give a file that ends in .json"),
+        (["--method", "eap", "--metric", "kl"], "has its minimum at the unablated run"),
+    ):
+        assert message in told(capsys, run, "--examples", 16, *more, code=1)
