@@ -362,7 +362,7 @@ def _limits(spans: Sequence[Float[np.ndarray, "..."]], *, log: bool) -> tuple[fl
     return low - room, high + room
 
 
-_SIZES = ((480.0, 260.0), (820.0, 400.0))
+_SIZES = ((640.0, 300.0), (1000.0, 400.0))
 """Widths and heights of axes, in points, at which labels must be clear of each other."""
 _LETTER, _LINE, _EDGE = 6.2, 15.0, 4.0
 _TRIES = 5000
@@ -383,7 +383,8 @@ def placed(
         if at == len(notes):
             return True
         for right, up in _WAYS:
-            way = Place(right, up if notes[at].above else -up)
+            # A rising cloud leaves room above it to the left, and below it to the right.
+            way = Place(-right, up) if notes[at].above else Place(right, -up)
             if next(tries) > _TRIES:
                 return False
             if all(_is_clear(at, way, found, notes, across * w, upward * h, (w, h)) for w, h in _SIZES):
