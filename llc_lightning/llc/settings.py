@@ -142,15 +142,9 @@ class ChainSettings:
         return min(n_examples, size, _MOST)
 
     def step_examples(self, n_examples: int) -> int:
-        """Returns on how many of the examples largest eigenvalues and relaxations are measured, in many products.
-
-        Where the curvature's own number is given, as of large examples, half of them are enough, if it is a minibatch.
-        """
+        """Returns on how many of the examples largest eigenvalues and relaxations are measured, in many products."""
         evaluations = self.chains * self.steps * (self.batch_size or n_examples)
-        size = min(max(_FEWEST_IN_STEPS, evaluations // _STEP_SHARE), _MOST_IN_STEPS)
-        if self.curvature_examples == "auto" or self.batch_size is None:
-            return size
-        return min(size, max(self.batch_size, self.curvature_examples // 2))
+        return min(max(_FEWEST_IN_STEPS, evaluations // _STEP_SHARE), _MOST_IN_STEPS)
 
 
 def _check_estimator(name: str) -> None:
