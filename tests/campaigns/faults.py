@@ -28,7 +28,10 @@ LIMIT = 30.0
 """Seconds within which every process must have ended."""
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 0, signal.SIGKILL: -9}
 INJECTIONS = ["exception", "memory", "nan", "exit", "quarantine", "gather", "examples", "weights", "slow", "kill"]
-_DDP = ("-c", str(Path(__file__).parents[2] / "configs" / "overlays" / "ddp2_cpu.yaml"))
+_DDP = (
+    *("-c", str(Path(__file__).parents[2] / "configs" / "overlays" / "ddp2_cpu.yaml")),
+    *("--data.init_args.validation_size", "2048", "--data.init_args.batches_per_epoch", "10"),
+)
 
 
 def left(folder: Path) -> dict[str, Any]:
