@@ -5,7 +5,7 @@ PYTHON3 ?= python3
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
-CODE := llc_lightning tests benchmarks configs/source docs/tables.py conftest.py train.py analyze.py
+CODE := llc_lightning tests benchmarks configs/source docs/tables.py docs/recipes conftest.py train.py analyze.py
 SOURCES := $(wildcard $(CODE))
 RUN ?= $$(ls -d checkpoints/cis/version_* | sort -V | tail -n 1)
 CONTROL ?= $$(ls -d checkpoints/cis_mse/version_* | sort -V | tail -n 1)
@@ -15,10 +15,10 @@ LOOK ?= out/look
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format configs docs bench truth zoo peers look wheel clean
+.PHONY: help setup demo test check lint format configs docs bench truth zoo peers look wheel release-check notebooks site clean
 
 help: ## what there is to make (this list)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the environment in .venv; the other targets do this by themselves
 
@@ -87,6 +87,17 @@ peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready ## e
 
 wheel: $(READY) ## what a new user does first, by the built wheel from an empty folder
 	OMP_NUM_THREADS=1 $(PYTHON) tests/release/wheel.py
+
+release-check: $(READY) ## the wheel with the oldest and the newest versions of its dependencies (takes a quarter of an hour)
+	$(PYTHON) tests/release/versions.py $(ARGS)
+
+notebooks: $(READY) ## run the notebooks of docs/ and keep what they show
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[site]'
+	OMP_NUM_THREADS=1 $(PYTHON) -m nbconvert --to notebook --execute --inplace docs/notebooks/*.ipynb
+
+site: $(READY) ## the documentation as a site in out/site, which opens from the disk
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[site]'
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 look: $(READY) ## pictures of TensorBoard and the report in headless Chromium (RUN=checkpoints/cis/version_0)
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[look]'

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from llc_lightning.ablation import METHODS, METRICS, WeightMethod
+from llc_lightning.circuits.base import SCORES
+from llc_lightning.circuits.wiring.base import FAMILIES
 from llc_lightning.components.found import Found
 from llc_lightning.components.listing import find_components
 from llc_lightning.llc.estimators import ESTIMATORS
@@ -136,6 +138,20 @@ def _counted(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
+def families() -> Rows:
+    """Yields the networks whose edges are known."""
+    yield "family", "what it is"
+    for name, entry in sorted(FAMILIES.items()):
+        yield f"`{name}`", entry.summary
+
+
+def scores() -> Rows:
+    """Yields the ways to score edges."""
+    yield "score", "what it is", "stands for an effect", "options", "source"
+    for name, entry in sorted(SCORES.items()):
+        yield f"`{name}`", entry.summary, "yes" if entry.facts.estimates else "no", options(entry.item), entry.source
+
+
 def words() -> Rows:
     """Yields what the words of the report mean."""
     yield "word", "meaning"
@@ -147,6 +163,7 @@ TABLES: dict[str, list[Callable[[], Rows]]] = {
     "llc.md": [reasons, samplers, estimators, observables, quantities],
     "ablation.md": [kinds, methods, metrics],
     "bridges.md": [modules],
+    "circuits.md": [families, scores],
     "glossary.md": [words],
 }
 """The tables of each page, which stand between comments of their names."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llc_lightning.callbacks.snapshots import SnapshotCallback
     from llc_lightning.components.listing import find_components
     from llc_lightning.components.loss import loss_fn
+    from llc_lightning.huggingface import HuggingFaceCallback
     from llc_lightning.llc.calibrate.calibration import calibrate
     from llc_lightning.llc.estimator import estimate_llc, estimate_parts
     from llc_lightning.llc.record import LLCRecord
@@ -38,6 +39,7 @@ __all__ = [
     "ChainSettings",
     "Every",
     "ExactResume",
+    "HuggingFaceCallback",
     "LLCCallback",
     "LLCRecord",
     "LogSpaced",
@@ -67,6 +69,7 @@ _HOMES = {
     "ChainSettings": "llc.settings",
     "Every": "runtime.cadence",
     "ExactResume": "callbacks.resume",
+    "HuggingFaceCallback": "huggingface",
     "LLCCallback": "callbacks.llc",
     "LLCRecord": "llc.record",
     "LogSpaced": "runtime.cadence",

@@ -14,6 +14,7 @@ from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.replacing import Fitted
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.engine.weights import Weight
+from llc_lightning.ablation.memory import effects_memory
 from llc_lightning.ablation.methods.counterfactual import Counterfactual
 from llc_lightning.ablation.methods.low_rank import LowRank
 from llc_lightning.ablation.methods.mean import Mean
@@ -66,6 +67,7 @@ __all__ = [
     "Zero",
     "ablation_effects",
     "attribution",
+    "effects_memory",
     "method_of",
     "patching",
     "path_patching",

@@ -18,11 +18,11 @@ from llc_lightning.ablation.engine.replacing import at_places
 from llc_lightning.ablation.engine.sweep import Measurement
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.circuits.edge import Edge
-from llc_lightning.circuits.exchange import Exchanges, Hearing
+from llc_lightning.circuits.exchange import Exchanges, Hearing, holds
 from llc_lightning.circuits.graph import Graph
 from llc_lightning.circuits.replacing import FittedEdges, SharedEdges
 from llc_lightning.circuits.streams import Streams
-from llc_lightning.circuits.wiring.base import Sender
+from llc_lightning.circuits.wiring.base import Reader, Sender
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, check_partners, for_params, n_examples, take
@@ -109,8 +109,10 @@ def edge_effects(
 def points_of(graph: Graph, edges: Sequence[Edge]) -> list[str]:
     """Returns the hook points of edges: where senders write, of the sums, and where readers hear."""
     senders = [member.point for edge in edges for member in graph.sender(edge).component.members]
-    readers = [point for edge in edges for point in (graph.reader(edge).component.point, graph.reader(edge).stream)]
-    return list(dict.fromkeys([*senders, *readers]))
+    readers = [graph.reader(edge) for edge in edges]
+    heard = [point for reader in readers for point in (reader.component.point, reader.stream)]
+    heads = [point for one in readers if one.head is not None for point in (*one.head.points, one.head.output.point)]
+    return list(dict.fromkeys([*senders, *heard, *heads]))
 
 
 def check_sums(graph: Graph, edges: Sequence[Edge], examples: Examples) -> None:
@@ -163,12 +165,15 @@ class Connections:
     examples: Examples
     streams: Streams
     exchanges: Exchanges
+    by_head: bool
+    """Whether heads are functions of their own query, key and value."""
 
     @classmethod
     def of(cls, graph: Graph, edges: Sequence[Edge], examples: Examples, *, seed: int) -> Connections:
         """Returns edges with the sums of the unablated run, and what donors do to them."""
         streams = Streams(examples.loss, examples.params, points_of(graph, edges))
-        return cls(graph, edges, examples, streams, Exchanges(examples, streams, seed))
+        by_head = holds([graph.reader(edge) for edge in edges], streams.of(examples.blocks.batches[0]))
+        return cls(graph, edges, examples, streams, Exchanges(examples, streams, seed), by_head)
 
     def effects(self, measurement: Measurement, donors: Sequence[Method]) -> list[Effect]:
         """Returns the effects, edge by edge and donor by donor."""
@@ -190,7 +195,7 @@ class Connections:
         """Returns the edges in groups that share forward passes: into units of one hook point, also from such."""
         kinds: dict[tuple[Kind, ...], list[Edge]] = {}
         for edge in self.edges:
-            parts = [self.graph.reader(edge).component]
+            parts = [self._given(self.graph.reader(edge))]
             parts += self.graph.sender(edge).component.members if with_senders else ()
             kinds.setdefault(tuple(map(self._kind, parts)), []).append(edge)
         return list(kinds.values())
@@ -225,7 +230,11 @@ class Connections:
 
     def _hearing(self, edges: Sequence[Edge]) -> Hearing:
         readers = [self.graph.reader(one) for one in edges]
-        return Hearing(readers, self._place([one.component for one in readers]), self.streams)
+        return Hearing(readers, self._place([self._given(one) for one in readers]), self.streams, self.by_head)
+
+    def _given(self, reader: Reader) -> Component:
+        """Returns what is put into a run for a reader."""
+        return reader.head.output if self.by_head and reader.head is not None else reader.component
 
     def _place(self, parts: Sequence[Component]) -> Place:
         return Place.of(parts, self.examples.first[parts[0].point], few=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -84,29 +84,82 @@ class Exchanges:
 
 @dataclass(frozen=True)
 class Hearing:
-    """What readers at one hook point hear when something is added to their sums."""
+    """What is computed of readers when something is added to their sums: their own activation, or what their head says.
+
+    All of them give units of one hook point.
+    """
 
     readers: Sequence[Reader]
     """Of every edge."""
     place: Place
-    """Their units."""
+    """The units that are put in."""
     streams: Streams
+    by_head: bool
+    """Whether readers that are a head's query, key or value give what the head says."""
 
     def __call__(
-        self, batch: Batch, numbers: Int[Tensor, "lane"], shift: Float[Tensor, "lane row *position d_model"]
+        self,
+        batch: Batch,
+        numbers: Int[Tensor, "lane"],
+        shifts: Float[Tensor, "shift row *position d_model"],
+        which: Int[Tensor, "lane"],
     ) -> Replacement:
-        """Returns what lanes put in at the readers' hook point.
+        """Returns what lanes put in.
 
         Args:
             batch: The examples.
             numbers: The edge of every lane, -1 for none.
-            shift: What is added.
+            shifts: What is added.
+            which: The one of each lane.
         """
-        reader = self.readers[0]
-        units = torch.tensor([one.unit for one in self.readers], device=shift.device)[numbers.clamp_min(0)]
-        heard = self.streams.read(reader, self.streams.of(batch)[reader.stream] + shift, units)
-        shape, aim = (*shift.shape[:2], *self.place.compact_shape), self.place.aims(numbers)
+        lanes = [self.readers[int(number)] for number in numbers.clamp_min(0)]
+        points = [reader.component.point for reader in lanes]
+        groups = [[at for at, one in enumerate(points) if one == point] for point in dict.fromkeys(points)]
+        found = [self._heard(batch, [lanes[at] for at in some], shifts, which[some]) for some in groups]
+        order = torch.tensor([at for some in groups for at in some], device=shifts.device).argsort()
+        heard, moved = (torch.cat(one)[order] for one in zip(*found, strict=True))
+        shape, aim = (len(lanes), shifts.shape[1], *self.place.compact_shape), self.place.aims(numbers)
         # Where nothing is exchanged a reader keeps its bits.
-        moved = (shift != 0).any(-1)
         moved = moved.view(*moved.shape, *(1,) * (len(shape) - moved.ndim))
         return {**aim, "where": aim["where"][:, None] & moved, "value": heard.reshape(shape)}
+
+    def _heard(
+        self,
+        batch: Batch,
+        readers: Sequence[Reader],
+        shifts: Float[Tensor, "shift row *position d_model"],
+        which: Int[Tensor, "lane"],
+    ) -> tuple[Tensor, Tensor]:
+        """Returns what readers at one hook point give, and at which positions that may have changed."""
+        known, moved = self.streams.of(batch), (shifts != 0).any(-1)[which]
+        units = torch.tensor([one.unit for one in readers], device=shifts.device)
+        heard = self.streams.read(readers[0], known[readers[0].stream] + shifts, units, which)
+        heads = [reader.head for reader in readers if reader.head is not None]
+        if not self.by_head or not heads:
+            return heard, moved
+        three = [known[point].index_select(-2, units).movedim(-2, 0) for point in heads[0].points]
+        three[heads[0].reads] = heard
+        if heads[0].reads:  # a key or value is heard by all positions behind it
+            moved = moved.to(torch.uint8).cummax(-1).values.bool()
+        return attended(*three), moved
+
+
+def attended(
+    q: Float[Tensor, "*any position d_head"],
+    k: Float[Tensor, "*any position d_head"],
+    v: Float[Tensor, "*any position d_head"],
+) -> Float[Tensor, "*any position d_head"]:
+    """Returns what causal attention makes of queries, keys and values."""
+    hidden = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).triu(1)
+    scores = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(hidden, -torch.inf)
+    return scores.softmax(-1) @ v
+
+
+def holds(readers: Sequence[Reader], known: Mapping[str, Tensor]) -> bool:
+    """Says whether the heads of readers are what :func:`attended` makes of their queries, keys and values."""
+    for head in {reader.head.output.point: reader.head for reader in readers if reader.head is not None}.values():
+        q, k, v = (known[point].transpose(-2, -3) for point in head.points)
+        said = known[head.output.point].transpose(-2, -3)
+        if q.shape != said.shape or not torch.allclose(attended(q, k, v), said, rtol=1e-4, atol=1e-5):
+            return False
+    return True

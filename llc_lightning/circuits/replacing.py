@@ -69,12 +69,16 @@ class SharedEdges:
 
     def _losses(self, block: int, one: Pass) -> Losses:
         examples, batch = self.examples, self.examples.blocks.batches[block]
-        like = self.exchanges.streams.of(batch)[self.hearing.readers[0].stream]
-        shift = like.new_zeros(len(one.components), *like.shape)
+        which, shifts = [0] * len(one.components), dict[tuple[str, int, int], tuple[int, Tensor]]()
         for run in one.runs:
             for lane, sender in zip(range(run.lanes.start, run.lanes.stop), self.senders[run.components], strict=True):
-                shift[lane] = self.exchanges(sender, self.methods[run.kind], block)[run.draw]
-        what = self.hearing(batch, one.components, shift)
+                key = (sender.component.address, run.kind, run.draw)
+                if key not in shifts:
+                    shift = self.exchanges(sender, self.methods[run.kind], block)[run.draw]
+                    shifts[key] = (len(shifts), shift.expand(examples.blocks.size, *shift.shape[1:]))
+                which[lane] = shifts[key][0]
+        every = torch.stack([shift for _, shift in shifts.values()])
+        what = self.hearing(batch, one.components, every, torch.tensor(which, device=every.device))
         return self.lanes(batch, [what], clean=examples.clean[block], answers=examples.answers(block))
 
 
@@ -105,7 +109,7 @@ class FittedEdges(Replacing):
     ) -> Losses:
         """Returns the losses of lanes whose readers hear values from the senders that they aim at."""
         shift = torch.stack([self._shift(at, batch, aims[at], value) for at, value in enumerate(values)]).sum(0)
-        what = self.hearing(batch, aims[0]["edge"], shift)
+        what = self.hearing(batch, aims[0]["edge"], shift, torch.arange(len(shift), device=shift.device))
         return self.lanes(batch, [what], clean=clean, answers=answers)
 
     def fitting(self, *, with_tasks: bool, metrics: Sequence[Metric]) -> FittedEdges:

@@ -82,17 +82,35 @@ class Streams:
         return total
 
     def read(
-        self, reader: Reader, stream: Float[Tensor, "lane row *position d_model"], units: Int[Tensor, "lane"]
+        self,
+        reader: Reader,
+        sums: Float[Tensor, "sum row *position d_model"],
+        units: Int[Tensor, "lane"],
+        which: Int[Tensor, "lane"] | None = None,
     ) -> Float[Tensor, "lane row *position output"]:
-        """Returns what each lane's reader makes of a sum; all lanes have the same map and norm as ``reader``."""
-        stream = self.normalised(reader, stream)
+        """Returns what each lane's reader makes of a sum; all lanes have the same map and norm as ``reader``.
+
+        Args:
+            reader: One of them.
+            sums: The sums, each of which several lanes may read.
+            units: The readers' units.
+            which: The sum of each lane; None for one each.
+        """
+        sums = self.normalised(reader, sums)
+        which = torch.arange(len(units), device=sums.device) if which is None else which
         if reader.reads is None:
-            return stream
-        found = _mapped(stream, self.matrix(reader.reads, units))
-        if reader.reads.bias_view is None:
-            return found
-        bias = reader.reads.bias_view(self.weight(reader.reads.bias))[units]
-        return found + bias.view(len(units), *(1,) * (found.ndim - 2), -1)
+            return sums[which]
+        mine = torch.tensor(sorted({int(unit) for unit in units}), device=units.device)
+        own = torch.searchsorted(mine, units)
+        flat, matrix = sums.flatten(1, -2), self.matrix(reader.reads, mine)
+        if len(sums) * len(mine) <= 2 * len(units):  # most pairs are asked for: one product for all
+            every = flat @ matrix.transpose(0, 1).flatten(1)
+            found = every.view(*every.shape[:2], len(mine), -1).movedim(-2, 1)[which, own]
+        else:
+            found = flat[which] @ matrix[own]
+        if reader.reads.bias_view is not None:
+            found = found + reader.reads.bias_view(self.weight(reader.reads.bias))[units][:, None]
+        return found.view(len(units), *sums.shape[1:-1], found.shape[-1])
 
     def normalised(self, reader: Reader, stream: Float[Tensor, "lane row *position d_model"]) -> Tensor:
         """Returns what a reader's map is applied to."""

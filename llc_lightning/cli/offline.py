@@ -143,7 +143,10 @@ def _made(run: Run, overlay: Path | None, own: Own | None) -> dict[str, Any]:
     found = parser.parse_object({key: value for key, value in run.config.items() if key in keys})
     if overlay is not None:
         parser.known_keys = sorted(found.keys())
-        found = parser.parse_object(_read(parser, overlay), cfg_base=found)
+        laid = _read(parser, overlay)
+        if not run.config:  # what is given is meant to be measured; at which steps the snapshots say
+            laid = {key: {"when": {"class_path": "llc_lightning.AtEnd"}} | keys for key, keys in laid.items()}
+        found = parser.parse_object(laid, cfg_base=found)
     instances: Mapping[str, Any] = parser.instantiate_classes(found)
     return {key: instances[key] for key in keys} | given
 
@@ -167,7 +170,7 @@ def _fitted(made: Mapping[str, Any]) -> tuple[Any, Any]:
     return model, examples
 
 
-def _read(parser: Any, path: Path) -> object:
+def _read(parser: Any, path: Path) -> dict[str, dict[str, Any]]:
     import yaml
 
     if not path.is_file():
@@ -177,7 +180,7 @@ def _read(parser: Any, path: Path) -> object:
     found: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         parser.error(f"{path} holds no keys; give some, such as 'llc: {{n_beta: 3000}}'.")
-    keys = cast("dict[object, object]", found)
+    keys = cast("dict[str, Any]", found)
     for key, value in keys.items():
         if not isinstance(value, dict):
             parser.error(f"{path} gives {key}: {value!r}; give keys below it, such as 'llc: {{n_beta: 3000}}'.")
@@ -196,6 +199,6 @@ def _chosen(made: Mapping[str, Any], only: Sequence[str] | None, run: Run) -> di
     chosen = {name: one for name, one in measuring.items() if one.is_on and (only is None or name in only)}
     if not chosen:
         raise SettingError(
-            f"{run.folder} names nothing to measure; give llc or ablation a cadence (when:) and settings with --config."
+            f"{run.folder} names nothing to measure; give llc or ablation settings and a cadence (when:) with --config."
         )
     return chosen

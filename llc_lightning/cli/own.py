@@ -23,6 +23,12 @@ class Own:
         """Returns what a command was given."""
         return cls(options.module, options.data)
 
+    @property
+    def words(self) -> list[str]:
+        """The options again, for the next command."""
+        given = {"--module": self.module, "--data": self.data}
+        return [word for option, place in given.items() if place for word in (option, place)]
+
     def made(self) -> dict[str, Any]:
         """Calls the functions, and returns what they give, by the keys of a configuration.
 

@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
         arguments = with_files(arguments)
         check_keys(arguments)
     except SettingError as error:
-        sys.stderr.write(f"error: {one_line(error)}\n")
+        sys.stderr.write(f"error: {one_line(error)}.\n")
         return USAGE
     try:
         from llc_lightning.cli.fit import FitCLI

@@ -147,7 +147,10 @@ class Listing:
             AddressError: If there is none.
         """
         if not components:
-            raise AddressError(f"{text!r} matches no component of this module; its hook points are: {self.known}.")
+            hint = "" if not self.sites else f"; name one, or its units, such as {next(iter(self.sites)) + '[*]'!r}"
+            raise AddressError(
+                f"{text!r} matches no component of this module; its hook points are: {self.known}{hint}."
+            )
         return components
 
     @property

@@ -19,6 +19,8 @@ from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 from llc_lightning.sampling.step_size import Stiffness
 
 _ENDS, _PRODUCTS = 8, 4
+_LARGE, _FEW_ENDS = 1024, 2
+"""Of more weights than these, the noise at two places tells as much as that at eight of fewer."""
 _TINY = 1e-30
 _NUMBERS = 2**20
 """Numbers of the gradients that are taken at once."""
@@ -114,7 +116,8 @@ class NoisePrediction:
         if not self.stacked.vmapped:
             count = min(count, _UNMAPPED)
         width = sum(value[0].numel() for value in at.values())
-        chunk = max(1, min(count, _NUMBERS // width) // chains) * chains
+        passes = -(-count // max(chains, min(count, _NUMBERS // width)))
+        chunk = -(-count // (passes * chains)) * chains
         order = torch.randperm(n, generator=generator(self.seed, "noise-examples"))[:count]
         chain = torch.arange(count) % chains
         sums = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in at.items()}
@@ -149,7 +152,8 @@ class NoisePrediction:
         """Returns what the loss feels of the noise, as a share of it."""
         one, other = (self.sampler.look(end, self.further()).gradient for _ in range(2))
         noise = noise_between(self.sampler, one, other) or {}
-        rows = range(min(_ENDS, len(next(iter(end.values())))))
+        ends = _ENDS if self.stacked.layout.dimension <= _LARGE else _FEW_ENDS
+        rows = range(min(ends, len(next(iter(end.values())))))
         found = [self._felt_by(chain_of(end, row), chain_of(noise, row)) for row in rows]
         total = sum(size for _, size in found)
         felt = sum(share * size for share, size in found) / total

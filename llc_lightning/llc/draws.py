@@ -44,10 +44,10 @@ def mixing_of(draws: Draws) -> Mixing:
     if np.ptp(draws) == 0:  # ArviZ calls constant chains perfect in ESS and undefined in R-hat
         return Mixing(1.0, 1.0, float(draws.size), float(draws.size), 0.0)
     return Mixing(
-        _arviz("rhat", draws) if len(draws) > 1 else math.nan,
+        _arviz("rhat_rank", draws) if len(draws) > 1 else math.nan,
         _nested(draws),
-        _arviz("ess", draws, method="bulk"),
-        _arviz("ess", draws, method="tail", prob=TAIL),
+        _arviz("ess_bulk", draws),
+        _arviz("ess_tail", draws, prob=TAIL),
         _mcse(draws.tobytes(), draws.shape),
     )
 
@@ -76,13 +76,16 @@ def ess_of(draws: Draws) -> float:
     """Returns the effective sample size of the mean; all draws where there are too few to know it."""
     if draws.shape[1] < 4 or np.ptp(draws) == 0:
         return float(draws.size)
-    return _arviz("ess", draws, method="mean")
+    return _arviz("ess_mean", draws)
 
 
 @functools.lru_cache(maxsize=16)
 def _mcse(draws: bytes, shape: tuple[int, ...]) -> float:
     """Returns it; several diagnostics ask for that of the same draws."""
-    return _arviz("mcse", np.frombuffer(draws).reshape(shape), method="mean")
+    seen = np.frombuffer(draws).reshape(shape)
+    half = seen.shape[1] // 2
+    ess = _ess(None, np.concatenate([seen[:, :half], seen[:, -half:]]))
+    return float(seen.std(ddof=1)) / math.sqrt(ess)
 
 
 def memory_of(draws: Draws, mixing: Mixing, burn_in: int) -> float:
@@ -118,10 +121,48 @@ def _nested(draws: Draws) -> float:
         return math.nan
     some = draws[: per_group * _SUPERCHAINS]
     groups = np.repeat(np.arange(_SUPERCHAINS), per_group)
-    return _arviz("rhat_nested", some, superchain_ids=groups)
+    return _arviz("rhat_nested_rank", some, superchain_ids=groups)
 
 
 def _arviz(name: str, draws: Draws, **options: Any) -> float:
+    return float(getattr(_statistics(), f"_{name}")(draws, **options))
+
+
+@functools.cache
+def _statistics() -> Any:
+    """Returns the statistics of ArviZ for [chain, draw], with its two slow loops done on whole arrays."""
     # ArviZ declares neither its exports nor its types.
     module: Any = importlib.import_module("arviz_stats.base")
-    return float(getattr(module.array_stats, name)(draws, chain_axis=0, draw_axis=1, **options))
+    return type("_Statistics", (module.array_stats.__class__,), {"_ess": _ess, "_z_scale": _z_scale})()
+
+
+def _ess(_: Any, seen: npt.NDArray[Any], relative: bool = False) -> float:
+    """Returns the effective sample size as ArviZ does, by Geyer's initial monotone sequence (Geyer 1992, 2011)."""
+    draws = np.asarray(seen, dtype=float)
+    chains, n = draws.shape
+    if np.ptp(draws) < np.finfo(float).resolution:
+        return draws.size
+    means = draws.mean(1)
+    length = 1 << (2 * n - 1).bit_length()
+    waves = np.fft.rfft(draws - means[:, None], length)
+    covariance = np.fft.irfft((waves.real**2 + waves.imag**2).mean(0), length)[:n] / n
+    within = covariance[0] * n / (n - 1)
+    variance = covariance[0] + (means.var(ddof=1) if chains > 1 else 0.0)
+    rho = 1 - (within - covariance) / variance
+    rho[0] = 1.0
+    pairs = rho[: n - n % 2].reshape(-1, 2).sum(1)
+    most = max(0, (n - 3) // 2)
+    positive = pairs[:most] > 0
+    kept = most if positive.all() else int(positive.argmin())
+    last = rho[2 * kept]
+    tau = -1 + 2 * np.minimum.accumulate(pairs[:kept]).sum() + (last if last > 0 or pairs[kept] >= 0 else 0.0)
+    size = 1.0 if relative else float(draws.size)
+    return math.nan if math.isnan(rho[1]) else size / max(tau, 1 / math.log10(draws.size))
+
+
+def _z_scale(statistics: Any, draws: Draws) -> Draws:
+    """Returns the normal scores of the draws' ranks as ArviZ does."""
+    _, where, counts = np.unique(draws, return_inverse=True, return_counts=True)
+    ranks = (counts.cumsum() - (counts - 1) / 2)[where.reshape(draws.shape)]
+    special: Any = importlib.import_module("scipy.special")
+    return special.ndtri(statistics._backtransform_ranks(ranks))

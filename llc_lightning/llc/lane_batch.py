@@ -28,7 +28,7 @@ from llc_lightning.llc.local import (
 )
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings, Resolution
-from llc_lightning.llc.settling import Settling, around_centre, settling
+from llc_lightning.llc.settling import Settling, around_centre, places_of, settling
 from llc_lightning.llc.tasks import Tasks
 from llc_lightning.llc.virial import virial_weights
 from llc_lightning.runtime.batches import Batch, LossFn, take
@@ -61,9 +61,10 @@ _FLAT = 1e-3
 """Share of the largest eigenvalue up to which a negative one may be rounding."""
 _ENDS = 8
 _TRIALS = 8
-_STIFFEST = 2.0
-"""How much stiffer than what the step is made for the stiffest of several chains may be when burn-in ends."""
-_NOISE_SHARE = 25
+_STIFFEST, _TYPICAL = 2.0, 6.0
+"""How much stiffer than what the step is made for the stiffest of several chains may be when burn-in ends; of chains
+that minibatches move, their mean, up to about the limit of stability."""
+_NOISE_SHARE = 50
 """What the examples that batch noise is told by may cost: one in so many of those that the chains took."""
 
 
@@ -251,17 +252,18 @@ class LaneBatch:
         found: list[Settling] = []
 
         def virial(position: Stack) -> Stack:
-            weights = virial_weights(stacked, position, self._local.batch, at, seed=self._seed)
             metric = sampler.metric or preconditioner
-            seen, _ = seeing(weights)
-            found.append(settling(stacked, posterior, metric, self._local.batch, position, seen, seed=self._seed))
-            stiffest = _STIFFEST if settings.batch_size is None else 4 * _STIFFEST  # beside minibatches' own
-            allowed = stiffest * settings.fraction / found[0].largest
+            places = places_of(stacked, posterior, metric, self._local.batch, position, seed=self._seed)
+            weights = virial_weights([place.diagonal for place in places], settings.chains, at)
+            found.append(settling(places, seeing(weights)[0]))
+            # Minibatches make a chain's curvature fluctuate: a step is too large where it is so at most places.
+            stiff = found[0].largest / _STIFFEST if settings.batch_size is None else found[0].typical / _TYPICAL
+            allowed = settings.fraction / stiff
             allowed = allowed.where(allowed > 0, step_size.to(allowed.dtype) / 2)  # NaN where a chain is dead
-            stiff = ~(step_size <= allowed)
-            stiff[stacked.lanes :] = False
-            if strict and bool(stiff.any()):
-                raise _TooStiffError(stiff, allowed.to(step_size.dtype))
+            failed = ~(step_size <= allowed)
+            failed[stacked.lanes :] = False
+            if strict and bool(failed.any()):
+                raise _TooStiffError(failed, allowed.to(step_size.dtype))
             return weights
 
         recorder = Recorder([*self._diagnosed(virial), *self._observe], posterior, lanes=stacked.lanes, second=second)
@@ -295,9 +297,13 @@ class LaneBatch:
         return _Run(chains, step_size, step_times_curvature, noise_bias, found[0])
 
     def _left(self, stiffness: Tensor) -> Tensor:
-        """Returns how much of its variance a direction lacks over the draws, by step size times stiffness."""
+        """Returns how much of its variance a direction lacks over the draws, by step size times stiffness.
+
+        Beyond the limit of stability it lacks nothing: what steps do there is heat.
+        """
         settings = self._settings
         shrunk = SAMPLERS.get(settings.sampler).item.contraction(stiffness).double().square()
+        shrunk = shrunk.where(~(shrunk > 1), 0.0)
         all_draws = (1 - shrunk**settings.draws) / (settings.draws * (1 - shrunk))
         return shrunk**settings.burn_in * torch.where(shrunk < 1, all_draws, 1.0)
 

@@ -26,7 +26,7 @@ from llc_lightning.sampling.slices import Moved
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 _PRODUCTS = 12
-_PROBE_PRODUCTS = 8
+_PROBE_PRODUCTS, _PRECONDITIONED_PRODUCTS = 8, 5
 _PROBES = 16
 _TINY, _SERVED = 1e-30, 0.01
 _ENOUGH = 256
@@ -79,11 +79,14 @@ def local_curvature(
     diagonal = None
     if settings.preconditioner == "hutchinson":
         diagonal = hessian_diagonal(stacked, batch, seed=seed, probes=_PROBES)
-    from_probe = spectrum_around(stacked, few, start, seed)
+    products = _PROBE_PRODUCTS if diagonal is None else _PRECONDITIONED_PRODUCTS
+    from_probe = spectrum_around(stacked, few, start, seed, products)
     return Local(along_gradient(stacked, lanes, gradient, batch), from_probe, diagonal, few)
 
 
-def spectrum_around(stacked: StackedLoss, batch: Batch, start: Stack, seed: int) -> Spectrum:
+def spectrum_around(
+    stacked: StackedLoss, batch: Batch, start: Stack, seed: int, products: int = _PROBE_PRODUCTS
+) -> Spectrum:
     """Returns the whole spectrum of few weights, or its quadrature from a few vectors, of which one is of signs."""
     hessian, dimension = stacked.hessian(start, batch), stacked.layout.dimension
     if dimension <= WHOLE:
@@ -91,7 +94,7 @@ def spectrum_around(stacked: StackedLoss, batch: Batch, start: Stack, seed: int)
         even = torch.full_like(nodes, 1 / dimension)
         return Spectrum(nodes, even, even.sum(-1) * dimension)
     vectors = [signs(start, seed), *(probe(start, seed, 1 + number) for number in range(_few(dimension)))]
-    return mean_of([lanczos(hessian, vector, _PROBE_PRODUCTS) for vector in vectors])
+    return mean_of([lanczos(hessian, vector, products) for vector in vectors])
 
 
 def _few(dimension: int) -> int:

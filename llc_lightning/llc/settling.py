@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +12,14 @@ from torch import Tensor
 from llc_lightning.llc.local import WHOLE
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.base import Posterior
-from llc_lightning.sampling.curvature import Krylov, Spectrum, all_of, flat, signs
+from llc_lightning.sampling.curvature import Krylov, Product, Spectrum, all_of, flat, signs
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 from llc_lightning.sampling.step_size import Stiffness
 
-_QUADRATURES, _PRODUCTS = 4, 5
+_PROBES, _QUADRATURES, _PRODUCTS = 8, 4, 5
+_LARGE, _FEW = 1024, 2
+"""Of more weights than these, two quadratures tell a trace about as well as four of fewer."""
 _FLAT = 3e-6
 """Share of the largest stiffness that single precision cannot tell from none."""
 
@@ -40,6 +42,11 @@ class Settling:
     def largest(self) -> Float[Tensor, "lane"]:
         """The largest stiffness met."""
         return self.nodes.amax(-1).amax(0)
+
+    @property
+    def typical(self) -> Float[Tensor, "lane"]:
+        """The mean over chains of the largest that each met."""
+        return self.nodes.amax(-1).mean(0)
 
     def unsettled(self, left: Callable[[Tensor], Tensor], step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:
         """Returns the share of the value that directions would still add, which have not settled.
@@ -91,11 +98,39 @@ def _felt(rigid: Tensor, nodes: Tensor) -> Tensor:
     return torch.where(rigid > _FLAT * nodes.amax(-1, keepdim=True), rigid / nodes, 0.0)
 
 
-def settling(
-    stacked: StackedLoss, posterior: Posterior, metric: Stack | None, batch: Batch, position: Stack, virial: Stack, *,
-    seed: int,
-) -> Settling:  # fmt: skip
+@dataclass(frozen=True)
+class Place:
+    """The curvature where a chain is when burn-in ends.
+
+    ``diagonal`` is a probe of the Hessian's diagonal: what random signs, in the metric of the preconditioner, tell of
+    it. What ``stiffness`` tells is left out of all but the first few chains.
+    """
+
+    diagonal: Stack
+    stiffness: tuple[Tensor, Tensor, Tensor, Callable[[Stack], Tensor]] | None = None
+    """Nodes, weights of the trace, the localisation's part, and the weights of a trace with M, [1, lane, node]."""
+
+
+def settling(places: Sequence[Place], virial: Stack) -> Settling:
     """Returns the stiffness where the first chains are.
+
+    Args:
+        places: What is known there.
+        virial: M, [chain, lane, *slice].
+    """
+    virial = {name: value.mean(0, keepdim=True) for name, value in virial.items()}  # the gap is their mean as well
+    found = [
+        (nodes, weights, weighted(virial), pull)
+        for nodes, weights, pull, weighted in (place.stiffness for place in places if place.stiffness)
+    ]
+    nodes, weights, weighted, pull = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return Settling(torch.maximum(nodes, pull), weights, weighted, nodes - pull)  # NaN where a chain is dead
+
+
+def places_of(
+    stacked: StackedLoss, posterior: Posterior, metric: Stack | None, batch: Batch, position: Stack, *, seed: int
+) -> list[Place]:
+    """Returns the curvature where the first chains are, up to 8.
 
     Args:
         stacked: The loss.
@@ -103,16 +138,22 @@ def settling(
         metric: The diagonal P, [1 or chain, lane, *slice], or None for 1.
         batch: The examples that the Hessian is measured on.
         position: Where the chains are when burn-in ends.
-        virial: M, [chain, lane, *slice].
         seed: The run seed.
     """
-    chains = min(len(next(iter(position.values()))), _QUADRATURES)
-    virial = {name: value.mean(0, keepdim=True) for name, value in virial.items()}  # the gap is their mean as well
-    found = [
-        _at(stacked, posterior, _own(metric, chain), batch, position, virial, chain, seed) for chain in range(chains)
-    ]
-    nodes, weights, weighted, pull = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return Settling(torch.maximum(nodes, pull), weights, weighted, nodes - pull)  # NaN where a chain is dead
+    chains = min(len(next(iter(position.values()))), _PROBES)
+    quadratures = _FEW if stacked.layout.dimension > _LARGE else _QUADRATURES
+    found: list[Place] = []
+    for chain in range(chains):
+        here, stiffness = chain_of(position, chain), Stiffness(stacked, posterior, _own(metric, chain))
+        hessian, vector = stacked.hessian(here, batch), signs(here, seed, chain)
+        probe = stiffness.rooted(vector)
+        image = hessian(probe)
+        diagonal = {
+            name: (value / probe[name]).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for name, value in image.items()
+        }
+        known = _stiffness_at(stiffness, hessian, here, vector, image) if chain < quadratures else None
+        found.append(Place(diagonal, known))
+    return found
 
 
 def _own(of: Stack | None, chain: int) -> Stack | None:
@@ -120,24 +161,31 @@ def _own(of: Stack | None, chain: int) -> Stack | None:
     return None if of is None else {name: value[chain % len(value)][None] for name, value in of.items()}
 
 
-def _at(
-    stacked: StackedLoss, posterior: Posterior, metric: Stack | None, batch: Batch, position: Stack, virial: Stack,
-    chain: int, seed: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Returns nodes, weights, those with the virial's M, and the localisation's part, where a chain is."""
-    stiffness, here = Stiffness(stacked, posterior, metric), chain_of(position, chain)
-    product = stiffness.product(here, batch)
-    dimension = stacked.layout.dimension
-    if dimension <= WHOLE:
+def _stiffness_at(
+    stiffness: Stiffness, hessian: Product, here: Stack, vector: Stack, image: Stack
+) -> tuple[Tensor, Tensor, Tensor, Callable[[Stack], Tensor]]:
+    """Returns nodes, weights, the localisation's part, and the weights with the virial's M, where a chain is.
+
+    Args:
+        stiffness: The operator.
+        hessian: The Hessian there.
+        here: Where that is.
+        vector: Random signs.
+        image: The Hessian's product with them, in the metric.
+    """
+    product, pulled = stiffness.over(hessian), stiffness.pull(here)
+    if stiffness.stacked.layout.dimension <= WHOLE:
         nodes, vectors = all_of(product, here)
-        weighted = (flat(virial)[..., None, :] @ vectors.square())[..., 0, :]
-        pull = (flat(stiffness.pull(here))[..., None, :] @ vectors.square())[..., 0, :]
-        return nodes, torch.ones_like(nodes), weighted, pull
-    vector = signs(here, seed, chain)
-    krylov = Krylov(product, vector)
-    krylov.against({name: virial[name] * value for name, value in vector.items()})
+        squares = vectors.square()
+        pull = (flat(pulled)[..., None, :] @ squares)[..., 0, :]
+        return nodes, torch.ones_like(nodes), pull, lambda virial: (flat(virial)[..., None, :] @ squares)[..., 0, :]
+    krylov = Krylov(product, vector, image=stiffness.over(lambda _: image)(vector), bilinear=True)
     spectrum = krylov.spectrum(_PRODUCTS)
-    pull = (
-        inner({name: value * vector[name] for name, value in stiffness.pull(vector).items()}, vector) / spectrum.norm2
-    )[..., None].expand_as(spectrum.nodes)
-    return spectrum.nodes, spectrum.weights * spectrum.norm2[..., None], krylov.bilinear(_PRODUCTS), pull
+    pull = (inner(_times(pulled, vector), vector) / spectrum.norm2)[..., None].expand_as(spectrum.nodes)
+    weights = spectrum.weights * spectrum.norm2[..., None]
+    across = krylov.bilinear(_PRODUCTS)
+    return spectrum.nodes, weights, pull, lambda virial: across(_times(virial, vector))
+
+
+def _times(one: Stack, other: Stack) -> Stack:
+    return {name: value * other[name] for name, value in one.items()}

@@ -1,40 +1,31 @@
 """The weights of the virial, by which chains are checked against what must hold in equilibrium."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from llc_lightning.llc.settings import Resolution
-from llc_lightning.runtime.batches import Batch
-from llc_lightning.sampling.curvature import signs as random_signs
-from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
+from llc_lightning.sampling.stacked import Stack
 
 _SIGNIFICANT = 2.0
-_PROBES = 8
 
 
-def virial_weights(stacked: StackedLoss, position: Stack, batch: Batch, at: Resolution, *, seed: int) -> Stack:
+def virial_weights(diagonals: Sequence[Stack], chains: int, at: Resolution) -> Stack:
     """Returns the diagonal ``M = n_beta D / (n_beta D + gamma)`` of every chain and lane.
 
-    ``D`` is Hutchinson's estimate of the Hessian's diagonal, one probe where each of the first 8 chains is, averaged
-    over all of them but the chain itself, which would stay for a while where its own D was measured. Any constant M is
-    right; this one weighs every direction by its part in the coefficient. Where D does not exceed twice its error it
-    counts as 0, so that directions in which the loss is flat do not blur the check.
+    ``D`` is Hutchinson's estimate of the Hessian's diagonal, one probe where each of the first chains is when burn-in
+    ends, averaged over all of them but the chain itself, which would stay for a while where its own D was measured. Any
+    constant M is right; this one weighs every direction by its part in the coefficient. Where D does not exceed twice
+    its error it counts as 0, so that directions in which the loss is flat do not blur the check.
 
     Args:
-        stacked: The loss.
-        position: Where the chains are when burn-in ends; the draws that follow are checked.
-        batch: The examples that the Hessian is measured on.
+        diagonals: The probes of the first chains, [1, lane, *slice].
+        chains: The number of all chains.
         at: The resolution.
-        seed: The run seed.
     """
-    chains = min(len(next(iter(position.values()))), _PROBES)
-    found: dict[str, list[Tensor]] = {name: [] for name in position}
-    for chain in range(chains):
-        here = chain_of(position, chain)
-        signs = random_signs(here, seed, chain)
-        for name, image in stacked.hessian(here, batch)(signs).items():
-            found[name].append((signs[name] * image).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
-    return {name: _of_the_others(torch.cat(parts), len(position[name]), at) for name, parts in found.items()}
+    parts = {name: torch.cat([diagonal[name] for diagonal in diagonals]) for name in diagonals[0]}
+    return {name: _of_the_others(value, chains, at) for name, value in parts.items()}
 
 
 def _of_the_others(diagonals: Tensor, chains: int, at: Resolution) -> Tensor:

@@ -204,8 +204,7 @@ def _color_axis(panel: Panel, scale: Axis) -> Json:
 
 def _bar(label: str) -> Json:
     """Returns the bar of a colour scale."""
-    # The empty line keeps the title off the tick labels, for which there is no other setting.
-    title = {"text": f"<br>{html.escape(label)}", "side": "right", "font": {"size": 12}}
+    title = {"text": html.escape(label), "side": "right", "font": {"size": 12}}
     return {
         "title": title,
         "thickness": 14,

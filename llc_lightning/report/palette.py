@@ -7,7 +7,7 @@ from llc_lightning.analysis import table
 METHODS = {"zero": "#1f77b4", "mean": "#e6820e", "resample": "#2b9348", "noise": "#8e5bb5"}
 """By ablation method; others take ``OTHERS`` in turn."""
 RUNGS = ("#dfa3c7", "#b8428c", "#65105a", "#2a0829")
-"""By rank of n_beta on the ladder, low to high."""
+"""By rank of n_beta on the ladder, low to high; of two the ends."""
 MARKERS = ("circle", "square", "diamond", "triangle", "cross")
 """By rank of n_beta on the ladder, low to high."""
 DASHES = ("", "dash", "dot", "dashdot")
@@ -22,7 +22,7 @@ CURVE = "#111111"
 HOLLOW = "#9aa3af"
 CIRCUITS = "#2b9348"
 SHARING = "#8e5bb5"
-OTHERS = ("#17849c", "#b5651d", "#7a7a29", "#5c677d")
+OTHERS = ("#d81b60", "#795548", "#827717", "#5c677d")
 SCALE = "viridis"
 """Of the training step, wherever colour means it."""
 MATRIX_COLORS = (*("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c", "#08306b"),)
@@ -42,7 +42,8 @@ def of_method(name: str, names: list[str]) -> str:
 
 def of_rung(n_beta: float, ladder: list[float]) -> str:
     """Returns the colour of an n_beta on its ladder."""
-    return RUNGS[min(sorted(ladder).index(n_beta), len(RUNGS) - 1)]
+    place, last = sorted(ladder).index(n_beta), max(len(ladder) - 1, 1)
+    return RUNGS[round(place * (len(RUNGS) - 1) / last)]
 
 
 def marker_of_rung(n_beta: float, ladder: list[float]) -> str:

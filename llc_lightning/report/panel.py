@@ -4,6 +4,7 @@ Two renderers read these values: :mod:`.figures` (matplotlib, for files and Tens
 (plotly, for the page). So each figure is described once and looks the same in both.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -361,28 +362,46 @@ def _limits(spans: Sequence[Float[np.ndarray, "..."]], *, log: bool) -> tuple[fl
     return low - room, high + room
 
 
-_SIZES = ((480.0, 260.0), (820.0, 400.0))
+_SIZES = ((640.0, 300.0), (1000.0, 400.0))
 """Widths and heights of axes, in points, at which labels must be clear of each other."""
 _LETTER, _LINE, _EDGE = 6.2, 15.0, 4.0
+_TRIES = 5000
 _WAYS = tuple((side * (14.0 + 10 * lift), 16.0 + 15 * lift) for lift in range(8) for side in (1, -1))
 
 
 def placed(
     notes: Sequence[Note], x: Axis, x_limits: tuple[float, float], y: Axis, y_limits: tuple[float, float]
 ) -> list[Place]:
-    """Returns where labels stand beside their points: each at the first of some places where nothing is in its way."""
+    """Returns where labels stand beside their points: at the nearest of some places where nothing is in the way."""
     across, upward = (_along([getattr(n, axis) for n in notes], *ends) for axis, ends in
                       (("x", (x.log, x_limits)), ("y", (y.log, y_limits))))  # fmt: skip
     found: list[Place] = []
-    for at, note in enumerate(notes):
-        ways = [Place(right, up if note.above else -up) for right, up in _WAYS]
-        clear = (
-            way
-            for way in ways
-            if all(_is_clear(at, way, found, notes, across * width, upward * height, width) for width, height in _SIZES)
-        )
-        found.append(next(clear, ways[0]))
-    return found
+    tries = itertools.count()
+
+    def place_from(at: int) -> bool:
+        """Places the labels from one on, and says whether that could be done."""
+        if at == len(notes):
+            return True
+        for right, up in _WAYS:
+            # A rising cloud leaves room above it to the left, and below it to the right.
+            way = Place(-right, up) if notes[at].above else Place(right, -up)
+            if next(tries) > _TRIES:
+                return False
+            if all(_is_clear(at, way, found, notes, across * w, upward * h, (w, h)) for w, h in _SIZES):
+                found.append(way)
+                if place_from(at + 1):
+                    return True
+                found.pop()
+        return False
+
+    if place_from(0):
+        return found
+    return [Place(*_WAYS[at % len(_WAYS)]) if note.above else _below(at) for at, note in enumerate(notes)]
+
+
+def _below(at: int) -> Place:
+    right, up = _WAYS[at % len(_WAYS)]
+    return Place(right, -up)
 
 
 def _is_clear(
@@ -392,11 +411,11 @@ def _is_clear(
     notes: Sequence[Note],
     across: Float[np.ndarray, "note"],
     upward: Float[np.ndarray, "note"],
-    width: float,
+    size: tuple[float, float],
 ) -> bool:
     """Says whether a label at a place touches no label, line or point of the other notes, and no edge."""
     box, line = _box(across[at], upward[at], way, notes[at].text), _leader(across[at], upward[at], way)
-    if box[0] < 0 or box[1] > width:
+    if box[0] < 0 or box[1] > size[0] or box[2] < 0 or box[3] > size[1]:
         return False
     points = np.stack([across, upward], 1)
     if _within(np.delete(points, at, axis=0), box):

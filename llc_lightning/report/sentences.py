@@ -15,6 +15,9 @@ from llc_lightning.report.panels.llc import full_llc
 from llc_lightning.report.sections import Findings
 from llc_lightning.runtime.kinds import plural
 
+_CLEAR = 2.0
+"""Standard errors by which the oddest unit must be off the curve to be worth a sentence."""
+
 
 def headlines(found: Findings, *, time: Timing | None = None, verdict: bool = True) -> list[str]:
     """Returns the sentences at the top of the page, with those of the verdict or, where it stands beside, without.
@@ -28,7 +31,7 @@ def headlines(found: Findings, *, time: Timing | None = None, verdict: bool = Tr
         curve_sentence(found.curve) if found.curve else "",
         agreement_sentence(found.agreement, level=found.level) if found.agreement else "",
         *full_llc_sentences(found),
-        *(residual_sentence(one) for one in (found.curve.largest_residuals(1) if found.curve else ())),
+        *(residual_sentence(one) for one in (found.curve.largest_residuals(1) if found.curve else ()) if _clear(one)),
         " ".join(found.health.sentences()),
         told(found.older),
         time.sentence() if time else "",
@@ -94,6 +97,11 @@ def _with_interval(one: Correlation, level: float) -> str:
         return f"undefined over {one.n} pairs"
     chance = "" if isnan(one.p) else f", p = {one.p:.2g}"
     return f"{one.rho:+.2f} ({100 * level:g} % interval {one.low:+.2f} to {one.high:+.2f}{chance})"
+
+
+def _clear(one: Residual) -> bool:
+    """Says whether a unit is off the curve by more than its error may be."""
+    return abs(one.sigmas) >= _CLEAR
 
 
 def residual_sentence(one: Residual) -> str:

@@ -118,7 +118,7 @@ def residual_table(found: Findings, n: int = 8) -> Table | None:
         "residuals",
         "Farthest off the curve: what to look at",
         (
-            *(found.curve.kind, "step", "n_beta", "n_beta x effect", "wrLLC", "curve", "wrLLC / curve"),
+            *(called(found.curve.kind), "step", "n_beta", "n_beta x effect", "wrLLC", "curve", "wrLLC / curve"),
             *("in standard errors", "points beyond 2 SD"),
         ),
         tuple(rows),

@@ -1,15 +1,29 @@
 """A function of tensors traced once into a graph of tensor operations, each done once, in memory that is used again."""
 
+import logging
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental import proxy_tensor
 from torch.fx.node import map_arg
+
+
+@contextmanager
+def _unlogged(name: str) -> Generator[None]:
+    """Keeps a library's logger silent."""
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
@@ -27,7 +41,8 @@ def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
     def plain(*args: Any) -> Any:  # fx counts the arguments of what it unwraps, and miscounts bound methods
         return function(*args)
 
-    module = make_fx(plain, tracing_mode="fake", _allow_non_fake_inputs=True)(*args)
+    with _unlogged("torch._subclasses.fake_tensor"):  # what cannot be traced is no error here
+        module = make_fx(plain, tracing_mode="fake", _allow_non_fake_inputs=True)(*args)
     calls = [node for node in module.graph.nodes if node.op == "call_function"]
     if any(changes_or_draws(node.target) for node in calls):
         return module
@@ -122,6 +137,9 @@ def _take_thin_products(calls: list[Node]) -> None:
                 turned = [_made(node.graph, torch.ops.aten.transpose.int, one, -2, -1) for one in (right, left)]
                 product = _made(node.graph, node.target, *turned)
             node.target, node.args = torch.ops.aten.transpose.int, (product, -2, -1)
+            for user in node.users:  # it lies otherwise in memory
+                if user.target in _VIEWS:
+                    user.target = torch.ops.aten.reshape.default
         node.meta["val"] = _value(node)
 
 
@@ -225,7 +243,27 @@ def reusing(module: GraphModule) -> GraphModule:
             node.args = (over, node.args[0], *node.args[2:])
         node.target = written
         memory.merge(node, over)
+    as_methods(graph)
     return GraphModule(module, graph)
+
+
+_METHODS = frozenset(
+    {
+        *("view", "_unsafe_view", "reshape", "expand", "transpose", "t", "unsqueeze", "squeeze", "select", "clone"),
+        *("add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_", "neg", "exp", "tanh", "sigmoid", "pow", "relu"),
+        *("relu_", "tanh_", "sigmoid_", "exp_", "neg_", "mm", "bmm", "mean", "sum", "gather", "scatter", "addcmul"),
+    }
+)
+"""Operations that are methods of tensors by the same name, with the same arguments."""
+
+
+def as_methods(graph: Graph) -> None:
+    """Takes methods of tensors where there are any: less of Python around each operation."""
+    for node in graph.nodes:
+        target: Any = node.target
+        name = target.overloadpacket.__name__ if isinstance(node.target, OpOverload) else ""
+        if name in _METHODS and isinstance(node.args[0], Node):
+            node.op, node.target = "call_method", "view" if name == "_unsafe_view" else name
 
 
 class _Memory:

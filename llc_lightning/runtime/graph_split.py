@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from llc_lightning.runtime.graph import changes_or_draws, reusing, traced
+from llc_lightning.runtime.graph import as_methods, changes_or_draws, reusing, traced
 
 
 class SplitGraph:
@@ -73,4 +73,5 @@ def _split(module: GraphModule, n_fixed: int) -> tuple[GraphModule, GraphModule]
             again[node] = second.node_copy(node, lambda source: again[source])
     for graph in (first, second):
         graph.eliminate_dead_code()
+    as_methods(first)
     return GraphModule(module, first), GraphModule(module, second)

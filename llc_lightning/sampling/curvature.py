@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.runtime.batches import Batch
+from llc_lightning.runtime.batches import Batch, n_examples, take
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss
 
 _BREAKDOWN = 1e-6
 _FEWEST = 3
-_CHANGE = 0.01
+_PARTS, _FEWEST_IN_PART = 4, 16
 
 Product: TypeAlias = Callable[[Stack], Stack]
 """A symmetric operator, one for each chain and lane."""
@@ -49,33 +49,39 @@ class Krylov:
 
     The three-term recurrence without reorthogonalisation (Lanczos 1950; quadrature: Golub and Meurant 2010): the
     quadrature converges all the same. A vector that spans an invariant subspace ends its recurrence early.
+
+    Args:
+        product: The operator.
+        start: The vector.
+        image: The operator's product with it, where that is known already.
+        bilinear: Whether the basis is kept, for :meth:`bilinear`.
     """
 
-    def __init__(self, product: Product, start: Stack) -> None:
+    def __init__(self, product: Product, start: Stack, *, image: Stack | None = None, bilinear: bool = False) -> None:
         self.norm2 = inner(start, start)
         self._product = product
+        self._image = {} if image is None else _scaled(image, _inverse(self.norm2.sqrt()))
+        self._basis: list[Stack] | None = [] if bilinear else None
         self._previous = {name: torch.zeros_like(value) for name, value in start.items()}
         self._vector = _scaled(start, _inverse(self.norm2.sqrt()))
         self._beta = torch.zeros_like(self.norm2)
         self._scale = torch.zeros_like(self.norm2)
         self._diagonal: list[Tensor] = []
         self._beside: list[Tensor] = []
-        self._other: Stack = {}
-        self._along: list[Tensor] = []
 
-    def against(self, other: Stack) -> None:
-        """Begins to note ``other`` in the basis of the recurrence, after its first product at most."""
-        first = self._previous if self._diagonal else self._vector
-        self._along = [inner(first, other).double()] if self._diagonal else []
-        self._other = other
+    def bilinear(self, size: int) -> Callable[[Stack], Float[Tensor, "chain lane node"]]:
+        """Returns the weights of ``start^T f(A) other`` on the nodes of ``spectrum(size)``: sum_k weights f(nodes).
 
-    def bilinear(self, size: int) -> Float[Tensor, "chain lane node"]:
-        """Returns the weights of ``start^T f(A) other`` on the nodes of ``spectrum(size)``: sum_k weights f(nodes)."""
+        They are a function of ``other``, which knows the basis alone and not the operator.
+        """
         self._grow(size)
-        vectors = self._eigen(size)[1]
-        along = torch.stack(self._along[:size], -1)
-        shares = (along[..., None, :] @ vectors)[..., 0, :]
-        return self.norm2.double().sqrt()[..., None] * shares * vectors[..., 0, :]
+        vectors, norm, basis = self._eigen(size)[1], self.norm2.double().sqrt(), (self._basis or [])[:size]
+
+        def weights(other: Stack) -> Float[Tensor, "chain lane node"]:
+            along = torch.stack([inner(vector, other).double() for vector in basis], -1)
+            return norm[..., None] * (along[..., None, :] @ vectors)[..., 0, :] * vectors[..., 0, :]
+
+        return weights
 
     def spectrum(self, most: int) -> Spectrum:
         """Returns the quadrature by ``most`` products."""
@@ -101,7 +107,8 @@ class Krylov:
 
     def _grow(self, size: int) -> None:
         while len(self._diagonal) < size:
-            vector, image = self._vector, self._product(self._vector)
+            vector, image = self._vector, self._image or self._product(self._vector)
+            self._image = {}
             alpha = inner(vector, image)
             self._scale = torch.maximum(self._scale, inner(image, image).sqrt())
             rest = {
@@ -112,8 +119,8 @@ class Krylov:
             }
             beta = inner(rest, rest).sqrt()
             self._beta = beta.where(beta > _BREAKDOWN * self._scale, 0.0)
-            if self._other:
-                self._along.append(inner(vector, self._other).double())
+            if self._basis is not None:
+                self._basis.append(vector)
             self._previous, self._vector = vector, _scaled(rest, _inverse(self._beta))
             self._diagonal.append(alpha.double())
             self._beside.append(self._beta.double())
@@ -196,13 +203,15 @@ def hessian_diagonal(stacked: StackedLoss, batch: Batch, *, seed: int, probes: i
     """Returns Hutchinson's estimate of the Hessian's diagonal at the centre, [1, lane, *slice]: mean of z * (H z).
 
     Source: Hutchinson 1990; Bekas et al. 2007. Its error is that of ``probes`` random signs; entries can be negative.
+    Of many examples every probe sees a quarter, which hardly adds to that error.
     """
-    at = stacked.start(1)
-    hessian = stacked.hessian(at, batch)
+    at, n = stacked.start(1), n_examples(batch)
+    parts = min(_PARTS, max(1, n // _FEWEST_IN_PART), probes)
+    hessians = [stacked.hessian(at, take(batch, torch.arange(part, n, parts))) for part in range(parts)]
     total = {name: torch.zeros_like(value) for name, value in at.items()}
     for number in range(probes):
         vector = signs(at, seed, number)
-        image = hessian(vector)
+        image = hessians[number % parts](vector)
         for name, value in total.items():
             value.add_(vector[name] * image[name])
     return {name: value / probes for name, value in total.items()}

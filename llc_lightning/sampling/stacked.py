@@ -358,9 +358,9 @@ def _split(function: Function, fixed: list[Tensor], varying: list[Tensor]) -> Sp
 
 def _of_graph(graph: GraphModule) -> Prepared:
     call = reusing(graph)
-    # The graph's own packing of arguments costs as much as a small network.
-    call.graph.set_codegen(CodeGen())
-    call.recompile()
+    if call is graph:  # whose own packing of arguments costs as much as a small network
+        call.graph.set_codegen(CodeGen())
+        call.recompile()
     return Prepared(call, vmapped=True, graph=graph)
 
 

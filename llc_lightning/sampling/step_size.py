@@ -67,12 +67,15 @@ class Stiffness:
 
     def product(self, at: Stack, batch: Batch) -> Product:
         """Returns the operator at a position, with the Hessian of a batch."""
-        hessian = self.stacked.hessian(at, batch)
+        return self.over(self.stacked.hessian(at, batch))
+
+    def over(self, hessian: Product) -> Product:
+        """Returns the operator of a Hessian that is there already."""
 
         def product(vector: Stack) -> Stack:
-            moved = self._rooted(vector)
+            moved = self.rooted(vector)
             image = hessian(moved)
-            return self._rooted(
+            return self.rooted(
                 {
                     name: per_lane(self.posterior.n_beta, value) * image[name]
                     + per_lane(self.posterior.gamma, value) * value
@@ -95,7 +98,8 @@ class Stiffness:
         """Returns the largest absolute eigenvalue at a position."""
         return lanczos(self.product(at, batch), probe(at, seed), _PRODUCTS).nodes.abs().amax(-1)
 
-    def _rooted(self, vector: Stack) -> Stack:
+    def rooted(self, vector: Stack) -> Stack:
+        """Returns ``P^1/2`` times a vector."""
         if self.metric is None:
             return vector
         return {name: self.metric[name].sqrt() * value for name, value in vector.items()}

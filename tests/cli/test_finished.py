@@ -39,7 +39,7 @@ def check(folder: Path, step: int = 12, epoch: int = 2, **changes: Any) -> None:
     ],
 )
 def test_other_settings_are_refused(folder: Path, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(SnapshotError, match=f"has ended, and its rows have {said}.*analyze.py measure"):
+    with pytest.raises(SnapshotError, match=f"has ended, and its rows have {said}.*llc-lightning analyze measure"):
         check(folder, **changes)
     check(folder, step=11, **changes)
 

@@ -63,9 +63,7 @@ def test_a_run_of_ones_own_script_is_measured_with_what_makes_its_model_and_exam
     mine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = Run.open(mine).measurements()
-    Path("more.yaml").write_text(
-        "ablation: {when: {class_path: llc_lightning.AtEnd}, components: [layers], methods: [zero]}\n"
-    )
+    Path("more.yaml").write_text("ablation: {components: [layers], methods: [zero]}\n")
     assert main(["analyze", "measure", str(mine), *OWN, "--config", "more.yaml", "--again"]) == 0
     assert Run.open(mine).measurements().equals(before)
     assert main(["analyze", "ablate", str(mine), *OWN, "--components", "layers", "--methods", "mean"]) == 0
@@ -85,7 +83,7 @@ def test_a_run_of_ones_own_script_is_measured_with_what_makes_its_model_and_exam
         ([*OWN, "--data", "my_model.py:MyDat"], "unknown function of my_model.py 'MyDat'; did you mean 'MyData'?"),
         ([*OWN, "--data", "broken.py:f"], "--data: broken.py cannot be imported: ZeroDivisionError: "),
         ([*OWN, "--data", "fails.py:f"], "--data: fails.py:f failed with KeyError: 'x'."),
-        (OWN, "names nothing to measure; give llc or ablation a cadence (when:) and settings with --config."),
+        (OWN, "names nothing to measure; give llc or ablation settings and a cadence (when:) with --config."),
     ],
 )
 def test_what_is_missing_for_it_is_told(

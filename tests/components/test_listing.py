@@ -216,12 +216,12 @@ def test_no_spec_names_nothing() -> None:
         (
             "heads",
             "'heads' matches no component of this module; its hook points are: net.hook_one, net.hook_two, "
-            "net.hook_out.",
+            "net.hook_out; name one, or its units, such as 'net.hook_one[*]'.",
         ),
         (
             "other.*",
             "'other.*' matches no component of this module; its hook points are: net.hook_one, net.hook_two, "
-            "net.hook_out.",
+            "net.hook_out; name one, or its units, such as 'net.hook_one[*]'.",
         ),
         (
             "net.*[0:3]",

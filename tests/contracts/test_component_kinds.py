@@ -159,7 +159,7 @@ def test_a_new_kind_is_in_tables_figures_and_pages() -> None:
     rows.loc[neurons, "kind"] = "latent"
     found = find(rows, run="dictionary")
     panels = [panel for some in sections(found, Logged({}, 0.0)).values() for panel in some]
-    assert {"llc-of-latents", "effects-of-latents"} <= {panel.name for panel in panels}
+    assert {"llc-of-dictionary-latents", "effects-of-dictionary-latents"} <= {panel.name for panel in panels}
     assert "Ablation effects of 6 dictionary latents over training" in " ".join(panel.title for panel in panels)
     assert "| `latents`, `latent:7` | `latent` | a learned feature of a layer |" in documented()
 

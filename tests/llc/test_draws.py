@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from arviz_stats.base import array_stats
 from scipy.signal import lfilter
 
-from llc_lightning.llc.draws import Draws, memory_of, mixing_of
+from llc_lightning.llc.draws import TAIL, Draws, memory_of, mixing_of
 
 CHAINS, DRAWS, BURN_IN = 16, 10_000, 4000
 WORST = (2 / 7) ** 0.4 / (BURN_IN + DRAWS)
@@ -61,3 +62,21 @@ def test_noise_of_heavy_tails_hides_no_memory() -> None:
         np.random.default_rng(2).random(slow.shape) < 0.01
     )
     assert memory(noisy) > memory(slow) / 2
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (2, 5), (4, 7), (3, 60), (8, 121), (40, 10)])
+def test_the_statistics_are_those_of_arviz(shape: tuple[int, int]) -> None:
+    """Over noise, slow and anticorrelated sequences, ties, and draws of which most are equal."""
+    stream = np.random.default_rng(shape[1])
+    noise = stream.normal(size=shape)
+    several = [lfilter([1.0], [1.0, -rho], noise) for rho in (0.0, 0.5, 0.95, -0.9)]
+    several += [noise.round(), np.abs(noise) * (noise > 1), noise.cumsum(1), np.exp(5 * noise)]
+    for draws in several:
+        mixing = mixing_of(draws)
+        told = (mixing.ess, mixing.ess_tail, mixing.mcse, *([mixing.rhat] if len(draws) > 1 else []))
+        asked = [("ess", {"method": "bulk"}), ("ess", {"method": "tail", "prob": TAIL}), ("mcse", {"method": "mean"})]
+        asked += [("rhat", {})] if len(draws) > 1 else []
+        for own, (name, how) in zip(told, asked, strict=True):
+            with np.errstate(all="ignore"):
+                expected = getattr(array_stats, name)(draws, chain_axis=0, draw_axis=1, **how)
+            assert own == pytest.approx(float(expected), rel=1e-11, nan_ok=True), (name, how)

@@ -25,7 +25,7 @@ def test_a_revision_counts_every_change_of_what_is_used(monkeypatch: pytest.Monk
     revise(monkeypatch, ESTIMATORS, "stein", ESTIMATORS.get("stein").revision + 1)
     revise(monkeypatch, REASONS, "drifting", REASONS.get("drifting").revision + 1)
     assert (llc_revision(lm), llc_revision(sgld)) == (before[0] + 2, before[1] + 4)
-    revise(monkeypatch, OBSERVABLES, "gradient_check", 2)
+    revise(monkeypatch, OBSERVABLES, "gradient_check", OBSERVABLES.get("gradient_check").revision + 1)
     assert llc_revision(lm) == before[0] + 3
 
 

@@ -86,8 +86,9 @@ const seen = (node) => node.textContent.trim() && box(node).width > 0 && getComp
   && Number(getComputedStyle(node).opacity) > 0;
 const legend = (node) => box(node.closest(".legend").querySelector(".bg"));
 const beyond = (a, b) => a.left < b.left - 1 || a.right > b.right + 1 || a.top < b.top - 1 || a.bottom > b.bottom + 1;
-// Labels on one line run together where less than 3 pixels are between them.
-const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > -3
+// Labels side by side run together where less than 3 pixels are between them.
+const abreast = (a, b) => Math.abs(a.top - b.top) < 2 && Math.abs(a.height - b.height) < 2;
+const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > (abreast(a, b) ? -3 : 1)
   && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2;
 const end = (path, at) => path.getPointAtLength(at).matrixTransform(path.getScreenCTM());
 const within = (point, a) => point.x > a.left && point.x < a.right && point.y > a.top && point.y < a.bottom;

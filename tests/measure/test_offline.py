@@ -247,7 +247,10 @@ def test_a_step_without_a_snapshot(live: Run, tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(SnapshotError) as raised:
         measure_snapshots(Wrapped(), DATA, PLANS, run)
-    assert str(raised.value) == f"{run.folder} has no snapshots to measure; train with snapshots switched on."
+    assert str(raised.value) == (
+        f"{run.folder} has no snapshots to measure: the manifest lists snapshots that are gone, of 0, 2, 5, 6; restore "
+        "them from a copy; train with snapshots switched on, or with a SnapshotCallback."
+    )
 
 
 def test_a_snapshot_of_another_model(live: Run, tmp_path: Path) -> None:

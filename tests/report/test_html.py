@@ -143,7 +143,7 @@ def test_the_same_run_gives_the_same_page(source: Source, text: str, control: So
 
 def test_a_run_without_measurements_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "manifest.jsonl").write_text("")
-    with pytest.raises(StoreError, match=r"no measurements yet.*analyze\.py measure"):
+    with pytest.raises(StoreError, match=r"no measurements yet.*llc-lightning analyze measure"):
         Source.of(Run.open(tmp_path))
 
 

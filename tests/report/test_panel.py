@@ -87,7 +87,7 @@ def test_labels_are_clear_of_each_other_and_of_the_lines_to_them() -> None:
             [5.0, 5.1, 5.2, 4.9, 9.9], [5.0, 4.9, 5.2, 5.1, 5.0], names, [True, False, True, False, True], strict=True
         )
     ]
-    for width, height in ((480.0, 260.0), (820.0, 400.0)):
+    for width, height in ((640.0, 300.0), (1000.0, 400.0)):
         places = placed(notes, Axis("x"), (0.0, 10.0), Axis("y"), (0.0, 10.0))
         boxes = []
         for note, place in zip(notes, places, strict=True):

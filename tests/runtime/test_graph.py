@@ -56,3 +56,11 @@ def test_a_product_with_few_columns_is_taken_by_rows(columns: int) -> None:
     graph = traced(product, X, few)
     assert ("aten::transpose.int" in operations(graph)) == (columns < 3)
     torch.testing.assert_close(graph(X, few), product(X, few))
+
+
+def test_what_is_taken_by_rows_may_be_viewed() -> None:
+    def rows(x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([torch.bmm(x, y), torch.bmm(x, -y)], 1).sum(0) + torch.bmm(x, y).view(-1)[:1]
+
+    few = Y[:, :, :2].contiguous()
+    assert torch.allclose(traced(rows, X, few)(X, few), rows(X, few))

@@ -20,7 +20,9 @@ FIXED, X = {"weight": torch.randn(4, 3), "bias": torch.randn(3)}, torch.randn(5,
 
 
 def operations(graph: torch.fx.GraphModule) -> list[str]:
-    return [node.target.name() for node in graph.graph.nodes if node.op == "call_function"]
+    """Returns the names of what a graph does, whether it calls an operation or a tensor's method."""
+    called = [node.target for node in graph.graph.nodes if node.op in ("call_function", "call_method")]
+    return [target if isinstance(target, str) else target.overloadpacket.__name__ for target in called]
 
 
 def test_both_parts_together_are_the_function() -> None:
@@ -43,22 +45,22 @@ def test_gradients_flow_through_the_second_part() -> None:
 
 
 CASES: dict[str, tuple[Any, list[str]]] = {
-    "a chain": (lambda x, y: ((x @ y).relu() * 2).exp(), ["aten::relu_", "aten::mul_.Tensor", "aten::exp_"]),
-    "the second of a sum": (lambda x, y: x + x @ y, ["aten::add_.Tensor"]),
-    "a square": (lambda x, y: (x - y) * (x - y), ["aten::mul_.Tensor"]),
-    "through a view": (lambda x, y: (x @ y).view(9).sigmoid(), ["aten::sigmoid_"]),
-    "an argument": (lambda x, y: x.relu() + y.view(9).view(3, 3).neg(), ["aten::add_.Tensor"]),
-    "needed later": (lambda x, y: [h := x @ y, h.relu()][1] + h, ["aten::add_.Tensor"]),
-    "needed through a view": (lambda x, y: [h := x @ y, h.relu()][1] + h.view(9).view(3, 3), ["aten::add_.Tensor"]),
+    "a chain": (lambda x, y: ((x @ y).relu() * 2).exp(), ["relu_", "mul_", "exp_"]),
+    "the second of a sum": (lambda x, y: x + x @ y, ["add_"]),
+    "a square": (lambda x, y: (x - y) * (x - y), ["mul_"]),
+    "through a view": (lambda x, y: (x @ y).view(9).sigmoid(), ["sigmoid_"]),
+    "an argument": (lambda x, y: x.relu() + y.view(9).view(3, 3).neg(), ["add_"]),
+    "needed later": (lambda x, y: [h := x @ y, h.relu()][1] + h, ["add_"]),
+    "needed through a view": (lambda x, y: [h := x @ y, h.relu()][1] + h.view(9).view(3, 3), ["add_"]),
     "a result of its own": (lambda x, y: [h := x @ y, h.relu()], []),
     "expanded": (lambda x, y: (x @ y).sum(0).expand(3, 3) + y, []),
-    "before it is expanded": (lambda x, y: (x @ y).sum(0).expand(3, 3).relu(), ["aten::relu_"]),
+    "before it is expanded": (lambda x, y: (x @ y).sum(0).expand(3, 3).relu(), ["relu_"]),
     "expanded, through a view": (
         lambda x, y: (x @ y).sum(0).expand(3, 3).exp().view(9) * y.view(9),
-        ["aten::exp_", "aten::mul_.Tensor"],
+        ["exp_", "mul_"],
     ),
     "turned": (lambda x, y: [h := x @ y, h + h.mT][1], []),
-    "another type": (lambda x, y: ((x @ y) > 0).double() * 2.0, ["aten::mul_.Tensor"]),
+    "another type": (lambda x, y: ((x @ y) > 0).double() * 2.0, ["mul_"]),
 }
 
 
@@ -71,7 +73,7 @@ def test_only_what_nothing_needs_is_written_over(case: str) -> None:
     found, expected = graph(x, y), function(x, y)
     pairs = zip(found, expected, strict=True) if isinstance(expected, list) else [(found, expected)]
     assert all(torch.equal(one, other) for one, other in pairs)
-    assert [name for name in operations(graph) if name.split(".")[0].endswith("_")] == written
+    assert [name for name in operations(graph) if name.endswith("_")] == written
     assert torch.equal(x, kept[0])
     assert torch.equal(y, kept[1])
 
@@ -86,4 +88,4 @@ def test_the_first_result_alone_needs_no_more_than_it_takes() -> None:
     graph = first_result(traced(lambda x, y: (x @ y, (x @ y).relu(), y.exp()), torch.randn(3, 3), torch.randn(3, 3)))
     x, y = torch.randn(3, 3), torch.randn(3, 3)
     assert torch.equal(*graph(x, y), x @ y)
-    assert operations(graph) == ["aten::mm"]
+    assert operations(graph) == ["mm"]

@@ -170,8 +170,8 @@ class _Descent:
     ) -> None:
         self._space, self._steps, self._rate = space, steps, rate
         self._numbers = torch.arange(len(group.components))
-        self._fit = Scored(group, rows[held:], column, steps)
-        self._held = Scored(group, rows[:held], column, steps) if held else None
+        self._fit = Scored(group, rows[held:], column)
+        self._held = Scored(group, rows[:held], column) if held else None
 
     def run(self, starts: Mapping[str, Float[Tensor, "component number"]], plain: Sequence[str]) -> Found:
         """Returns what descents from the best of the starts find, or the best plain one of them."""
@@ -342,8 +342,7 @@ class _Space:
 class Scored:
     """Some of the examples, and the loss of components' constants on them."""
 
-    def __init__(self, group: Replacing, rows: Int[Tensor, "example"], column: int, passes: int) -> None:
-        self._passes, self._column = passes, column
+    def __init__(self, group: Replacing, rows: Int[Tensor, "example"], column: int) -> None:
         examples = group.examples
         tasks = len(examples.names) - len(examples.metrics)
         metrics = examples.metrics[column - tasks :][:1] if column >= tasks else ()

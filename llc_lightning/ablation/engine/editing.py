@@ -15,7 +15,7 @@ from llc_lightning.ablation.engine.weights import Weight
 from llc_lightning.components.component import Component
 from llc_lightning.runtime.batches import Params
 
-_LANES = 8
+EDITED_LANES = 8
 """Lanes of one pass, at most: everything behind an edited weight has an axis of lanes, and must fit a cache."""
 _CPU_NUMBERS, _GPU_NUMBERS = 1 << 20, 1 << 26
 """Numbers that the edited parameters of one pass may hold."""
@@ -51,7 +51,7 @@ class Editing:
             return max(2, self.chunk)
         edited = list(self._params(1).values())
         numbers = _CPU_NUMBERS if edited[0].device.type == "cpu" else _GPU_NUMBERS
-        return max(2, min(_LANES, numbers // sum(parameter.numel() for parameter in edited)))
+        return max(2, min(EDITED_LANES, numbers // sum(parameter.numel() for parameter in edited)))
 
     def losses(self, passes: Sequence[Pass]) -> Iterator[Iterator[Losses]]:
         """Yields for every block of examples the losses of its passes."""

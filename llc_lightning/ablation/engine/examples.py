@@ -29,7 +29,7 @@ _FEW = 3
 """So many examples are run alone as well."""
 _PADDED = 16
 """So many padded examples show along which axes positions lie."""
-_KEPT = 1 << 24
+KEPT = 1 << 24
 """Numbers of activations that are kept from the unablated pass; more are computed again, point by point."""
 
 
@@ -152,7 +152,7 @@ class Examples:
                 if self._forward.is_new(self.blocks.batches[0], kept):
                     self._check_few(kept, losses[0][:, 0])
                 numbers = self.blocks.n * sum(self.first[point].numel() for point in kept)
-                kept = [] if numbers > _KEPT else kept
+                kept = [] if numbers > KEPT else kept
             self.clean.append(forward.outputs)
             real = self.blocks.real(block).to(losses[0].device)[:, None]
             self._broken.append(self._not_finite(losses[: 1 + self.with_tasks], forward.counted))

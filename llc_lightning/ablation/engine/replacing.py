@@ -90,6 +90,11 @@ def at_places(places: Sequence[Place], examples: Examples) -> AtPoints:
     return AtPoints(tuple((place.point, place.unit_axis) for place in places), tuple(positions))
 
 
+def lanes_at_once(numbers: int, device: torch.device) -> int:
+    """Returns how many lanes one forward pass takes, given the numbers of one at the hook point."""
+    return max(1, (_CPU_NUMBERS if device.type == "cpu" else _GPU_NUMBERS) // numbers)
+
+
 def by_side(methods: Sequence[Method]) -> tuple[list[Method], list[WeightMethod]]:
     """Returns the methods that replace activations, and those that edit weights."""
     editing = [method for method in methods if isinstance(method, WeightMethod)]
@@ -158,9 +163,8 @@ class Replacing:
         """Lanes that one forward pass takes."""
         if self.chunk is not None:
             return self.chunk
-        numbers = _CPU_NUMBERS if self.places[0].where.device.type == "cpu" else _GPU_NUMBERS
         largest = max(torch.Size(place.shape).numel() for place in self.places)
-        return max(1, numbers // (self.examples.blocks.size * largest))
+        return lanes_at_once(self.examples.blocks.size * largest, self.places[0].where.device)
 
     def aims(self, numbers: Int[Tensor, "lane"]) -> tuple[Replacement, ...]:
         """Returns where lanes put something at every place: components by their number, -1 for none."""

@@ -30,7 +30,7 @@ from llc_lightning.runtime.errors import SettingError, at_least, unless_none
 from llc_lightning.runtime.progress import silent
 from llc_lightning.runtime.status import join
 
-_ACCOUNTED = 1 << 25
+ACCOUNTED = 1 << 25
 """Effects of components on examples and losses that are accounted for at a time, each with two numbers."""
 
 
@@ -235,7 +235,7 @@ class Measurement:
         for component in components:
             groups.setdefault(self._kinds(component, few=few), []).append(component)
         effects: Effects = {}
-        most = max(1, _ACCOUNTED // (self.examples.blocks.n * len(self.examples.names)))
+        most = max(1, ACCOUNTED // (self.examples.blocks.n * len(self.examples.names)))
         for together in (group[some] for group in groups.values() for some in chunks(len(group), most)):
             members = list(zip(*(component.members for component in together), strict=True))
             places = tuple(Place.of(some, self.examples.first[some[0].point], few=few) for some in members)

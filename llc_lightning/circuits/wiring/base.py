@@ -43,6 +43,23 @@ class Sender:
 
 
 @dataclass(frozen=True)
+class Head:
+    """A head of causal attention as a function of its own query, key and value alone.
+
+    That is ``softmax(q k^T / sqrt(d_head) + causal) v`` where it holds, which is looked at before it is used.
+    """
+
+    output: Component
+    """What it says."""
+    points: tuple[str, str, str]
+    """The hook points of queries, keys and values, [.., head, d_head]."""
+    unit: int
+    """Its number at these."""
+    reads: int
+    """Which of the three a reader gives."""
+
+
+@dataclass(frozen=True)
 class Reader:
     """A part of a network that is a function of a sum."""
 
@@ -58,6 +75,9 @@ class Reader:
     """Which of the map's matrices is its own."""
     attention: str = ""
     """The path of the attention module whose pattern it decides, which has ``hook_pattern``; '' for none."""
+    head: Head | None = None
+    """The head whose query, key or value it is, where that is a function of the three: so that nothing of the others is
+    computed again."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +93,24 @@ class Wiring:
     """The hook points behind activation functions, each with that of what the function takes."""
     whole: bool = False
     """Whether all senders of a reader's edges add up to its sum, but for what is the same for all examples."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Collects who writes and who reads, as the forward pass comes to them: a reader hears all before it."""
+
+    senders: dict[str, Sender] = field(default_factory=dict[str, Sender])
+    readers: dict[str, Reader] = field(default_factory=dict[str, Reader])
+    edges: list[Edge] = field(default_factory=list[Edge])
+
+    def writes(self, *senders: Sender) -> None:
+        """Adds senders, whom all later readers hear."""
+        self.senders.update((one.component.address, one) for one in senders)
+
+    def reads(self, reader: Reader) -> None:
+        """Adds a reader, with its edges."""
+        self.readers[reader.component.address] = reader
+        self.edges.extend(Edge(sender, reader.component.address) for sender in self.senders)
 
 
 @dataclass(frozen=True)

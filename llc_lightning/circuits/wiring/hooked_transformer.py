@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from llc_lightning.circuits.edge import Edge
-from llc_lightning.circuits.wiring.base import FAMILIES, GraphOptions, Reader, Sender, UnitMap, Wiring
+from llc_lightning.circuits.wiring.base import FAMILIES, GraphOptions, Head, Order, Reader, Sender, UnitMap, Wiring
 from llc_lightning.components.component import Component
 from llc_lightning.components.hooks import submodules
 
@@ -29,7 +27,7 @@ def hooked_transformer(module: nn.Module, options: GraphOptions) -> Wiring | Non
         return None
     net = blocks[0]["net"]
     layers = [f"{net}blocks.{i}" for i in range(len(blocks))]
-    order = _Order({}, {}, [])
+    order = Order()
     _embeddings(order, parts, net, joined=options.joined)
     for path in layers:
         _block(order, module, parts, path, neurons=options.neurons)
@@ -42,27 +40,11 @@ def hooked_transformer(module: nn.Module, options: GraphOptions) -> Wiring | Non
     return Wiring(order.senders, order.readers, tuple(order.edges), tuple(added), smooth, whole=True)
 
 
-@dataclass(frozen=True)
-class _Order:
-    """Collects who writes and who reads, as the forward pass comes to them: a reader hears all before it."""
-
-    senders: dict[str, Sender]
-    readers: dict[str, Reader]
-    edges: list[Edge]
-
-    def writes(self, *senders: Sender) -> None:
-        self.senders.update((one.component.address, one) for one in senders)
-
-    def reads(self, reader: Reader) -> None:
-        self.readers[reader.component.address] = reader
-        self.edges.extend(Edge(sender, reader.component.address) for sender in self.senders)
-
-
 def _names(module: nn.Module) -> set[str]:
     return {name for name, _ in module.named_parameters(remove_duplicate=False)}
 
 
-def _embeddings(order: _Order, parts: dict[str, nn.Module], net: str, *, joined: bool) -> None:
+def _embeddings(order: Order, parts: dict[str, nn.Module], net: str, *, joined: bool) -> None:
     """Adds the embeddings of tokens and positions, apart or as one."""
     points = [point for point in (f"{net}hook_embed", f"{net}hook_pos_embed") if point in parts]
     single = [Component(point, "residual", point) for point in points]
@@ -71,22 +53,25 @@ def _embeddings(order: _Order, parts: dict[str, nn.Module], net: str, *, joined:
     order.writes(*(Sender(one, (None,) * len(one.members)) for one in single))
 
 
-def _block(order: _Order, module: nn.Module, parts: dict[str, nn.Module], path: str, *, neurons: bool) -> None:
+def _block(order: Order, module: nn.Module, parts: dict[str, nn.Module], path: str, *, neurons: bool) -> None:
     """Adds what a block reads and writes."""
     attn = f"{path}.attn"
     heads = range(len(module.get_parameter(f"{attn}.W_O")))
+    outputs = [unit for _, unit in _each(f"{attn}.hook_z", "head", heads, axis=-2)]
+    points = (f"{attn}.hook_q", f"{attn}.hook_k", f"{attn}.hook_v")
     for kind in "QKV":
         reads = UnitMap(f"{attn}.W_{kind}", _same, f"{attn}.b_{kind}", _same)
         for at, unit in _each(f"{attn}.hook_{kind.lower()}", "head", heads, axis=-2):
             decides = attn if kind in "QK" else ""
-            order.reads(Reader(unit, f"{path}.hook_resid_pre", _norm(parts, f"{path}.ln1"), reads, at, decides))
+            head = None if f"{attn}.hook_rot_q" in parts else Head(outputs[at], points, at, "QKV".index(kind))
+            order.reads(Reader(unit, f"{path}.hook_resid_pre", _norm(parts, f"{path}.ln1"), reads, at, decides, head))
     writes = UnitMap(f"{attn}.W_O", _same)
     order.writes(*(Sender(unit, (writes,), at) for at, unit in _each(f"{attn}.hook_z", "head", heads, axis=-2)))
     if f"{path}.mlp.hook_pre" in parts:
         _mlp(order, module, parts, path, neurons=neurons)
 
 
-def _mlp(order: _Order, module: nn.Module, parts: dict[str, nn.Module], path: str, *, neurons: bool) -> None:
+def _mlp(order: Order, module: nn.Module, parts: dict[str, nn.Module], path: str, *, neurons: bool) -> None:
     """Adds what an MLP reads and writes, as a whole or neuron by neuron."""
     mlp, stream, norm = f"{path}.mlp", f"{path}.hook_resid_mid", _norm(parts, f"{path}.ln2")
     if not neurons:

@@ -89,7 +89,7 @@ def run(options: Namespace) -> None:
     sys.stdout.write(f"{told}\n{block}wrote {picture}, {block_file}\n")
     then = (
         f"train with -c {quoted(block_file)} behind the configuration, or measure every snapshot of a run: "
-        f"{analyze('measure', 'RUN', '--config', block_file)}"
+        f"{analyze('measure', 'RUN', '--config', block_file, *Own.of(options).words)}"
         if found.accepted
         else "raise --budget or give other settings, as said above; do not use the block as it is"
     )

@@ -38,7 +38,7 @@ def run(options: Namespace) -> None:
     )
     note = "Shape: of one example's activation. Calls: how often the loss of a few examples calls it."
     table = Table("components", f"Components of {options.run}", columns, rows, note)
-    then = analyze("ablate", options.run)
+    then = analyze("ablate", options.run, *Own.of(options).words)
     if options.json:
         end(options, [], then, components=table.records())
         return

@@ -13,6 +13,8 @@ from llc_lightning.runtime.errors import StoreError
 
 DOES = "Find the stages of a training from its logged metrics, draw them, and say which lie between sampled steps."
 PICTURE = "stages.png"
+OWN = ("ablation", "analysis/", "flagged/", "health/", "llc")
+"""How the names begin under which measured values are logged."""
 METRICS = ("loss", "val_loss", "accuracy", "val_accuracy")
 
 
@@ -78,7 +80,8 @@ def _looked_for(logged: Collection[str]) -> str:
 
     looked = ", ".join(f"{what.replace('_', ' ')} as {' or '.join(NAMES[what])}" for what in METRICS)
     options = ", ".join(f"--{what}" for what in METRICS)
-    return f"looked for {looked}; logged are {', '.join(sorted(logged))}: name yours with {options}"
+    others = sorted(name for name in logged if not name.startswith(OWN))
+    return f"looked for {looked}; logged are {', '.join(others) or 'no others'}: name yours with {options}"
 
 
 def _counted(stages: int) -> str:

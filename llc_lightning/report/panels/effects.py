@@ -38,7 +38,7 @@ def effects(found: Findings, kind: str) -> list[Panel]:
     ends = f"; median at the end {', '.join(told)}" if told and len(units) > FEW else ""
     return [
         Panel(
-            name=f"effects-of-{kind}s{named(method)}",
+            name=f"effects-of{named(plural(kind))}{named(method)}",
             title=f"{method.capitalize() or 'Ablation'}{'-ablation' if method else ''} effects of {len(units)} "
             f"{plural(kind)} over training{ends}",
             x=axis,

@@ -13,6 +13,9 @@ from llc_lightning.report.panels.curves import HOLLOW, effect_axis, half_dimensi
 from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import called
 
+_WIDEST = 3.0
+"""A band of a wider factor around the curve would hide the figure: the caption says it."""
+
 
 def headline(found: Findings, *, named: int = 3) -> Panel | None:
     """Returns wrLLC against n_beta x effect over all units, resolutions and steps, with the one curve through them.
@@ -39,10 +42,10 @@ def headline(found: Findings, *, named: int = 3) -> Panel | None:
         series=(*_rungs(curve, steps), _line(curve)),
         rules=() if half is None else (Rule(half, f"half the weights of a {called(curve.kind)}: {half:g}"),),
         notes=(*_notes(worst, above=True), *_notes(worst, above=False)),
-        scale=steps,
+        scale=steps if len(set(table.steps(fitted))) > 1 else None,
         caption=(
             f"A point is one {called(curve.kind)} at one step and one n_beta. The curve is fitted to the {curve.n} ok "
-            f"points and cannot fall; band: ± 2 SD of the scatter. The farthest off bear names. {HOLLOW}"
+            f"points and cannot fall; {_scatter(curve)}. The farthest off bear names. {HOLLOW}"
         ),
         wide=True,
     )
@@ -53,6 +56,12 @@ def explained(curve: Curve) -> str:
     over = f"{100 * curve.within:.0f} % over training"
     alone = f", {100 * curve.within_last:.0f} % at step {curve.last_step} alone"
     return over + (alone if np.isfinite(curve.within_last) and len(set(curve.points["step"])) > 1 else "")
+
+
+def _scatter(curve: Curve) -> str:
+    """Says what the band is, or how wide it would be."""
+    factor = float(np.exp(2 * curve.residual_sd))
+    return "band: ± 2 SD of the scatter" if factor <= _WIDEST else f"2 SD of the scatter are a factor of {factor:.1f}"
 
 
 def _notes(worst: Sequence[Residual], *, above: bool) -> Iterator[Note]:
@@ -138,6 +147,7 @@ def agreement(found: Findings) -> Panel | None:
 def _rungs(curve: Curve, steps: Axis) -> list[Series]:
     points = curve.points
     ladder = sorted(set(table.numbers(points, "n_beta").tolist()))
+    several = len(set(table.steps(points.loc[np.asarray(points["ok"], dtype=bool)]))) > 1
     series: list[Series] = []
     for n_beta in ladder:
         part = table.select(points, n_beta=n_beta)
@@ -151,11 +161,11 @@ def _rungs(curve: Curve, steps: Axis) -> list[Series]:
                 x=table.numbers(part, "resolution"),
                 y=table.numbers(part, "llc"),
                 ok=np.asarray(part["ok"], dtype=bool),
-                color=palette.HOLLOW,
+                color=palette.HOLLOW if several else palette.of_rung(n_beta, ladder),
                 line=False,
                 marker=palette.marker_of_rung(n_beta, ladder),
                 opacity=0.85,
-                shade=steps.place(table.numbers(part, "step")),
+                shade=steps.place(table.numbers(part, "step")) if several else None,
                 hover=tuple(
                     f"{unit}, step {step}, {at_rung}: wrLLC {table.Measured(llc, error)} at n_beta x effect {at:.3g}"
                     for unit, step, llc, error, at in told
@@ -169,7 +179,8 @@ def _line(curve: Curve) -> Series:
     at = np.geomspace(*curve.span, 120)
     height, factor = curve(at), float(np.exp(2 * curve.residual_sd))
     low, high = height / factor, height * factor
-    return Series("the curve", at, height, palette.CURVE, low=low, high=high, width=2.4, framing=False)
+    banded = factor <= _WIDEST
+    return Series("the curve", at, height, palette.CURVE, low=low, high=high, banded=banded, width=2.4, framing=False)
 
 
 def _units(pairs: pd.DataFrame, *, name: str, where: str, color: str, level: float) -> Series:

@@ -73,7 +73,7 @@ def restricted_llc(found: Findings, kind: str) -> list[Panel]:
     at_the_end = _ends(llc, ladder) if len(units) > FEW else ""
     return [
         Panel(
-            name=f"llc-of-{kind}s{named(rung)}",
+            name=f"llc-of{named(plural(kind))}{named(rung)}",
             title=f"wrLLC of {len(units)} {plural(kind)}{f' at {rung}' if rung else ''} over training{at_the_end}",
             x=axis,
             y=Axis(f"wrLLC of one {called(kind)}, gamma {gamma:g}"),

@@ -62,7 +62,7 @@ def agreement_of_methods(found: Findings) -> Matrix | None:
             tuple("" if np.isnan(rho) or a == b else f"{rho:.2f}" for b, rho in zip(names, row, strict=True))
             for a, row in zip(names, values.tolist(), strict=True)
         ),
-        caption=f"{_listed(one)} Negative correlations have the colour of 0. {one.told}".rstrip(),
+        caption=f"{_listed(one)} Negative correlations, if any, have the colour of 0. {one.told}".rstrip(),
     )
 
 

@@ -105,11 +105,11 @@ OBSERVABLES: Registry[Callable[[int], Observable], ObservableFacts] = Registry(
 
 
 def recorded_every(draws: int) -> int:
-    """Returns how many draws apart chains are looked at closely: at least 25 times, then at every tenth draw.
+    """Returns how many draws apart chains are looked at closely: up to 25 times, then at every tenth draw.
 
     A look costs about as much as a step.
     """
-    return min(max(1, draws // _LOOKS), _RAREST)
+    return min(-(-draws // _LOOKS), _RAREST)
 
 
 def spared_every(draws: int) -> int:

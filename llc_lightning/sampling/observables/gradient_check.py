@@ -9,20 +9,22 @@ from torch import Tensor
 from llc_lightning.sampling.observables.base import OBSERVABLES, Look, Stateless
 from llc_lightning.sampling.products import inner
 
-_REACH = 0.3
-"""Share of the way from the centre by which chains are moved back and forth, to compare the loss with its gradient."""
+_REACH = 0.2
+"""Share of the way from the centre by which chains are moved farther, to compare the loss with its gradient."""
 
 
 @OBSERVABLES.register(
     "gradient_check",
     summary="by how much the loss rises around the chains, and what its gradient says of it",
     costly=True,
+    revision=2,
 )
 @dataclass(frozen=True)
 class GradientCheck(Stateless):
     """By how much the loss rises around the chains, away from the centre, and the integral of its gradient over there.
 
-    The two agree for any loss that has the gradient of its value: by Simpson's rule, so near that kinks are few.
+    The two agree for any loss that has the gradient of its value: by the trapezoidal rule, so near that kinks are few.
+    Its error is 2 % where the loss grows as the fourth power of the distance, and 5 % for the sixth.
     """
 
     every: int
@@ -31,10 +33,7 @@ class GradientCheck(Stateless):
     def look(self, look: Look) -> Float[Tensor, "chain lane 2"]:
         """Returns by how much the loss has risen, and what its gradient says of it."""
         centre, away = look.posterior.centre, look.away
-        below, here, above = (
-            look.loss({name: centre[name] + place * value for name, value in away.items()})
-            for place in (1 - _REACH, 1.0, 1 + _REACH)
-        )
-        slopes = (inner(away, at.gradient) for at in (below, here, above))
-        sloped = sum(weight * slope for weight, slope in zip((1, 4, 1), slopes, strict=True))
-        return torch.stack([above.excess - below.excess, torch.as_tensor(sloped) * _REACH / 3], -1)
+        here = look.loss(look.position)
+        above = look.loss({name: centre[name] + (1 + _REACH) * value for name, value in away.items()})
+        sloped = (inner(away, here.gradient) + inner(away, above.gradient)) * _REACH / 2
+        return torch.stack([above.excess - here.excess, sloped], -1)

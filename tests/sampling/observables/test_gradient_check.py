@@ -6,8 +6,8 @@ from llc_lightning.sampling.observables.base import apart
 from llc_lightning.sampling.observables.gradient_check import GradientCheck
 from tests.sampling.observables.looks import look_at, misled
 
-RISE = (1.3**2 - 0.7**2) / 2
-"""Of a half square from 0.7 to 1.3 times its argument."""
+RISE = (1.2**2 - 1) / 2
+"""Of a half square from its argument to 1.2 times that."""
 
 
 def test_a_loss_rises_as_its_gradient_says() -> None:
