@@ -111,6 +111,9 @@ class Played(Workers):
         stage: Stage = vars(self)["stage"]
         return stage.gather(self.rank, obj)
 
+    def exchange(self, mine: Tensor) -> list[Tensor]:
+        return self.gather(mine)
+
 
 class Stage:
     """Where threads play processes."""
