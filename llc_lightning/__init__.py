@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from llc_lightning.callbacks.resume import ExactResume
     from llc_lightning.callbacks.snapshots import SnapshotCallback
     from llc_lightning.components.listing import find_components
-    from llc_lightning.components.loss import loss_fn
+    from llc_lightning.components.loss import loss_fn, snapshot_params
     from llc_lightning.huggingface import HuggingFaceCallback
     from llc_lightning.llc.calibrate.calibration import calibrate
     from llc_lightning.llc.estimator import estimate_llc, estimate_parts
@@ -57,6 +57,7 @@ __all__ = [
     "loss_fn",
     "measure_snapshots",
     "read_trace",
+    "snapshot_params",
 ]
 
 _HOMES = {
@@ -87,6 +88,7 @@ _HOMES = {
     "loss_fn": "components.loss",
     "measure_snapshots": "measure.offline",
     "read_trace": "results.traces",
+    "snapshot_params": "components.loss",
 }
 
 

@@ -1,1 +1,28 @@
 """The connections of a network: which of them make its computation."""
+
+from llc_lightning.circuits.base import SCORES, Question, Score, edge_scores
+from llc_lightning.circuits.circuit import Circuit
+from llc_lightning.circuits.edge import Edge
+from llc_lightning.circuits.evaluation.faithfulness import Faithfulness, faithfulness
+from llc_lightning.circuits.exact import edge_effects
+from llc_lightning.circuits.gradients import Subject
+from llc_lightning.circuits.graph import Graph
+from llc_lightning.circuits.masked import MaskedRuns
+from llc_lightning.runtime.registry import register_all
+
+register_all("llc_lightning.circuits.scores")
+
+__all__ = [
+    "SCORES",
+    "Circuit",
+    "Edge",
+    "Faithfulness",
+    "Graph",
+    "MaskedRuns",
+    "Question",
+    "Score",
+    "Subject",
+    "edge_effects",
+    "edge_scores",
+    "faithfulness",
+]

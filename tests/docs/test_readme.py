@@ -9,6 +9,7 @@ import pytest
 
 import llc_lightning
 import llc_lightning.ablation
+import llc_lightning.circuits
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
@@ -22,6 +23,7 @@ CODE = re.compile(r"`([^`\n]+)`")
 PUBLIC = {
     "llc_lightning": set(llc_lightning.__all__),
     "llc_lightning.ablation": set(llc_lightning.ablation.__all__),
+    "llc_lightning.circuits": set(llc_lightning.circuits.__all__),
     "llc_lightning.models.bridge": {"from_transformer_lens", "to_transformer_lens"},
     "llc_lightning.models.hooked_weights": {"from_hooked_transformer"},
     "llc_lightning.models.transformer_net": {"Transformer"},
