@@ -105,7 +105,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_an_uninterrupted_one(
     assert content(tmp_path) == whole
     events = EventAccumulator(str(place(tmp_path)), size_guidance={"scalars": 0}).Reload()
     tags = events.Tags()["scalars"]
-    assert "train/loss" in tags
+    assert "analysis/loss_on_1024" in tags
     for tag in tags:
         steps = [event.step for event in events.Scalars(tag)]
         assert steps == sorted(set(steps)), f"{tag} has a point twice"

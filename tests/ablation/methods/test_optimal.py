@@ -96,7 +96,8 @@ def test_with_the_same_examples_in_both_folds_it_is_the_minimum() -> None:
     for order in fold_orders(128, seed=0):
         rows[order] = torch.arange(32).repeat(2)
     parts = find_components(module, ["one[0]", "one[3]", "one[1,4]"])
-    found = effects(module, (x[rows], y[rows]), parts, "optimal")
+    with pytest.warns(UserWarning, match="of the 128 examples only 32 differ"):
+        found = effects(module, (x[rows], y[rows]), parts, "optimal")
     for part in parts:
         units = list(part.units or ())
         best = replaced(module, (x, y), units, least_squares(module, (x, y), units)).mean().item()
