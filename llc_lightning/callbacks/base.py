@@ -390,9 +390,17 @@ def _take_buffers_of_rank_zero(workers: Workers, pl_module: L.LightningModule) -
         MeasurementError: If it fails on any rank, with the same message on all of them.
     """
     buffers = dict(pl_module.named_buffers())
-    if workers.world_size == 1 or not buffers:
+    if workers.world_size == 1:
         return
-    told = workers.jointly(lambda: {name: buffer.detach().cpu().clone() for name, buffer in buffers.items()})
+    forms = workers.gather([(name, tuple(buffer.shape), str(buffer.dtype)) for name, buffer in buffers.items()])
+    if any(each != forms[0] for each in forms):
+        raise MeasurementError("buffers have other names, shapes or types on some ranks; give all ranks the same.")
+
+    def copied() -> dict[str, torch.Tensor]:
+        form = torch.contiguous_format
+        return {name: buffer.detach().cpu().clone(memory_format=form) for name, buffer in buffers.items()}
+
+    told = workers.jointly(copied)
     workers.take_from_zero(told.values())
 
     def take() -> None:

@@ -53,7 +53,9 @@ def _steps(trainer: L.Trainer, batches: int, epochs: int) -> int:
 def is_at_end(trainer: L.Trainer) -> bool:
     """Says whether a training makes no more steps; Lightning does nothing at all from a checkpoint of its last one."""
     end = planned_steps(trainer)
-    return trainer.should_stop or (end is not None and trainer.global_step >= end)
+    loop: Any = trainer.fit_loop
+    stops = trainer.should_stop and loop._can_stop_early  # not before min_steps and min_epochs
+    return stops or (end is not None and trainer.global_step >= end)
 
 
 def nothing_follows(trainer: L.Trainer) -> bool:

@@ -55,8 +55,10 @@ class StopAtSignal(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks for the first time; the job that this one goes on with has been found."""
         self._step = trainer.global_step
-        if trainer.is_global_zero and writes(trainer):
-            (run_folder(trainer) / REQUEUED).unlink(missing_ok=True)
+        if writes(trainer):
+            marked = run_folder(trainer) / REQUEUED  # which every rank must ask for
+            if trainer.is_global_zero and marked.is_file():
+                marked.unlink()
         self._look(trainer)
 
     def on_train_batch_end(
@@ -77,6 +79,13 @@ class StopAtSignal(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks when an epoch is over."""
         self._look(trainer)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Watches the other processes no longer: each ends in its own time."""
+        workers = Workers.of(trainer)
+        workers.meet()
+        workers.barrier()  # until nobody asks the store of the first process any more
+        leave_peers()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Leaves the signals alone; but what SLURM sends to a job that it starts anew is no news."""
@@ -141,11 +150,14 @@ def _requeue(folder: Path) -> None:
     Raises:
         StoreError: If SLURM does not do it.
     """
-    (folder / REQUEUED).write_text(job() + "\n", encoding="utf-8")
+    new = folder / f".{REQUEUED}"
+    new.write_text(job() + "\n", encoding="utf-8")
+    new.replace(folder / REQUEUED)
     try:
         subprocess.run(["scontrol", "requeue", job()], check=True, capture_output=True, text=True, timeout=20)  # noqa: S603, S607
     except (OSError, subprocess.SubprocessError) as error:
-        told = getattr(error, "stderr", None) or one_line(error)
+        said: object = getattr(error, "stderr", None)  # bytes, or None, where it took too long
+        told = said if isinstance(said, str) and said.strip() else one_line(error)
         raise StoreError(
             f"scontrol requeue {job()} failed: {told.strip().rstrip('.')}; {folder} can be continued by hand with "
             "--ckpt_path last."

@@ -54,15 +54,18 @@ def _call(option: str, place: str) -> Any:
 def _function(option: str, file: Path, name: str) -> Callable[[], Any]:
     if not file.is_file():
         raise SettingError(f"{option}: there is no file {file}; give FILE:FUNCTION.")
-    described = importlib.util.spec_from_file_location(file.stem, file)
+    own = file.stem if file.stem not in sys.modules else f"{file.stem}_of_your_own"
+    described = importlib.util.spec_from_file_location(own, file)
     if described is None or described.loader is None:
         raise SettingError(f"{option}: {file} is no Python file; give FILE:FUNCTION.")
     script = importlib.util.module_from_spec(described)
+    sys.modules[own] = script  # where dataclasses and pickle look
     home = str(file.resolve().parent)
     sys.path.insert(0, home)  # for what it imports from beside it
     try:
         described.loader.exec_module(script)
     except Exception as error:
+        del sys.modules[own]
         raise SettingError(
             f"{option}: {file} cannot be imported: {type(error).__name__}: {one_line(error)}; what it does when it is "
             'run belongs below if __name__ == "__main__".'

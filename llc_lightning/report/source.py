@@ -60,6 +60,9 @@ class Source:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             rows, times, damaged = run.measurements(skip_corrupt=True), run.timings(skip_corrupt=True), run.damaged()
+        for each in told:
+            if each.category is not UserWarning:
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
         damaged = [*dict.fromkeys(str(each.message) for each in told if each.category is UserWarning), *damaged]
         if not len(rows):
             none = f"{run.folder} has no measurements yet; train on, or type: {call('analyze', 'measure', run.folder)}"

@@ -110,7 +110,7 @@ def verify(path: Path, digests: list[str], *, remedy: str, error: type[LLCLightn
     except OSError as cause:
         raise error(f"cannot read {path}: {cause.strerror}; make the file readable.") from cause
     manifest = next((run for run in (path.parent, path.parent.parent) if (run / MANIFEST).is_file()), path.parent)
-    if digest not in digests and (damaged := damaged_lines(manifest)):
+    if not digests and (damaged := damaged_lines(manifest)):
         warnings.warn(
             f"{manifest / MANIFEST} is damaged in line {damaged[0]}, and {path} is not listed elsewhere in it: it is "
             "read without comparing its SHA-256; keep it, or measure that step again, which lists it anew.",

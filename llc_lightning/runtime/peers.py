@@ -55,6 +55,8 @@ class Peers:
         self._server = server
         self._store, self._own = (_store(*place.split(" ")) for _ in range(2))
         self._round = 0
+        self._failing = False
+        """Whether this one has failed in this round, so that what it still looks at is of use."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="llc-lightning-peers", daemon=True)
         self._thread.start()
@@ -80,12 +82,13 @@ class Peers:
             for old in (f"met/{self._round - 1}", f"met/{self._round - 1}/all", f"failed/{self._round - 1}"):
                 store.delete_key(old)
         self._round += 1
-        SIGNALS.elsewhere = False
+        self._failing = SIGNALS.elsewhere = False
 
     def failed(self) -> None:
         """Tells the others, who are at work, that this one has failed: what they still do is of no use."""
         from contextlib import suppress
 
+        self._failing, SIGNALS.elsewhere = True, False
         with suppress(RuntimeError):
             self._store.set(f"failed/{self._round}", "")
 
@@ -111,9 +114,12 @@ class Peers:
 
     def _watch(self) -> None:
         seen: dict[int, tuple[str, float]] = {}
-        beats, since = 0, 0.0
+        beats, since, looked = 0, 0.0, time.monotonic()
         while not self._over.wait(PERIOD if not self.lost else PERIOD / 4):
             beats += 1
+            if time.monotonic() - looked > LOST / 2:
+                seen.clear()  # it was held up itself: the silence of the others says nothing
+            looked = time.monotonic()
             try:
                 self._look(seen, beats)
             except RuntimeError:
@@ -134,7 +140,7 @@ class Peers:
             store.set("signal", str(SIGNALS.noted))
         elif not SIGNALS.noted and store.check(["signal"]):
             SIGNALS.noted = int(store.get("signal"))
-        if store.check([f"failed/{round_}"]) and round_ == self._round:
+        if not self._failing and store.check([f"failed/{round_}"]) and round_ == self._round:
             SIGNALS.elsewhere = True
         if store.check(["lost"]):
             self.lost = self.lost or store.get("lost").decode()

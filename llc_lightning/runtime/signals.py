@@ -42,6 +42,8 @@ class Signals:
         """Whether the other processes know of it."""
         self.elsewhere = False
         """Whether something has happened to another process, so that what this one does is of no use."""
+        self._interrupted = False
+        """Whether Ctrl-C was pressed here, whatever other processes have told."""
         self._before: dict[int, Any] = {}
 
     def watch(self, numbers: Iterable[int]) -> None:
@@ -59,11 +61,12 @@ class Signals:
 
     def _clear(self) -> None:
         self.noted = self.agreed = 0
-        self.told = self.elsewhere = False
+        self.told = self.elsewhere = self._interrupted = False
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT == self.noted:
+        if number == signal.SIGINT and self._interrupted:
             raise KeyboardInterrupt  # a second Ctrl-C does not wait
+        self._interrupted = self._interrupted or number == signal.SIGINT
         self.noted = self.noted or number
 
 

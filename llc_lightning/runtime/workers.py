@@ -131,13 +131,14 @@ class Workers:
         return [int(number) for number in largest]
 
     def take_from_zero(self, tensors: Iterable[Tensor]) -> None:
-        """Gives tensors of the CPU, of the same shapes and types everywhere, the values that the first process has."""
-        from torch import distributed
+        """Gives contiguous tensors of the CPU, the same everywhere but for values, those that the first process has."""
+        from torch import distributed, uint8
 
         untyped: Any = distributed
         with _told_if_lost():
             for tensor in tensors:
-                untyped.broadcast(tensor, src=0, group=_group())
+                # As bytes, since gloo lacks some types.
+                untyped.broadcast(tensor.view(-1).view(uint8), src=0, group=_group())
 
     def agree(self, error: BaseException | None) -> None:
         """Raises on every process if a measurement failed on any of them; must come before any other collective.
@@ -158,6 +159,7 @@ class Workers:
         failed = [(rank, each) for rank, each in enumerate(told) if isinstance(each, str)]
         if not failed:
             return
+        failed = [one for one in failed if one[1]] or [(failed[0][0], "it was told of a failure that no rank tells")]
         cause = error.__cause__ if isinstance(error, MeasurementError) and error.__cause__ else error
         if self.world_size == 1:
             raise MeasurementError(failed[0][1]) from cause
@@ -223,8 +225,9 @@ def _told(error: BaseException | None) -> str | int | None:
     """Returns what a process tells of how its part ended: a sentence, or the signal that it stops for."""
     if isinstance(error, Stopped):
         return error.number
-    # The one that has failed tells why.
-    return None if error is None or isinstance(error, ElsewhereError) else one_sentence(error)
+    if isinstance(error, ElsewhereError):
+        return ""  # the one that has failed tells why, and nobody goes on without a result
+    return None if error is None else one_sentence(error)
 
 
 _PEERS: list[tuple[Any, Peers]] = []
