@@ -105,6 +105,20 @@ def facts_of(score: Score) -> ScoreFacts:
     return next(entry.facts for _, entry in SCORES.items() if entry.item is type(score))
 
 
+def check_whole(score: Score, edges: Sequence[Edge]) -> None:
+    """Checks that no edge is at some positions alone, which a score does not tell apart.
+
+    Raises:
+        SettingError: If one is.
+    """
+    some = next((edge for edge in edges if "@" in edge.sender), None)
+    if some is not None:
+        raise SettingError(
+            f"{str(some)!r} is at some positions alone, and {score.name!r} scores an edge at all of them; leave the "
+            "positions out, or take exact effects."
+        )
+
+
 def edge_scores(
     question: Question, score: str | Score = "exact", edges: str | Edge | Sequence[str | Edge] = "*"
 ) -> list[Effect]:

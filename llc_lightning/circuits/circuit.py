@@ -46,7 +46,7 @@ class Circuit:
     n_examples: int
     seed: int
     of: int = 0
-    """How many edges the network has."""
+    """How many edges were scored."""
     faithfulness: Mapping[str, float | int | str] = field(default_factory=dict[str, "float | int | str"])
     """Its faithfulness with the settings of that, where it was measured."""
     source: str = ""
@@ -84,6 +84,7 @@ class Circuit:
             {"edge": str(one.edge), "score": _told(one.score), "stderr": _told(one.stderr), "status": one.status}
             for one in self.scored
         ]
+        told["faithfulness"] = {k: _told(v) if isinstance(v, float) else v for k, v in self.faithfulness.items()}
         return json.dumps(told, indent=2, allow_nan=False)
 
     @classmethod
@@ -105,7 +106,8 @@ class Circuit:
                 ScoredEdge(Edge.parse(one["edge"]), _number(one["score"]), _number(one["stderr"]), one["status"])
                 for one in told.pop("scored")
             )
-            return cls(scored, **told)
+            measured = {name: _number(v) if v is None else v for name, v in told.pop("faithfulness").items()}
+            return cls(scored, faithfulness=measured, **told)
         except StoreError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, LLCLightningError) as error:

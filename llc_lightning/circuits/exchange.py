@@ -75,6 +75,9 @@ class Exchanges:
             apart = torch.where(
                 place.where[0], torch.stack([place.compact(one, slice(None))[0] for one in values]) - own, 0
             )
+            real = self.examples.counting(part.point, part.axis_in(self.examples.first[part.point]))
+            if real is not None:  # what fills is not exchanged, also where attention sees it
+                apart = torch.where(real[rows.to(real.device)], apart, 0)
             if place.units is not None and place.unit_axis == -2:
                 apart = apart.squeeze(-2)
             units = torch.full((len(apart),), sender.unit, device=apart.device)

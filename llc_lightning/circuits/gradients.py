@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.ablation.engine.base import Shared
+from llc_lightning.ablation.engine.base import Shared, entry_of
 from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.ablation.engine.effect import Effect, Summary
 from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.lanes import losses_of
 from llc_lightning.ablation.engine.mask import Mask
 from llc_lightning.ablation.engine.place import Place
-from llc_lightning.circuits.base import Question, Score, facts_of
+from llc_lightning.circuits.base import Question, Score, check_whole, facts_of
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.exact import KIND, check_sums, points_of
 from llc_lightning.circuits.exchange import Exchanges
@@ -31,7 +31,7 @@ from llc_lightning.components.loss import Change
 from llc_lightning.components.ports import replaced
 from llc_lightning.runtime.batches import check_partners, for_params
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.status import OK, join
+from llc_lightning.runtime.status import join
 
 Slopes: TypeAlias = Mapping[str, Float[Tensor, "row *position d_model"]]
 """The gradients of the examples' losses at the sums that each reader reads, by the reader's address."""
@@ -65,10 +65,10 @@ class Subject:
     """
 
     def __init__(self, question: Question) -> None:
-        if not isinstance(question.donor, Shared):
+        if not isinstance(question.donor, Shared) or entry_of(question.donor).facts.whole:
             raise SettingError(
-                f"gradients tell what given values do, and {question.donor.name!r} fits them or edits weights; take "
-                "zero, mean, resample or counterfactual, or exact effects."
+                f"gradients tell what given values do, and {question.donor.name!r} fits them, edits weights or mixes "
+                "units; take zero, mean, resample or counterfactual, or exact effects."
             )
         self.question, self.donor, self.graph = question, question.donor, question.graph
         loss, params, edges = question.loss, question.params, question.graph.edges
@@ -128,7 +128,7 @@ class Subject:
 
         with torch.enable_grad():
             ends = [ChangeAt(point, partial(opening, point)) for point in points]
-            losses, known = self.losses(block, [*edits, *ends], watched)
+            losses, known = self.losses(block, [*ends, *edits], watched)  # an edit at a reader sees what was opened
             if not losses.requires_grad:
                 raise SettingError(
                     f"{self.question.name!r} has no gradient at the readers, which this score follows; take exact "
@@ -195,7 +195,9 @@ class Subject:
         rows, axis = self.examples.blocks.rows[block], -1
         seen = self.examples.seen(point, axis, [self.donor])
         values = next(self.donor.values(seen, [rows], seed=self.question.seed))[draw]
-        return values - self.streams.of(self.examples.blocks.batches[block])[point]
+        way = values - self.streams.of(self.examples.blocks.batches[block])[point]
+        real = self.examples.counting(point, axis)
+        return way if real is None else torch.where(real[rows.to(real.device)], way, 0)
 
     def total(self, block: int) -> Float[Tensor, "row"]:
         """Returns what exchanging all senders that hear nothing does, mean over draws."""
@@ -214,7 +216,10 @@ def _moved(way: Tensor, share: float, activation: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Gradient(Score):
-    """A score from gradients: one file each, which says how an example's scores follow from its subject."""
+    """A score from gradients: one file each, which says how an example's scores follow from its subject.
+
+    Standard errors are over examples, with donors and means taken as they are; those of exact effects count these too.
+    """
 
     @abstractmethod
     def of_block(self, subject: Subject, block: int) -> Float[Tensor, "edge row"]:
@@ -227,6 +232,7 @@ class Gradient(Score):
 
     def scores(self, question: Question, edges: Sequence[Edge]) -> list[Effect]:
         """Returns the scores of edges, in their order, with what is to be said against all of them."""
+        check_whole(self, edges)
         subject = Subject(question)
         every = self._by_block(subject)
         reasons = self._reasons(subject, every)
@@ -238,25 +244,22 @@ class Gradient(Score):
             summary.add([counted[0].pack(values[numbers][..., None])], counted)
         same = {"method": f"{self.name}:{question.donor.name}", "draws": question.donor.draws, "vmapped": False}
         makes = [partial(Effect, "edge_score", str(edge), KIND, **same) for edge in edges]
-        found = [effect for (effect,) in summary.effects(makes)]
-        return [
-            replace(one, status=join([one.status, *reasons]) if one.status != OK else join(reasons)) for one in found
-        ]
+        found = [effect for (effect,) in summary.effects(makes, doubted=True)]
+        return [replace(one, status=join([*one.status.split("+"), *reasons])) for one in found]
 
     def _by_block(self, subject: Subject) -> list[Float[Tensor, "edge row"]]:
         return [self.of_block(subject, block).detach() for block in range(len(subject.examples.blocks))]
 
     def _reasons(self, subject: Subject, every: Sequence[Tensor]) -> list[str]:
         """Returns what the sum of the scores, and steps that are doubled, say against them."""
-        if not facts_of(self).estimates:
-            return []
-        real = [subject.examples.counted[block][0].mask[:, 0] for block in range(len(every))]
+        real = [subject.examples.blocks.real(block) for block in range(len(every))]
         mean = torch.cat([values[:, mask] for values, mask in zip(every, real, strict=True)], dim=1).double().mean(1)
-        leaving = [edge.sender in subject.inputs for edge in subject.graph.edges]
-        total = torch.cat([subject.total(block)[mask] for block, mask in enumerate(real)]).double().mean()
         reasons: list[str] = []
-        if not abs(float(mean[torch.tensor(leaving)].sum() - total)) <= _COMPLETE * abs(float(total)):
-            reasons.append("incomplete")
+        if facts_of(self).estimates:
+            leaving = [edge.sender in subject.inputs for edge in subject.graph.edges]
+            total = torch.cat([subject.total(block)[mask] for block, mask in enumerate(real)]).double().mean()
+            if not abs(float(mean[torch.tensor(leaving)].sum() - total)) <= _COMPLETE * abs(float(total)):
+                reasons.append("incomplete")
         finer = self.finer()
         if finer is not None:
             twice = finer._by_block(subject)

@@ -54,7 +54,7 @@ class MaskedRuns:
         pieces: list[Tensor] = []
         for block in range(len(subject.examples.blocks)):
             draws = [self._of_block(masks, block, draw) for draw in range(subject.donor.draws)]
-            counts = subject.examples.counted[block][-1].mask[:, 0]
+            counts = subject.examples.blocks.real(block)
             pieces.append(torch.stack(draws).mean(0)[:, counts])
         return torch.cat(pieces, dim=1)
 
@@ -111,7 +111,9 @@ class _At:
         own, live = (
             torch.stack([streams.said(self._senders[one], run) for one in senders]) for run in (self.known, said)
         )
-        kept = mask[torch.tensor([[self.runs.number(sender, one) for sender in senders] for one in readers])]
+        like = self.known[first.stream]
+        numbers = [[self.runs.number(sender, one) for sender in senders] for one in readers]
+        kept = mask.to(like.device, like.dtype)[torch.tensor(numbers, device=like.device)]
         sums = self.known[first.stream] + shifts.sum(0) + torch.einsum("us,s...->u...", kept, live - own - shifts)
         units = torch.tensor([one.unit for one in readers], device=sums.device)
         values = streams.read(first, sums, units)

@@ -133,7 +133,12 @@ def _statistics() -> Any:
     """Returns the statistics of ArviZ for [chain, draw], with its two slow loops done on whole arrays."""
     # ArviZ declares neither its exports nor its types.
     module: Any = importlib.import_module("arviz_stats.base")
-    return type("_Statistics", (module.array_stats.__class__,), {"_ess": _ess, "_z_scale": _z_scale})()
+    plain: Any = module.array_stats
+    own: Any = type("_Statistics", (plain.__class__,), {"_ess": _ess, "_z_scale": _z_scale})()
+    seen = np.sin(np.arange(64.0) ** 2).reshape(4, 16)
+    pairs = [(own._ess_bulk(seen), plain._ess_bulk(seen)), (own._rhat_rank(seen), plain._rhat_rank(seen))]
+    # A version whose own rules are others is followed.
+    return own if all(math.isclose(float(a), float(b), rel_tol=1e-9) for a, b in pairs) else plain
 
 
 def _ess(_: Any, seen: npt.NDArray[Any], relative: bool = False) -> float:

@@ -264,7 +264,7 @@ def thinned(names: Sequence[str], room: int) -> list[int]:
 
     Example:
         >>> thinned(["30", "100", "300", "1000", "3000"], 12)
-        [0, 2, 4]
+        [0, 3]
     """
     longest = max(map(len, names), default=0) + 2
     every = max(1, -(-len(names) * longest // max(room, 1)))

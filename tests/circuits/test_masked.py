@@ -1,5 +1,7 @@
 """Runs on some edges: all of them are the network, none the donor's run, and all but one have an exact effect."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,9 @@ from llc_lightning.ablation.engine.influence import donors
 from llc_lightning.circuits.base import edge_scores
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.masked import MaskedRuns
-from tests.circuits.nets import NETS, N, net, question
+from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.models.transformer import TransformerModel
+from tests.circuits.nets import NETS, SMALL, N, net, question
 
 
 @pytest.mark.parametrize("name", [name for name in NETS if name != "hand_built"])
@@ -48,3 +52,14 @@ class Put:
 
     def __call__(self, activation: torch.Tensor) -> torch.Tensor:
         return self.value
+
+
+def test_double_nets_are_run_in_double() -> None:
+    model = TransformerModel(**SMALL, norm="layer", d_mlp=12).double()
+    model.load_state_dict(net("layer")[0].state_dict())
+    asked = replace(question("layer"), loss=loss_fn(model), params=snapshot_params(model))
+    runs = MaskedRuns(Subject(asked))
+    with torch.no_grad():
+        (whole,) = runs(runs.mask(runs.edges)[None])
+    assert whole.dtype == torch.float64
+    assert torch.allclose(whole, model.per_example_loss(asked.data).detach(), atol=1e-12)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from llc_lightning.runtime.errors import DataError, MeasurementError, SettingError
-from llc_lightning.runtime.workers import Workers
+from llc_lightning.runtime.workers import Workers, packed
 
 
 @dataclass
@@ -36,7 +36,8 @@ def test_shares_are_a_partition_that_differs_by_at_most_one() -> None:
 
 def test_collect_puts_the_shares_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = [Workers(rank, 3).share(range(8)) for rank in range(3)]
-    monkeypatch.setattr(Workers, "gather", lambda self, obj: shares)
+    monkeypatch.setattr(Workers, "agree", lambda self, error: None)
+    monkeypatch.setattr(Workers, "exchange", lambda self, mine: [packed(list(share)) for share in shares])
     assert Workers(1, 3).collect(shares[1]) == list(range(8))
 
 

@@ -151,6 +151,7 @@ class Examples:
             if block == 0:
                 if self._forward.is_new(self.blocks.batches[0], kept):
                     self._check_few(kept, losses[0][:, 0])
+                    self._forward.is_right(self.blocks.batches[0], kept)
                 numbers = self.blocks.n * sum(self.first[point].numel() for point in kept)
                 kept = [] if numbers > KEPT else kept
             self.clean.append(forward.outputs)

@@ -29,7 +29,7 @@ class _Recording:
 
     def __init__(self, tape: Tape, found: ForwardPass, fixed: int, digest: str) -> None:
         self.checked = False
-        """Whether somebody asked whether it is new."""
+        """Whether what is checked of it was found right."""
         self.digest, self._tape, self._fixed = digest, tape, fixed
         self._leaves: list[Any]
         self._spec: TreeSpec
@@ -99,12 +99,15 @@ class Unablated:
         return self._loss.activations(self._params, batch, points) if found is None else found.caught
 
     def is_new(self, batch: Batch, points: Sequence[str]) -> bool:
-        """Says whether nobody has asked this of a recording of passes of this form: what is checked of it holds on."""
+        """Says whether no recording of passes of this form was found right (:meth:`is_right`)."""
         recording = self._kept.get(self._key(batch, points))
-        if recording is None or recording.replay is None:
-            return True
-        before, recording.checked = recording.checked, True
-        return not before
+        return recording is None or recording.replay is None or not recording.checked
+
+    def is_right(self, batch: Batch, points: Sequence[str]) -> None:
+        """Notes that what is checked of passes of this form was found right, and so holds on."""
+        recording = self._kept.get(self._key(batch, points))
+        if recording is not None:
+            recording.checked = True
 
     def _key(self, batch: Batch, points: Sequence[str]) -> object:
         return tuple(points), self._with_tasks, self._metrics, forms_of((self._params, batch))

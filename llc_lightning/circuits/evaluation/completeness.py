@@ -76,4 +76,4 @@ def worst_outside(runs: MaskedRuns, circuit: Sequence[Edge], *, steps: int = 30,
         point = torch.where(fixed > 0, 1.0, (point + step).clamp(0, 1))
     with torch.no_grad():
         last, own = runs(torch.stack([point, fixed])).mean(1)
-    return max(*found, float(last)) - float(own)
+    return max(*found, float(last), float(own)) - float(own)

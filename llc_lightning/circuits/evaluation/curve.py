@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -51,6 +52,6 @@ def curve(runs: MaskedRuns, scores: Mapping[Edge, float], *, shares: Sequence[fl
         scores: Of every edge of the graph; the order of equal ones is the graph's.
         shares: Of all edges, in rising order.
     """
-    order = sorted(runs.edges, key=lambda edge: -abs(scores[edge]))
+    order = sorted(runs.edges, key=lambda edge: math.inf if math.isnan(scores[edge]) else -abs(scores[edge]))
     circuits = [order[: round(share * len(order))] for share in shares]
     return Curve(tuple(shares), tuple(of_many(runs, circuits)))

@@ -13,7 +13,10 @@ from torch import Tensor
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.runtime.errors import SettingError, unknown
+from llc_lightning.runtime.status import join
 
+_GAP = 3.0
+"""Errors by which the network must differ from the ablated one for shares to mean something."""
 AVERAGES = ("ratio_of_means", "mean_of_ratios")
 
 
@@ -40,7 +43,7 @@ class Faithfulness:
 
     value: float
     stderr: float
-    """Over examples."""
+    """Over examples, with donors and means taken as they are."""
     n: int
     """Examples."""
     edges: int
@@ -52,6 +55,8 @@ class Faithfulness:
     all: float
     """m of the network."""
     conditions: Conditions
+    status: str = "ok"
+    """``no-gap`` where network and ablated network are no more than 3 errors apart."""
 
     def as_row(self) -> dict[str, float | int | str]:
         """Returns value and conditions in one row."""
@@ -107,4 +112,10 @@ def _of(
         value = influences.mean()
     stderr = float(influences.std()) / n**0.5 if n > 1 else math.nan
     of_circuit, of_none, of_all = (float(one.mean()) for one in (circuit, none, every))
-    return Faithfulness(float(value), stderr, n, edges, of_circuit, of_none, of_all, conditions)
+    reasons = ["one-example"] if n == 1 else []
+    if n > 1 and not abs(float(below.mean())) > _GAP * float(below.std()) / n**0.5:
+        reasons.append("no-gap")
+    told = float(value)
+    if not math.isfinite(told):
+        told, stderr, reasons = math.nan, math.nan, [*reasons, "nan-loss"]
+    return Faithfulness(told, stderr, n, edges, of_circuit, of_none, of_all, conditions, join(reasons))

@@ -95,8 +95,8 @@ def minimality(
     ``edges`` tests it is corrected for all of them (Bonferroni).
     """
     wins = int((abs(effect) > random_effects.abs()).sum())
-    found = _counted("minimality", "the edge does no more than random ones", wins, _tails(random_effects, quantile))
-    return Verdict(found.test, found.null, min(1.0, found.p * edges), found.statistic, found.attainable)
+    tails = [min(1.0, edges * float(tail)) for tail in _tails(random_effects, quantile)]
+    return _counted("minimality", "the edge does no more than random ones", wins, tails)
 
 
 def sufficiency(faithful: float, random_faithful: Float[Tensor, "circuit"], *, quantile: float = QUANTILE) -> Verdict:

@@ -28,7 +28,8 @@ class AtPStar(Gradient):
     QK fix: of an edge into a query or a key the attention pattern is computed with the donor, and what counts is
     ``(pattern' - pattern) . dL/d pattern``. GradDrop: for each layer the gradient is taken without what passes through
     that layer, and the score is ``sum_l |estimate_l| / (L - 1)``, mean over the examples, so that an indirect effect
-    cannot cancel a direct one. It has no sign.
+    cannot cancel a direct one; of edges into the output, which no layer takes away, ``/ L``. A net of one layer has no
+    GradDrop, and readers that name no attention, as those of the library transformers, no QK fix. It has no sign.
     """
 
     graddrop: bool = True
@@ -37,12 +38,14 @@ class AtPStar(Gradient):
     def of_block(self, subject: Subject, block: int) -> Float[Tensor, "edge row"]:
         """Returns the sizes of the estimates, mean over draws."""
         layers = subject.graph.wiring.layers if self.graddrop else ()
-        drops: list[list[Change]] = [[ChangeAt(point, _dropped) for point in points] for points in layers] or [[]]
+        drops: list[list[Change]] = [[]]
+        if len(layers) > 1:
+            drops = [[ChangeAt(point, _dropped) for point in points] for points in layers]
         patterns = self._patterns(subject, block) if self.qk_fix else {}
-        total = torch.zeros(len(subject.graph.edges), subject.examples.blocks.size)
-        for drop in drops:
-            total += self._estimates(subject, block, drop, patterns).abs()
-        return total / max(len(drops) - 1, 1)
+        total = torch.stack([self._estimates(subject, block, drop, patterns).abs() for drop in drops]).sum(0)
+        last = subject.graph.edges[-1].reader  # behind all layers: no drop takes its edges away
+        left = [max(len(drops) - (edge.reader != last), 1) for edge in subject.graph.edges]
+        return total / torch.tensor(left, device=total.device)[:, None]
 
     def _estimates(
         self, subject: Subject, block: int, drop: Sequence[Change], patterns: dict[int, Tensor]

@@ -36,7 +36,8 @@ class EAPIGActivations(Gradient):
 
     def of_block(self, subject: Subject, block: int) -> Float[Tensor, "edge row"]:
         """Returns the products with the mean gradients, each sender's on its own way."""
-        total = torch.zeros(len(subject.graph.edges), subject.examples.blocks.size)
+        like = next(iter(subject.examples.first.values()))
+        total = like.new_zeros(len(subject.graph.edges), subject.examples.blocks.size)
         senders = [subject.graph.sender(edge).component for edge in subject.graph.edges]
         groups = [tuple(part.point for part in sender.members) for sender in senders]
         for draw in range(subject.donor.draws):

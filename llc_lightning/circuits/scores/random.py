@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from llc_lightning.ablation.engine.effect import Effect
-from llc_lightning.circuits.base import SCORES, Question, Score
+from llc_lightning.circuits.base import SCORES, Question, Score, check_whole
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.exact import KIND
 from llc_lightning.runtime.seeding import generator
@@ -23,6 +23,7 @@ class Random(Score):
 
     def scores(self, question: Question, edges: Sequence[Edge]) -> list[Effect]:
         """Returns the numbers, the same for an edge whatever others are asked for."""
+        check_whole(self, edges)
         every = torch.rand(len(question.graph.edges), generator=generator(question.seed, "random edges", self.draw))
         known = {edge: float(value) for edge, value in zip(question.graph.edges, every, strict=True)}
         return [Effect("edge_score", str(edge), KIND, self.name, value=known[edge], stderr=0.0) for edge in edges]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning.ablation.engine.effect import Effect
-from llc_lightning.circuits.base import SCORES, Question, Score
+from llc_lightning.circuits.base import SCORES, Question, Score, check_whole
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.exact import KIND
 from llc_lightning.circuits.streams import Streams
@@ -27,6 +27,7 @@ class WeightNorm(Score):
 
     def scores(self, question: Question, edges: Sequence[Edge]) -> list[Effect]:
         """Returns the norms."""
+        check_whole(self, edges)
         streams = Streams(question.loss, question.params, [])
         return [
             Effect("edge_score", str(edge), KIND, self.name, value=self._norm(question, streams, edge), stderr=0.0)

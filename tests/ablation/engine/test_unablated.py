@@ -8,8 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llc_lightning.ablation import patching
+from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.engine.unablated import Unablated
+from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.runtime.errors import SettingError
 
 
 class Net(nn.Module):
@@ -123,3 +126,23 @@ class Padded(nn.Module):
         losses = F.cross_entropy(logits[:, :-1].movedim(-1, 1), batch["tokens"][:, 1:], reduction="none")
         counts = real[:, 1:].float()
         return (losses * counts).sum(-1) / counts.sum(-1)
+
+
+class Coupled(nn.Module):
+    """Its loss of an example depends on the others in the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        out = self.layer(batch)
+        return (out - out.mean(0)).square().mean(-1)
+
+
+def test_what_was_refused_once_is_refused_again() -> None:
+    loss, batch = loss_fn(Coupled()), torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    params = snapshot_params(loss.module)
+    for _ in range(3):
+        with pytest.raises(SettingError, match=r"the loss of example \d is"):
+            sweep(loss, params, batch, find_components(loss.module, "layer[1]"), ["zero"], seed=0)

@@ -50,7 +50,7 @@ def test_ratios_follow_their_definition_and_tell_their_conditions() -> None:
     assert ratio.as_row() | {"value": 0, "stderr": 0, "circuit": 0, "none": 0, "all": 0} == {
         **{"value": 0, "stderr": 0, "circuit": 0, "none": 0, "all": 0, "n": 12, "edges": len(edges)},
         **{"level": "edge", "donor": "resample(draws=1)", "direction": "noising", "positions": "all"},
-        **{"average": "ratio_of_means", "metric": "train"},
+        **{"average": "ratio_of_means", "metric": "train", "status": ratio.status},
     }
     with pytest.raises(SettingError, match="unknown average 'mean'"):
         faithfulness(runs, edges, average="mean")

@@ -1,5 +1,6 @@
 """One contract for every way to score edges, whoever registers it."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -47,6 +48,54 @@ def test_a_metric_that_is_flat_at_the_unablated_run_is_refused_or_used(score: st
 def test_gradients_refuse_donors_without_given_values() -> None:
     with pytest.raises(SettingError, match="gradients tell what given values do, and 'optimal' fits them"):
         edge_scores(question("layer", "optimal"), "eap")
+
+
+def test_gradients_refuse_donors_that_mix_units() -> None:
+    with pytest.raises(SettingError, match=r"gradients tell what given values do, and 'project.*' fits them, edits"):
+        edge_scores(question("layer", "project"), "eap")
+
+
+@pytest.mark.parametrize("score", [name for name in SCORES.names() if name != "exact"])
+def test_an_edge_at_a_position_is_told_where_it_has_no_score(score: str) -> None:
+    at = Edge.parse("net.blocks.0.attn.hook_z[1]@2 -> net.blocks.1.attn.hook_k[0]")
+    with pytest.raises(SettingError, match=r"is at some positions alone, and '.*' scores an edge at all of them"):
+        edge_scores(question("layer"), score, at)
+
+
+def test_relp_sees_edges_into_an_mlp() -> None:
+    found = edge_scores(question("layer"), "relp", "* -> net.blocks.1.mlp.hook_pre")
+    assert [bool(one.value) for one in found] == ["pos_embed" not in one.component for one in found]  # which stay
+
+
+def test_what_no_layer_takes_away_is_a_mean_over_layers() -> None:
+    """A drop leaves edges into the output as they are, so that their size is that of the first-order effect."""
+    asked, edge = question("no_norm"), "net.blocks.1.hook_mlp_out -> *"
+    (dropped,) = edge_scores(asked, "atp_star(qk_fix=false)", edge)
+    (plain,) = edge_scores(asked, "atp_star(qk_fix=false,graddrop=false)", edge)
+    assert dropped.value == pytest.approx(plain.value, rel=1e-5)
+
+
+def test_too_few_steps_and_too_few_examples_are_told() -> None:
+    found = edge_scores(question("layer", "zero"), "eap_ig_activations(steps=1)")
+    assert all("too-few-steps" in one.status.split("+") for one in found)
+    exact = edge_scores(question("layer"), "exact")
+    assert any("too-few-examples" in one.status.split("+") for one in exact)
+    assert any("too-few-examples" in one.status.split("+") for one in edge_scores(question("layer"), "eap"))
+
+
+@pytest.mark.parametrize("n", [1, 2, 300])
+def test_any_number_of_examples_has_the_mean_of_its_own(n: int) -> None:
+    asked = question("layer", "zero")
+    rows = torch.arange(n) % N
+    some = replace(asked, data=tuple(one[rows] for one in asked.data), counterfactual=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of copies
+        found = edge_scores(some, "eap", EDGES[0])[0]
+    own = [
+        replace(asked, data=tuple(one[k : k + 1] for one in asked.data), counterfactual=None) for k in range(min(n, N))
+    ]
+    each = torch.tensor([edge_scores(one, "eap", EDGES[0])[0].value for one in own])
+    assert found.value == pytest.approx(float(each[rows].mean()), abs=1e-6)
 
 
 def test_eap_is_the_slope_of_the_exact_effect() -> None:
