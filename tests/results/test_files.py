@@ -232,3 +232,13 @@ def test_hostile_names_are_refused(name: str) -> None:
 
 def test_good_names_are_handed_back() -> None:
     assert checked_name("part", "step=00000500-llc_1.2+x") == "step=00000500-llc_1.2+x"
+
+
+def test_damage_of_the_manifest_hides_no_damage_of_a_file(tmp_path: Path) -> None:
+    put(tmp_path, "part/a.txt", "hello")
+    path = put(tmp_path, "part/b.txt", "good")
+    manifest = tmp_path / files.MANIFEST
+    manifest.write_text(manifest.read_text().replace("2cf24", "3cf24", 1))
+    path.write_text("evil")
+    with pytest.raises(StoreError, match="is damaged: its SHA-256 is not the one in manifest"):
+        check(tmp_path, "part/b.txt")

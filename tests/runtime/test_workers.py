@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from llc_lightning.runtime.errors import DataError, MeasurementError, SettingError
+from llc_lightning.runtime.signals import ElsewhereError
 from llc_lightning.runtime.workers import Workers, packed
 
 
@@ -95,3 +96,11 @@ def test_impossible_ranks_are_refused(rank: int, world_size: int) -> None:
     assert str(caught.value) == (
         f"got rank {rank} of {world_size} processes; ranks go from 0 to the number of processes - 1."
     )
+
+
+def test_nobody_goes_on_without_a_result_where_only_a_failure_elsewhere_is_known() -> None:
+    def told_of_a_failure() -> None:
+        raise ElsewhereError
+
+    with pytest.raises(MeasurementError, match="it was told of a failure that no rank tells"):
+        Workers().jointly(told_of_a_failure)
