@@ -22,7 +22,8 @@ from llc_lightning.sampling.stacked import Graphs
 _MOST = 16
 """Losses whose graphs are kept."""
 
-_kept: OrderedDict[bytes, tuple[Graphs, list[object]]] = OrderedDict()
+_kept: OrderedDict[bytes, tuple[list[str], Graphs, list[object]]] = OrderedDict()
+"""By what tells losses apart but for the values of buffers: these, the graphs, and what must live as long."""
 
 
 def kept_graphs(loss: LossFn, params: Params, data: Batch) -> Graphs:
@@ -38,12 +39,14 @@ def kept_graphs(loss: LossFn, params: Params, data: Batch) -> Graphs:
     key = looked.digest(loss, {name: _form(value) for name, value in params.items()}, _structure(data), _modes())
     if key is None:
         return {}
-    # The objects of which identities are in the key must live as long as it.
-    graphs, _ = _kept.setdefault(key, ({}, looked.same))
+    # Buffers change with every step of training, and never come back: the graphs with the old ones go.
+    if key not in _kept or _kept[key][0] != looked.buffers:
+        # The objects of which identities are in the key must live as long as it.
+        _kept[key] = looked.buffers, {}, looked.same
     _kept.move_to_end(key)
     while len(_kept) > _MOST:
         _kept.popitem(last=False)
-    return graphs
+    return _kept[key][1]
 
 
 class _Look(pickle.Pickler):
@@ -54,6 +57,9 @@ class _Look(pickle.Pickler):
         super().__init__(self._written)
         named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
         self._names = {id(tensor): name for name, tensor in named if name in params}
+        self._buffers = {id(tensor) for tensor in module.buffers()}
+        self.buffers: list[str] = []
+        """Digests of the buffers that are no ``params``, in the order in which they were met."""
         self.same: list[object] = []
 
     def digest(self, *things: object) -> bytes | None:
@@ -67,7 +73,12 @@ class _Look(pickle.Pickler):
     def persistent_id(self, obj: Any) -> object:
         """Returns what stands for an object; None for those that are written by value."""
         if isinstance(obj, Tensor):
-            return self._names.get(id(obj)) or (_form(obj), tensor_digest({"": obj}))
+            if id(obj) in self._names:
+                return self._names[id(obj)]
+            digest = tensor_digest({"": obj})
+            if id(obj) in self._buffers:
+                self.buffers.append(digest)
+            return (_form(obj), "" if id(obj) in self._buffers else digest)
         if isinstance(obj, FunctionType) and obj.__closure__:
             raise pickle.PicklingError("what a function encloses may change")
         if isinstance(obj, type | FunctionType):
