@@ -40,7 +40,7 @@ class Heir(Net): ...
         (["--trainer.max_step=3"], "unknown key 'trainer.max_step'; did you mean 'trainer.max_steps'"),
         (["-c", "a.yaml"], "unknown key 'ablation.method'; did you mean 'ablation.methods'"),
         (["-c", "b.yaml"], "unknown key 'model.init_args.widht'; Net has no such argument. Its arguments: depth, "),
-        (["--data=mine.Data", "--data.init_args.sise", "3"], "unknown key 'data.init_args.sise'; Data has no such "),
+        (["--data=mine.Data", "--data.init_args.sizes", "3"], "unknown key 'data.init_args.sizes'; Data has no such "),
     ],
 )
 def test_an_unknown_one_is_told(
