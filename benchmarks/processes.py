@@ -1,7 +1,7 @@
 """What sharing a measurement costs: CPU time of two processes against one, and bytes that processes send each other.
 
 python -m benchmarks processes                 every kind of measurement
-python -m benchmarks processes llc ablation --rounds 3 --size 8
+python -m benchmarks processes llc ablation --net cis --rounds 1
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch import nn
 
 from llc_lightning.data.cis import CISData
 from llc_lightning.llc.facts import ChainLosses
@@ -35,19 +36,44 @@ from llc_lightning.measure.measurements import Outcome, Plan, measure, measureme
 from llc_lightning.measure.posterior.plan import PosteriorPlan
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.models.cis import CISModel
+from llc_lightning.models.image import ImageModel
 from llc_lightning.results.schema import to_table
-from llc_lightning.runtime.workers import Workers, packed, unpacked
+from llc_lightning.runtime.batches import Batch, take
+from llc_lightning.runtime.workers import Workers, leave_peers, packed, unpacked
 
-CHAINS = ChainSettings(chains=4, draws=100, burn_in=60, batch_size=64, preconditioner="none")
+Given = tuple[nn.Module, Batch]
+
+
+def cis() -> Given:
+    """Returns the net of the demo, with 32 circuits and 32 neurons."""
+    data = CISData(task="xor", size=32, active=1.0, analysis_size=16384)
+    data.setup("fit")
+    return CISModel(task="xor", size=32, active=1.0, width=32, loss_power=4.0), data.analysis_set()
+
+
+def images() -> Given:
+    """Returns a net of two layers of 64 neurons on noise with two sets of labels."""
+    net = ImageModel(layout="mix20", width=64, depth=2)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(8192, *net.image_shape, generator=generator)
+    labels = torch.full((len(x), 2), -1)
+    labels[torch.arange(len(x)), torch.arange(len(x)) % 2] = x.flatten(1)[:, :10].argmax(1)
+    return net, (x, labels)
+
+
+NETS: Mapping[str, Callable[[], Given]] = {"cis": cis, "images": images}
+CHAINS = ChainSettings(chains=4, draws=60, burn_in=40, batch_size=64, preconditioner="none")
+SINGLE: Mapping[str, Any] = {"components": ("neurons",), "gamma": 100.0, "settings": CHAINS}
 PLANS: Mapping[str, Plan] = {
-    "llc": LLCPlan(components=("neurons",), n_beta=(100.0, 300.0, 1000.0), gamma=10.0, settings=CHAINS),
-    "ablation": AblationPlan(components=("neurons",), methods=("zero", "mean", "resample", "noise"), tasks=True),
-    "ablated_llc": AblatedLLCPlan(
-        components=("neurons",), methods=("zero",), n_beta=(1000.0,), gamma=10.0, settings=CHAINS, budget=200
+    "llc": LLCPlan(n_beta=(100.0, 300.0), **SINGLE),
+    "llc of layers": LLCPlan(
+        components=("all", "layers"), n_beta=(300.0,), gamma=1000.0, settings=replace(CHAINS, batch_size=256)
     ),
-    "posterior": PosteriorPlan(components=("neurons",), n_beta=300.0, gamma=10.0, settings=CHAINS, watched=256),
+    "ablation": AblationPlan(components=("neurons",), methods=("zero", "mean", "resample"), examples=4096, tasks=True),
+    "ablated_llc": AblatedLLCPlan(methods=("zero",), n_beta=(300.0,), budget=100, **SINGLE),
+    "posterior": PosteriorPlan(n_beta=300.0, watched=256, **SINGLE),
 }
-"""As in the configurations of the command line, on the neurons of a net of the task xor."""
+"""Much as in the configurations of the command line."""
 
 
 def main(arguments: list[str]) -> int:
@@ -55,21 +81,21 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks processes")
     parser.add_argument("kinds", nargs="*", choices=[*PLANS, []], metavar="KIND", help=", ".join(PLANS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--size", type=int, default=32, help="of the task, and neurons of the net")
+    parser.add_argument("--net", choices=NETS, default="images")
     given = parser.parse_args(arguments)
     head = ("kind", "components", "rows, kB", "sent for rows, kB", "ratio", "draws and arrays kept, kB",
             "sent in all, kB", "one process, CPU s", "two processes, CPU s", "efficiency")  # fmt: skip
-    print(f"\n## Two processes\n| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
+    print(f"\n## Two processes, {given.net}\n| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
     for kind in given.kinds or PLANS:
-        print(f"| {' | '.join(line(kind, given.rounds, given.size))} |", flush=True)
+        print(f"| {' | '.join(line(kind, given.net, given.rounds))} |", flush=True)
     return 0
 
 
-def line(kind: str, rounds: int, size: int) -> tuple[str, ...]:
+def line(kind: str, net: str, rounds: int) -> tuple[str, ...]:
     """Returns a line of the table."""
     context = get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
-        both = [context.Process(target=process, args=(rank, kind, rounds, size, folder)) for rank in range(2)]
+        both = [context.Process(target=process, args=(rank, kind, net, rounds, folder)) for rank in range(2)]
         for one in both:
             one.start()
         for one in both:
@@ -88,16 +114,17 @@ def line(kind: str, rounds: int, size: int) -> tuple[str, ...]:
     )
 
 
-def process(rank: int, kind: str, rounds: int, size: int, folder: str) -> None:
+def process(rank: int, kind: str, net: str, rounds: int, folder: str) -> None:
     """Measures in turns with the other process and, the first one, alone; each once before, uncounted."""
     warnings.filterwarnings("ignore")
+    torch.manual_seed(0)
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     from torch import distributed
 
     distributed.init_process_group("gloo", init_method=f"file://{folder}/met", rank=rank, world_size=2)
     both, sent = Workers.of(SimpleNamespace(global_rank=rank, world_size=2)), Sent()
-    plan, snapshot = PLANS[kind], trained(size)
+    plan, snapshot = PLANS[kind], trained(*NETS[net]())
     memories = [measurement_of(plan).memory() for _ in range(2)]
     told: dict[str, Any] = {"shared": [], "alone": []}
     for number in range(rounds + 1):
@@ -115,25 +142,19 @@ def process(rank: int, kind: str, rounds: int, size: int, folder: str) -> None:
     if rank == 0:
         told |= {**sizes(outcome, folder), "components": len({row.component for row in outcome.rows} - {""})}
     torch.save(told, Path(folder, f"{rank}.pt"))
+    leave_peers()
     distributed.destroy_process_group()
 
 
-def trained(size: int) -> Snapshot:
+def trained(net: nn.Module, examples: Batch) -> Snapshot:
     """Returns the snapshot of a net after some steps, the same in every process."""
-    torch.manual_seed(0)
-    net, data = (
-        CISModel(task="xor", size=size, active=1.0, width=size, loss_power=4.0),
-        CISData(task="xor", size=size, active=1.0, analysis_size=16384),
-    )
-    data.setup("fit")
-    examples = data.analysis_set()
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
-    for number in range(300):
-        batch = tuple(each[512 * (number % 32) : 512 * (number % 32 + 1)] for each in examples)
+    for number in range(100):
+        loss: Any = net.per_example_loss
         optimizer.zero_grad()
-        net.per_example_loss(batch).mean().backward()
+        loss(take(examples, slice(256 * (number % 32), 256 * (number % 32 + 1)))).mean().backward()
         optimizer.step()
-    return Snapshot.of(net, examples, run="shared/version_0", seed=0, step=300, epoch=0)
+    return Snapshot.of(net, examples, run="shared/version_0", seed=0, step=100, epoch=0)
 
 
 def cpu(do: Callable[[], Outcome]) -> tuple[float, Outcome]:
@@ -145,7 +166,7 @@ def cpu(do: Callable[[], Outcome]) -> tuple[float, Outcome]:
 
 def sizes(outcome: Outcome, folder: str) -> dict[str, int]:
     """Returns the bytes that a measurement is: of its rows, in memory as a table, and of what else is kept of it."""
-    written = keep(Path(folder, "run"), "part", outcome, step=300)
+    written = keep(Path(folder, "run"), "part", outcome, step=100)
     return {
         "rows": to_table(outcome.rows).nbytes,
         "kept": sum(path.stat().st_size for path in written if path.suffix != ".parquet"),

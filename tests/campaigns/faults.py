@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from llc_lightning.runtime.peers import LOST
 from tests.distributed.test_injected import SCRIPT as INJECTED
 from tests.faults.test_interruptions import COMMAND, content, place, slurm
 from tests.processes import Script
@@ -27,7 +28,14 @@ from tests.processes import Script
 LIMIT = 30.0
 """Seconds within which every process must have ended."""
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 0, signal.SIGKILL: -9}
-INJECTIONS = ["exception", "memory", "nan", "exit", "quarantine", "gather", "examples", "weights", "slow", "kill"]
+INJECTIONS = [
+    *("exception", "memory", "nan", "exit", "quarantine", "gather", "examples", "weights"),
+    *("slow", "kill", "pause", "buffers", "apart"),
+]
+GOES_ON = ("nan", "slow", "pause", "buffers", "apart")
+"""Those that end no training."""
+PAUSE = LOST + 3
+"""Seconds for which all processes are stopped."""
 _DDP = (
     *("-c", str(Path(__file__).parents[2] / "configs" / "overlays" / "ddp2_cpu.yaml")),
     *("--data.init_args.validation_size", "2048", "--data.init_args.batches_per_epoch", "10"),
@@ -121,9 +129,12 @@ def injected(processes: int, rank: int, injection: str) -> tuple[str, float]:
     """Returns what is wrong with how processes end of which one has a fault, '' if nothing is; and how long it took."""
     folder = Path(tempfile.mkdtemp())
     try:
-        script = Script(INJECTED, str(folder), str(processes), str(rank), injection, folder=folder, processes=processes)
-        script.finish(180)
+        command = (INJECTED, str(folder), str(processes), str(rank), injection)
+        script = Script(*command, folder=folder, processes=processes, environment={"SLOW": "60"})
         named = injection.partition(":")[0]
+        if named == "pause":
+            pause(script, folder / "pause")
+        script.finish(180)
         others = processes - (named == "kill")
         until = time.monotonic() + LIMIT
         while len(list(folder.glob("*/ended-*.json"))) < others and time.monotonic() < until:
@@ -131,18 +142,25 @@ def injected(processes: int, rank: int, injection: str) -> tuple[str, float]:
         ends = [json.loads(path.read_text()) for path in sorted(folder.glob("*/ended-*.json"))]
         began = max((end["began"] for end in ends), default=0.0)
         took = max((end["ended"] for end in ends), default=0.0) - began if began else 0.0
-        goes_on = (injection.endswith(":skip") and named not in ("kill", "exit", "weights", "examples")) or named in (
-            "nan",
-            "slow",
-        )
+        skipped = injection.endswith(":skip") and named not in ("kill", "exit", "weights", "examples")
+        goes_on = skipped or named in GOES_ON
         told = {end["told"].partition(" is lost")[0] for end in ends}
         wrong = [f"{others - len(ends)} have not ended"] * (len(ends) != others)
         wrong += [f"they end differently: {sorted(told)}"] * (len(told) > 1)
         wrong += [f"training ended: {sorted(told)}"] * (goes_on and told != {""})
-        wrong += [f"took {took:.0f} s"] * (took > LIMIT and named != "slow")
+        wrong += [f"took {took:.0f} s"] * (took > LIMIT and named not in ("slow", "pause"))
         return "; ".join(wrong), took
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def pause(script: Script, measuring: Path) -> None:
+    """Stops all processes while they measure, longer than a silent one counts as living, and lets them go on."""
+    while not measuring.exists() and not script.ended():
+        time.sleep(0.01)
+    script.send(signal.SIGSTOP, everybody=True)
+    time.sleep(PAUSE)
+    script.send(signal.SIGCONT, everybody=True)
 
 
 def anything(chance: random.Random) -> Any:
@@ -151,7 +169,7 @@ def anything(chance: random.Random) -> Any:
     def draw() -> tuple[str, Callable[[], tuple[str, float]]]:
         processes = chance.choice([2, 2, 3])
         rank, injection = chance.randrange(processes), chance.choice(INJECTIONS)
-        injection += chance.choice(["", ":skip"]) if injection not in ("kill", "slow", "nan") else ""
+        injection += chance.choice(["", ":skip"]) if injection not in ("kill", *GOES_ON) else ""
         return f"{injection} on rank {rank} of {processes}", lambda: injected(processes, rank, injection)
 
     return draw
