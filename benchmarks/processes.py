@@ -104,7 +104,7 @@ def line(kind: str, net: str, rounds: int) -> tuple[str, ...]:
     rows, kept, components = told[0]["rows"], told[0]["kept"], told[0]["components"]
     sent, for_draws = (sum(each[name] for each in told) for name in ("sent", "draws"))
     shared = [sum(pair) for pair in zip(*(each["shared"] for each in told), strict=True)]
-    alone = told[0]["alone"]
+    alone = [sum(pair) / 2 for pair in zip(*(each["alone"] for each in told), strict=True)]
     efficiency = median(one / two for one, two in zip(alone, shared, strict=True))
     numbers = (rows, sent - for_draws)
     return (
@@ -115,7 +115,7 @@ def line(kind: str, net: str, rounds: int) -> tuple[str, ...]:
 
 
 def process(rank: int, kind: str, net: str, rounds: int, folder: str) -> None:
-    """Measures in turns with the other process and, the first one, alone; each once before, uncounted."""
+    """Measures in turns with the other process and alone; each once before, uncounted."""
     warnings.filterwarnings("ignore")
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -131,13 +131,11 @@ def process(rank: int, kind: str, net: str, rounds: int, folder: str) -> None:
         with sent.counted():
             seconds, outcome = cpu(lambda: measure(plan, snapshot, workers=both, memory=memories[0]))
         both.barrier()
-        if number:
-            told["shared"].append(seconds)
-        if rank == 0:
-            seconds, _ = cpu(lambda: measure(plan, snapshot, memory=memories[1]))
-            told["alone"].append(seconds)
+        told["shared"] += [seconds] * (number > 0)
+        # Both at the same time, as they share a core's caches where they share the work.
+        seconds, _ = cpu(lambda: measure(plan, snapshot, memory=memories[1]))
         both.barrier()
-    told["alone"] = told["alone"][1:]
+        told["alone"] += [seconds] * (number > 0)
     told |= {"sent": sent.bytes / (rounds + 1), "draws": sent.draws / (rounds + 1)}
     if rank == 0:
         told |= {**sizes(outcome, folder), "components": len({row.component for row in outcome.rows} - {""})}

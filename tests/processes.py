@@ -57,6 +57,15 @@ class Script:
         with suppress(ProcessLookupError):
             (os.killpg if everybody else os.kill)(self._process.pid, number)
 
+    def all_ended(self) -> bool:
+        """Says whether the processes that were started for it have ended too."""
+        assert self._process.pid is not None
+        try:
+            os.killpg(self._process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
     def finish(self, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Waits for its end, and returns its exit code and what it said."""
         self._process.join(timeout)
