@@ -91,10 +91,10 @@ class Workers:
         others = self.bring(mine)
 
         def in_order() -> list[T]:
-            left = [iter(results), *(iter(unpacked(other)) for other in others)]
-            return [next(left[self._owner(number)]) for number in range(total)]
+            parts: list[Sequence[T]] = [results, *(unpacked(other) for other in others)]
+            left = [iter(part) for part in parts]
+            return [next(left[self._owner(number)]) for number in range(sum(map(len, parts)))]
 
-        total = sum(self.gather(len(results)))
         return self.on_zero(in_order) or []
 
     def _owner(self, number: int) -> int:
