@@ -110,7 +110,7 @@ def train(folder: Path, sends: Sends | None = None, measuring: bool = False, *, 
     last = folder / "llc_lightning" / LAST
     try:
         fit(
-            trainer(folder, callbacks, enable_checkpointing=True, **how),
+            trainer(folder, callbacks, enable_checkpointing=keeps, **how),
             module=module,
             ckpt_path=last if last.is_file() else None,
         )
