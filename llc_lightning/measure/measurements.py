@@ -257,7 +257,7 @@ def measure(
         if on_error == "raise":
             raise
         told = str(failure)
-        written = workers.on_zero(lambda: (_all_failed(plan, snapshot, replicate, told), [], None))
+        written = workers.on_zero(lambda: _all_failed(plan, snapshot, replicate, told))
     rows, traces, arrays = written or ([], [], None)
     return Outcome(rows, traces, time.perf_counter() - started, arrays)
 
@@ -400,15 +400,18 @@ def _written(
     )
 
 
-def _all_failed(plan: Plan, snapshot: Snapshot, replicate: int, message: str) -> list[Row]:
+def _all_failed(
+    plan: Plan, snapshot: Snapshot, replicate: int, message: str
+) -> tuple[list[Row], list[Trace], xr.Dataset | None]:
     """Returns the rows that stand for a whole measurement that could not be made."""
     try:
         components = components_at(plan, snapshot)
     except LLCLightningError:
-        return []
+        return [], [], None
     data = data_digest(snapshot.data, plan.examples)
     failed = [Failed(component, message) for component in components]
-    return [row for each in failed for row in _error_rows(plan, snapshot, each, data=data, replicate=replicate)]
+    rows = [row for each in failed for row in _error_rows(plan, snapshot, each, data=data, replicate=replicate)]
+    return rows, [], None
 
 
 def _error_rows(plan: Plan, snapshot: Snapshot, failed: Failed, *, data: str, replicate: int) -> list[Row]:

@@ -37,6 +37,7 @@ GOES_ON = ("nan", "slow", "pause", "buffers", "apart")
 """Those that end no training."""
 PAUSE = LOST + 3
 """Seconds for which all processes are stopped."""
+_SHORT = ("--trainer.max_steps", "8", "--llc.replicates", "1")
 _DDP = (
     *("-c", str(Path(__file__).parents[2] / "configs" / "overlays" / "ddp2_cpu.yaml")),
     *("--data.init_args.validation_size", "2048", "--data.init_args.batches_per_epoch", "10"),
@@ -63,15 +64,13 @@ class Job:
     def __init__(self, folder: Path, processes: int, number: int, *, again: bool = False) -> None:
         requeued = number == signal.SIGUSR1
         resume = ["--ckpt_path", "last"] if again and not requeued else []
-        command = (*COMMAND, *(_DDP if processes == 2 else ()), *resume)
+        command = (*COMMAND, *_SHORT, *(_DDP if processes == 2 else ()), *resume)
         if not requeued:
             self.scripts = [Script(*command, folder=folder, processes=processes)]
             return
         met = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        tasks = [
-            {"SLURM_NTASKS": str(processes), "SLURM_PROCID": str(n), "SLURM_LOCALID": str(n)} for n in range(processes)
-        ]
-        of_all = slurm(folder, "71") | met
+        of_all = slurm(folder, "71") | met | dict.fromkeys(("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"), str(processes))
+        tasks = [{"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)} for number in range(processes)]
         self.scripts = [Script(*command, folder=folder, environment=of_all | task) for task in tasks]
 
     def ended(self) -> bool:
