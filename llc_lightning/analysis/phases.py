@@ -99,9 +99,9 @@ def phase(
     if abs(way) <= _ERRORS * float(np.hypot(errors[0], errors[far])):
         return None
     at = np.log(np.maximum(steps, 1))
-    place = _half(at, values[None])[0]
+    place = float(_half(at, values[None])[0])
     drawn = _half(at, values + errors * np.random.default_rng(seed).standard_normal((_DRAWS, len(values))))
-    after = int(np.searchsorted(at, place))
+    after = int((at < place).sum())
     since, until = max(0, after - 1), after
     ends = [float(end) for end in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])]
     share = (values[: far + 1] - values[0]) / way
