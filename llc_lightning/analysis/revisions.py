@@ -18,7 +18,8 @@ from llc_lightning.results.schema import RAW, decode_details
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MEASUREMENT = ["quantity", "method", "sampler"]
+_TOLD = ["quantity", "method"]
+"""Columns that tell what was measured, but for the sampler, which stands in the details."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +51,15 @@ def newest(rows: pd.DataFrame) -> pd.DataFrame:
     """
     if "weights" in rows and not (rows["weights"] == RAW).all():
         rows = rows.loc[np.asarray(rows["weights"] == RAW, dtype=bool)]
-    if rows["revision"].nunique() < 2:
-        return rows
-    return rows.loc[np.asarray(rows["revision"] == _measurements(rows)["newest"], dtype=bool)]
+    superseded = _superseded(rows)
+    return rows.iloc[np.delete(np.arange(len(rows)), superseded.index)] if len(superseded) else rows
 
 
 def older(rows: pd.DataFrame) -> tuple[Older, ...]:
     """Returns what :func:`newest` leaves out, by measurement and revision."""
-    if rows["revision"].nunique() < 2:
-        return ()
-    of = _measurements(rows)
-    left = of.loc[np.asarray(of["revision"] < of["newest"], dtype=bool)]
     counts = Counter(
         (str(one["quantity"]), str(one["method"] or one["sampler"]), int(one["revision"]), int(one["newest"]))
-        for one in left.to_dict("records")
+        for one in _superseded(rows).to_dict("records")
     )
     return tuple(Older(*what, rows=count) for what, count in sorted(counts.items()))
 
@@ -88,11 +84,18 @@ def of_newest(analysis: Callable[Concatenate[pd.DataFrame, P], T]) -> Callable[C
     return analyse
 
 
-def _measurements(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns for every row what was measured, by which sampler, its revision, and the newest of that measurement."""
-    sampler = [_sampler(decode_details(str(text))) for text in rows["details"].tolist()]
-    of = rows[["quantity", "method", "revision"]].assign(sampler=sampler)
-    return of.assign(newest=of.groupby(_MEASUREMENT)["revision"].transform("max"))  # pyright: ignore[reportUnknownMemberType]
+def _superseded(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns which rows are kept beside newer ones, by their places: what was measured, and the newest revision.
+
+    Reading the sampler takes longer than all else, and few rows are of a quantity that has several revisions at all.
+    """
+    revisions = rows[[*_TOLD, "revision"]].drop_duplicates()
+    several = revisions.loc[revisions.duplicated(_TOLD)]
+    unclear = rows["quantity"].isin(several["quantity"]) & rows["method"].isin(several["method"])
+    of = rows[[*_TOLD, "revision", "details"]].set_axis(range(len(rows))).loc[unclear.to_numpy()]
+    of["sampler"] = [_sampler(decode_details(str(text))) for text in of["details"]]
+    of["newest"] = of.groupby([*_TOLD, "sampler"])["revision"].transform("max")
+    return of.loc[of["revision"] < of["newest"]]
 
 
 def _sampler(details: Mapping[str, object]) -> str:
