@@ -50,14 +50,14 @@ def newest(rows: pd.DataFrame) -> pd.DataFrame:
     """
     if "weights" in rows and not (rows["weights"] == RAW).all():
         rows = rows.loc[np.asarray(rows["weights"] == RAW, dtype=bool)]
-    if rows["revision"].nunique() < 2:
+    if not _several(rows):
         return rows
     return rows.loc[np.asarray(rows["revision"] == _measurements(rows)["newest"], dtype=bool)]
 
 
 def older(rows: pd.DataFrame) -> tuple[Older, ...]:
     """Returns what :func:`newest` leaves out, by measurement and revision."""
-    if rows["revision"].nunique() < 2:
+    if not _several(rows):
         return ()
     of = _measurements(rows)
     left = of.loc[np.asarray(of["revision"] < of["newest"], dtype=bool)]
@@ -88,10 +88,22 @@ def of_newest(analysis: Callable[Concatenate[pd.DataFrame, P], T]) -> Callable[C
     return analyse
 
 
+def _several(rows: pd.DataFrame) -> bool:
+    """Says whether some quantity by one method is there at several revisions."""
+    spans = rows.groupby(["quantity", "method"], sort=False)["revision"].agg(["min", "max"])
+    return bool((spans["min"] < spans["max"]).any())
+
+
 def _measurements(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns for every row what was measured, by which sampler, its revision, and the newest of that measurement."""
-    sampler = [_sampler(decode_details(str(text))) for text in rows["details"].tolist()]
-    of = rows[["quantity", "method", "revision"]].assign(sampler=sampler)
+    """Returns for every row what was measured, by which sampler, its revision, and the newest of that measurement.
+
+    Only of rows at several revisions it matters which sampler made them, and looking takes most of the time.
+    """
+    of = rows[["quantity", "method", "revision"]]
+    several = of.groupby(["quantity", "method"])["revision"].transform("nunique").to_numpy() > 1  # pyright: ignore[reportUnknownMemberType]
+    sampler = np.full(len(rows), "", dtype=object)
+    sampler[several] = [_sampler(decode_details(str(text))) for text in rows.loc[several, "details"].tolist()]
+    of = of.assign(sampler=sampler)
     return of.assign(newest=of.groupby(_MEASUREMENT)["revision"].transform("max"))  # pyright: ignore[reportUnknownMemberType]
 
 

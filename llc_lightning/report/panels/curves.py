@@ -199,7 +199,9 @@ def plain_over(
 
 def half_dimension(rows: pd.DataFrame, kind: str | None) -> float | None:
     """Returns half the number of weights of a unit, the largest wrLLC it can have, where all units have the same."""
-    sizes = {record.get("dimension") for record in table.details(table.restricted_llc(rows, kind=kind))}
+    found = table.restricted_llc(rows, kind=kind)
+    each = found.loc[np.isfinite(table.numbers(found, "value"))].drop_duplicates("component")
+    sizes = {record.get("dimension") for record in table.details(each)}
     size = next(iter(sizes)) if len(sizes) == 1 else None
     return None if size is None else float(size) / 2
 
