@@ -352,7 +352,9 @@ def _exceeds(one: table.Measured, bound: float) -> bool:
 def _circuit_effects(rows: pd.DataFrame, method: str | None = None, kind: str | None = None) -> pd.DataFrame:
     """Returns the effects of units on circuits by one method."""
     circuits = {loss for loss in table.distinct(rows, "loss") if loss.startswith(_CIRCUIT)}
-    found = table.select(rows[_USED], quantity="ablation_effect", kind=kind or table.unit_kind(rows) or "", loss=circuits)
+    found = table.select(
+        rows[_USED], quantity="ablation_effect", kind=kind or table.unit_kind(rows) or "", loss=circuits
+    )
     method = method or next(iter(table.in_order(table.distinct(found, "method"), _MATRIX_METHODS)), "")
     return table.select(found, method=method)
 

@@ -13,7 +13,7 @@ from llc_lightning.analysis.timing import Timing
 from llc_lightning.report.panels.headline import explained
 from llc_lightning.report.panels.llc import full_llc
 from llc_lightning.report.sections import Findings
-from llc_lightning.runtime.kinds import plural
+from llc_lightning.runtime.kinds import called, plural
 
 _CLEAR = 2.0
 """Standard errors by which the oddest unit must be off the curve to be worth a sentence."""
@@ -58,12 +58,18 @@ def _reconciled(found: Findings) -> list[str]:
 
 def curve_sentence(curve: Curve) -> str:
     """Says how much the one curve explains beyond n_beta, and how much of the rest is sampling error."""
-    low, high = curve.span
+    kind, (low, high) = called(curve.kind), curve.span
+    one_curve = f"one curve of n_beta x {curve.method}-ablation effect, from {low:.2g} to {high:.2g}, explains"
+    first = (
+        f"The wrLLC of a {kind} depends on the resolution n_beta at which it is measured, which explains "
+        f"{100 * curve.r2_n_beta:.0f} % of the spread of log wrLLC over {curve.n} points. Of the rest, the spread at "
+        "one n_beta,"
+        if len(set(table.numbers(curve.points, "n_beta").tolist())) > 1
+        else f"Of the spread of log wrLLC over {curve.n} points"
+    )
     return (
-        f"n_beta alone explains {100 * curve.r2_n_beta:.0f} % of the spread of log wrLLC over {curve.n} points. Of "
-        f"what it leaves, one curve of n_beta x {curve.method}-ablation effect, here from {low:.2g} to {high:.2g}, "
-        f"explains {explained(curve)}. The scatter around it is {100 * curve.residual_sd:.0f} %, the sampling error "
-        f"{100 * curve.sampling_sd:.0f} %."
+        f"{first} {one_curve} {explained(curve)}. Points lie {100 * curve.residual_sd:.0f} % off the curve, of which "
+        f"sampling alone would make {100 * curve.sampling_sd:.0f} %."
     )
 
 

@@ -10,14 +10,14 @@ from llc_lightning.report.events import Logged
 from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels.circuits import accuracy, circuits, sharing
-from llc_lightning.report.panels.curves import short_names
+from llc_lightning.report.panels.curves import half_dimension, short_names
 from llc_lightning.report.panels.effects import effects, roles
 from llc_lightning.report.panels.headline import agreement, headline, matched
 from llc_lightning.report.panels.llc import full_llc, restricted_llc
 from llc_lightning.report.panels.training import training
 from llc_lightning.report.sections import PANELS, Findings, View, find, sections
 from llc_lightning.report.source import Source
-from tests.analysis.synthetic import METHODS, RUNGS, STEPS, SyntheticRun
+from tests.analysis.synthetic import METHODS, RUNGS, STEPS, SyntheticRun, frame
 
 EMPTY = Logged({}, 0.0)
 
@@ -277,3 +277,18 @@ def test_figures_without_control_name_no_other_run(found: Findings) -> None:
     panel = circuits(found)
     assert panel is not None
     assert len(panel.series) == 2
+
+
+def test_half_the_weights_of_a_unit_are_known_though_one_of_its_chains_failed() -> None:
+    llc = {"quantity": "llc", "kind": "neuron", "n_beta": 100.0}
+    told = [("a", 0, 1.0, '{"dimension":97}'), ("a", 5, float("nan"), "{}"), ("b", 0, 2.0, '{"dimension":97}')]
+    rows = [
+        {**llc, "component": it, "params_moved": it, "step": step, "value": value, "details": text}
+        | ({} if value == value else {"status": "error"})
+        for it, step, value, text in told
+    ]
+    assert half_dimension(frame(rows), "neuron") == 48.5
+    assert (
+        half_dimension(frame([*rows, rows[2] | {"component": "c", "params_moved": "c", "details": "{}"}]), "neuron")
+        is None
+    )

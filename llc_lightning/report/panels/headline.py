@@ -34,8 +34,8 @@ def headline(found: Findings, *, named: int = 3) -> Panel | None:
     return Panel(
         name="headline",
         title=(
-            f"Of the spread of log wrLLC that n_beta leaves, one curve in n_beta x {curve.method}-ablation effect "
-            f"explains {explained(curve)}"
+            f"At one n_beta, the {curve.method}-ablation effect explains by the curve {explained(curve)} of the spread "
+            "of log wrLLC"
         ),
         x=Axis(f"n_beta x {curve.method}-ablation effect", log=True),
         y=Axis(f"wrLLC of one {called(curve.kind)}, gamma {curve.gamma:g}", log=True),
