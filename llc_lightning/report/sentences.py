@@ -1,6 +1,6 @@
 """What a run says, in sentences that are derived from its numbers."""
 
-from math import isnan
+from math import isfinite, isnan
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.agreement import Agreement
@@ -59,17 +59,18 @@ def _reconciled(found: Findings) -> list[str]:
 def curve_sentence(curve: Curve) -> str:
     """Says how much the one curve explains beyond n_beta, and how much of the rest is sampling error."""
     kind, (low, high) = called(curve.kind), curve.span
+    sampling = f", of which sampling alone makes {100 * curve.sampling_sd:.0f} %" if isfinite(curve.sampling_sd) else ""
+    if curve.sampling_sd >= curve.residual_sd:
+        sampling = ", no farther than sampling alone takes them"
     one_curve = f"one curve of n_beta x {curve.method}-ablation effect, from {low:.2g} to {high:.2g}, explains"
     first = (
-        f"The wrLLC of a {kind} depends on the resolution n_beta at which it is measured, which explains "
-        f"{100 * curve.r2_n_beta:.0f} % of the spread of log wrLLC over {curve.n} points. Of the rest, the spread at "
-        "one n_beta,"
+        f"The resolution n_beta at which the wrLLC of a {kind} is measured explains {100 * curve.r2_n_beta:.0f} % of "
+        f"the spread of log wrLLC over {curve.n} points. Of the rest, the spread at one n_beta,"
         if len(set(table.numbers(curve.points, "n_beta").tolist())) > 1
         else f"Of the spread of log wrLLC over {curve.n} points"
     )
     return (
-        f"{first} {one_curve} {explained(curve)}. Points lie {100 * curve.residual_sd:.0f} % off the curve, of which "
-        f"sampling alone would make {100 * curve.sampling_sd:.0f} %."
+        f"{first} {one_curve} {explained(curve)}. Points lie {100 * curve.residual_sd:.0f} % off the curve{sampling}."
     )
 
 

@@ -56,14 +56,17 @@ def test_the_curve_is_told_beside_what_n_beta_explains_where_there_are_several(f
     one_curve = f"one curve of n_beta x zero-ablation effect, from {curve.span[0]:.2g} to {curve.span[1]:.2g}, explains"
     ending = (
         f"{one_curve} 87 % over training, 41 % at step {curve.last_step} alone. Points lie 12 % off the curve, of "
-        "which sampling alone would make 8 %."
+        "which sampling alone makes 8 %."
     )
     assert curve_sentence(curve) == (
-        "The wrLLC of a neuron depends on the resolution n_beta at which it is measured, which explains 93 % of the "
-        f"spread of log wrLLC over 90 points. Of the rest, the spread at one n_beta, {ending}"
+        "The resolution n_beta at which the wrLLC of a neuron is measured explains 93 % of the spread of log wrLLC "
+        f"over 90 points. Of the rest, the spread at one n_beta, {ending}"
     )
     single = replace(curve, points=curve.points.assign(n_beta=300.0))
     assert curve_sentence(single) == f"Of the spread of log wrLLC over 90 points {ending}"
+    unknown, noisy = (curve_sentence(replace(curve, sampling_sd=error)) for error in (float("nan"), 0.5))
+    assert unknown.endswith("Points lie 12 % off the curve.")
+    assert noisy.endswith("Points lie 12 % off the curve, no farther than sampling alone takes them.")
 
 
 def test_an_undefined_correlation_is_said_to_be(found: Findings) -> None:

@@ -34,8 +34,8 @@ def headline(found: Findings, *, named: int = 3) -> Panel | None:
     return Panel(
         name="headline",
         title=(
-            f"At one n_beta, the {curve.method}-ablation effect explains by the curve {explained(curve)} of the spread "
-            "of log wrLLC"
+            f"Of the spread of log wrLLC at one n_beta, the curve in n_beta x {curve.method}-ablation effect explains "
+            f"{explained(curve)}"
         ),
         x=Axis(f"n_beta x {curve.method}-ablation effect", log=True),
         y=Axis(f"wrLLC of one {called(curve.kind)}, gamma {curve.gamma:g}", log=True),
