@@ -13,7 +13,7 @@ from llc_lightning.report.panels.curves import HOLLOW, effect_axis, half_dimensi
 from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import called
 
-_WIDEST = 3.0
+_WIDEST = 2.0
 """A band of a wider factor around the curve would hide the figure: the caption says it."""
 
 

@@ -70,8 +70,13 @@ def _in_unit(unit: str, runs: list[tuple[Findings, pd.DataFrame, str, str]], at:
         axis_in("loss", said, log=True),
         tuple(series),
         tuple(_best(found, unit)),
-        caption=f"Bands: {100 * found.level:g} % intervals." if len(mine) else "",
+        caption=f"Analysis set: {_examples(mine)}. Bands: {100 * found.level:g} % intervals." if len(mine) else "",
     )
+
+
+def _examples(losses: pd.DataFrame) -> str:
+    """Says how many examples losses rest on; that they are fewer in other figures is why its ending differs there."""
+    return f"{' or '.join(f'{n:,}' for n in sorted(set(losses['n_examples'].astype(int).tolist())))} examples"
 
 
 def _best(found: Findings, unit: str) -> Iterator[Rule]:
