@@ -366,8 +366,9 @@ def _limits(spans: Sequence[Float[np.ndarray, "..."]], *, log: bool) -> tuple[fl
     return low - room, high + room
 
 
-_SIZES = ((640.0, 300.0), (1000.0, 400.0))
-"""Widths and heights of axes, in points, at which labels must be clear of each other."""
+_SIZES = ((640.0, 300.0), (1000.0, 400.0), (650.0, 430.0), (740.0, 430.0), (990.0, 430.0), (1090.0, 430.0))
+"""Widths and heights of axes, in points, at which labels must be clear of each other: of images, and of the page at 900
+and at 1400 pixels with and without a colour scale."""
 _LETTER, _LINE, _EDGE = 6.2, 15.0, 4.0
 _TRIES = 5000
 _QUADRANTS = ((-1, 1), (1, 1), (1, -1), (-1, -1))
@@ -402,12 +403,13 @@ def placed(
     found: list[Place] = []
     tries = itertools.count()
 
-    def hidden(at: int, way: Place) -> float:
+    def cost(at: int, way: Place) -> float:
         boxes = ((_box(across[at] * w, upward[at] * h, way, notes[at].text), (w, h)) for w, h in _SIZES)
-        far = abs(way.up) / _LINE  # a label so many lines away is worth as many points that are seen
-        return far + sum(int(_inside(points * np.array(size), box).sum()) for box, size in boxes)
+        far = abs(way.up) / _LINE  # a label one line nearer is worth two points that it hides
+        hidden = [int(_inside(points * np.array(size), box).sum()) for box, size in boxes]
+        return far + sum(hidden) / (2 * len(_SIZES))
 
-    ways = [sorted(_ways(note), key=lambda way, at=at: hidden(at, way)) for at, note in enumerate(notes)]
+    ways = [sorted(_ways(note), key=lambda way, at=at: cost(at, way)) for at, note in enumerate(notes)]
 
     def place_from(at: int) -> bool:
         """Places the labels from one on, and says whether that could be done."""

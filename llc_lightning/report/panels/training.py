@@ -65,7 +65,7 @@ def _in_unit(unit: str, runs: list[tuple[Findings, pd.DataFrame, str, str]], at:
     said = unit or unit_of("loss")
     return Panel(
         f"training-{at}" if at else "training",
-        f"The loss in {said}{'' if unit == found.loss_unit else ', not trained on,'}{ending}",
+        f"The loss{f' in {unit}' if unit else ''}{'' if unit == found.loss_unit else ', not trained on,'}{ending}",
         axis,
         axis_in("loss", said, log=True),
         tuple(series),
