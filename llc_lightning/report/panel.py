@@ -5,7 +5,7 @@ Two renderers read these values: :mod:`.figures` (matplotlib, for files and Tens
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -400,34 +400,47 @@ def placed(
                       (("x", (x.log, x_limits)), ("y", (y.log, y_limits))))  # fmt: skip
     places = (np.zeros(0), np.zeros(0)) if crowd is None else crowd
     points = np.stack([_along(places[0], x.log, x_limits), _along(places[1], y.log, y_limits)], 1)
-    found: list[Place] = []
-    tries = itertools.count()
 
     def cost(at: int, way: Place) -> float:
         boxes = ((_box(across[at] * w, upward[at] * h, way, notes[at].text), (w, h)) for w, h in _SIZES)
-        far = abs(way.up) / _LINE  # a label one line nearer is worth two points that it hides
         hidden = [int(_inside(points * np.array(size), box).sum()) for box, size in boxes]
-        return far + sum(hidden) / (2 * len(_SIZES))
+        # A label one line nearer is worth two points that it hides.
+        return abs(way.up) / _LINE + sum(hidden) / (2 * len(_SIZES))
+
+    def clear(at: int, way: Place, found: Sequence[Place]) -> bool:
+        return all(_is_clear(at, way, found, notes, across * w, upward * h, (w, h)) for w, h in _SIZES)
 
     ways = [sorted(_ways(note), key=lambda way, at=at: cost(at, way)) for at, note in enumerate(notes)]
+    on_its_side = [
+        [way for way in some if (way.up > 0) == note.above and clear(at, way, [])] or some
+        for at, (some, note) in enumerate(zip(ways, notes, strict=True))
+    ]
+    found = _arranged(on_its_side, clear) or _arranged(ways, clear)
+    return found or [_ways(note)[at % len(_WAYS)] for at, note in enumerate(notes)]
+
+
+def _arranged(
+    ways: Sequence[Sequence[Place]], clear: Callable[[int, Place, Sequence[Place]], bool]
+) -> list[Place] | None:
+    """Returns the first choice of a place for each label in which all are clear, None where few tries find none."""
+    found: list[Place] = []
+    tries = itertools.count()
 
     def place_from(at: int) -> bool:
         """Places the labels from one on, and says whether that could be done."""
-        if at == len(notes):
+        if at == len(ways):
             return True
         for way in ways[at]:
             if next(tries) > _TRIES:
                 return False
-            if all(_is_clear(at, way, found, notes, across * w, upward * h, (w, h)) for w, h in _SIZES):
+            if clear(at, way, found):
                 found.append(way)
                 if place_from(at + 1):
                     return True
                 found.pop()
         return False
 
-    if place_from(0):
-        return found
-    return [_ways(note)[at % len(_WAYS)] for at, note in enumerate(notes)]
+    return found if place_from(0) else None
 
 
 def _ways(note: Note) -> list[Place]:

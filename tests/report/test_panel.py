@@ -121,7 +121,7 @@ def test_labels_hide_as_few_points_as_can_be_had() -> None:
     assert alone.right < 0 < alone.up
     left = np.stack(np.meshgrid(np.linspace(0, 5, 60), np.linspace(5, 10, 60)), -1).reshape(-1, 2)
     (beside,) = placed([note], *axes, crowd=(left[:, 0], left[:, 1]))
-    assert beside.right > 0
+    assert beside.right > 0, "to the other side, and still above"
     assert beside.up > 0
 
 
