@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -84,7 +84,7 @@ def heads_of(part: nn.Module) -> Heads | None:
     width = projection.get_parameter("weight").shape[axis] if "weight" in dict(projection.named_parameters()) else 0
     if not width or width % number:
         return None
-    written, rows = Rows(f"{name}.weight", axis, group=width // number), _rows(part, reads, number)
+    written, rows = Rows(f"{name}.weight", axis, group=width // number, reads=True), _rows(part, reads, number)
     return Heads(name, True, number, width // number, (*rows, written) if rows else ())
 
 
@@ -160,7 +160,7 @@ def _rows_of_torch(part: Any) -> tuple[Rows, ...]:
     names = ("in_proj_weight",) if joint else ("q_proj_weight", "k_proj_weight", "v_proj_weight")
     made = rows_of(part, *((name, 0) for name in names), blocks=3 if joint else 1, group=size)
     biases = rows_of(part, ("in_proj_bias", 0), blocks=3, group=size)
-    return (*made, *biases, *(_below_of("out_proj", one) for one in out)) if made and out else ()
+    return (*made, *biases, *(replace(_below_of("out_proj", one), reads=True) for one in out)) if made and out else ()
 
 
 def _rows(part: nn.Module, reads: Reads, heads: int) -> tuple[Rows, ...]:
@@ -184,7 +184,7 @@ def _of_map(part: nn.Module, name: str, heads: int, shared: int = 1, blocks: int
 
 
 def _below_of(name: str, rows: Rows) -> Rows:
-    return Rows(f"{name}.{rows.parameter}", rows.axis, rows.blocks, rows.group, rows.shared)
+    return replace(rows, parameter=f"{name}.{rows.parameter}")
 
 
 def _join(prefix: str, name: str) -> str:

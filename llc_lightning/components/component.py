@@ -19,6 +19,8 @@ class WeightSlice:
     parameter: str
     axis: int = 0
     index: tuple[int, ...] | None = None
+    reads: bool = False
+    """Whether these weights read what the component says, and do not make it."""
 
 
 @dataclass(frozen=True)

@@ -177,16 +177,20 @@ def units(listing: Listing, text: str) -> list[Component]:
 
 def _unit(site: HookSite, address: Address) -> Component:
     index = address.index or ()
-    slices = () if site.axes is None else site.axes.incoming + site.axes.bias + site.axes.outgoing
     features = tuple(unit * site.group + feature for unit in index for feature in range(site.group))
-    made = [WeightSlice(rows.parameter, rows.axis, rows.of(index, site.width or 0)) for rows in site.rows]
+    made, read = ((), ()) if site.axes is None else (site.axes.incoming + site.axes.bias, site.axes.outgoing)
+    rows = (WeightSlice(one.parameter, one.axis, one.of(index, site.width or 0), one.reads) for one in site.rows)
     return Component(
         str(address),
         site.unit if len(index) == 1 else "set",
         site.path,
         features,
         site.unit_axis,
-        (*(WeightSlice(parameter, axis, index) for parameter, axis in slices), *made),
+        (
+            *(WeightSlice(parameter, axis, index) for parameter, axis in made),
+            *(WeightSlice(parameter, axis, index, reads=True) for parameter, axis in read),
+            *rows,
+        ),
         address.positions,
         most_axes=site.most_axes,
     )

@@ -31,6 +31,8 @@ class Rows:
     """Neighbouring entries that are one unit's, as a head's are."""
     shared: int = 1
     """Units that have the same entries: heads of queries to one of keys."""
+    reads: bool = False
+    """Whether the entries read the unit, and do not make it."""
 
     def of(self, units: Sequence[int], width: int) -> tuple[int, ...]:
         """Returns the entries of some of ``width`` units.

@@ -38,7 +38,7 @@ def test_a_neuron_moves_its_row_its_bias_and_its_column() -> None:
     slices = (
         WeightSlice("net.W_in.weight", 0, (3,)),
         WeightSlice("net.W_in.bias", 0, (3,)),
-        WeightSlice("net.W_mid.weight", 1, (3,)),
+        WeightSlice("net.W_mid.weight", 1, (3,), reads=True),
     )
     assert neuron == Component("net.hook_one[3]", "neuron", "net.hook_one", (3,), -1, slices)
 

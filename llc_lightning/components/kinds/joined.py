@@ -12,6 +12,9 @@ from llc_lightning.runtime.kinds import KINDS
 PAIRS = "pairs:"
 """Before what names the members."""
 
+_WHOLE = r"(?<!:in)(?<!:out)"
+"""No side of what was joined: that is a side's own form."""
+
 
 @KINDS.register(
     "pair",
@@ -19,7 +22,7 @@ PAIRS = "pairs:"
     plural="pairs",
     level="joined",
     written=(f"{PAIRS}heads",),
-    form=rf"{PAIRS}.*",
+    form=rf"{PAIRS}.*{_WHOLE}",
 )
 def pairs(listing: Listing, text: str) -> list[Component]:
     """Returns every two of what follows the colon.
@@ -41,7 +44,7 @@ def pairs(listing: Listing, text: str) -> list[Component]:
     plural="sets",
     level="joined",
     written=("net.hook_hidden[3,5]", "net.hook_one[3]+net.hook_two"),
-    form=rf"(?!{PAIRS}).*\+.*",
+    form=rf"(?!{PAIRS}).*\+.*{_WHOLE}",
 )
 def joined(listing: Listing, text: str) -> list[Component]:
     """Returns what the plus signs join as one component."""
