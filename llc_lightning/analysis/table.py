@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
-from scipy import stats
+from scipy import special
 
 from llc_lightning.analysis.revisions import of_newest
 from llc_lightning.results.quantities import unit_of
@@ -267,7 +267,7 @@ def half_width(
         raise SettingError(f"the level of an interval is {level}; give a probability between 0 and 1, such as 0.95.")
     upper = (1 + level) / 2
     freedom = np.maximum(chains - 1, 1)
-    factor = np.where(chains == 0, stats.norm.ppf(upper), stats.t.ppf(upper, freedom))
+    factor = np.where(chains == 0, special.ndtri(upper), special.stdtrit(freedom, upper))
     return np.where(chains == 1, np.nan, factor * stderr)
 
 
