@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -188,18 +189,19 @@ class _Seen:
 def _seen(rows: pd.DataFrame, kind: str, *, last_first: bool = False) -> Iterator[_Seen]:
     """Yields both views of the units of a kind at every step, in the order of the steps or against it."""
     used = table.select(rows[_COLUMNS], quantity=_USED, kind=kind, loss="train")
-    used = used.sort_values("n_examples", kind="stable")
-    parts = table.by(used, "step")
-    return (_seen_at(int(step), part) for step, part in (reversed(parts) if last_first else parts))
+    used = used.sort_values(["step", "n_examples"], kind="stable")
+    told = {name: used[name].tolist() for name in _NAMED}
+    own = np.asarray(used["component"] == used["params_moved"], dtype=bool).tolist()
+    every = list(zip(own, table.ok(used).tolist(), *told.values(), strict=True))
+    steps = used["step"].to_numpy()
+    edges = [0, *(np.flatnonzero(np.diff(steps)) + 1).tolist(), len(steps)] if len(steps) else []
+    parts = list(pairwise(edges))
+    return (_seen_at(int(steps[start]), every[start:stop]) for start, stop in (parts[::-1] if last_first else parts))
 
 
-def _seen_at(step: int, rows: pd.DataFrame) -> _Seen:
+def _seen_at(step: int, rows: list[tuple[Any, ...]]) -> _Seen:
     here = _Seen(step)
-    own = np.asarray(rows["component"] == rows["params_moved"], dtype=bool).tolist()
-    columns = [rows[name].tolist() for name in _NAMED]
-    for its_own, good, quantity, unit, method, value, error, n_beta, gamma, replicate in zip(
-        own, table.ok(rows).tolist(), *columns, strict=True
-    ):
+    for its_own, good, quantity, unit, method, value, error, n_beta, gamma, replicate in rows:
         if quantity == "ablation_effect":
             into = here.effects.setdefault(method, {})
         elif quantity == "weight_norm":
