@@ -62,7 +62,7 @@ def curve_sentence(curve: Curve) -> str:
     sampling = f", of which sampling alone makes {100 * curve.sampling_sd:.0f} %" if isfinite(curve.sampling_sd) else ""
     if curve.sampling_sd >= curve.residual_sd:
         sampling = ", no farther than sampling alone takes them"
-    one_curve = f"one curve of n_beta x {curve.method}-ablation effect, from {low:.2g} to {high:.2g}, explains"
+    one_curve = f"one curve of n_beta x {curve.method}-ablation effect, here from {low:.2g} to {high:.2g}, explains"
     first = (
         f"The resolution n_beta at which the wrLLC of a {kind} is measured explains {100 * curve.r2_n_beta:.0f} % of "
         f"the spread of log wrLLC over {curve.n} points. Of the rest, the spread at one n_beta,"

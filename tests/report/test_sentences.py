@@ -53,7 +53,9 @@ def test_the_curve_is_told_beside_what_n_beta_explains_where_there_are_several(f
     curve = found.curve
     assert curve is not None
     curve = replace(curve, n=90, r2_n_beta=0.934, within=0.87, within_last=0.41, residual_sd=0.12, sampling_sd=0.08)
-    one_curve = f"one curve of n_beta x zero-ablation effect, from {curve.span[0]:.2g} to {curve.span[1]:.2g}, explains"
+    one_curve = (
+        f"one curve of n_beta x zero-ablation effect, here from {curve.span[0]:.2g} to {curve.span[1]:.2g}, explains"
+    )
     ending = (
         f"{one_curve} 87 % over training, 41 % at step {curve.last_step} alone. Points lie 12 % off the curve, of "
         "which sampling alone makes 8 %."
