@@ -49,7 +49,7 @@ def full_llc(found: Findings) -> list[Panel]:
                 rules=(Rule(0.0, ""),),
                 caption=(
                     f"Bands: {100 * found.level:g} % of the sampling error. Delta is what not being at a minimum takes "
-                    f"off the LLC, to first order. {HOLLOW}"
+                    f"off the LLC, to second order. {HOLLOW}"
                 ),
             )
         )
