@@ -37,6 +37,14 @@ TOOLS = {
     "loss_unit",
 }
 """Functions of rows that are no analysis: what they are given is chosen already."""
+RESOLUTION: dict[str, Any] = {"n_beta": 300.0, "gamma": 10.0}
+NEEDED: dict[str, dict[str, Any]] = {
+    "rungs": {"step": 3000, "kind": "neuron"},
+    "components": {"kind": "neuron"},
+    "scores": {"step": 3000, **RESOLUTION},
+    "led": RESOLUTION,
+}
+"""Arguments that analyses have no default for."""
 APART = {"trajectories", "plus_delta", "newest", "older"}
 """Functions that tell revisions apart themselves."""
 
@@ -102,8 +110,7 @@ def both(new: pd.DataFrame) -> pd.DataFrame:
 def test_an_analysis_of_two_revisions_is_that_of_the_newer_alone(
     analysis: Callable[..., Any], new: pd.DataFrame, both: pd.DataFrame
 ) -> None:
-    needed = {"step": 3000, "kind": "neuron"} if analysis.__name__ == "rungs" else {}
-    needed = {"kind": "neuron"} if analysis.__name__ == "components" else needed
+    needed = NEEDED.get(analysis.__name__, {})
     expected = told_whole(analysis(new, **needed))
     assert expected not in ("None", [], "")
     assert told_whole(analysis(both, **needed)) == expected
