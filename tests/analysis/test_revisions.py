@@ -42,7 +42,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "rungs": {"step": 3000, "kind": "neuron"},
     "components": {"kind": "neuron"},
     "scores": {"step": 3000, **RESOLUTION},
-    "led": RESOLUTION,
+    "led": {"kind": "neuron", **RESOLUTION},
 }
 """Arguments that analyses have no default for."""
 APART = {"trajectories", "plus_delta", "newest", "older"}
@@ -79,7 +79,11 @@ def told_whole(value: object) -> object:
 
 
 def a_run(seed: int, revision: int) -> pd.DataFrame:
-    rows = SyntheticRun(units=6, circuits=6, steps=(0, 300, 1000, 3000), seed=seed).table().assign(revision=revision)
+    rows = (
+        SyntheticRun(units=6, circuits=6, steps=(0, 150, 300, 500, 1000, 3000), seed=seed)
+        .table()
+        .assign(revision=revision)
+    )
     roles = [
         {"quantity": "attention_score", "component": f"net.hook_hidden[{unit}]", "method": "induction", "kind": "head"}
         | {"step": 3000, "value": 0.1 * unit + 0.01 * revision, "n_examples": 8, "revision": revision}
