@@ -74,6 +74,7 @@ faults: export OMP_NUM_THREADS = 1
 faults: $(READY) ## random signals, kills and faults of ranks, and a long run (ARGS="--signals 5 --kills 0 --seed 3")
 	$(PYTHON) -m tests.campaigns.faults $(ARGS)
 	$(PYTHON) -m tests.campaigns.long_run
+	$(PYTHON) -m tests.campaigns.strategies
 
 peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready ## environments of other versions to compare with
 

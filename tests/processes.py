@@ -51,11 +51,20 @@ class Script:
         """Says whether it has ended."""
         return not self._process.is_alive()
 
-    def send(self, number: signal.Signals) -> None:
-        """Sends it a signal, if it is still there."""
+    def send(self, number: signal.Signals, *, everybody: bool = False) -> None:
+        """Sends it a signal, if it is still there; or also the processes that are started for it."""
         assert self._process.pid is not None
         with suppress(ProcessLookupError):
-            os.kill(self._process.pid, number)
+            (os.killpg if everybody else os.kill)(self._process.pid, number)
+
+    def all_ended(self) -> bool:
+        """Says whether the processes that were started for it have ended too."""
+        assert self._process.pid is not None
+        try:
+            os.killpg(self._process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
 
     def finish(self, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Waits for its end, and returns its exit code and what it said."""

@@ -28,6 +28,7 @@ from llc_lightning.results.run import run_name
 from llc_lightning.results.schema import RAW, Row, Weights
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
+from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.errors import LLCLightningError, LostError, MeasurementError, SettingError, at_least
 from llc_lightning.runtime.quarantine import quarantine
 from llc_lightning.runtime.registry import Registry
@@ -389,23 +390,31 @@ def _take_buffers_of_rank_zero(workers: Workers, pl_module: L.LightningModule) -
     Raises:
         MeasurementError: If it fails on any rank, with the same message on all of them.
     """
-    buffers = dict(pl_module.named_buffers())
     if workers.world_size == 1:
         return
-    forms = workers.gather([(name, tuple(buffer.shape), str(buffer.dtype)) for name, buffer in buffers.items()])
+    own = dict(pl_module.named_buffers())
+    everywhere = workers.gather(workers.jointly(lambda: [_described(*each) for each in own.items()]))
+    forms = [[each[:-1] for each in described] for described in everywhere]
     if any(each != forms[0] for each in forms):
         raise MeasurementError("buffers have other names, shapes or types on some ranks; give all ranks the same.")
+    same = set(everywhere[0]).intersection(*everywhere)
+    buffers = {name: own[name] for name, *more in everywhere[0] if (name, *more) not in same}
 
     def copied() -> dict[str, torch.Tensor]:
         form = torch.contiguous_format
         return {name: buffer.detach().cpu().clone(memory_format=form) for name, buffer in buffers.items()}
 
-    told = workers.jointly(copied)
-    workers.take_from_zero(told.values())
+    sent = workers.jointly(copied)
+    workers.take_from_zero(sent.values())
 
     def take() -> None:
         with torch.no_grad():
             for name, buffer in buffers.items():
-                buffer.copy_(told[name])
+                buffer.copy_(sent[name])
 
     workers.jointly(take)
+
+
+def _described(name: str, buffer: torch.Tensor) -> tuple[str, tuple[int, ...], str, str]:
+    """Returns the name, shape, type and digest of a buffer."""
+    return name, tuple(buffer.shape), str(buffer.dtype), tensor_digest({"": buffer})

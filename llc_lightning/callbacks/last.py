@@ -9,6 +9,7 @@ from llc_lightning.callbacks.cadenced import CadencedCallback
 from llc_lightning.callbacks.folder import save_last, writes
 from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.callbacks.steps import is_at_end, nothing_follows
+from llc_lightning.callbacks.stop import is_awaited
 from llc_lightning.runtime.errors import at_least
 
 
@@ -55,9 +56,12 @@ class LastCheckpoint(Checkpoint):
             self._save_if_due(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Saves like after a batch, and where something is to be measured before the next one."""
+        """Saves like after a batch; before something is to be measured, another callback does, which comes last."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._save_if_due(trainer, at_once=any(one.awaits for one in callbacks_of(trainer, CadencedCallback)))
+            if is_awaited(trainer):
+                self._note(trainer)
+            else:
+                self._save_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves like after a batch."""
@@ -67,15 +71,18 @@ class LastCheckpoint(Checkpoint):
         """Saves at the end, when everything that is measured there is on disk."""
         self._save(trainer)
 
-    def _save_if_due(self, trainer: L.Trainer, *, at_once: bool = False) -> None:
+    def _save_if_due(self, trainer: L.Trainer) -> None:
         late = trainer.global_step - self._saved_at >= self.every_n_steps
-        if (at_once or late or self._done != done_of(trainer)) and not is_at_end(trainer):
+        if (late or self._done != done_of(trainer)) and not is_at_end(trainer):
             self._save(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
-        self._saved_at, self._done = trainer.global_step, done_of(trainer)
+        self._note(trainer)
         if writes(trainer):
             save_last(trainer)
+
+    def _note(self, trainer: L.Trainer) -> None:
+        self._saved_at, self._done = trainer.global_step, done_of(trainer)
 
 
 def done_of(trainer: L.Trainer) -> list[int]:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import lightning as L
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -22,6 +22,16 @@ _PAUSE, _MOST = 0.5, 1000
 """Seconds, and steps at most, between talks of several processes about signals."""
 REQUEUED = "requeued"
 """Holds the number of the job that goes on with a run; the next job of this number takes it away."""
+
+
+@runtime_checkable
+class Awaits(Protocol):
+    """A callback that can have something to do between a validation and the next batch."""
+
+    @property
+    def awaits(self) -> bool:
+        """Whether it has, now."""
+        ...
 
 
 class StopAtSignal(Checkpoint):
@@ -72,9 +82,14 @@ class StopAtSignal(Checkpoint):
                 self._look(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Looks when a validation is over."""
+        """Looks when a validation is over, and saves where something may be measured before the next batch.
+
+        At a signal meanwhile it is too late: that batch has been taken from its loader.
+        """
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._look(trainer)
+            if is_awaited(trainer) and writes(trainer) and not is_at_end(trainer):
+                save_last(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Looks when an epoch is over."""
@@ -123,6 +138,12 @@ class StopAtSignal(Checkpoint):
             folder = run_folder(trainer)
             workers.on_zero(lambda: _requeue(folder))
         raise Stopped(SIGNALS.agreed)
+
+
+def is_awaited(trainer: L.Trainer) -> bool:
+    """Says whether a callback will ask before the next batch whether something is to be measured."""
+    callbacks: list[object] = getattr(trainer, "callbacks", [])
+    return any(isinstance(one, Awaits) and one.awaits for one in callbacks)
 
 
 def watch_peers(trainer: L.Trainer) -> None:

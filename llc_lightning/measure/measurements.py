@@ -11,7 +11,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from torch import nn
@@ -205,7 +205,7 @@ def measurement_of(plan: Plan) -> Measurement[Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a plan gave at a snapshot; the same on every process but for ``seconds``, this process's own time."""
+    """What a plan gave at a snapshot, on the process that writes; on the others ``seconds`` alone, their own time."""
 
     rows: list[Row]
     traces: list[Trace] = field(default_factory=list[Trace])
@@ -225,6 +225,8 @@ def measure(
     memory: Any = None,
 ) -> Outcome:
     """Returns the rows and traces of a plan at a snapshot, a pure function of both; every process must call it.
+
+    The first process gets them. The others measure their share, and have an empty outcome.
 
     Args:
         plan: What to measure.
@@ -249,12 +251,14 @@ def measure(
         skips = on_error == "skip"
         measured = workers.jointly(lambda: _share(plan, snapshot, sharing, replicate, progress, memory, skips))
         if share:
-            measured = Share(measured.data, workers.collect(measured.results), workers.gather(measured.once)[0])
-        rows, traces, arrays = workers.jointly(lambda: _written(plan, snapshot, measured, replicate))
+            measured = replace(measured, results=workers.collect(measured.results))
+        written = workers.on_zero(lambda: _written(plan, snapshot, measured, replicate))
     except MeasurementError as failure:
         if on_error == "raise":
             raise
-        rows, traces, arrays = workers.gather(_all_failed(plan, snapshot, replicate, str(failure)))[0], [], None
+        told = str(failure)
+        written = workers.on_zero(lambda: _all_failed(plan, snapshot, replicate, told))
+    rows, traces, arrays = written or ([], [], None)
     return Outcome(rows, traces, time.perf_counter() - started, arrays)
 
 
@@ -321,7 +325,7 @@ class Share:
     results: Sequence[Any]
     """One for each component."""
     once: Any
-    """What is of no component; of the first process alone."""
+    """What is of no component; on the first process alone."""
 
 
 def _share(
@@ -396,15 +400,18 @@ def _written(
     )
 
 
-def _all_failed(plan: Plan, snapshot: Snapshot, replicate: int, message: str) -> list[Row]:
+def _all_failed(
+    plan: Plan, snapshot: Snapshot, replicate: int, message: str
+) -> tuple[list[Row], list[Trace], xr.Dataset | None]:
     """Returns the rows that stand for a whole measurement that could not be made."""
     try:
         components = components_at(plan, snapshot)
     except LLCLightningError:
-        return []
+        return [], [], None
     data = data_digest(snapshot.data, plan.examples)
     failed = [Failed(component, message) for component in components]
-    return [row for each in failed for row in _error_rows(plan, snapshot, each, data=data, replicate=replicate)]
+    rows = [row for each in failed for row in _error_rows(plan, snapshot, each, data=data, replicate=replicate)]
+    return rows, [], None
 
 
 def _error_rows(plan: Plan, snapshot: Snapshot, failed: Failed, *, data: str, replicate: int) -> list[Row]:

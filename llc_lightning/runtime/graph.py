@@ -1,5 +1,6 @@
 """A function of tensors traced once into a graph of tensor operations, each done once, in memory that is used again."""
 
+import linecache
 import logging
 import math
 import operator
@@ -10,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch.fx import Graph, GraphModule, Node
+from torch.fx import Graph, GraphModule, Node, graph_module
 from torch.fx.experimental import proxy_tensor
 from torch.fx.node import map_arg
 
@@ -26,6 +27,23 @@ def _unlogged(name: str) -> Generator[None]:
         logger.disabled = before
 
 
+@contextmanager
+def unlisted() -> Generator[None]:
+    """Takes the sources of graphs that are made meanwhile out of torch's list, which keeps those of gone graphs too.
+
+    A training whose buffers change traces anew at every measurement. Tracebacks lack the lines of such a graph.
+    """
+    listed: dict[str, str] = getattr(getattr(graph_module, "_loader", None), "eval_cache", {})
+    before = set(listed)
+    try:
+        yield
+    finally:
+        for name in listed.keys() - before:
+            del listed[name]
+            linecache.cache.pop(name, None)
+
+
+@unlisted()
 def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
     """Returns the graph of ``function`` for arguments of these shapes: the same bits, without Python and vmap.
 
@@ -61,6 +79,7 @@ def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
 _VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)  # pyright: ignore[reportPrivateUsage]
 
 
+@unlisted()
 def first_result(module: GraphModule) -> GraphModule:
     """Returns the graph of the first of a graph's results alone, without what only the others need."""
     graph = Graph()
@@ -217,6 +236,7 @@ _COMMUTATIVE = (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor)
 _ALIASING = (torch.ops.aten._unsafe_view.default,)  # pyright: ignore[reportPrivateUsage] - its schema does not say so
 
 
+@unlisted()
 def reusing(module: GraphModule) -> GraphModule:
     """Returns a graph that gives the same bits with less memory and less time; not for gradients.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from llc_lightning.runtime.graph import as_methods, changes_or_draws, reusing, traced
+from llc_lightning.runtime.graph import as_methods, changes_or_draws, reusing, traced, unlisted
 
 
 class SplitGraph:
@@ -50,6 +50,7 @@ class SplitGraph:
         return tuple(graph.forward(*prepared, *varying))
 
 
+@unlisted()
 def _split(module: GraphModule, n_fixed: int) -> tuple[GraphModule, GraphModule]:
     nodes = list(module.graph.nodes)
     if any(node.op == "call_function" and changes_or_draws(node.target) for node in nodes):

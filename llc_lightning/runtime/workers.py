@@ -3,12 +3,14 @@
 Every process must make the same calls in the same order, whatever happens; of all methods but ``share``.
 """
 
+import io
 import pickle
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -79,14 +81,21 @@ class Workers:
         return [item for number, item in enumerate(items) if self._owner(number) == self.rank]
 
     def collect(self, results: Sequence[T]) -> list[T]:
-        """Returns the results of all processes in the order of the items before ``share``, one result per item."""
+        """Returns the results of all processes, one per item, in the order of the items before ``share``.
+
+        The process that writes gets them; the others get none.
+        """
         if self.world_size == 1:
             return list(results)
-        mine = self.jointly(lambda: packed(list(results)))
-        everything = self.exchange(mine)
-        parts: list[list[T]] = self.jointly(lambda: [pickle.loads(one.numpy().tobytes()) for one in everything])  # noqa: S301 - of this run's own processes
-        left = [iter(part) for part in parts]
-        return [next(left[self._owner(number)]) for number in range(sum(map(len, parts)))]
+        mine = self.jointly(lambda: torch.empty(0, dtype=torch.uint8) if self.is_zero else packed(list(results)))
+        others = self.bring(mine)
+
+        def in_order() -> list[T]:
+            parts: list[Sequence[T]] = [results, *(unpacked(other) for other in others)]
+            left = [iter(part) for part in parts]
+            return [next(left[self._owner(number)]) for number in range(sum(map(len, parts)))]
+
+        return self.on_zero(in_order) or []
 
     def _owner(self, number: int) -> int:
         round_, place = divmod(number, self.world_size)
@@ -103,20 +112,19 @@ class Workers:
             distributed.all_gather_object(gathered, obj, group=_group())  # pyright: ignore[reportUnknownMemberType]
         return gathered
 
-    def exchange(self, mine: UInt8[Tensor, "bytes"]) -> list[UInt8[Tensor, "others"]]:
-        """Returns the bytes of all processes in the order of their ranks, on every process."""
-        sizes = self.gather(len(mine))
-        if self.world_size == 1:
-            return [mine]
+    def bring(self, mine: UInt8[Tensor, "bytes"]) -> list[UInt8[Tensor, "others"]]:
+        """Returns the bytes of the others, in the order of their ranks, on the first process; none on these."""
+        sizes = self.gather(len(mine))[1:]
+        others = self.on_zero(lambda: [mine.new_empty(size) for size in sizes]) or []
         from torch import distributed
 
         untyped: Any = distributed
-        everything = [mine.new_empty(max(sizes)) for _ in sizes]
-        padded = mine.new_zeros(max(sizes))
-        padded[: len(mine)] = mine
         with _told_if_lost():
-            untyped.all_gather(everything, padded, group=_group())
-        return [one[:size] for one, size in zip(everything, sizes, strict=True)]
+            for rank, other in enumerate(others, start=1):
+                untyped.recv(other, src=rank, group=_group())
+            if not self.is_zero:
+                untyped.send(mine, dst=0, group=_group())
+        return others
 
     def largest(self, *numbers: int) -> list[int]:
         """Returns the largest of each of the numbers of all processes, on every process."""
@@ -215,10 +223,34 @@ class Workers:
 
 
 def packed(value: object) -> UInt8[Tensor, "bytes"]:
-    """Returns a value as bytes."""
-    import torch
+    """Returns a value as bytes; of tensors nothing but their own, and equal ones once."""
+    buffer = io.BytesIO()
+    _Packer(buffer, pickle.HIGHEST_PROTOCOL).dump(value)
+    return torch.frombuffer(bytearray(buffer.getbuffer()), dtype=torch.uint8)
 
-    return torch.frombuffer(bytearray(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)), dtype=torch.uint8)
+
+def unpacked(value: UInt8[Tensor, "bytes"]) -> Any:
+    """Returns what was packed; by this run's own processes alone."""
+    return pickle.loads(value.numpy().data)  # noqa: S301
+
+
+class _Packer(pickle.Pickler):
+    """Writes a tensor as its bytes: pickle alone would write all that it is a view of, as an archive of its own."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._written: dict[bytes, bytes] = {}
+
+    def reducer_override(self, obj: object) -> Any:
+        """Returns how a tensor is made again; pickle writes the same bytes once."""
+        if not isinstance(obj, Tensor):
+            return NotImplemented
+        content = obj.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        return _tensor, (self._written.setdefault(content, content), obj.dtype, tuple(obj.shape))
+
+
+def _tensor(content: bytes, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    return torch.frombuffer(bytearray(content), dtype=dtype).view(shape) if content else torch.empty(shape, dtype=dtype)
 
 
 def _told(error: BaseException | None) -> str | int | None:

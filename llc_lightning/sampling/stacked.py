@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 
 from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
 from llc_lightning.runtime.errors import SettingError, one_line
-from llc_lightning.runtime.graph import first_result, reusing, traced
+from llc_lightning.runtime.graph import first_result, reusing, traced, unlisted
 from llc_lightning.runtime.graph_split import SplitGraph
 from llc_lightning.sampling.patched import PatchedParameters
 from llc_lightning.sampling.slices import Moved, of_one_unit, stack_index
@@ -356,6 +356,7 @@ def _split(function: Function, fixed: list[Tensor], varying: list[Tensor]) -> Sp
     return None
 
 
+@unlisted()
 def _of_graph(graph: GraphModule) -> Prepared:
     call = reusing(graph)
     if call is graph:  # whose own packing of arguments costs as much as a small network

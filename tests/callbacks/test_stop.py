@@ -7,8 +7,9 @@ from typing import Any
 import lightning as L
 import pytest
 
+from llc_lightning.callbacks import stop
 from llc_lightning.callbacks.steps import is_at_end
-from llc_lightning.callbacks.stop import REQUEUED, _requeue
+from llc_lightning.callbacks.stop import REQUEUED, StopAtSignal, _requeue
 from llc_lightning.runtime.errors import StoreError
 
 
@@ -32,3 +33,13 @@ def test_a_scheduler_that_does_not_answer_is_told(
     with pytest.raises(StoreError, match=r"scontrol requeue 7 failed: .*timed out.*; .* can be continued by hand"):
         _requeue(tmp_path)
     assert (tmp_path / REQUEUED).read_text() == "7\n"
+
+
+def test_every_rank_asks_for_the_run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    trainer = L.Trainer(accelerator="cpu", barebones=True)
+    monkeypatch.setattr(stop, "run_folder", lambda trainer: asked.append(trainer.is_global_zero) or tmp_path)
+    for is_first in (True, False):  # where only one does, it waits for the others for ever
+        monkeypatch.setattr(L.Trainer, "is_global_zero", is_first)
+        StopAtSignal().on_train_start(trainer, L.LightningModule())
+    assert asked == [True, False]

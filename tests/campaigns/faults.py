@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -20,14 +21,23 @@ from typing import Any
 
 import torch
 
+from llc_lightning.runtime.peers import LOST
 from tests.distributed.test_injected import SCRIPT as INJECTED
 from tests.faults.test_interruptions import COMMAND, content, place, slurm
 from tests.processes import Script
 
 LIMIT = 30.0
 """Seconds within which every process must have ended."""
-CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 0, signal.SIGKILL: -9}
-INJECTIONS = ["exception", "memory", "nan", "exit", "quarantine", "gather", "examples", "weights", "slow", "kill"]
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGUSR1: 0, signal.SIGKILL: 137}
+INJECTIONS = [
+    *("exception", "memory", "nan", "exit", "quarantine", "gather", "examples", "weights"),
+    *("slow", "kill", "pause", "buffers", "apart"),
+]
+GOES_ON = ("nan", "slow", "pause", "buffers", "apart")
+"""Those that end no training."""
+PAUSE = LOST + 3
+"""Seconds for which all processes are stopped."""
+_SHORT = ("--trainer.max_steps", "8", "--llc.replicates", "1")
 _DDP = (
     *("-c", str(Path(__file__).parents[2] / "configs" / "overlays" / "ddp2_cpu.yaml")),
     *("--data.init_args.validation_size", "2048", "--data.init_args.batches_per_epoch", "10"),
@@ -41,34 +51,79 @@ def left(folder: Path) -> dict[str, Any]:
     return {**content(folder), **state}
 
 
-def begin(folder: Path, processes: int, number: int, *, again: bool = False) -> Script:
-    """Starts or continues a run; one that a scheduler stops is started anew by the same command."""
-    requeued = number == signal.SIGUSR1
-    resume = ["--ckpt_path", "last"] if again and not requeued else []
-    command = (*COMMAND, *(_DDP if processes == 2 else ()), *resume)
-    environment = slurm(folder, "71") if requeued else None
-    return Script(*command, folder=folder, processes=processes, environment=environment)
+class Job:
+    """A run that is started or continued; where a scheduler stops it, the same command starts it anew.
+
+    Args:
+        folder: Where it runs.
+        processes: How many train together; of a scheduler's job each is a task of its own.
+        number: The signal that it will get.
+        again: Whether it is continued.
+    """
+
+    def __init__(self, folder: Path, processes: int, number: int, *, again: bool = False) -> None:
+        requeued = number == signal.SIGUSR1
+        resume = ["--ckpt_path", "last"] if again and not requeued else []
+        command = (*COMMAND, *_SHORT, *(_DDP if processes == 2 else ()), *resume)
+        if not requeued:
+            self.scripts = [Script(*command, folder=folder, processes=processes)]
+            return
+        met = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        of_all = slurm(folder, "71") | met | dict.fromkeys(("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"), str(processes))
+        tasks = [{"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)} for number in range(processes)]
+        self.scripts = [Script(*command, folder=folder, environment=of_all | task) for task in tasks]
+
+    def ended(self) -> bool:
+        """Says whether all have ended."""
+        return all(script.ended() for script in self.scripts)
+
+    def send(self, number: signal.Signals, *, everybody: bool) -> None:
+        """Sends a signal to the first process, or to all; a scheduler always to all."""
+        for script in self.scripts:
+            script.send(number, everybody=everybody)
+
+    def finish(self) -> tuple[set[int], str]:
+        """Returns the exit codes as a shell has them, and what was said last, when all processes have ended."""
+        done = [script.finish() for script in self.scripts]
+        until = time.monotonic() + LIMIT
+        while not all(script.all_ended() for script in self.scripts) and time.monotonic() < until:
+            time.sleep(0.05)
+        codes = {128 - each.returncode if each.returncode < 0 else each.returncode for each in done}
+        return codes, " ".join(each.stderr[-300:] for each in done)
 
 
-def stopped_and_continued(processes: int, number: int, after: float, whole: dict[str, Any]) -> tuple[str, float]:
-    """Returns what is wrong with a run that gets a signal at a moment, if anything is, and how long it took to end."""
+def free_port() -> int:
+    """Returns a port that nobody listens at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def stopped_and_continued(
+    processes: int, number: int, after: float, everybody: bool, whole: dict[str, Any]
+) -> tuple[str, float]:
+    """Returns what is wrong with a run that gets a signal at a moment, if anything is, and how long it took to end.
+
+    A run that was over before is made again, and gets the signal in half the time.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        script, saved = begin(folder, processes, number), place(folder) / "last.ckpt"
-        while not saved.exists() and not script.ended():
+        job, saved = Job(folder, processes, number), place(folder) / "last.ckpt"
+        while not saved.exists() and not job.ended():
             time.sleep(0.01)
         time.sleep(after)
         sent = time.monotonic()
-        script.send(signal.Signals(number))
-        done = script.finish()
+        job.send(signal.Signals(number), everybody=everybody)
+        codes, said = job.finish()
         took = time.monotonic() - sent
-        if done.returncode not in (0, CODES[signal.Signals(number)]):
-            return f"code {done.returncode}: {done.stderr[-300:]}", took
         asked = (folder / "asked").exists()
-        if done.returncode != 0 or asked:
-            finished = begin(folder, processes, number, again=True).finish()
-            if finished.returncode != 0:
-                return f"cannot be continued: {finished.stderr[-300:]}", took
+        if codes == {0} and not asked:
+            return stopped_and_continued(processes, number, after / 2, everybody, whole)
+        if codes != {CODES[signal.Signals(number)]}:
+            return f"codes {codes}: {said}", took
+        codes, said = Job(folder, processes, number, again=True).finish()
+        if codes != {0}:
+            return f"cannot be continued: {said}", took
         found = left(folder)
         differs = sorted(key for key in whole.keys() | found if whole.get(key) != found.get(key))
         # Forked here, the second process takes itself for the first until it is told, and makes an empty folder.
@@ -96,10 +151,10 @@ def interrupted(
 
     def draw() -> tuple[str, Callable[[], tuple[str, float]]]:
         number = chance.choice(numbers)
-        processes = 1 if number == signal.SIGUSR1 else chance.choice(list(whole))
+        processes, everybody = chance.choice(list(whole)), chance.random() < 0.5
         after = chance.uniform(0, whole[processes][1])
-        told = f"{number.name} after {after:.2f} s, {processes} process" + "es" * (processes > 1)
-        return told, lambda: stopped_and_continued(processes, number, after, whole[processes][0])
+        told = f"{number.name} to {'all' if everybody else 'one'} of {processes} after {after:.2f} s"
+        return told, lambda: stopped_and_continued(processes, number, after, everybody, whole[processes][0])
 
     return draw
 
@@ -108,12 +163,12 @@ def uninterrupted(processes: int) -> tuple[dict[str, Any], float]:
     """Returns what an uninterrupted run leaves, and how long it takes from its first checkpoint on."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        script, saved = begin(folder, processes, signal.SIGTERM), place(folder) / "last.ckpt"
-        while not saved.exists() and not script.ended():
+        job, saved = Job(folder, processes, signal.SIGTERM), place(folder) / "last.ckpt"
+        while not saved.exists() and not job.ended():
             time.sleep(0.01)
         began = time.monotonic()
-        done = script.finish()
-        assert done.returncode == 0, done.stderr
+        codes, said = job.finish()
+        assert codes == {0}, said
         return left(folder), time.monotonic() - began
 
 
@@ -121,9 +176,12 @@ def injected(processes: int, rank: int, injection: str) -> tuple[str, float]:
     """Returns what is wrong with how processes end of which one has a fault, '' if nothing is; and how long it took."""
     folder = Path(tempfile.mkdtemp())
     try:
-        script = Script(INJECTED, str(folder), str(processes), str(rank), injection, folder=folder, processes=processes)
-        script.finish(180)
+        command = (INJECTED, str(folder), str(processes), str(rank), injection)
+        script = Script(*command, folder=folder, processes=processes, environment={"SLOW": "60"})
         named = injection.partition(":")[0]
+        if named == "pause":
+            pause(script, folder / "pause")
+        script.finish(180)
         others = processes - (named == "kill")
         until = time.monotonic() + LIMIT
         while len(list(folder.glob("*/ended-*.json"))) < others and time.monotonic() < until:
@@ -131,18 +189,25 @@ def injected(processes: int, rank: int, injection: str) -> tuple[str, float]:
         ends = [json.loads(path.read_text()) for path in sorted(folder.glob("*/ended-*.json"))]
         began = max((end["began"] for end in ends), default=0.0)
         took = max((end["ended"] for end in ends), default=0.0) - began if began else 0.0
-        goes_on = (injection.endswith(":skip") and named not in ("kill", "exit", "weights", "examples")) or named in (
-            "nan",
-            "slow",
-        )
+        skipped = injection.endswith(":skip") and named not in ("kill", "exit", "weights", "examples")
+        goes_on = skipped or named in GOES_ON
         told = {end["told"].partition(" is lost")[0] for end in ends}
         wrong = [f"{others - len(ends)} have not ended"] * (len(ends) != others)
         wrong += [f"they end differently: {sorted(told)}"] * (len(told) > 1)
         wrong += [f"training ended: {sorted(told)}"] * (goes_on and told != {""})
-        wrong += [f"took {took:.0f} s"] * (took > LIMIT and named != "slow")
+        wrong += [f"took {took:.0f} s"] * (took > LIMIT and named not in ("slow", "pause"))
         return "; ".join(wrong), took
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def pause(script: Script, measuring: Path) -> None:
+    """Stops all processes while they measure, longer than a silent one counts as living, and lets them go on."""
+    while not measuring.exists() and not script.ended():
+        time.sleep(0.01)
+    script.send(signal.SIGSTOP, everybody=True)
+    time.sleep(PAUSE)
+    script.send(signal.SIGCONT, everybody=True)
 
 
 def anything(chance: random.Random) -> Any:
@@ -151,7 +216,7 @@ def anything(chance: random.Random) -> Any:
     def draw() -> tuple[str, Callable[[], tuple[str, float]]]:
         processes = chance.choice([2, 2, 3])
         rank, injection = chance.randrange(processes), chance.choice(INJECTIONS)
-        injection += chance.choice(["", ":skip"]) if injection not in ("kill", "slow", "nan") else ""
+        injection += chance.choice(["", ":skip"]) if injection not in ("kill", *GOES_ON) else ""
         return f"{injection} on rank {rank} of {processes}", lambda: injected(processes, rank, injection)
 
     return draw

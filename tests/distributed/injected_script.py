@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from llc_lightning.callbacks.ablation import AblationCallback
 from llc_lightning.callbacks.llc import LLCCallback
-from llc_lightning.runtime import quarantine, workers
+from llc_lightning.runtime import peers, quarantine, workers
 from llc_lightning.runtime.cadence import AtSteps
 from tests.callbacks.plain import Digests, PlainModule, examples, loader, trainer
 
@@ -34,7 +34,7 @@ STEP = 2
 class Injected(PlainModule):
     """Goes wrong on one process at one step, while its loss is measured."""
 
-    def __init__(self, injection: str) -> None:
+    def __init__(self, injection: str, *, seen: int | None = None) -> None:
         super().__init__()
         del self.conv, self.norm
         self.first, self.out = nn.Linear(36, 8), nn.Linear(8, 3)
@@ -42,6 +42,10 @@ class Injected(PlainModule):
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.copy_(torch.arange(parameter.numel()).view(parameter.shape).sin() / 5)
+        if seen is not None:  # of a type that gloo lacks, and a value that is no number: neither is for DDP
+            self.register_buffer("seen", torch.tensor([seen], dtype=torch.int16))
+            self.register_buffer("unknown", torch.tensor([torch.nan]))
+            self._ddp_params_and_buffers_to_ignore = ["seen", "unknown"]
         self.injection = injection
         self.began = 0.0
 
@@ -67,10 +71,21 @@ class Injected(PlainModule):
         if self.injection == "slow":
             ARMED.pop("step")
             time.sleep(float(os.environ.get("SLOW", "5")))
+        if self.injection == "pause":
+            ARMED.pop("step")
+            Path("pause").touch()  # somebody stops all processes now, and lets them go on
+            time.sleep(2)
         if self.injection == "signal":
             ARMED.pop("step")
             signal.raise_signal(signal.SIGTERM)
         return loss * torch.nan if self.injection == "nan" else loss
+
+
+class Lingers(L.Callback):
+    """Ends seconds later than the other processes."""
+
+    def on_train_end(self, *args: Any) -> None:
+        time.sleep(2)
 
 
 ARMED: dict[str, Any] = {}
@@ -101,7 +116,11 @@ def refuse(*args: Any, **kwargs: Any) -> Any:
     return REAL[str(kwargs.pop("real"))](*args, **kwargs)
 
 
-REAL: dict[str, Any] = {"quarantine": quarantine._tensor, "gather": workers.packed}
+REAL: dict[str, Any] = {
+    "quarantine": quarantine._tensor,
+    "packed": workers.packed,
+    "unpacked": workers.unpacked,
+}
 
 
 def train(folder: Path, processes: int, where: int, injection: str, on_error: Literal["raise", "skip"]) -> None:
@@ -114,20 +133,29 @@ def train(folder: Path, processes: int, where: int, injection: str, on_error: Li
     arms, when = Arms(""), AtSteps([1, STEP, 3])
     llc = LLCCallback(when, components=["all", "layers"], data=(x, y), step_size=1e-5, on_error=on_error, **SHORT)
     ablation = AblationCallback(when, methods="zero", components="layers", data=(x, y), on_error=on_error)
-    one = trainer(folder, [arms, llc, ablation, digests], max_steps=4, devices=processes, strategy="ddp")
+    callbacks = [arms, llc, ablation, digests]
+    one = trainer(folder, callbacks, max_steps=4, devices=processes, strategy="ddp")
     rank = one.global_rank
     here = injection if rank == where else ""
     arms.injection = here
+    if injection == "apart":
+        peers.PERIOD, peers.GRACE = 0.1, 0.5
+    if here == "apart":
+        one.callbacks.append(Lingers())
     if here == "examples":
         llc.data = (x + 1, y)
     quarantine._tensor = (lambda one: refuse(one, real="quarantine")) if here == "quarantine" else REAL["quarantine"]
-    workers.packed = (lambda one: refuse(one, real="gather")) if here == "gather" else REAL["gather"]
+    # The first process packs nothing: it gets what the others pack.
+    for name in ("packed", "unpacked"):
+        setattr(workers, name, (lambda one, name=name: refuse(one, real=name)) if here == "gather" else REAL[name])
     told, began = "", time.time()
+    module = Injected(here, seen=7 + rank if injection == "buffers" else None)
     try:
-        one.fit(Injected(here), loader(batch_size=4, rank=rank, world_size=processes))
+        one.fit(module, loader(batch_size=4, rank=rank, world_size=processes))
     except BaseException as error:
         told = f"{type(error).__name__}: {error}"
     ended = {"told": told, "ended": time.time(), "began": ARMED.get("began", 0.0), "step": one.global_step, "at": began}
+    ended["seen"] = int(module.seen) if injection == "buffers" else 0
     (folder / f"ended-{rank}.json").write_text(json.dumps(ended))
     if told.startswith(("LostError", "Stopped")):
         sys.exit(1)

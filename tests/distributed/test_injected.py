@@ -1,6 +1,7 @@
 """What goes wrong on one process ends all with the same sentence, or is in the rows, soon; none waits for ever."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ from llc_lightning.results.run import Run
 from tests.processes import Script, run
 
 SCRIPT = str(Path(__file__).with_name("injected_script.py"))
-INJECTIONS = ["exception", "exception:skip", "memory", "exit", "quarantine", "gather", "examples", "weights", "slow"]
+INJECTIONS = [
+    *("exception", "exception:skip", "memory", "exit", "quarantine", "gather", "examples", "weights", "slow"),
+    *("buffers", "apart"),
+]
 
 
 def ends(folder: Path, injection: str) -> list[dict[str, Any]]:
@@ -65,6 +69,17 @@ def test_a_slow_process_is_waited_for(injected: Path) -> None:
     rows = {name: Run.open(injected / name / "llc_lightning").measurements() for name in ("slow", "exception")}
     first = [table.loc[table["step"] == 1].drop(columns="run").reset_index(drop=True) for table in rows.values()]
     assert first[0].equals(first[1])
+
+
+def test_buffers_are_those_of_the_first_process_while_measured_whatever_their_types(injected: Path) -> None:
+    assert [(each["told"], each["seen"]) for each in ends(injected, "buffers")] == [("", 7), ("", 8)]
+
+
+def test_each_process_ends_in_its_own_time(injected: Path) -> None:
+    until = time.monotonic() + 20  # the first one has ended
+    while len(ends(injected, "apart")) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert [(each["told"], each["step"]) for each in ends(injected, "apart")] == [("", 4)] * 2
 
 
 def test_a_process_that_is_killed_is_told_by_the_other(tmp_path: Path) -> None:

@@ -30,7 +30,10 @@ def test_each_has_its_rank_and_its_share(outcomes: Outcomes) -> None:
 def test_everybody_gets_everything_in_order(outcomes: Outcomes) -> None:
     for outcome in outcomes:
         assert outcome["gather"] == [{"rank": 0}, {"rank": 1}]
-        assert outcome["collect"] == [0, 10, 20, 30, 40]
+
+
+def test_results_come_to_the_first_in_order(outcomes: Outcomes) -> None:
+    assert [outcome["collect"] for outcome in outcomes] == [[0, 10, 20, 30, 40], []]
 
 
 def test_everybody_raises_the_same_message(outcomes: Outcomes) -> None:

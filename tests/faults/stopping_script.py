@@ -38,6 +38,7 @@ SHORT: dict[str, Any] = {
     "preconditioner": "none",
     "step_size": 1e-5,
 }
+ALONE = "in a measurement after a validation, without a callback that keeps last.ckpt"
 MOMENTS: dict[str, tuple[str, int]] = {
     "before the first step": ("on_train_start", 0),
     "in a batch": ("on_before_zero_grad", 3),
@@ -46,6 +47,8 @@ MOMENTS: dict[str, tuple[str, int]] = {
     "in a measurement": ("measuring", 4),
     "in a validation": ("on_validation_batch_start", 6),
     "after a validation": ("on_train_batch_start", 3),
+    "in a measurement after a validation": ("measuring", 3),
+    ALONE: ("measuring", 3),
     "at the end of an epoch": ("on_train_epoch_end", 6),
     "in the last measurement": ("measuring", 12),
 }
@@ -88,7 +91,7 @@ class Measured(PlainModule):
         return super().per_example_loss(batch)
 
 
-def train(folder: Path, sends: Sends | None = None, measuring: bool = False) -> int:
+def train(folder: Path, sends: Sends | None = None, measuring: bool = False, *, keeps: bool = True) -> int:
     """Trains, or goes on, and returns the code that the process would end with."""
     folder.mkdir(parents=True, exist_ok=True)
     digests = Digests(folder / "digests")
@@ -98,7 +101,7 @@ def train(folder: Path, sends: Sends | None = None, measuring: bool = False) -> 
         LLCCallback(AnyOf([Every(steps=4, at_start=True, at_end=True), Every(epochs=1)]), **SHORT, **common),
         AblationCallback(Every(steps=3), methods="zero", components="out", at="validation", **common),
         ExactResume(),
-        LastCheckpoint(),
+        *([LastCheckpoint()] if keeps else []),
         digests,
     ]
     module = Measured()
@@ -107,7 +110,7 @@ def train(folder: Path, sends: Sends | None = None, measuring: bool = False) -> 
     last = folder / "llc_lightning" / LAST
     try:
         fit(
-            trainer(folder, callbacks, enable_checkpointing=True, **how),
+            trainer(folder, callbacks, enable_checkpointing=keeps, **how),
             module=module,
             ckpt_path=last if last.is_file() else None,
         )
@@ -134,7 +137,7 @@ def main(folder: Path) -> None:
     for name, (hook, step) in MOMENTS.items():
         here = folder / name / "run"
         number = signal.SIGINT if name == "in a batch" else signal.SIGTERM
-        code = train(here, Sends(hook, step, number), hook == "measuring")
+        code = train(here, Sends(hook, step, number), hook == "measuring", keeps=name != ALONE)
         stopped = (here / "digests").read_text().splitlines() if (here / "digests").is_file() else []
         at = torch.load(here / "llc_lightning" / LAST, weights_only=True)["global_step"]
         again = train(here)

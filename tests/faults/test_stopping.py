@@ -29,6 +29,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         ("in a measurement", 143, 4, 4),
         ("in a validation", 143, 6, 6),
         ("after a validation", 143, 3, 3),
+        ("in a measurement after a validation", 143, 3, 3),
+        ("in a measurement after a validation, without a callback that keeps last.ckpt", 143, 3, 3),
         ("at the end of an epoch", 143, 6, 6),
         # From a checkpoint of the last step Lightning would measure nothing.
         ("in the last measurement", 143, 12, 10),

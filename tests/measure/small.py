@@ -111,8 +111,9 @@ class Played(Workers):
         stage: Stage = vars(self)["stage"]
         return stage.gather(self.rank, obj)
 
-    def exchange(self, mine: Tensor) -> list[Tensor]:
-        return self.gather(mine)
+    def bring(self, mine: Tensor) -> list[Tensor]:
+        everything = self.gather(mine)
+        return everything[1:] if self.is_zero else []
 
 
 class Stage:

@@ -1,8 +1,10 @@
 """A report is of what can be read, and says what cannot."""
 
 import shutil
+import warnings
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from llc_lightning.report.source import Source
@@ -48,6 +50,18 @@ def test_what_is_damaged_is_told_and_the_rest_reported(broken: Run, source: Sour
     for path in (timing, snapshot, broken.folder / "config.yaml"):
         assert any(str(path) in one for one in found.said())
     assert found.said()[: len(found.said()) - len(found.damaged)]
+
+
+def test_what_else_is_warned_of_while_reading_is_no_damage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Run.measurements
+
+    def warns(self: Run, **how: bool) -> pd.DataFrame:
+        warnings.warn("a library changes", FutureWarning, stacklevel=1)
+        return read(self, **how)
+
+    monkeypatch.setattr(Run, "measurements", warns)
+    with pytest.warns(FutureWarning, match="a library changes"):
+        assert Source.of(run).damaged == []
 
 
 def test_a_run_of_which_nothing_can_be_read_is_an_error(broken: Run) -> None:

@@ -1,12 +1,15 @@
 """What a traced graph does otherwise than the function: less, and with the same numbers."""
 
+import linecache
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
+from torch.fx import graph_module
 
-from llc_lightning.runtime.graph import traced
+from llc_lightning.runtime.graph import first_result, reusing, traced
+from llc_lightning.runtime.graph_split import SplitGraph
 
 X, Y = torch.randn(3, 8, 5), torch.randn(3, 5, 8)
 
@@ -64,3 +67,16 @@ def test_what_is_taken_by_rows_may_be_viewed() -> None:
 
     few = Y[:, :, :2].contiguous()
     assert torch.allclose(traced(rows, X, few)(X, few), rows(X, few))
+
+
+def test_torch_keeps_no_source_of_a_graph() -> None:
+    loader = graph_module._loader
+    before, lines = set(loader.eval_cache), set(linecache.cache)
+    graphs = [traced(lambda x: (x.exp() + 1).sum(), X)]
+    graphs += [reusing(graphs[0]), first_result(traced(lambda x: (x, x.exp()), X))]
+    split = SplitGraph(lambda x, y: (x[0].exp() + y[0],), [X], [X])
+    assert set(loader.eval_cache) == before
+    assert {name for name in set(linecache.cache) - lines if "eval_with_key" in str(name)} == set()
+    assert loader.next_id > 0, "torch lists them elsewhere now"
+    assert torch.equal(graphs[1](X), (X.exp() + 1).sum())
+    assert torch.equal(split(split.prepare([X]), [X])[0], X.exp() + X)

@@ -1,11 +1,13 @@
 """What a process does when another tells of a failure, and when it was the one that failed."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from llc_lightning.runtime.peers import Peers
+from llc_lightning.runtime import peers as room
+from llc_lightning.runtime.peers import LOST, Peers
 from llc_lightning.runtime.signals import SIGNALS
 
 
@@ -46,3 +48,32 @@ def test_the_one_that_failed_is_not_stopped_by_its_own_word(peers: Peers) -> Non
     peers.failed()
     peers._look({}, 1)
     assert not SIGNALS.elsewhere
+
+
+class Over:
+    """The seconds that pass between the looks of a thread; over after the last."""
+
+    def __init__(self, seconds: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds, self.now = iter(seconds), 100.0
+        monkeypatch.setattr(room, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def wait(self, period: float) -> bool:
+        passed = next(self.seconds, None)
+        self.now += passed or 0.0
+        return passed is None
+
+
+def test_a_pause_of_all_processes_is_no_loss(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The other one, held up as long, gives a sign of life a little later than this one looks.
+    peers._over = Over([1, 1, 600, 1, 1], monkeypatch)
+    peers._watch()
+    assert peers.lost == ""
+
+
+def test_one_that_is_silent_while_this_one_looks_is_lost(peers: Peers, monkeypatch: pytest.MonkeyPatch) -> None:
+    peers._over = Over([1.0] * (int(LOST) + 3), monkeypatch)
+    peers.ends = False
+    peers._watch()
+    assert peers.lost == (
+        "rank 0 is lost: it has given no sign of life for 15 s; continue the run with --ckpt_path last"
+    )

@@ -7,7 +7,7 @@ import torch
 
 from llc_lightning.runtime.errors import DataError, MeasurementError, SettingError
 from llc_lightning.runtime.signals import ElsewhereError
-from llc_lightning.runtime.workers import Workers, packed
+from llc_lightning.runtime.workers import Workers, packed, unpacked
 
 
 @dataclass
@@ -38,8 +38,25 @@ def test_shares_are_a_partition_that_differs_by_at_most_one() -> None:
 def test_collect_puts_the_shares_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = [Workers(rank, 3).share(range(8)) for rank in range(3)]
     monkeypatch.setattr(Workers, "agree", lambda self, error: None)
-    monkeypatch.setattr(Workers, "exchange", lambda self, mine: [packed(list(share)) for share in shares])
-    assert Workers(1, 3).collect(shares[1]) == list(range(8))
+    monkeypatch.setattr(Workers, "bring", lambda self, mine: [packed(list(share)) for share in shares[1:]])
+    assert Workers(0, 3).collect(shares[0]) == list(range(8))
+    assert Workers(1, 3).collect(shares[1]) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.bool, torch.complex64])
+def test_tensors_come_back_as_they_were(dtype: torch.dtype) -> None:
+    given = [torch.arange(6).view(2, 3).to(dtype), torch.ones((), dtype=dtype), torch.ones(0, 3, dtype=dtype)]
+    given.append(given[0].T)
+    for one, other in zip(given, unpacked(packed(given)), strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert torch.equal(one, other)
+
+
+def test_of_a_tensor_its_own_bytes_are_sent_once() -> None:
+    everything = torch.arange(4000.0).view(4, 1000)
+    one = everything[1]
+    assert 4000 < len(packed({"excess": one})) < 4400
+    assert len(packed([one, one.clone(), everything[1:2].view(-1)])) < 4500
 
 
 def test_a_foreign_error_is_named_and_kept_as_the_cause() -> None:

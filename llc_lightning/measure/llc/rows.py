@@ -8,6 +8,7 @@ from typing import Any
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import task_loss
 from llc_lightning.llc.estimator import estimate_parts
+from llc_lightning.llc.facts import ChainLosses
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import Restriction
 from llc_lightning.llc.slopes import slopes
@@ -29,6 +30,7 @@ class Estimated:
 
     component: Component
     records: tuple[LLCRecord, ...]
+    """Their draws without burn-in, which nobody keeps."""
 
 
 class LLCMeasurement(Measurement[LLCPlan]):
@@ -50,7 +52,7 @@ class LLCMeasurement(Measurement[LLCPlan]):
         parts = [Restriction(component.moved(snapshot.params)) for component in components]
         by_loss = [_of_loss(plan, snapshot, parts, loss, replicate, advance) for loss in plan.losses]
         return [
-            Estimated(component, tuple(record.on_cpu() for columns in by_loss for record in columns[number]))
+            Estimated(component, tuple(_kept(record) for columns in by_loss for record in columns[number]))
             for number, component in enumerate(components)
         ]
 
@@ -88,11 +90,10 @@ class LLCMeasurement(Measurement[LLCPlan]):
         for each in measured:
             jobs = plan.jobs([each.component], data=data, replicate=replicate)
             for job, record in zip(jobs, each.records, strict=True):
-                excess = record.excess[:, plan.settings.burn_in :]
-                if excess.numel():
-                    loss = excess + record.baseline[:, plan.settings.burn_in :]
+                if record.excess.numel():
                     place = (str(job.columns["component"]), record.n_beta, record.gamma)
-                    yield Trace(*place, excess, loss, replicate, job.settings, record.status)
+                    losses = (record.excess, record.excess + record.baseline)
+                    yield Trace(*place, *losses, replicate, job.settings, record.status)
 
 
 MEASUREMENTS.register(
@@ -102,6 +103,11 @@ MEASUREMENTS.register(
     plan=LLCPlan,
     quantities=("loss", "llc", "llc_recorded", "llc_slope", "llc_correction", "weight_norm", "grad_norm"),
 )(LLCMeasurement())
+
+
+def _kept(record: LLCRecord) -> LLCRecord:
+    kept = slice(record.settings.burn_in, None)
+    return replace(record, chains=ChainLosses(record.excess[:, kept], record.baseline[:, kept])).on_cpu()
 
 
 def _of_loss(
