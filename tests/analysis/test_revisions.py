@@ -69,7 +69,11 @@ def told_whole(value: object) -> object:
 
 
 def a_run(seed: int, revision: int) -> pd.DataFrame:
-    rows = SyntheticRun(units=6, circuits=6, steps=(0, 300, 3000), seed=seed).table().assign(revision=revision)
+    rows = (
+        SyntheticRun(units=6, circuits=6, steps=(0, 30, 60, 120, 300, 600, 1200, 3000), seed=seed)
+        .table()
+        .assign(revision=revision)
+    )
     roles = [
         {"quantity": "attention_score", "component": f"net.hook_hidden[{unit}]", "method": "induction", "kind": "head"}
         | {"step": 3000, "value": 0.1 * unit + 0.01 * revision, "n_examples": 8, "revision": revision}
@@ -96,12 +100,19 @@ def both(new: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([old.iloc[::2], new, old.iloc[1::2]], ignore_index=True)
 
 
+NEEDED: dict[str, dict[str, Any]] = {
+    "rungs": {"step": 3000, "kind": "neuron"},
+    "components": {"kind": "neuron"},
+    "led": {"n_beta": 300.0, "gamma": 10.0},
+    "scores": {"step": 3000, "n_beta": 300.0, "gamma": 10.0},
+}
+
+
 @pytest.mark.parametrize("analysis", analyses(), ids=lambda one: one.__name__)
 def test_an_analysis_of_two_revisions_is_that_of_the_newer_alone(
     analysis: Callable[..., Any], new: pd.DataFrame, both: pd.DataFrame
 ) -> None:
-    needed = {"step": 3000, "kind": "neuron"} if analysis.__name__ == "rungs" else {}
-    needed = {"kind": "neuron"} if analysis.__name__ == "components" else needed
+    needed = NEEDED.get(analysis.__name__, {})
     expected = told_whole(analysis(new, **needed))
     assert expected not in ("None", [], "")
     assert told_whole(analysis(both, **needed)) == expected
