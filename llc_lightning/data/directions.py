@@ -143,7 +143,8 @@ DIRECTIONS = {
             "zero, optimal": "0 for the primary and for the backup, everything for both",
             "mean, resample": "for the primary at most a tenth of what zero says of both",
             "wrLLC": "at n_beta 3000 that of the primary is as if there were no backup",
-            "conditional": "once the primary is ablated, effect and wrLLC of the backup are those of a primary",
+            "conditional": "once the primary is ablated, the backup has the whole effect, and at n_beta 100 wrLLC, of which it "
+            "had none",
         },
         (
             Unit("primary", _QUARTERS, {"y": 1.0}, bias=1.0),
@@ -155,7 +156,7 @@ DIRECTIONS = {
         "Simple but important, and complex but unimportant: one neuron has a large answer to one common input, one "
         "small answers to each of twelve rare ones.",
         {
-            "zero": "ten times more for the simple one",
+            "zero": "about ten times more for the simple one",
             "wrLLC": "at n_beta 3000 about 1/2 for the simple one, which must keep one number, several times as much "
             "for the complex one, which must keep twelve",
         },
@@ -168,7 +169,7 @@ DIRECTIONS = {
     "saturated": Direction(
         "A saturated loss: one neuron makes sure of a yes, beyond what the loss can tell, one leans towards a yes.",
         {
-            "zero": "ten times more for the sure one",
+            "zero": "about ten times more for the sure one",
             "wrLLC": "at n_beta 3000 nothing for the sure one, whose answer may change without a loss, about 1 for the "
             "leaning one",
         },
@@ -218,7 +219,7 @@ DIRECTIONS = {
         {
             "zero, optimal": "0 for each alone, everything for both",
             "wrLLC": "next to 0 for the incoming weights of each and of both, which may change without a loss",
-            "conditional": "once one is ablated, effect and wrLLC of the other are those of a neuron that matters",
+            "conditional": "once one is ablated, the other has the whole effect, and wrLLC of its incoming weights",
         },
         (
             _and("twin", "a", "b", {"heard": 1.0}),
@@ -281,7 +282,7 @@ DIRECTIONS = {
         "A joint dependence: the answer needs two neurons, and neither restores anything without the other.",
         {
             "patching what the neurons say of a yes into a no": "misleads: 0 for each, everything for both",
-            "zero, mean, resample": "as much for each as for both",
+            "zero, mean": "as much for each as for both",
         },
         (
             Unit("left", {"a": 1.0}, {"from left": 1.0}),
