@@ -143,8 +143,8 @@ DIRECTIONS = {
             "zero, optimal": "0 for the primary and for the backup, everything for both",
             "mean, resample": "for the primary at most a tenth of what zero says of both",
             "wrLLC": "at n_beta 3000 that of the primary is as if there were no backup",
-            "conditional": "once the primary is ablated, the backup has the whole effect, and at n_beta 100 wrLLC, of which it "
-            "had none",
+            "conditional": "once the primary is ablated, the backup has the whole effect, and wrLLC at n_beta "
+            "100, where it had none",
         },
         (
             Unit("primary", _QUARTERS, {"y": 1.0}, bias=1.0),
