@@ -18,8 +18,7 @@ from llc_lightning.results.schema import RAW, decode_details
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_TOLD = ["quantity", "method"]
-"""Columns that tell what was measured, but for the sampler, which stands in the details."""
+_MEASUREMENT = ["quantity", "method", "sampler"]
 
 
 @dataclass(frozen=True)
@@ -51,15 +50,20 @@ def newest(rows: pd.DataFrame) -> pd.DataFrame:
     """
     if "weights" in rows and not (rows["weights"] == RAW).all():
         rows = rows.loc[np.asarray(rows["weights"] == RAW, dtype=bool)]
-    superseded = _superseded(rows)
-    return rows.iloc[np.delete(np.arange(len(rows)), superseded.index)] if len(superseded) else rows
+    left = _older(rows)
+    if not len(left):
+        return rows
+    kept = np.ones(len(rows), dtype=bool)
+    kept[left["place"].to_numpy()] = False
+    return rows.loc[kept]
 
 
 def older(rows: pd.DataFrame) -> tuple[Older, ...]:
     """Returns what :func:`newest` leaves out, by measurement and revision."""
+    left = _older(rows)
     counts = Counter(
         (str(one["quantity"]), str(one["method"] or one["sampler"]), int(one["revision"]), int(one["newest"]))
-        for one in _superseded(rows).to_dict("records")
+        for one in left.to_dict("records")
     )
     return tuple(Older(*what, rows=count) for what, count in sorted(counts.items()))
 
@@ -84,18 +88,22 @@ def of_newest(analysis: Callable[Concatenate[pd.DataFrame, P], T]) -> Callable[C
     return analyse
 
 
-def _superseded(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns which rows are kept beside newer ones, by their places: what was measured, and the newest revision.
+def _older(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the places of rows that have newer ones beside them, what they measure, by which sampler, and the newest.
 
-    Reading the sampler takes longer than all else, and few rows are of a quantity that has several revisions at all.
+    Only where a quantity by one method is there at several revisions, the samplers that made its rows are looked at:
+    that takes most of the time.
     """
-    revisions = rows[[*_TOLD, "revision"]].drop_duplicates()
-    several = revisions.loc[revisions.duplicated(_TOLD)]
-    unclear = rows["quantity"].isin(several["quantity"]) & rows["method"].isin(several["method"])
-    of = rows[[*_TOLD, "revision", "details"]].set_axis(range(len(rows))).loc[unclear.to_numpy()]
-    of["sampler"] = [_sampler(decode_details(str(text))) for text in of["details"]]
-    of["newest"] = of.groupby([*_TOLD, "sampler"])["revision"].transform("max")
-    return of.loc[of["revision"] < of["newest"]]
+    spans = rows.groupby(["quantity", "method"], sort=False)["revision"].agg(["min", "max"])
+    several = np.zeros(len(rows), dtype=bool)
+    for quantity, method in spans.index[np.asarray(spans["min"] < spans["max"], dtype=bool)]:
+        several |= np.asarray((rows["quantity"] == quantity) & (rows["method"] == method), dtype=bool)
+    of = rows.loc[several, ["quantity", "method", "revision"]]
+    details = rows.loc[several, "details"].astype(str)
+    samplers = {text: _sampler(decode_details(text)) for text in details.unique()}
+    of = of.assign(place=np.flatnonzero(several), sampler=details.map(samplers))
+    of = of.assign(newest=of.groupby(_MEASUREMENT)["revision"].transform("max"))  # pyright: ignore[reportUnknownMemberType]
+    return of.loc[np.asarray(of["revision"] < of["newest"], dtype=bool)]
 
 
 def _sampler(details: Mapping[str, object]) -> str:

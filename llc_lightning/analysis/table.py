@@ -145,7 +145,7 @@ def steps(rows: pd.DataFrame) -> list[int]:
 @of_newest
 def unit_kind(rows: pd.DataFrame) -> str | None:
     """Returns the kind of the smallest components: the first of the units, else the most frequent kind."""
-    counts = select(rows, quantity=("llc", "ablation_effect"))["kind"].value_counts()
+    counts = select(rows[["quantity", "kind"]], quantity=("llc", "ablation_effect"))["kind"].value_counts()
     found = [kind for kind in map(str, counts.index) if kind and level_of(kind) in ("units", "parts")]
     return next((kind for kind in at_level("units") if kind in found), found[0] if found else None)
 
@@ -153,7 +153,7 @@ def unit_kind(rows: pd.DataFrame) -> str | None:
 @of_newest
 def components(rows: pd.DataFrame, kind: str | None) -> list[str]:
     """Returns the addresses of one kind in the table, in natural order."""
-    return natural(distinct(select(rows, kind=kind or ""), "component") - {""})
+    return natural(distinct(select(rows[["kind", "component"]], kind=kind or ""), "component") - {""})
 
 
 def natural(names: Iterable[str]) -> list[str]:

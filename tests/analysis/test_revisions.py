@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 import llc_lightning.analysis
+from llc_lightning.analysis import revisions
 from llc_lightning.analysis.revisions import Older, newest, older, told
 from llc_lightning.analysis.trajectories import COLUMNS, plus_delta, trajectories
+from llc_lightning.results.schema import decode_details
 from tests.analysis.synthetic import SyntheticRun, frame
 
 TOOLS = {
@@ -35,6 +37,14 @@ TOOLS = {
     "loss_unit",
 }
 """Functions of rows that are no analysis: what they are given is chosen already."""
+RESOLUTION: dict[str, Any] = {"n_beta": 300.0, "gamma": 10.0}
+NEEDED: dict[str, dict[str, Any]] = {
+    "rungs": {"step": 3000, "kind": "neuron"},
+    "components": {"kind": "neuron"},
+    "scores": {"step": 3000, **RESOLUTION},
+    "led": {"kind": "neuron", **RESOLUTION},
+}
+"""Arguments that analyses have no default for."""
 APART = {"trajectories", "plus_delta", "newest", "older"}
 """Functions that tell revisions apart themselves."""
 
@@ -70,7 +80,7 @@ def told_whole(value: object) -> object:
 
 def a_run(seed: int, revision: int) -> pd.DataFrame:
     rows = (
-        SyntheticRun(units=6, circuits=6, steps=(0, 30, 60, 120, 300, 600, 1200, 3000), seed=seed)
+        SyntheticRun(units=6, circuits=6, steps=(0, 150, 300, 500, 1000, 3000), seed=seed)
         .table()
         .assign(revision=revision)
     )
@@ -98,14 +108,6 @@ def both(new: pd.DataFrame) -> pd.DataFrame:
     """The rows of two revisions, the older ones on both sides of the newer."""
     old = a_run(0, revision=1)
     return pd.concat([old.iloc[::2], new, old.iloc[1::2]], ignore_index=True)
-
-
-NEEDED: dict[str, dict[str, Any]] = {
-    "rungs": {"step": 3000, "kind": "neuron"},
-    "components": {"kind": "neuron"},
-    "led": {"n_beta": 300.0, "gamma": 10.0},
-    "scores": {"step": 3000, "n_beta": 300.0, "gamma": 10.0},
-}
 
 
 @pytest.mark.parametrize("analysis", analyses(), ids=lambda one: one.__name__)
@@ -166,3 +168,18 @@ def test_a_loss_that_chains_tell_replaces_none_that_ablations_tell() -> None:
     rows = pd.DataFrame([{"quantity": "loss", "method": "", "details": text, "revision": at} for text, at in told])
     assert newest(rows).index.tolist() == [0, 2]
     assert [str(one) for one in older(rows)] == ["1 row of loss (chains) at revision 1 of 3"]
+
+
+def test_rows_are_looked_at_singly_only_where_one_measurement_is_there_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quantities differ in their revisions in every run, and one has a million rows."""
+    looked: list[str] = []
+    monkeypatch.setattr(revisions, "decode_details", lambda text: looked.append(text) or decode_details(text))
+    told = [("llc", "a", 7), ("llc", "b", 7), ("ablation_effect", "c", 3), ("loss", "d", 1), ("loss", "d", 1)]
+    rows = pd.DataFrame(
+        [{"quantity": name, "method": "", "details": f'{{"{it}":0}}', "revision": at} for name, it, at in told]
+    )
+    assert newest(rows) is rows
+    assert looked == []
+    again = pd.concat([rows, rows.iloc[3:4].assign(revision=2)], ignore_index=True)
+    assert newest(again).index.tolist() == [0, 1, 2, 5]
+    assert looked == ['{"d":0}']
