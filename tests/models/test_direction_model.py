@@ -5,8 +5,8 @@ import torch
 
 from llc_lightning.ablation.effects import ablation_effects
 from llc_lightning.components.listing import find_components
+from llc_lightning.data.directions import DIRECTIONS
 from llc_lightning.models.direction_model import DirectionModel
-from llc_lightning.models.directions import DIRECTIONS
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.seeding import generator
 
@@ -14,7 +14,7 @@ from llc_lightning.runtime.seeding import generator
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_it_answers_what_its_neurons_say_however_it_is_hidden(direction: str) -> None:
     one, other = DirectionModel(direction), DirectionModel(direction, seed=1)
-    x, y = one.examples()
+    x, y = one.direction.examples()
     for model in (one, other):
         answers = model(x) if model.direction.loss == "square" else model(x).sigmoid()
         assert torch.allclose(answers, y, atol=1e-5)
@@ -26,7 +26,8 @@ def test_it_answers_what_its_neurons_say_however_it_is_hidden(direction: str) ->
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_it_is_at_a_minimum_and_stays_there(direction: str) -> None:
     model = DirectionModel(direction).double()
-    batch = tuple(part.double() for part in model.examples())
+    x = model.direction.examples()[0].double()
+    batch = x, model.direction.labels(x)
     loss = model.training_step(batch, 0)
     loss.backward()
     assert all(parameter.grad.abs().max() < 1e-5 for parameter in model.parameters())
@@ -37,8 +38,8 @@ def test_it_is_at_a_minimum_and_stays_there(direction: str) -> None:
 
 def test_examples_are_the_law_that_samples_follow() -> None:
     model = DirectionModel("simple_important")
-    x, _ = model.examples()
-    drawn, answers = model.sample(20_000, generator(0))
+    x, _ = model.direction.examples()
+    drawn, answers = model.direction.sample(20_000, generator(0))
     assert x.sum(dim=1).eq(1).all()
     assert torch.allclose(x.mean(dim=0), drawn.mean(dim=0), atol=0.02)
     assert model.trivial_loss == pytest.approx(float(answers.square().mean()), rel=0.05)
@@ -71,7 +72,8 @@ ALONE = {
 def test_ablation_is_blind_where_it_must_be_and_nowhere_else(direction: str) -> None:
     model = DirectionModel(direction, seed=1).double()
     roles, blind, jointly = ALONE[direction]
-    batch = tuple(part.double() for part in model.sample(512, generator(0)))
+    x = model.direction.sample(512, generator(0))[0].double()
+    batch = x, model.direction.labels(x)
     places = [*(model.at(role) for role in roles), model.at(*roles)]
     table = ablation_effects(model, batch, list(dict.fromkeys(places)), ["zero", "mean", "resample", "optimal"])
     effects = table.set_index(["component", "method"])["value"]
@@ -86,7 +88,8 @@ def test_ablation_is_blind_where_it_must_be_and_nowhere_else(direction: str) -> 
 
 def test_a_pair_cancels() -> None:
     model = DirectionModel("cancelling").double()
-    batch = tuple(part.double() for part in model.sample(512, generator(0)))
+    x = model.direction.sample(512, generator(0))[0].double()
+    batch = x, model.direction.labels(x)
     one, other, both = ablation_effects(model, batch, [model.at("plus"), model.at("minus"), model.at("plus", "minus")])[
         "value"
     ]

@@ -3,9 +3,17 @@
 Each is told once, here: who reads and writes what, which inputs come, and what each score must say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Inputs: TypeAlias = Float[Tensor, "example input"]
+Labels: TypeAlias = Float[Tensor, "example answer"]
 
 Draw: TypeAlias = Mapping[tuple[str, ...], int]
 """Inputs that are drawn together: those that are 1, and how often beside the others."""
@@ -48,6 +56,56 @@ class Direction:
         """The names of all places of the stream: inputs, answers, and what neurons say to each other."""
         used = (name for unit in self.units for name in (*unit.reads, *unit.writes))
         return tuple(dict.fromkeys([*self.inputs, *self.answers, *used]))
+
+    @property
+    def layers(self) -> tuple[tuple[Unit, ...], ...]:
+        """The neurons of each layer."""
+        depth = 1 + max(unit.layer for unit in self.units)
+        return tuple(tuple(unit for unit in self.units if unit.layer == layer) for layer in range(depth))
+
+    def examples(self) -> tuple[Inputs, Labels]:
+        """Returns all examples that there are, each as often as it comes, so that a mean over them is exact.
+
+        Example:
+            >>> len(DIRECTIONS["backup"].examples()[0])
+            16
+        """
+        patterns = [_patterns(draw) for draw in self.draws]
+        x = torch.stack([torch.cat(rows) for rows in product(*patterns)])
+        return x, self.labels(x)
+
+    def sample(self, n: int, generator: torch.Generator) -> tuple[Inputs, Labels]:
+        """Draws ``n`` examples."""
+        x, y = self.examples()
+        rows = torch.randint(len(x), (n,), generator=generator)
+        return x[rows], y[rows]
+
+    def labels(self, x: Inputs) -> Labels:
+        """Returns what the whole net answers: numbers, or the probability of a yes where the loss is logistic."""
+        stream = torch.zeros(len(x), len(self.places), dtype=x.dtype)
+        stream[:, [self.places.index(name) for name in self.inputs]] = x
+        for units in self.layers:
+            reads, bias, writes = (weights.to(x.dtype) for weights in weights_of(units, self.places))
+            stream = stream + (stream @ reads.T + bias).relu() @ writes
+        answers = stream[:, [self.places.index(name) for name in self.answers]]
+        return answers if self.loss == "square" else answers.sigmoid()
+
+
+def weights_of(
+    units: Sequence[Unit], places: Sequence[str]
+) -> tuple[Float[Tensor, "unit place"], Float[Tensor, "unit"], Float[Tensor, "unit place"]]:
+    """Returns what neurons read, their biases, and what they write."""
+    reads, writes = (
+        torch.tensor([[side.get(name, 0.0) for name in places] for side in sides], dtype=torch.float64)
+        for sides in ([unit.reads for unit in units], [unit.writes for unit in units])
+    )
+    return reads, torch.tensor([unit.bias for unit in units], dtype=torch.float64), writes
+
+
+def _patterns(draw: Draw) -> Float[Tensor, "example input"]:
+    """Returns the inputs of one draw, those that are 1 and those that are 0, each as often as it comes."""
+    names = dict.fromkeys(name for on in draw for name in on)
+    return torch.tensor([[float(name in on) for name in names] for on, times in draw.items() for _ in range(times)])
 
 
 def _bits(names: str) -> tuple[Draw, ...]:
@@ -109,11 +167,11 @@ DIRECTIONS = {
         "A saturated loss: one neuron makes sure of a yes, beyond what the loss can tell, one leans towards a yes.",
         {
             "zero": "ten times more for the sure one",
-            "wrLLC": "at n_beta 3000 nothing for the sure one, whose answer may change without a loss, more than 1 for "
-            "the leaning one",
+            "wrLLC": "at n_beta 3000 nothing for the sure one, whose answer may change without a loss, about 1 for the "
+            "leaning one",
         },
         (
-            _only("sure", dict.fromkeys("abcdef", 10.0), "ghijkl", {"y": 4.0}),
+            _only("sure", dict.fromkeys("abcdef", 5.0), "ghijkl", {"y": 4.0}),
             _only("leaning", dict.fromkeys("ghijkl", 0.8), "abcdef", {"y": 1.0}),
         ),
         ({(one,): 1 for one in _RARE},),
@@ -157,7 +215,7 @@ DIRECTIONS = {
         "A redundant pair: two neurons say the same, and a reader needs to hear it once.",
         {
             "zero, optimal": "0 for each alone, everything for both",
-            "wrLLC": "0 for each and for both, which may change without a loss",
+            "wrLLC": "0 for the incoming weights of each and of both, which may change without a loss",
             "conditional": "once one is ablated, effect and wrLLC of the other are those of a neuron that matters",
         },
         (
@@ -186,7 +244,11 @@ DIRECTIONS = {
     ),
     "mean_misleads": Direction(
         "A value never seen: a neuron says 0 or 2, which its readers take alike; they would cry out at 1, its mean.",
-        {"mean": "misleads: most of all", "zero, resample, optimal, wrLLC": "0"},
+        {
+            "mean": "misleads: most of all",
+            "zero, resample, optimal": "0",
+            "wrLLC": "next to 0 for its incoming weights",
+        },
         (
             Unit("two-valued", {"a": 2.0}, {"heard": 1.0}),
             Unit("alarm", {"heard": 2.0}, {"y": 1.0}, bias=-0.5, layer=1),
@@ -200,7 +262,11 @@ DIRECTIONS = {
     "resample_misleads": Direction(
         "Values that never meet: an alarm in the second layer compares a neuron with its input, and would only sound "
         "at what the neuron says of another example.",
-        {"resample": "misleads: most of all", "zero, mean, optimal, wrLLC": "0"},
+        {
+            "resample": "misleads: most of all",
+            "zero, mean, optimal": "0",
+            "wrLLC": "next to 0 for its incoming weights",
+        },
         (
             Unit("witness", {"a": 1.0}, {"heard": 1.0}),
             Unit("alarm", {"heard": 4.0, "a": -4.0}, {"y": 2.0}, bias=-3.0, layer=1),
