@@ -16,7 +16,7 @@ import torch
 USUAL = ("llc", "ablation")
 BY_NAME = (
     *USUAL,
-    *("calibration", "circuits", "coverage", "forecast", "optimal", "posterior", "processes", "scale"),
+    *("calibration", "circuits", "coverage", "directions", "forecast", "optimal", "posterior", "processes", "scale"),
     *("superposition", "truth"),
 )
 """One that takes long, or trains first, runs only when it is named."""

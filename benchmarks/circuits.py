@@ -29,10 +29,11 @@ from llc_lightning.circuits.evaluation.hypotheses import (
     partial_necessity,
     sufficiency,
 )
-from llc_lightning.circuits.evaluation.truth import auroc, average_precision, scored
+from llc_lightning.circuits.evaluation.truth import scored
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.graph import Graph
 from llc_lightning.circuits.masked import MaskedRuns
+from llc_lightning.runtime.ranking import auroc, average_precision
 
 DATA_SEEDS = range(3)
 N = 256

@@ -26,6 +26,7 @@ from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.models.cis import CISModel
 from llc_lightning.models.image import ImageModel
 from llc_lightning.runtime.batches import Batch
+from llc_lightning.runtime.ranking import auroc
 
 TABLES = ("exact", "tasks", "labels")
 N_BETA, GAMMA = 100.0, 10.0
@@ -109,7 +110,7 @@ def labels(seeds: range) -> Table:
             scores = (self_influence(arrays)[0], arrays["gain"].values[0], loss)
             yield (
                 str(seed),
-                *(f"{_auroc(np.asarray(score), wrong):.3f}" for score in scores),
+                *(f"{auroc(score, wrong.tolist()):.3f}" for score in scores),
                 f"{loss.mean():.3f}",
                 str(arrays["status"].values[0]),
             )
@@ -249,11 +250,3 @@ def _mislabelled(seed: int) -> tuple[_Digits, tuple[Tensor, Tensor], np.ndarray]
         net.per_example_loss((x[some], y[some])).mean().backward()
         optimizer.step()
     return net, (x, y), wrong.numpy()
-
-
-def _auroc(score: np.ndarray, positive: np.ndarray) -> float:
-    """Returns the probability that a positive scores above a negative (Hanley and McNeil 1982, Radiology 143)."""
-    from scipy.stats import rankdata
-
-    n = int(positive.sum())
-    return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / n / (len(positive) - n))

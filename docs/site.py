@@ -16,6 +16,7 @@ def on_files(files: Files, config: Any) -> Files:
     for path in sorted(_NOTEBOOKS.glob("*.ipynb")):
         names = {"unique_key": path.stem, "output_files_dir": f"{path.stem}_files"}
         text, resources = MarkdownExporter().from_filename(str(path), resources=names)
+        text = text.replace('<table border="1" class="dataframe">', "<table>")  # so that the theme gives it its look
         files.append(File.generated(config, f"notebooks/{path.stem}.md", content=text))
         for name, content in resources.get("outputs", {}).items():
             files.append(File.generated(config, f"notebooks/{name}", content=content))

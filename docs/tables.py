@@ -13,6 +13,7 @@ from llc_lightning.circuits.base import SCORES
 from llc_lightning.circuits.wiring.base import FAMILIES
 from llc_lightning.components.found import Found
 from llc_lightning.components.listing import find_components
+from llc_lightning.data.directions import DIRECTIONS
 from llc_lightning.llc.estimators import ESTIMATORS
 from llc_lightning.report.glossary import TERMS
 from llc_lightning.results.quantities import QUANTITIES
@@ -159,12 +160,20 @@ def words() -> Rows:
         yield f'<a id="{term.anchor}"></a>{", ".join((term.name, *term.spelled))}', term.means
 
 
+def directions() -> Rows:
+    """Yields the planted directions, and what each score must say."""
+    yield "direction", "what it is", "what each score must say"
+    for name, one in DIRECTIONS.items():
+        yield f"`{name}`", one.about, "; ".join(f"*{score}*: {told}" for score, told in one.says.items())
+
+
 TABLES: dict[str, list[Callable[[], Rows]]] = {
     "llc.md": [reasons, samplers, estimators, observables, quantities],
     "ablation.md": [kinds, methods, metrics],
     "bridges.md": [modules],
     "circuits.md": [families, scores],
     "glossary.md": [words],
+    "zoo.md": [directions],
 }
 """The tables of each page, which stand between comments of their names."""
 

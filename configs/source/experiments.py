@@ -7,6 +7,7 @@ from configs.source.families import (
     IMAGES,
     MLP,
     MLP_SMOKE,
+    PLANTED,
     SAMPLED_ONLY_IF_ASKED,
     SEQUENCES,
     Because,
@@ -347,6 +348,11 @@ EXPERIMENTS = {
             "llc.gamma": 5000.0,
         },
         smoke=SMOKE,
+    ),
+    "planted": Experiment(
+        PLANTED,
+        "A net by construction, of few neurons of which it is known what each score must say: one of the directions in "
+        "which LLC and ablation disagree, from self-repair to a dead neuron with large weights. It is not trained.",
     ),
     "shakespeare": Experiment(
         SEQUENCES,

@@ -249,3 +249,30 @@ SEQUENCES = Family(
     hint="Most of its time goes into measuring; train alone with -c configs/overlays/no_measuring.yaml. "
     "`python train.py fit -c {path} --print_config` shows every key there is.",
 )
+
+PLANTED = Family(
+    full=_ALL
+    | shared(direction="backup")
+    | {
+        "trainer.max_steps": Because(1, "the net is at its minimum, and a step leaves it there"),
+        "trainer.log_every_n_steps": 1,
+        "snapshots.when": AT_END,
+        "model": "llc_lightning.models.direction_model.DirectionModel",
+        "data": "llc_lightning.data.direction_data.DirectionData",
+        "data.batch_size": 64,
+        "data.analysis_size": 1024,
+        **both_llcs(when=AT_END),
+        "ablation.when": AT_END,
+        **both_llcs(n_beta=[100.0, 3000.0], gamma=100.0, chains=8, draws=300, burn_in=200, batch_size=64),
+        **both_llcs(preconditioner="none", curvature_examples="auto"),
+        "llc_units.components": Because(
+            ["neurons", "neurons:in", "neurons:out"], "one side alone is exactly 0 where nobody reads, or nothing fires"
+        ),
+        "ablation.components": Because(["neurons", "pairs:neurons"], "much shows only in two together"),
+        "ablation.methods": ["zero", "mean", "resample", "optimal"],
+        "ablation.examples": 1024,
+    },
+    smoke=both_llcs(draws=40, burn_in=20, chains=4) | {"data.analysis_size": 256, "ablation.examples": 256},
+    hint="`python train.py fit -c {path} --model.init_args.direction decoy --data.init_args.direction decoy` measures "
+    "another; docs/zoo.md has them all. `python -m benchmarks directions` checks what each must say.",
+)

@@ -1,9 +1,10 @@
 """Do weight space and activation space order the units alike: wrLLC against ablation effect at matched resolution."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,8 @@ TARGET = 10.0
 above, all units saturate."""
 
 _USED = ("llc", "ablation_effect", "weight_norm")
-_NAMED = ("step", "quantity", "component", "method", "value", "stderr", "n_beta", "gamma")
+_NAMED = ("quantity", "component", "method", "value", "stderr", "n_beta", "gamma", "replicate")
+_COLUMNS = [*_NAMED, "step", "kind", "loss", "params_moved", "status", "n_examples"]
 _METHODS = ("zero", "mean", "resample", "noise")
 
 
@@ -60,7 +62,7 @@ class Agreement:
 def rungs(rows: pd.DataFrame, *, step: int, kind: str | None = None, method: str = "zero") -> list[Rung]:
     """Returns the measured resolutions of a step that have a positive median of n_beta x effect over ok units."""
     seen = _seen(table.select(rows, step=step), kind or table.unit_kind(rows) or "")
-    return seen[step].rungs(method) if step in seen else []
+    return [rung for here in seen for rung in here.rungs(method)]
 
 
 @revisions.of_newest
@@ -92,8 +94,8 @@ def agreement(
         seed: Seed of the permutations.
     """
     kind = kind or table.unit_kind(rows) or ""
-    seen = _seen(rows if step is None else table.select(rows, step=step), kind)
-    here = next((seen[one] for one in sorted(seen, reverse=True) if seen[one].rungs(match)), None)
+    seen = _seen(rows if step is None else table.select(rows, step=step), kind, last_first=True)
+    here = next((one for one in seen if one.rungs(match)), None)
     if here is None:
         return None
     rung = _nearest(here.rungs(match), target)
@@ -136,9 +138,8 @@ class AgreementAt:
 @revisions.of_newest
 def agreements(rows: pd.DataFrame, *, kind: str | None = None, level: float = table.LEVEL) -> list[AgreementAt]:
     """Returns the correlations at every step that has some, each at its own matched rung, without p-values."""
-    every = _seen(rows, kind or table.unit_kind(rows) or "")
     found: list[AgreementAt] = []
-    for step, here in sorted(every.items()):
+    for here in _seen(rows, kind or table.unit_kind(rows) or ""):
         ladder = here.rungs("zero")
         if not ladder:
             continue
@@ -148,7 +149,7 @@ def agreements(rows: pd.DataFrame, *, kind: str | None = None, level: float = ta
             name: spearman(*_paired(here.llc[at], here.effects[name]), level=level, permutations=0)
             for name in here.methods(None)
         }
-        found.append(AgreementAt(step, rung, len(here.llc[at]), here.asked[at] - len(here.llc[at]), methods))
+        found.append(AgreementAt(here.step, rung, len(here.llc[at]), here.asked[at] - len(here.llc[at]), methods))
     return found
 
 
@@ -185,16 +186,22 @@ class _Seen:
         return table.in_order(self.effects, _METHODS) if wanted is None else wanted
 
 
-def _seen(rows: pd.DataFrame, kind: str) -> dict[int, _Seen]:
-    """Returns both views of the units of a kind at every step."""
-    used = table.select(rows, quantity=_USED, kind=kind, loss="train").sort_values("n_examples", kind="stable")
+def _seen(rows: pd.DataFrame, kind: str, *, last_first: bool = False) -> Iterator[_Seen]:
+    """Yields both views of the units of a kind at every step, in the order of the steps or against it."""
+    used = table.select(rows[_COLUMNS], quantity=_USED, kind=kind, loss="train")
+    used = used.sort_values(["step", "n_examples"], kind="stable")
+    told = {name: used[name].tolist() for name in _NAMED}
     own = np.asarray(used["component"] == used["params_moved"], dtype=bool).tolist()
-    columns = [used[name].tolist() for name in (*_NAMED, "replicate")]
-    found: dict[int, _Seen] = {}
-    for its_own, good, step, quantity, unit, method, value, error, n_beta, gamma, replicate in zip(
-        own, table.ok(used).tolist(), *columns, strict=True
-    ):
-        here = found.setdefault(step, _Seen(step))
+    every = list(zip(own, table.ok(used).tolist(), *told.values(), strict=True))
+    steps = used["step"].to_numpy()
+    edges = [0, *(np.flatnonzero(np.diff(steps)) + 1).tolist(), len(steps)] if len(steps) else []
+    parts = list(pairwise(edges))
+    return (_seen_at(int(steps[start]), every[start:stop]) for start, stop in (parts[::-1] if last_first else parts))
+
+
+def _seen_at(step: int, rows: list[tuple[Any, ...]]) -> _Seen:
+    here = _Seen(step)
+    for its_own, good, quantity, unit, method, value, error, n_beta, gamma, replicate in rows:
         if quantity == "ablation_effect":
             into = here.effects.setdefault(method, {})
         elif quantity == "weight_norm":
@@ -206,7 +213,7 @@ def _seen(rows: pd.DataFrame, kind: str) -> dict[int, _Seen]:
             continue
         if good:
             into[unit] = (value, error)
-    return found
+    return here
 
 
 def _nearest(ladder: Sequence[Rung], target: float) -> Rung:

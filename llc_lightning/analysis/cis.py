@@ -29,6 +29,7 @@ _CLEAR = 2.0
 """Standard errors by which a comparison must hold."""
 _QUANTITIES = ("loss", "baseline_loss", "circuits_solved", *ACCURACIES)
 _OVER_TRAINING = ("circuits_solved", "loss_ratio", "accuracy", "circuits_per_unit", "units_per_circuit")
+_USED = ["step", "quantity", "component", "kind", "method", "loss", "value", "stderr", "unit", "status", "n_examples"]
 _MATRIX_METHODS = ("mean", "zero", "resample", "noise")
 
 
@@ -254,8 +255,9 @@ def superposition_verdict(rows: pd.DataFrame, *, step: int | None = None) -> Ver
     if not verdicts:
         return None
     last = max(verdicts)
-    matrix = effect_matrix(table.select(rows, step=last))
-    return _verdicts(table.select(rows, step=last), {last: matrix} if matrix else {})[last]
+    here = table.select(rows, step=last)
+    matrix = effect_matrix(here)
+    return _verdicts(here, {last: matrix} if matrix else {})[last]
 
 
 @revisions.of_newest
@@ -308,7 +310,7 @@ def _verdicts(rows: pd.DataFrame, matrices: Mapping[int, EffectMatrix]) -> dict[
 
 
 def _wholes(rows: pd.DataFrame) -> dict[int, _Whole]:
-    some = table.select(rows, quantity=_QUANTITIES, component="")
+    some = table.select(rows[_USED], quantity=_QUANTITIES, component="")
     some = some.loc[table.ok(some)]
     columns = [some[name].tolist() for name in ("step", "quantity", "method", "loss", "n_examples", "value", "stderr")]
     found: dict[int, _Whole] = defaultdict(_Whole)
@@ -349,8 +351,10 @@ def _exceeds(one: table.Measured, bound: float) -> bool:
 
 def _circuit_effects(rows: pd.DataFrame, method: str | None = None, kind: str | None = None) -> pd.DataFrame:
     """Returns the effects of units on circuits by one method."""
-    found = table.select(rows, quantity="ablation_effect", kind=kind or table.unit_kind(rows) or "")
-    found = found.loc[np.asarray(found["loss"].str.startswith(_CIRCUIT), dtype=bool)]
+    circuits = {loss for loss in table.distinct(rows, "loss") if loss.startswith(_CIRCUIT)}
+    found = table.select(
+        rows[_USED], quantity="ablation_effect", kind=kind or table.unit_kind(rows) or "", loss=circuits
+    )
     method = method or next(iter(table.in_order(table.distinct(found, "method"), _MATRIX_METHODS)), "")
     return table.select(found, method=method)
 

@@ -152,8 +152,8 @@ def _told(count: Count) -> str:
 def _troubles(rows: pd.DataFrame) -> tuple[Trouble, ...]:
     bad = rows.loc[np.asarray(rows["status"] != statuses.OK, dtype=bool), ["quantity", "status", "step"]]
     reasons = bad.assign(reason=bad["status"].str.split("+")).explode("reason")
-    hits = ((reason, table.select(reasons, reason=reason.name)) for reason in statuses.in_order(statuses.REASONS))
-    return tuple(_trouble(reason.name, reason.facts, hit) for reason, hit in hits if len(hit))
+    found = statuses.in_order(table.distinct(reasons, "reason"))
+    return tuple(_trouble(one.name, one.facts, table.select(reasons, reason=one.name)) for one in found)
 
 
 def _trouble(name: str, told: statuses.Reason, hit: pd.DataFrame) -> Trouble:

@@ -56,7 +56,7 @@ def task_pair(rows: pd.DataFrame) -> tuple[str, str] | None:
 
     So ``mnist`` comes before ``fashion``: a selectivity of 1 means it alone.
     """
-    losses = table.distinct(table.select(rows, quantity="ablation_effect"), "loss")
+    losses = table.distinct(table.select(rows[["quantity", "loss"]], quantity="ablation_effect"), "loss")
     tasks = sorted((loss for loss in losses if loss.startswith(_TASK)), reverse=True)
     return (tasks[0], tasks[1]) if len(tasks) == 2 else None
 
@@ -83,9 +83,11 @@ def selectivity(
         give none. It is empty where there are not two tasks.
     """
     tasks = tasks or task_pair(rows)
-    effects = table.select(rows, quantity="ablation_effect")
+    if tasks is None:
+        return pd.DataFrame(columns=list(COLUMNS))
+    effects = table.select(rows, quantity="ablation_effect", loss=(*tasks, "train"))
     effects = effects.loc[table.ok(effects)]
-    if tasks is None or not len(effects):
+    if not len(effects):
         return pd.DataFrame(columns=list(COLUMNS))
     methods = methods or table.in_order(table.distinct(effects, "method"), _METHODS)[:1]
     effects = table.select(effects, method=methods)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
-from scipy import stats
+from scipy import special
 
 from llc_lightning.analysis.revisions import of_newest
 from llc_lightning.results.quantities import unit_of
@@ -145,7 +145,7 @@ def steps(rows: pd.DataFrame) -> list[int]:
 @of_newest
 def unit_kind(rows: pd.DataFrame) -> str | None:
     """Returns the kind of the smallest components: the first of the units, else the most frequent kind."""
-    counts = select(rows, quantity=("llc", "ablation_effect"))["kind"].value_counts()
+    counts = select(rows[["quantity", "kind"]], quantity=("llc", "ablation_effect"))["kind"].value_counts()
     found = [kind for kind in map(str, counts.index) if kind and level_of(kind) in ("units", "parts")]
     return next((kind for kind in at_level("units") if kind in found), found[0] if found else None)
 
@@ -153,7 +153,7 @@ def unit_kind(rows: pd.DataFrame) -> str | None:
 @of_newest
 def components(rows: pd.DataFrame, kind: str | None) -> list[str]:
     """Returns the addresses of one kind in the table, in natural order."""
-    return natural(distinct(select(rows, kind=kind or ""), "component") - {""})
+    return natural(distinct(select(rows[["kind", "component"]], kind=kind or ""), "component") - {""})
 
 
 def natural(names: Iterable[str]) -> list[str]:
@@ -267,7 +267,7 @@ def half_width(
         raise SettingError(f"the level of an interval is {level}; give a probability between 0 and 1, such as 0.95.")
     upper = (1 + level) / 2
     freedom = np.maximum(chains - 1, 1)
-    factor = np.where(chains == 0, stats.norm.ppf(upper), stats.t.ppf(upper, freedom))
+    factor = np.where(chains == 0, special.ndtri(upper), special.stdtrit(freedom, upper))
     return np.where(chains == 1, np.nan, factor * stderr)
 
 

@@ -84,7 +84,7 @@ def trajectories(
 
 
 def plus_delta(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns rows ``llc_plus_delta``: the LLC plus its first-order correction Delta for weights that are no minimum.
+    """Returns rows ``llc_plus_delta``: the LLC plus Delta, its correction to second order for weights at no minimum.
 
     Delta is deterministic given the data, so its own stderr is added in quadrature only where it has one; the status
     joins the reasons of both.

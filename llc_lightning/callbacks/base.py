@@ -16,7 +16,7 @@ from llc_lightning.callbacks.folder import open_folder, run_seed, writes
 from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.callbacks.steps import moment_of
-from llc_lightning.components.loss import loss_fn
+from llc_lightning.components.loss import HasTasks, loss_fn
 from llc_lightning.measure.forecast import cost_told
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.keep import keep, part_of
@@ -365,7 +365,9 @@ def prepare_dashboard(trainer: L.Trainer, charts: Sequence[Charts]) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             writer: Any = getattr(logger, "experiment")  # noqa: B009 - it has no type
-            writer.add_custom_scalars(layout(charts))
+            module = trainer.lightning_module
+            tasks = module.task_names if isinstance(module, HasTasks) else ()
+            writer.add_custom_scalars(layout(charts, circuits=any(name.startswith("circuit:") for name in tasks)))
 
 
 def log_rows(trainer: L.Trainer, rows: Sequence[Row], *, step: int, known: Collection[str] = ()) -> list[str]:

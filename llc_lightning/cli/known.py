@@ -17,19 +17,25 @@ _OTHERS = {"LastCheckpoint": "last", "Trainer": "trainer"}
 
 
 def check_keys(argv: Sequence[str]) -> None:
-    """Raises where a command or its files give a key that no callback, or no trainer, has.
+    """Raises where a command or its files give a key that no callback or trainer, model or data module has.
 
-    What it cannot know, such as the arguments of a user's own module, is left to the parser.
+    What it cannot know without running a class, such as arguments that it inherits, is left to the parser.
 
     Raises:
         SettingError: If one does; the message names the nearest.
     """
+    given = list(_given(argv))
     known = arguments()
     keys = [f"{group}.{name}" for group, names in known.items() for name in names]
-    for key in _given(argv):
+    for key, _ in given:
         group, _, name = key.partition(".")
         if name and group in known and name.partition(".")[0] not in known[group]:
             raise SettingError(unknown_key(key, keys))
+    for above, class_path, names in _of_classes(given):
+        for key in (key for key, _ in given if key.startswith(above)):
+            if key.removeprefix(above).partition(".")[0] not in names:
+                own, has = class_path.rpartition(".")[2], ", ".join(sorted(names)) or "none"
+                raise SettingError(f"unknown key {key!r}; {own} has no such argument. Its arguments: {has}.")
 
 
 def unknown_key(name: str, keys: Sequence[str]) -> str:
@@ -51,21 +57,54 @@ def arguments() -> dict[str, frozenset[str]]:
     return found
 
 
-def _given(argv: Sequence[str]) -> Iterator[str]:
-    """Yields the keys that a command and its files give, to the second level."""
+def _given(argv: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yields the keys that a command and its files give, to the third level, with what they are given."""
     import yaml
 
-    for word in argv:
+    for word, after in zip(argv, [*argv[1:], ""], strict=True):
         if word.startswith("--"):
-            yield word.removeprefix("--").partition("=")[0].rstrip("+")
+            key, told, value = word.removeprefix("--").partition("=")
+            yield key.rstrip("+"), value if told else after
     for path in files_of(argv):
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for group, below in _items(content):
-            yield from (f"{group}.{name}" for name, _ in _items(below))
+        yield from _below(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
-def _items(node: Any) -> list[tuple[str, Any]]:
-    return list(cast("dict[str, Any]", node).items()) if isinstance(node, dict) else []
+def _below(node: Any, above: str = "", levels: int = 3) -> Iterator[tuple[str, Any]]:
+    for name, value in cast("dict[str, Any]", node).items() if isinstance(node, dict) and levels else ():
+        yield f"{above}{name}", value
+        yield from _below(value, f"{above}{name}.", levels - 1)
+
+
+def _of_classes(given: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, str, frozenset[str]]]:
+    """Yields before which keys, of which class, and which arguments: of model and data, where one class is named."""
+    for group in ("model", "data"):
+        classes = {str(value) for key, value in given if key in (group, f"{group}.class_path") and _is_path(value)}
+        for one in classes if len(classes) == 1 else ():
+            if (names := arguments_of(one)) is not None:
+                yield f"{group}.init_args.", one, names
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and "." in value
+
+
+def arguments_of(class_path: str) -> frozenset[str] | None:
+    """Returns the arguments of a class by its import path, without importing its file; None where that is not enough.
+
+    Example:
+        >>> sorted(arguments_of("llc_lightning.cli.fit.FitCLI") or ())
+        ['argv', 'quiet']
+    """
+    module, _, name = class_path.rpartition(".")
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    for one in _classes(Path(str(spec.origin))) if spec else ():
+        made = [node for node in one.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+        if one.name == name and made and not (made[0].args.vararg or made[0].args.kwarg):
+            return frozenset(_arguments(one) - {"self"})
+    return None
 
 
 def _classes(path: Path) -> list[ast.ClassDef]:

@@ -165,16 +165,6 @@ class Listing:
         return [*self.sites, *self.parameters, *sorted(words)]
 
 
-def units(listing: Listing, text: str) -> list[Component]:
-    """Returns each unit that a word names: of the hook points whose units are of a kind with that word."""
-    kinds = {name for name, entry in KINDS.items() if text in (entry.facts.word, entry.facts.wider)}
-    sites = [site for site in listing.sites.values() if site.unit in kinds]
-    # One hook point for each unit: what a module declares, else what names call the units' output.
-    declared = [site for site in sites if site.axes is not None or site.walked]
-    chosen = declared or [site for site in sites if site.known.output]
-    return listing.some(text, [unit for site in chosen or sites for unit in listing.each_unit(site)])
-
-
 def _unit(site: HookSite, address: Address) -> Component:
     index = address.index or ()
     features = tuple(unit * site.group + feature for unit in index for feature in range(site.group))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from llc_lightning.llc.settings import ChainSettings
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
 
 _NAN = math.nan
 
@@ -126,4 +127,6 @@ class ChainLosses:
     @classmethod
     def unknown(cls, chains: int) -> ChainLosses:
         """Returns no step of so many chains."""
+        import torch
+
         return cls(torch.empty(chains, 0), torch.empty(chains, 0))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from llc_lightning.llc.estimators import ESTIMATORS
 from llc_lightning.runtime.errors import SettingError, at_least, not_negative, positive, unknown, unless_none
-from llc_lightning.sampling.base import SAMPLERS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llc_lightning.runtime.registry import Entry
+    from llc_lightning.sampling.base import Sampler, SamplerFacts
 
 _LARGEST = 3e38
 
@@ -87,7 +90,7 @@ class ChainSettings:
         Raises:
             SettingError: If a value is out of range.
         """
-        sampler = SAMPLERS.get(self.sampler)
+        sampler = self._sampler
         if self.preconditioner not in PRECONDITIONERS:
             raise SettingError(
                 f"unknown preconditioner {self.preconditioner!r}; use one of: {', '.join(PRECONDITIONERS)}."
@@ -119,6 +122,12 @@ class ChainSettings:
                 raise SettingError(f"{self.sampler} is exact without a box, and not with one; leave box out.")
 
     @property
+    def _sampler(self) -> Entry[type[Sampler], SamplerFacts]:
+        from llc_lightning.sampling.base import SAMPLERS  # here, since readers of rows need no torch
+
+        return SAMPLERS.get(self.sampler)
+
+    @property
     def steps(self) -> int:
         """Steps of a chain, burn-in included."""
         return self.burn_in + self.draws
@@ -126,7 +135,7 @@ class ChainSettings:
     @property
     def fraction(self) -> float:
         """What ``auto`` takes of the inverse largest curvature."""
-        return SAMPLERS.get(self.sampler).facts.step_fraction if self.step_fraction is None else self.step_fraction
+        return self._sampler.facts.step_fraction if self.step_fraction is None else self.step_fraction
 
     def on(self, n_examples: int) -> ChainSettings:
         """Returns the settings for that many examples: a batch of as many or more is all of them."""

@@ -123,7 +123,7 @@ class PlantedModel(L.LightningModule):
         n_inputs, n_outputs = sum(block.n for block in planted), len(planted)
         self.net = CISNet(n_inputs, len(neurons), n_outputs, embedding=n_inputs)
         turned_in, turned_out = (
-            _orthogonal(n, generator(seed, name)) if rotate else torch.eye(n)
+            orthogonal(n, generator(seed, name)) if rotate else torch.eye(n)
             for n, name in ((n_inputs, "inputs"), (n_outputs, "outputs"))
         )
         self.register_buffer("W_U", turned_out)
@@ -242,7 +242,7 @@ def _reads(blocks: Sequence[Block], n_inputs: int) -> Float[Tensor, "block input
     return reads
 
 
-def _orthogonal(n: int, draws: torch.Generator) -> Float[Tensor, "row column"]:
+def orthogonal(n: int, draws: torch.Generator) -> Float[Tensor, "row column"]:
     """Returns a uniformly distributed orthogonal matrix (Mezzadri 2007, arXiv:math-ph/0609050)."""
     normal = torch.randn(n, n, generator=draws, dtype=torch.float64)
     factors = torch.linalg.qr(normal)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

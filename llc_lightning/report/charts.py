@@ -13,12 +13,14 @@ UNITS = "LLC against ablation"
 chart when they are pointed at alone; those of single units stand among the scalars."""
 
 
-def layout(charts: Iterable[Charts] = ()) -> dict[str, dict[str, list[Any]]]:
+def layout(charts: Iterable[Charts] = (), *, circuits: bool = True) -> dict[str, dict[str, list[Any]]]:
     """Returns the dashboard for ``SummaryWriter.add_custom_scalars``: what every training has, and the given charts.
 
     Args:
         charts: Those of what is measured, as the measuring callbacks give them.
+        circuits: Whether the net has circuits that can be counted.
     """
+    counted = {"circuits": ["Multiline", ["^cis/circuits_solved$", "^cis/circuits_per_unit$"]]} if circuits else {}
     groups: dict[str, dict[str, list[Any]]] = {
         UNITS: {
             "full LLC with its interval": ["Margin", ["llc/full", "llc/full_lo", "llc/full_hi"]],
@@ -30,7 +32,7 @@ def layout(charts: Iterable[Charts] = ()) -> dict[str, dict[str, list[Any]]]:
         },
         "Training": {
             "loss": ["Multiline", ["^train/loss$", "^val/loss$", "^analysis/loss_on_"]],
-            "circuits": ["Multiline", ["^cis/circuits_solved$", "^cis/circuits_per_unit$"]],
+            **counted,
             "accuracy": ["Multiline", ["^(cis|train|val)/(.*_)?accuracy(_.*)?$"]],
         },
         "Health": {

@@ -19,7 +19,7 @@ from llc_lightning.report.panel import Axis, Matrix, Panel, Series, nice_ticks, 
 _MARKERS = {"": "o", "circle": "o", "square": "s", "diamond": "D", "triangle": "^", "cross": "X"}
 _DASHES: dict[str, Any] = {"": "-", "dash": (0, (4, 2)), "dot": (0, (1, 1.4)), "dashdot": (0, (5, 2, 1, 2))}
 _GRID = "#e6e8ec"
-LONG_LEGEND = 8
+LONG_LEGEND = 5
 """A legend of more entries stands beside the axes, of fewer on them."""
 _ENTRY, _LETTER, _ROW = 0.6, 0.065, 0.17
 """Inches that a legend takes for each entry, for each letter of it, and for each of its rows."""
@@ -98,7 +98,7 @@ def _plot(figure: Drawing, axes: Axes, panel: Panel) -> None:
             _plain(rule.label),
             (1, rule.y),
             xycoords=("axes fraction", "data"),
-            xytext=(-2, 2),
+            xytext=(-8, 2),  # its halo makes it wider than it is told to be
             textcoords="offset points",
             ha="right",
             fontsize=7.5,

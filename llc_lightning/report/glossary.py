@@ -103,6 +103,16 @@ TERMS = (
         ("resample-ablation effect",),
     ),
     Term(
+        "noise ablation",
+        "Gaussian noise as large as the activation's own spread over the examples is added to it.",
+        ("noise-ablation effect",),
+    ),
+    Term(
+        "optimal ablation",
+        "The activation is replaced by the constant that hurts least.",
+        ("optimal-ablation effect",),
+    ),
+    Term(
         "ok",
         "Nothing speaks against the value. Only such values enter numbers, axis limits and sentences.",
     ),

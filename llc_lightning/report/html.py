@@ -5,6 +5,7 @@ import json
 from contextlib import suppress
 from importlib import import_module
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -121,21 +122,24 @@ def _document(title: str, body: str, figures: dict[str, Any]) -> str:
 
 
 def _section(heading: str, panels: list[Panel | Matrix], below: list[Table], *, static: bool) -> str:
-    alone = _last_in_its_row(panels)
-    cards = "".join(_figure(panel, static=static, wide=panel.wide or panel is alone) for panel in panels)
+    cards = "".join(
+        _figure(panel, static=static, wide=panel.wide or alone)
+        for panel, alone in zip(panels, _beside_nothing(panels), strict=True)
+    )
     return (
         f'<section id="{_anchor(heading)}"><h2>{_text(heading)}</h2><div class="grid">{cards}'
         f"{''.join(_table(one, wide=True) for one in below)}</div></section>\n"
     )
 
 
-def _last_in_its_row(panels: list[Panel | Matrix]) -> Panel | Matrix | None:
-    """Returns the last panel if it would stand beside nothing."""
-    narrow = 0
-    for panel in panels:
-        narrow = 0 if panel.wide else narrow + 1
-    last = panels[-1] if narrow % 2 else None
-    return None if isinstance(last, Matrix) and last.narrow else last
+def _beside_nothing(panels: list[Panel | Matrix]) -> list[bool]:
+    """Says of each panel whether half a row beside it would be empty; a narrow matrix may stand there."""
+    alone = [False] * len(panels)
+    for wide, row in groupby(range(len(panels)), key=lambda at: panels[at].wide):
+        *_, last = places = list(row)
+        one = panels[last]
+        alone[last] = not wide and len(places) % 2 == 1 and not (isinstance(one, Matrix) and one.narrow)
+    return alone
 
 
 def _figure(panel: Panel | Matrix, *, static: bool, wide: bool) -> str:

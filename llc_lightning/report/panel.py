@@ -5,7 +5,7 @@ Two renderers read these values: :mod:`.figures` (matplotlib, for files and Tens
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -200,7 +200,8 @@ class Panel:
     @property
     def places(self) -> list[Place]:
         """Where the labels of the notes stand: clear of each other, of other notes' points and of their lines."""
-        return placed(self.notes, self.x, self.x_limits, self.y, self.y_limits)
+        x, y = (np.concatenate([getattr(one, name) for one in self.series] or [np.zeros(0)]) for name in ("x", "y"))
+        return placed(self.notes, self.x, self.x_limits, self.y, self.y_limits, crowd=(x, y))
 
     @property
     def outside(self) -> int:
@@ -280,7 +281,10 @@ def step_axis(steps: Sequence[int]) -> Axis:
     """Returns the axis of the training step: logarithmic with step 0 at its left end, or linear for a short range."""
     positive = sorted({step for step in steps if step > 0})
     if len(positive) < 2 or positive[-1] < 8 * positive[0]:
-        return Axis("training step")
+        return Axis(
+            "training step",
+            limits=_limits([np.array(steps, dtype=np.float64)], log=False) if len(set(steps)) > 1 else None,
+        )
     zero = positive[0] / 2.2 if 0 in steps else None
     ticks = [(float(one), f"{one:g}") for one in nice_ticks(float(positive[0]), float(positive[-1]))]
     left, right = zero or positive[0], positive[-1]
@@ -362,46 +366,87 @@ def _limits(spans: Sequence[Float[np.ndarray, "..."]], *, log: bool) -> tuple[fl
     return low - room, high + room
 
 
-_SIZES = ((640.0, 300.0), (1000.0, 400.0))
-"""Widths and heights of axes, in points, at which labels must be clear of each other."""
+_SIZES = ((640.0, 300.0), (1000.0, 400.0), (650.0, 430.0), (740.0, 430.0), (990.0, 430.0), (1090.0, 430.0))
+"""Widths and heights of axes, in points, at which labels must be clear of each other: of images, and of the page at 900
+and at 1400 pixels with and without a colour scale."""
 _LETTER, _LINE, _EDGE = 6.2, 15.0, 4.0
 _TRIES = 5000
-_WAYS = tuple((side * (14.0 + 10 * lift), 16.0 + 15 * lift) for lift in range(8) for side in (1, -1))
+_QUADRANTS = ((-1, 1), (1, 1), (1, -1), (-1, -1))
+"""To which side of its point a label above the others stands, best first, and the opposite of it one below them: a
+rising cloud leaves room above it to the left, and below it to the right."""
+_WAYS = tuple((x * (14.0 + 10 * lift), y * (16.0 + 15 * lift)) for x, y in _QUADRANTS for lift in range(8))
 
 
 def placed(
-    notes: Sequence[Note], x: Axis, x_limits: tuple[float, float], y: Axis, y_limits: tuple[float, float]
+    notes: Sequence[Note],
+    x: Axis,
+    x_limits: tuple[float, float],
+    y: Axis,
+    y_limits: tuple[float, float],
+    *,
+    crowd: tuple[Float[np.ndarray, "point"], Float[np.ndarray, "point"]] | None = None,
 ) -> list[Place]:
-    """Returns where labels stand beside their points: at the nearest of some places where nothing is in the way."""
+    """Returns where labels stand beside their points: where no other label is, and then the fewest points are.
+
+    Args:
+        notes: The labels.
+        x: The horizontal axis.
+        x_limits: Its ends.
+        y: The vertical axis.
+        y_limits: Its ends.
+        crowd: Points of the figure, which labels may hide.
+    """
     across, upward = (_along([getattr(n, axis) for n in notes], *ends) for axis, ends in
                       (("x", (x.log, x_limits)), ("y", (y.log, y_limits))))  # fmt: skip
+    places = (np.zeros(0), np.zeros(0)) if crowd is None else crowd
+    points = np.stack([_along(places[0], x.log, x_limits), _along(places[1], y.log, y_limits)], 1)
+
+    def cost(at: int, way: Place) -> float:
+        boxes = ((_box(across[at] * w, upward[at] * h, way, notes[at].text), (w, h)) for w, h in _SIZES)
+        hidden = [int(_inside(points * np.array(size), box).sum()) for box, size in boxes]
+        # A label one line nearer is worth two points that it hides.
+        return abs(way.up) / _LINE + sum(hidden) / (2 * len(_SIZES))
+
+    def clear(at: int, way: Place, found: Sequence[Place]) -> bool:
+        return all(_is_clear(at, way, found, notes, across * w, upward * h, (w, h)) for w, h in _SIZES)
+
+    ways = [sorted(_ways(note), key=lambda way, at=at: cost(at, way)) for at, note in enumerate(notes)]
+    on_its_side = [
+        [way for way in some if (way.up > 0) == note.above and clear(at, way, [])] or some
+        for at, (some, note) in enumerate(zip(ways, notes, strict=True))
+    ]
+    found = _arranged(on_its_side, clear) or _arranged(ways, clear)
+    return found or [_ways(note)[at % len(_WAYS)] for at, note in enumerate(notes)]
+
+
+def _arranged(
+    ways: Sequence[Sequence[Place]], clear: Callable[[int, Place, Sequence[Place]], bool]
+) -> list[Place] | None:
+    """Returns the first choice of a place for each label in which all are clear, None where few tries find none."""
     found: list[Place] = []
     tries = itertools.count()
 
     def place_from(at: int) -> bool:
         """Places the labels from one on, and says whether that could be done."""
-        if at == len(notes):
+        if at == len(ways):
             return True
-        for right, up in _WAYS:
-            # A rising cloud leaves room above it to the left, and below it to the right.
-            way = Place(-right, up) if notes[at].above else Place(right, -up)
+        for way in ways[at]:
             if next(tries) > _TRIES:
                 return False
-            if all(_is_clear(at, way, found, notes, across * w, upward * h, (w, h)) for w, h in _SIZES):
+            if clear(at, way, found):
                 found.append(way)
                 if place_from(at + 1):
                     return True
                 found.pop()
         return False
 
-    if place_from(0):
-        return found
-    return [Place(*_WAYS[at % len(_WAYS)]) if note.above else _below(at) for at, note in enumerate(notes)]
+    return found if place_from(0) else None
 
 
-def _below(at: int) -> Place:
-    right, up = _WAYS[at % len(_WAYS)]
-    return Place(right, -up)
+def _ways(note: Note) -> list[Place]:
+    """Returns places beside a point, the nearest of the best side first."""
+    sign = 1 if note.above else -1
+    return [Place(sign * right, sign * up) for right, up in _WAYS]
 
 
 def _is_clear(
@@ -440,12 +485,19 @@ def _leader(x: float, y: float, way: Place) -> Float[np.ndarray, "point 2"]:
 
 
 def _within(points: Float[np.ndarray, "point 2"], box: tuple[float, float, float, float]) -> bool:
+    return bool(_inside(points, box).any())
+
+
+def _inside(points: Float[np.ndarray, "point 2"], box: tuple[float, float, float, float]) -> Bool[np.ndarray, "point"]:
     x, y = points.T
-    return bool(((x > box[0]) & (x < box[1]) & (y > box[2]) & (y < box[3])).any())
+    return (x > box[0]) & (x < box[1]) & (y > box[2]) & (y < box[3])
 
 
-def _along(values: Sequence[float], log: bool, limits: tuple[float, float]) -> Float[np.ndarray, "note"]:
-    """Returns where values lie on an axis, from 0 to 1."""
+def _along(
+    values: Sequence[float] | Float[np.ndarray, "note"], log: bool, limits: tuple[float, float]
+) -> Float[np.ndarray, "note"]:
+    """Returns where values lie on an axis, from 0 to 1; NaN for what has no place there."""
     at, ends = np.asarray(values, dtype=np.float64), np.asarray(limits)
-    at, ends = (np.log(at), np.log(ends)) if log else (at, ends)
+    if log:
+        at, ends = np.log(np.where(at > 0, at, np.nan)), np.log(ends)
     return (at - ends[0]) / (ends[1] - ends[0])

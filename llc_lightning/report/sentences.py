@@ -1,6 +1,6 @@
 """What a run says, in sentences that are derived from its numbers."""
 
-from math import isnan
+from math import isfinite, isnan
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.agreement import Agreement
@@ -13,7 +13,7 @@ from llc_lightning.analysis.timing import Timing
 from llc_lightning.report.panels.headline import explained
 from llc_lightning.report.panels.llc import full_llc
 from llc_lightning.report.sections import Findings
-from llc_lightning.runtime.kinds import plural
+from llc_lightning.runtime.kinds import called, plural
 
 _CLEAR = 2.0
 """Standard errors by which the oddest unit must be off the curve to be worth a sentence."""
@@ -58,12 +58,19 @@ def _reconciled(found: Findings) -> list[str]:
 
 def curve_sentence(curve: Curve) -> str:
     """Says how much the one curve explains beyond n_beta, and how much of the rest is sampling error."""
-    low, high = curve.span
+    kind, (low, high) = called(curve.kind), curve.span
+    sampling = f", of which sampling alone makes {100 * curve.sampling_sd:.0f} %" if isfinite(curve.sampling_sd) else ""
+    if curve.sampling_sd >= curve.residual_sd:
+        sampling = ", no farther than sampling alone takes them"
+    one_curve = f"one curve of n_beta x {curve.method}-ablation effect, here from {low:.2g} to {high:.2g}, explains"
+    first = (
+        f"The resolution n_beta at which the wrLLC of a {kind} is measured explains {100 * curve.r2_n_beta:.0f} % of "
+        f"the spread of log wrLLC over {curve.n} points. Of the rest, the spread at one n_beta,"
+        if len(set(table.numbers(curve.points, "n_beta").tolist())) > 1
+        else f"Of the spread of log wrLLC over {curve.n} points"
+    )
     return (
-        f"n_beta alone explains {100 * curve.r2_n_beta:.0f} % of the spread of log wrLLC over {curve.n} points. Of "
-        f"what it leaves, one curve of n_beta x {curve.method}-ablation effect, here from {low:.2g} to {high:.2g}, "
-        f"explains {explained(curve)}. The scatter around it is {100 * curve.residual_sd:.0f} %, the sampling error "
-        f"{100 * curve.sampling_sd:.0f} %."
+        f"{first} {one_curve} {explained(curve)}. Points lie {100 * curve.residual_sd:.0f} % off the curve{sampling}."
     )
 
 

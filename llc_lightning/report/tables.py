@@ -1,6 +1,7 @@
 """The tables of a run: what was found, how it was found, and where its curves start and end."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from llc_lightning.runtime.kinds import called, plural
 
 MOST = 40
 """Curves that the overview lists."""
+_REVISION = "-revision="
 
 
 def verdict_table(runs: Sequence[Findings]) -> Table | None:
@@ -180,12 +182,26 @@ def trouble_table(found: Findings) -> Table | None:
 
 
 def timing_table(time: Timing) -> Table | None:
-    """Returns what measuring cost."""
+    """Returns what measuring cost; a revision is told where the same was measured at several."""
+    alike = Counter(one.name.partition(_REVISION)[0] for one in time.costs)
     rows = tuple(
-        (one.name, str(one.parts), f"{one.seconds:.1f}", f"{one.seconds / one.parts:.2f}") for one in time.costs
+        (_read(one.name, alike), str(one.parts), f"{one.seconds:.1f}", f"{one.seconds / one.parts:.2f}")
+        for one in time.costs
     )
     columns = ("measured by", "times", "seconds", "seconds each time")
     return Table("time", "What measuring cost", columns, rows, time.sentence()) if rows else None
+
+
+def _read(part: str, alike: Mapping[str, int]) -> str:
+    """Writes the name of a part as words.
+
+    Example:
+        >>> _read("llc-replicate=1-revision=8", {}), _read("llc-revision=8", {"llc": 2})
+        ('llc, replicate 1', 'llc, revision 8')
+    """
+    name, _, revision = part.partition(_REVISION)
+    said = name.replace("-replicate=", ", replicate ").replace("-weights=", ", weights ")
+    return f"{said}, revision {revision}" if revision and alike.get(name, 1) > 1 else said
 
 
 def settings_table(found: Findings) -> Table | None:

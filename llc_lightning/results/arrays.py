@@ -1,18 +1,14 @@
-"""Arrays beside the table of a run, kept as Zarr in one zip file and read as xarray."""
+"""Arrays beside the table of a run."""
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llc_lightning.results.files import checked_name, listed, publish, verify
-from llc_lightning.results.traces import SUFFIX, zipped
-from llc_lightning.runtime.errors import StoreError, one_line
+from llc_lightning.results.archives import list_archives, read_archive, write_archive
 
 if TYPE_CHECKING:
     import xarray as xr
 
 FOLDER = "posterior"
-_REMEDY = "delete it and measure that step again (analyze.py measure)"
 
 
 def write_arrays(folder: Path, part: str, arrays: "xr.Dataset") -> Path:
@@ -32,8 +28,7 @@ def write_arrays(folder: Path, part: str, arrays: "xr.Dataset") -> Path:
     """
     import xarray as xr
 
-    name = f"{FOLDER}/{checked_name('part', part)}{SUFFIX}"
-    return publish(folder, name, lambda path: zipped(path, xr.DataTree(arrays)))
+    return write_archive(folder, FOLDER, part, xr.DataTree(arrays))
 
 
 def read_arrays(path: str | Path) -> "xr.Dataset":
@@ -45,20 +40,9 @@ def read_arrays(path: str | Path) -> "xr.Dataset":
     Raises:
         StoreError: If the file is missing, holds no arrays, is unlisted or damaged.
     """
-    import xarray as xr
-    from zarr.storage import ZipStore
-
-    path = Path(path)
-    verify(path, listed(path.parent.parent).get(f"{FOLDER}/{path.name}", []), remedy=_REMEDY)
-    try:
-        zipfile.ZipFile(path).close()  # since ZipStore cannot close what it could not open
-        with ZipStore(path, mode="r") as store:
-            lazy = xr.open_dataset(store, engine="zarr", consolidated=False)  # pyright: ignore[reportArgumentType, reportUnknownMemberType]
-            return lazy.load()  # pyright: ignore[reportUnknownMemberType]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{path} is no file of arrays: {one_line(error)}; {_REMEDY}.") from error
+    return read_archive(path, of="arrays").to_dataset()
 
 
 def list_arrays(run: Path) -> dict[str, Path]:
     """Returns the files of arrays of a run by the name of their part."""
-    return {path.name.removesuffix(SUFFIX): path for path in sorted((run / FOLDER).glob(f"*{SUFFIX}"))}
+    return list_archives(run, FOLDER)

@@ -1,6 +1,5 @@
 """The losses of every draw of every chain, kept as Zarr in one zip file and read as xarray."""
 
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +8,13 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.results.files import checked_name, listed, publish, verify
-from llc_lightning.runtime.errors import SettingError, StoreError, one_line
+from llc_lightning.results.archives import list_archives, read_archive, write_archive
+from llc_lightning.runtime.errors import SettingError
 
 if TYPE_CHECKING:
     import xarray as xr
 
 FOLDER = "traces"
-SUFFIX = ".zarr.zip"
-_REMEDY = "delete it and measure that step again (analyze.py measure)"
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first date a zip file can hold; equal traces are to give equal bytes
 
 
 @dataclass(frozen=True)
@@ -68,8 +64,7 @@ def write_trace(
     """
     if not traces:
         raise SettingError(f"the part {part!r} has no trace; give at least one, or do not write it.")
-    name = f"{FOLDER}/{checked_name('part', part)}{SUFFIX}"
-    return publish(folder, name, lambda path: _write(path, traces, {"run": run, "step": step, **more}))
+    return write_archive(folder, FOLDER, part, _tree(traces, {"run": run, "step": step, **more}))
 
 
 def read_trace(path: str | Path) -> "xr.DataTree":
@@ -86,20 +81,10 @@ def read_trace(path: str | Path) -> "xr.DataTree":
         StoreError: If the file is missing, no trace, unlisted or damaged.
     """
     import xarray as xr
-    from zarr.storage import ZipStore
 
-    path = Path(path)
-    verify(path, listed(path.parent.parent).get(f"{FOLDER}/{path.name}", []), remedy=_REMEDY)
-    try:
-        zipfile.ZipFile(path).close()  # since ZipStore cannot close what it could not open
-        with ZipStore(path, mode="r") as store:
-            lazy = xr.open_datatree(store, engine="zarr", consolidated=False)  # pyright: ignore[reportArgumentType, reportUnknownMemberType]
-            tree = lazy.load()  # pyright: ignore[reportUnknownMemberType]
-            # The groups of a store come in no particular order.
-            groups = {name: tree.children[name] for name in sorted(tree.children)}
-            return xr.DataTree(tree.to_dataset(), groups)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{path} is no file of traces: {one_line(error)}; {_REMEDY}.") from error
+    tree = read_archive(path, of="traces")
+    # The groups of a store come in no particular order.
+    return xr.DataTree(tree.to_dataset(), {name: tree.children[name] for name in sorted(tree.children)})
 
 
 def estimates(tree: "xr.DataTree") -> "Iterator[xr.Dataset]":
@@ -112,10 +97,10 @@ def estimates(tree: "xr.DataTree") -> "Iterator[xr.Dataset]":
 
 def list_traces(run: Path) -> dict[str, Path]:
     """Returns the files of traces of a run by the name of their part."""
-    return {path.name.removesuffix(SUFFIX): path for path in sorted((run / FOLDER).glob(f"*{SUFFIX}"))}
+    return list_archives(run, FOLDER)
 
 
-def _write(path: Path, traces: Sequence[Trace], attributes: dict[str, Any]) -> None:
+def _tree(traces: Sequence[Trace], attributes: dict[str, Any]) -> "xr.DataTree":
     import xarray as xr
 
     shapes = list(dict.fromkeys(tuple(trace.loss.shape) for trace in traces))
@@ -123,21 +108,7 @@ def _write(path: Path, traces: Sequence[Trace], attributes: dict[str, Any]) -> N
         "posterior" if i == 0 else f"posterior_{i + 1}": _group([t for t in traces if tuple(t.loss.shape) == shape])
         for i, shape in enumerate(shapes)
     }
-    content = {"/": xr.Dataset(attrs=attributes), **groups}
-    zipped(path, xr.DataTree.from_dict(content))  # pyright: ignore[reportUnknownMemberType]
-
-
-def zipped(path: Path, tree: "xr.DataTree") -> None:
-    """Writes a tree as Zarr into a zip file; equal trees give equal bytes."""
-    from zarr.core.buffer import Buffer
-    from zarr.storage import MemoryStore
-
-    members: dict[str, Buffer] = {}
-    # Format 2, since text has no specification in format 3 yet.
-    tree.to_zarr(MemoryStore(members), zarr_format=2, consolidated=False)  # pyright: ignore[reportUnknownMemberType]
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in sorted(members):
-            archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), members[name].to_bytes())
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=attributes), **groups})  # pyright: ignore[reportUnknownMemberType]
 
 
 def _group(traces: Sequence[Trace]) -> "xr.Dataset":

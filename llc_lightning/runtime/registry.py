@@ -43,8 +43,8 @@ class Registry(Generic[T, F]):
         kind: What an entry is, as error messages say it: "ablation method", "sampler".
         facts: A frozen dataclass whose fields are the facts that every entry must tell.
         rooms: The packages whose files enter themselves here, for entries that are also read by whoever may not import
-            their rooms; they are imported at the first look, as :func:`register_all` does. None where importing is
-            enough.
+            their rooms; they are imported as :func:`register_all` does, one room after the other, until what is asked
+            for is there. None where importing is enough.
         revised: Whether an entry's revision enters rows. A table of things whose revision no row would say refuses one.
         apart: Facts that no two entries may share, such as a place.
 
@@ -78,10 +78,14 @@ class Registry(Generic[T, F]):
 
     @property
     def _entries(self) -> dict[str, Entry[T, F]]:
-        rooms, self._rooms = self._rooms, ()
-        for room in rooms:
-            register_all(room)
+        while self._rooms:
+            self._import_a_room()
         return self._known
+
+    def _import_a_room(self) -> None:
+        room, *rest = self._rooms
+        self._rooms = tuple(rest)
+        register_all(room)
 
     def register(
         self,
@@ -158,11 +162,11 @@ class Registry(Generic[T, F]):
         Raises:
             SettingError: If there is none; the message names the nearest ones.
         """
-        if not isinstance(cast("object", name), str) or name not in self._entries:
+        if not isinstance(cast("object", name), str) or name not in self:
             told = str(name).lower()
             near = [one for one, entry in self._entries.items() if told in entry.also or one in told]
             raise SettingError(unknown(self.kind, name, self._entries, near=near))
-        return self._entries[name]
+        return self._known[name]
 
     def names(self) -> tuple[str, ...]:
         """Returns all names, in the order of registration."""
@@ -173,7 +177,9 @@ class Registry(Generic[T, F]):
         return tuple(self._entries.items())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        while name not in self._known and self._rooms:
+            self._import_a_room()
+        return name in self._known
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

@@ -15,8 +15,8 @@ from llc_lightning.ablation.engine.replacing import Fitted
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.procedures.weight_edit import weight_edit
 from llc_lightning.components.component import Component
+from llc_lightning.components.directions import direction
 from llc_lightning.components.hooks import WeightAxes
-from llc_lightning.components.kinds.direction import direction
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.cis import CISData

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 import llc_lightning.analysis
+from llc_lightning.analysis import revisions
 from llc_lightning.analysis.revisions import Older, newest, older, told
 from llc_lightning.analysis.trajectories import COLUMNS, plus_delta, trajectories
+from llc_lightning.results.schema import decode_details
 from tests.analysis.synthetic import SyntheticRun, frame
 
 TOOLS = {
@@ -35,6 +37,14 @@ TOOLS = {
     "loss_unit",
 }
 """Functions of rows that are no analysis: what they are given is chosen already."""
+RESOLUTION: dict[str, Any] = {"n_beta": 300.0, "gamma": 10.0}
+NEEDED: dict[str, dict[str, Any]] = {
+    "rungs": {"step": 3000, "kind": "neuron"},
+    "components": {"kind": "neuron"},
+    "scores": {"step": 3000, **RESOLUTION},
+    "led": {"kind": "neuron", **RESOLUTION},
+}
+"""Arguments that analyses have no default for."""
 APART = {"trajectories", "plus_delta", "newest", "older"}
 """Functions that tell revisions apart themselves."""
 
@@ -69,7 +79,11 @@ def told_whole(value: object) -> object:
 
 
 def a_run(seed: int, revision: int) -> pd.DataFrame:
-    rows = SyntheticRun(units=6, circuits=6, steps=(0, 300, 3000), seed=seed).table().assign(revision=revision)
+    rows = (
+        SyntheticRun(units=6, circuits=6, steps=(0, 150, 300, 500, 1000, 3000), seed=seed)
+        .table()
+        .assign(revision=revision)
+    )
     roles = [
         {"quantity": "attention_score", "component": f"net.hook_hidden[{unit}]", "method": "induction", "kind": "head"}
         | {"step": 3000, "value": 0.1 * unit + 0.01 * revision, "n_examples": 8, "revision": revision}
@@ -100,8 +114,7 @@ def both(new: pd.DataFrame) -> pd.DataFrame:
 def test_an_analysis_of_two_revisions_is_that_of_the_newer_alone(
     analysis: Callable[..., Any], new: pd.DataFrame, both: pd.DataFrame
 ) -> None:
-    needed = {"step": 3000, "kind": "neuron"} if analysis.__name__ == "rungs" else {}
-    needed = {"kind": "neuron"} if analysis.__name__ == "components" else needed
+    needed = NEEDED.get(analysis.__name__, {})
     expected = told_whole(analysis(new, **needed))
     assert expected not in ("None", [], "")
     assert told_whole(analysis(both, **needed)) == expected
@@ -155,3 +168,18 @@ def test_a_loss_that_chains_tell_replaces_none_that_ablations_tell() -> None:
     rows = pd.DataFrame([{"quantity": "loss", "method": "", "details": text, "revision": at} for text, at in told])
     assert newest(rows).index.tolist() == [0, 2]
     assert [str(one) for one in older(rows)] == ["1 row of loss (chains) at revision 1 of 3"]
+
+
+def test_rows_are_looked_at_singly_only_where_one_measurement_is_there_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quantities differ in their revisions in every run, and one has a million rows."""
+    looked: list[str] = []
+    monkeypatch.setattr(revisions, "decode_details", lambda text: looked.append(text) or decode_details(text))
+    told = [("llc", "a", 7), ("llc", "b", 7), ("ablation_effect", "c", 3), ("loss", "d", 1), ("loss", "d", 1)]
+    rows = pd.DataFrame(
+        [{"quantity": name, "method": "", "details": f'{{"{it}":0}}', "revision": at} for name, it, at in told]
+    )
+    assert newest(rows) is rows
+    assert looked == []
+    again = pd.concat([rows, rows.iloc[3:4].assign(revision=2)], ignore_index=True)
+    assert newest(again).index.tolist() == [0, 1, 2, 5]
+    assert looked == ['{"d":0}']

@@ -38,3 +38,4 @@ def test_the_layout_is_there(events: EventAccumulator) -> None:
     content = events.Tensors("custom_scalars__config__")
     assert len(content) == 1
     assert b"effect of zero ablation" in content[0].tensor_proto.string_val[0]
+    assert b"circuits" not in content[0].tensor_proto.string_val[0], "the net has none"

@@ -189,4 +189,8 @@ def test_components_are_listed_with_what_is_known(capsys: pytest.CaptureFixture[
     assert found["all"]["no ablation, since"] == "it has no activation"
     assert (found["net.hook_hidden"]["calls"], found["net.hook_hidden"]["no LLC, since"]) == ("1", "")
     assert analyze(["components", str(run), "--components", "net.hook_hidden[1]"]) == 0
-    assert "net.hook_hidden[1]" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "net.hook_hidden[1]" in told
+    assert "Units are addressed as net.hook_hidden[0], net.hook_hidden[0,2] or net.hook_hidden[*]." in " ".join(
+        told.split()
+    )

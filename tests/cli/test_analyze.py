@@ -49,7 +49,7 @@ def test_the_summary_says_it_all_and_what_to_type_next(capsys: pytest.CaptureFix
     told = called(capsys, "summary", run)
     for part in (
         "At step 3000 the net",
-        "n_beta alone explains",
+        "The resolution n_beta at which",
         "wrLLC ~ its replicate",
         "not-a-minimum",
         "How trustworthy",
@@ -91,7 +91,7 @@ def test_the_summary_of_a_young_run(capsys: pytest.CaptureFixture[str], young: P
 def test_the_summary_to_a_file(capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path) -> None:
     told = called(capsys, "summary", run, "--out", tmp_path / "new" / "summary.txt")
     assert told == f"wrote {tmp_path / 'new' / 'summary.txt'}\nnext: llc-lightning analyze report {run}\n"
-    assert "n_beta alone explains" in (tmp_path / "new" / "summary.txt").read_text(encoding="utf-8")
+    assert "The resolution n_beta at which" in (tmp_path / "new" / "summary.txt").read_text(encoding="utf-8")
     told = called(capsys, "summary", run, "--json", "--out", tmp_path / "summary.json")
     assert json.loads(told)["written"] == [str(tmp_path / "summary.json")]
     assert json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["run"] == "cis/version_0"

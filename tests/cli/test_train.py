@@ -99,7 +99,10 @@ CADENCES = "a cadence (Every, LogSpaced, AtSteps, AtStart, AtEnd, AnyOf)"
         (["--llc.when", "LogSpacd"], rf"llc\.when is LogSpacd; give {re.escape(CADENCES)} or null\."),
         (["--llc.when.init_args.m", "3"], r"unknown key 'llc\.when\.init_args\.m'; LogSpaced has no such argument\."),
         (["--llc.when.init_args.n", "0"], r"LogSpaced got n=0, first=10; both must be at least 1\."),
-        (["--model.init_args.widht", "3"], r"unknown key 'model\.init_args\.widht'; CISModel has no such argument\."),
+        (
+            ["--model.init_args.widht", "3"],
+            r"unknown key 'model\.init_args\.widht'; CISModel has no such argument\. Its arguments: active, .*\.",
+        ),
         (["--model.init_args.width", "0"], r"width is 0; .*"),
         (["--model.class_path", "llc_lightning.models.cis.No"], r"model: No: module .* has no attribute 'No'\."),
         (["--model", "no"], r"model is no; give the import path of a class that fits there\."),

@@ -4,9 +4,9 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from llc_lightning.llc.diagnostics.wrong_gradient import differ
 from llc_lightning.runtime.errors import nearest
 from llc_lightning.sampling.base import per_lane
+from llc_lightning.sampling.observables.gradient_check import differ
 
 
 def test_a_wrong_type_does_not_get_into_the_package() -> None:
@@ -21,7 +21,7 @@ def test_nor_does_a_wrong_shape() -> None:
 
 def test_nor_do_two_shapes_that_should_be_one() -> None:
     with pytest.raises(TypeCheckError, match="look"):
-        differ(torch.ones(4, 5), torch.ones(4, 1))  # torch would repeat the one look
+        differ(torch.ones(4, 5), torch.ones(4, 1), share=0.25, errors=4.0)  # torch would repeat the one look
 
 
 def test_nor_does_one_that_comes_after_many_right_ones() -> None:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from llc_lightning.analysis import table
 from llc_lightning.components.component import Component
+from llc_lightning.components.every_unit import units
 from llc_lightning.components.hooks import WeightAxes
-from llc_lightning.components.inventory import Listing, units
+from llc_lightning.components.inventory import Listing
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.names import known_point
 from llc_lightning.report.events import Logged

@@ -124,6 +124,7 @@ CASES: dict[str, list[tuple[dict[str, object], dict[str, object]]]] = {
         ({"correction": 0.0}, {"correction": NAN}),
         (value(-3.0, 1.0), value(below(-3.0), 1.0)),
         (value(-3.1, NAN), value(-3.1, 1.0)),
+        (value(-1e-6, 1e-9), value(below(-1e-6), 1e-9)),
     ],
     "drifting": [
         (halves(0.51), halves(0.52)),

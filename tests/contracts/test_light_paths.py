@@ -1,4 +1,4 @@
-"""What only checks a name, a key or a file answers at once: it imports nothing that takes time."""
+"""What only checks a name, a key or a file answers at once, and what only reads a run needs no torch."""
 
 import functools
 import subprocess
@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.analysis.synthetic import SyntheticRun
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("lightning", "plotly", "transformer_lens", "torch", "pandas", "scipy", "matplotlib", "numpy")
@@ -52,3 +54,19 @@ def test_it_imports_nothing_heavy(name: str) -> None:
     code, *heavy = loaded()[name]
     assert code == ("0" if name.startswith("help") else "1" if name.startswith("no run") else "2")
     assert heavy == []
+
+
+def test_what_reads_a_run_loads_neither_torch_nor_what_trains(tmp_path: Path) -> None:
+    runs = [tmp_path / "checkpoints" / "cis" / f"version_{i}" for i in range(2)]
+    for run in runs:
+        SyntheticRun(units=4, circuits=4).write(run)
+    heavy = ("torch", "lightning", "transformer_lens", "transformers", "zarr")
+    show = f"""
+import sys
+from llc_lightning.cli.main import main
+for words in (["summary"], ["summary", "--json"], ["trajectories"], ["compare", {str(runs[1])!r}]):
+    assert main(["analyze", words[0], {str(runs[0])!r}, *words[1:]]) == 0
+print(*(name for name in {heavy!r} if name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1] == ""

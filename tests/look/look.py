@@ -30,6 +30,7 @@ FLAGS = (
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
+    "--hide-scrollbars",  # whose room a picture beyond the window lacks, so that it would be cut off
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -116,6 +117,9 @@ for (const plot of document.querySelectorAll(".plot[data-figure]")) {
 if (document.documentElement.scrollWidth > window.innerWidth + 1) faults.push("the page is wider than the window");
 for (const cell of document.querySelectorAll("h1, h2, h3, p, li, .answer"))
   if (cell.scrollWidth > cell.clientWidth + 1) faults.push(`text is cut off: "${cell.textContent.slice(0, 60)}"`);
+for (const table of document.querySelectorAll(".scroll"))
+  if (table.scrollWidth > table.clientWidth + 1)
+    faults.push(`the table "${table.parentElement.querySelector("h3, summary")?.textContent}" is wider than its card`);
 return faults;
 """
 

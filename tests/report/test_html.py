@@ -4,11 +4,13 @@ import html.parser
 import json
 import re
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from llc_lightning.report.html import page, write_report
+from llc_lightning.report.panel import Matrix
 from llc_lightning.report.sections import find, sections
 from llc_lightning.report.source import Source
 from llc_lightning.results.run import Run
@@ -103,6 +105,18 @@ def test_static_pages_have_no_script(young: Source) -> None:
     assert "<script" not in static
     assert static.count("<svg") == static.count('class="card') - static.count('id="table-')
     assert len(static) < 3_000_000
+
+
+def test_no_figure_stands_beside_nothing(text: str, source: Source, control: Source) -> None:
+    shown = sections(source.found, source.logged, control=(control.found, control.logged))
+    for panels in shown.values():
+        wide = [f'class="card wide" id="figure-{panel.name}"' in text for panel in panels]
+        beside = [len(list(row)) for is_wide, row in groupby(wide) if not is_wide]
+        last = panels[-1]
+        assert all(number % 2 == 0 for number in beside[: -1 if isinstance(last, Matrix) and last.narrow else None])
+        assert [one for one, panel in zip(wide, panels, strict=True) if panel.wide] == [True] * sum(
+            p.wide for p in panels
+        )
 
 
 def test_hostile_names_are_text(source: Source) -> None:

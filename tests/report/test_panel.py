@@ -70,6 +70,9 @@ def test_a_short_range_of_steps_is_linear(steps: list[int]) -> None:
     axis = step_axis(steps)
     assert not axis.log
     assert axis.place([0.0, 5.0]).tolist() == [0, 5]
+    if len(set(steps)) > 1:
+        assert axis.limits is not None, "also steps where nothing is ok are seen"
+        assert axis.limits[0] < min(steps) < max(steps) < axis.limits[1]
 
 
 def test_ticks_are_round_and_enough() -> None:
@@ -109,6 +112,22 @@ def test_labels_are_clear_of_each_other_and_of_the_lines_to_them() -> None:
                     or top < boxes[other][2]
                     or boxes[other][3] < bottom
                 )
+
+
+def test_labels_hide_as_few_points_as_can_be_had() -> None:
+    note = Note(5.0, 5.0, "net.hook_hidden[3] @ 3000", above=True)
+    axes = (Axis("x"), (0.0, 10.0), Axis("y"), (0.0, 10.0))
+    (alone,) = placed([note], *axes)
+    assert alone.right < 0 < alone.up
+    left = np.stack(np.meshgrid(np.linspace(0, 5, 60), np.linspace(5, 10, 60)), -1).reshape(-1, 2)
+    (beside,) = placed([note], *axes, crowd=(left[:, 0], left[:, 1]))
+    assert beside.right > 0, "to the other side, and still above"
+    assert beside.up > 0
+
+
+def test_a_label_below_a_point_at_the_lower_edge_stands_above_it() -> None:
+    (place,) = placed([Note(5.0, 0.2, "net.0[4] @ 51", above=False)], Axis("x"), (0.0, 10.0), Axis("y"), (0.0, 10.0))
+    assert place.up > 0
 
 
 def test_labels_are_thinned_until_they_have_room() -> None:

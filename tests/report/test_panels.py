@@ -6,18 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from llc_lightning.analysis import table
 from llc_lightning.report.events import Logged
 from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels.circuits import accuracy, circuits, sharing
-from llc_lightning.report.panels.curves import short_names
+from llc_lightning.report.panels.curves import half_dimension, short_names
 from llc_lightning.report.panels.effects import effects, roles
 from llc_lightning.report.panels.headline import agreement, headline, matched
 from llc_lightning.report.panels.llc import full_llc, restricted_llc
 from llc_lightning.report.panels.training import training
 from llc_lightning.report.sections import PANELS, Findings, View, find, sections
 from llc_lightning.report.source import Source
-from tests.analysis.synthetic import METHODS, RUNGS, STEPS, SyntheticRun
+from tests.analysis.synthetic import METHODS, RUNGS, STEPS, SyntheticRun, frame
 
 EMPTY = Logged({}, 0.0)
 
@@ -46,7 +47,10 @@ def test_points_are_named_above_the_curve_or_below_it(found: Findings) -> None:
     panel = headline(found, named=6)
     assert panel is not None
     assert len(panel.notes) == len(panel.places) == 6
-    assert [place.up > 0 for place in panel.places] == [note.above for note in panel.notes]
+    beside = [(place.up > 0, note) for place, note in zip(panel.places, panel.notes, strict=True)]
+    at_the_edge = [note.y < 1.5 * panel.y_limits[0] for _, note in beside]
+    assert sum(at_the_edge) == 1, "one has no room below it"
+    assert [up != note.above for up, note in beside] == at_the_edge
 
 
 def test_matched_units_show_each_method_with_intervals(found: Findings) -> None:
@@ -128,7 +132,7 @@ def test_effects_of_a_single_step_have_bars(found: Findings) -> None:
     rows = found.trajectories[found.trajectories["step"] == STEPS[-1]]
     (panel,) = effects(replace(found, trajectories=rows), "neuron")
     assert sum(int(one.barred.sum()) for one in panel.series) == 12 * len(METHODS)
-    assert all(one.dots.any() for one in panel.series)
+    assert all(one.dots.any() or one.marker for one in panel.series)
 
 
 def test_effects_have_one_colour_for_each_method(found: Findings) -> None:
@@ -277,3 +281,35 @@ def test_figures_without_control_name_no_other_run(found: Findings) -> None:
     panel = circuits(found)
     assert panel is not None
     assert len(panel.series) == 2
+
+
+def test_half_the_weights_of_a_unit_are_known_though_one_of_its_chains_failed() -> None:
+    llc = {"quantity": "llc", "kind": "neuron", "n_beta": 100.0}
+    told = [("a", 0, 1.0, '{"dimension":97}'), ("a", 5, float("nan"), "{}"), ("b", 0, 2.0, '{"dimension":97}')]
+    rows = [
+        {**llc, "component": it, "params_moved": it, "step": step, "value": value, "details": text}
+        | ({} if value == value else {"status": "error"})
+        for it, step, value, text in told
+    ]
+    assert half_dimension(frame(rows), "neuron") == 48.5
+    assert (
+        half_dimension(frame([*rows, rows[2] | {"component": "c", "params_moved": "c", "details": "{}"}]), "neuron")
+        is None
+    )
+
+
+def test_units_of_a_single_step_stand_in_the_order_of_their_values(found: Findings) -> None:
+    """Their curves would be one column."""
+    once = find(table.select(found.rows, step=STEPS[-1]), run="once")
+    (units,), (by_method,) = restricted_llc(once, "neuron"), effects(once, "neuron")
+    for panel, names in ((units, [f"n_beta {rung:g}" for rung in RUNGS]), (by_method, list(METHODS))):
+        assert panel.x.label == "neurons in the order of their values"
+        assert f"12 neurons at step {STEPS[-1]}; median " in panel.title
+        assert [one.name for one in panel.series] == names
+        for one in panel.series:
+            assert one.x.tolist() == list(range(1, 13))
+            assert (np.diff(one.y[np.isfinite(one.y)]) >= 0).all()
+            assert one.barred.any()
+            assert not one.line
+    (layers,) = restricted_llc(once, "layer")
+    assert layers.x.label == "training step", "few have a legend entry each"

@@ -8,6 +8,7 @@ from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.report.sections import Findings
 from llc_lightning.report.sentences import (
     agreement_sentence,
+    curve_sentence,
     full_llc_sentences,
     headlines,
     residual_sentence,
@@ -19,7 +20,7 @@ from llc_lightning.report.source import Source
 def test_the_headlines_of_a_finished_run(source: Source) -> None:
     said = headlines(source.found, time=source.time)
     first = [sentence.split()[0] for sentence in said]
-    assert first[:-2] == ["At", "In", "In", "The", "n_beta", "At", "The", "Farthest"]
+    assert first[:-2] == ["At", "In", "In", "The", "The", "At", "The", "Farthest"]
     assert first[-1] == "Measuring"
     assert all("nan" not in sentence.lower() and sentence.endswith(".") for sentence in said)
 
@@ -46,6 +47,28 @@ def test_the_verdict_follows_the_numbers(source: Source, control: Source) -> Non
     assert "it solves 8 of 12 circuits, more than the 6" in other[0]
     assert "In error^2 / q, which it was trained on, its loss 0.528 ± 0.004 is 1.055 ± 0.009 of the best" in other[1]
     assert "In error^4 / q, its loss" in other[2]
+
+
+def test_the_curve_is_told_beside_what_n_beta_explains_where_there_are_several(found: Findings) -> None:
+    curve = found.curve
+    assert curve is not None
+    curve = replace(curve, n=90, r2_n_beta=0.934, within=0.87, within_last=0.41, residual_sd=0.12, sampling_sd=0.08)
+    one_curve = (
+        f"one curve of n_beta x zero-ablation effect, here from {curve.span[0]:.2g} to {curve.span[1]:.2g}, explains"
+    )
+    ending = (
+        f"{one_curve} 87 % over training, 41 % at step {curve.last_step} alone. Points lie 12 % off the curve, of "
+        "which sampling alone makes 8 %."
+    )
+    assert curve_sentence(curve) == (
+        "The resolution n_beta at which the wrLLC of a neuron is measured explains 93 % of the spread of log wrLLC "
+        f"over 90 points. Of the rest, the spread at one n_beta, {ending}"
+    )
+    single = replace(curve, points=curve.points.assign(n_beta=300.0))
+    assert curve_sentence(single) == f"Of the spread of log wrLLC over 90 points {ending}"
+    unknown, noisy = (curve_sentence(replace(curve, sampling_sd=error)) for error in (float("nan"), 0.5))
+    assert unknown.endswith("Points lie 12 % off the curve.")
+    assert noisy.endswith("Points lie 12 % off the curve, no farther than sampling alone takes them.")
 
 
 def test_an_undefined_correlation_is_said_to_be(found: Findings) -> None:

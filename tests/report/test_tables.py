@@ -1,5 +1,6 @@
 """The tables of a run: what was found, and how."""
 
+from llc_lightning.analysis.timing import Cost, Timing
 from llc_lightning.report.cells import flat_table
 from llc_lightning.report.sections import Findings
 from llc_lightning.report.source import Source
@@ -97,6 +98,16 @@ def test_costs_are_listed(source: Source) -> None:
     table = timing_table(source.time)
     assert table is not None
     assert table.rows == (("llc", "16", "48.0", "3.00"), ("rest", "16", "48.0", "3.00"))
+
+
+def test_costs_are_named_in_words() -> None:
+    costs = [
+        Cost(name, 1, 1.0)
+        for name in ("llc-revision=8", "llc-replicate=1-revision=8", "ablation-revision=3", "ablation")
+    ]
+    table = timing_table(Timing(tuple(costs), 0.0))
+    assert table is not None
+    assert [row[0] for row in table.rows] == ["llc", "llc, replicate 1", "ablation, revision 3", "ablation"]
 
 
 def test_quantities_have_units(found: Findings) -> None:

@@ -140,3 +140,22 @@ def test_a_registry_of_a_room_imports_it_at_the_first_look(tmp_path: Path, monke
     assert things.get("one").item == 1
     for name in ("late_room", "late_room.one"):
         del sys.modules[name]
+
+
+def test_rooms_are_imported_until_a_name_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms = ("first_room", "second_room")
+    for room in rooms:
+        (tmp_path / room).mkdir()
+        (tmp_path / room / "__init__.py").write_text("")
+        (tmp_path / room / "it.py").write_text(
+            f"import sys\n\nsys.modules['roomy'].register({room!r}, summary='one')(1)\n"
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+    things: Registry[int, NoFacts] = Registry("thing", NoFacts, rooms=rooms)
+    monkeypatch.setitem(sys.modules, "roomy", things)  # pyright: ignore[reportArgumentType]
+    assert "first_room" in things
+    assert "second_room" not in sys.modules
+    assert things.get("second_room").item == 1
+    assert things.names() == rooms
+    for room in rooms:
+        del sys.modules[room], sys.modules[f"{room}.it"]

@@ -1,9 +1,13 @@
 """All units of one hook point together."""
 
-from llc_lightning.components.component import Component
-from llc_lightning.components.inventory import Listing, layer
+from typing import TYPE_CHECKING
+
 from llc_lightning.runtime.errors import AddressError
 from llc_lightning.runtime.kinds import KINDS
+
+if TYPE_CHECKING:  # readers of rows ask for the words of kinds, and need no torch
+    from llc_lightning.components.component import Component
+    from llc_lightning.components.inventory import Listing
 
 
 @KINDS.register(
@@ -14,12 +18,14 @@ from llc_lightning.runtime.kinds import KINDS
     written=("layers", "net.hook_hidden", "net.*"),
     word="layers",
 )
-def layers(listing: Listing, text: str) -> list[Component]:
+def layers(listing: "Listing", text: str) -> "list[Component]":
     """Returns the hook points whose weights are known.
 
     Raises:
         AddressError: If there is none.
     """
+    from llc_lightning.components.inventory import layer
+
     found = [layer(site) for site in listing.sites.values() if site.weights]
     if listing.sites and not found:
         raise AddressError(

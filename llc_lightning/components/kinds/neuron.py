@@ -1,6 +1,6 @@
 """Neurons: units with what feeds them and what reads them, or with what feeds them alone."""
 
-from llc_lightning.components.inventory import units
+from llc_lightning.components.every_unit import units
 from llc_lightning.runtime.kinds import KINDS, HookName
 
 KINDS.register(

@@ -1,6 +1,6 @@
 """Coordinates of values."""
 
-from llc_lightning.components.inventory import units
+from llc_lightning.components.every_unit import units
 from llc_lightning.runtime.kinds import KINDS
 
 KINDS.register(

@@ -1,8 +1,12 @@
 """The whole model, and single parameters: components without an activation side."""
 
-from llc_lightning.components.component import Component, WeightSlice
-from llc_lightning.components.inventory import Listing, parameter
+from typing import TYPE_CHECKING
+
 from llc_lightning.runtime.kinds import KINDS
+
+if TYPE_CHECKING:  # readers of rows ask for the words of kinds, and need no torch
+    from llc_lightning.components.component import Component
+    from llc_lightning.components.inventory import Listing
 
 
 @KINDS.register(
@@ -13,8 +17,10 @@ from llc_lightning.runtime.kinds import KINDS
     written=("all",),
     word="all",
 )
-def whole(listing: Listing, text: str) -> list[Component]:
+def whole(listing: "Listing", text: str) -> "list[Component]":
     """Returns the component of all trainable weights."""
+    from llc_lightning.components.component import Component, WeightSlice
+
     trainable = [name for name, weights in listing.parameters.items() if weights.requires_grad]
     return [Component("all", text, weights=tuple(WeightSlice(name) for name in trainable))]
 
@@ -27,6 +33,8 @@ def whole(listing: Listing, text: str) -> list[Component]:
     written=("parameters", "net.0.weight"),
     word="parameters",
 )
-def parameters(listing: Listing, text: str) -> list[Component]:
+def parameters(listing: "Listing", text: str) -> "list[Component]":
     """Returns a component for each parameter."""
+    from llc_lightning.components.inventory import parameter
+
     return [parameter(name) for name in listing.parameters]

@@ -3,11 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from llc_lightning.llc.draws import Mixing
 from llc_lightning.llc.estimators import Estimate, KeptDraws
@@ -15,6 +13,10 @@ from llc_lightning.llc.facts import Bias, Geometry, Motion, Run
 from llc_lightning.llc.settings import Resolution
 from llc_lightning.runtime.registry import Entry
 from llc_lightning.runtime.status import REASONS, Diagnostic, Reason
+
+if TYPE_CHECKING:  # readers of rows ask for the words of reasons, and need no torch
+    from jaxtyping import Float
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class Evidence:
     bias: Bias = field(default_factory=Bias.unknown)
     mixing: Mixing = field(default_factory=Mixing.unknown)
     motion: Motion = field(default_factory=Motion.unknown)
-    losses: Float[Tensor, "example"]
+    losses: "Float[Tensor, 'example']"
     """At w*."""
     whole: bool
     """Whether everything moves, so that the trivial predictor's loss bounds what local can mean."""
@@ -37,7 +39,7 @@ class Evidence:
     step_times_curvature: float = math.nan
     """The step size times the largest curvature where the chains end; NaN where it cannot matter."""
     kept: KeptDraws = field(default_factory=lambda: KeptDraws(np.empty((0, 0)), math.nan, minibatch=False))
-    observed: Mapping[str, Float[Tensor, "chain draw ..."]] = field(default_factory=dict[str, Tensor])
+    observed: "Mapping[str, Float[Tensor, 'chain draw ...']]" = field(default_factory=dict[str, "Tensor"])
     """What was seen along the healthy chains, by the name of the observable."""
     estimates: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])
     tasks: Mapping[str, Estimate] = field(default_factory=dict[str, Estimate])

@@ -1,7 +1,5 @@
 """A loss too large for its changes to be seen."""
 
-import torch
-
 from llc_lightning.llc.diagnostics.base import REASONS, Evidence
 
 ROUNDED_SHARE = 0.25
@@ -16,6 +14,8 @@ ROUNDED_SHARE = 0.25
 )
 def rounding(evidence: Evidence) -> bool:
     """Says whether rounding hides how the loss changes, where it changes at all: its curvature is above 0."""
+    import torch
+
     losses = evidence.losses
     ulp = torch.finfo(losses.dtype).eps * losses.double().abs().mean().item()
     return evidence.geometry.curvature > 0 and ulp > ROUNDED_SHARE * abs(evidence.excess_loss)

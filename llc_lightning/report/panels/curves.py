@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 
 import numpy as np
@@ -10,9 +11,9 @@ from jaxtyping import Float
 
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Axis, Series, axis_in
+from llc_lightning.report.panel import Axis, Series, axis_in, step_axis
 from llc_lightning.results.quantities import unit_of
-from llc_lightning.runtime.kinds import called
+from llc_lightning.runtime.kinds import called, plural
 
 HOLLOW = "Hollow points are not ok: they enter no number and no axis limit."
 FEW = 4
@@ -118,6 +119,30 @@ def of_each(rows: pd.DataFrame, units: Sequence[str], axis: Axis, *, name: str, 
     ]
 
 
+def ranked(rows: pd.DataFrame, *, name: str, color: str) -> Series:
+    """Returns the values of components at one step in their order, each with its interval."""
+    rows = rows.sort_values("value", kind="stable")
+    points = over(rows, Axis(""), name=name, color=color, marker="circle")
+    return replace(points, x=np.arange(1.0, len(rows) + 1), line=False)
+
+
+def at_once(rows: pd.DataFrame, units: Sequence[str]) -> bool:
+    """Says whether many components were measured at one step alone, so that their curves would be one column."""
+    return len(units) > FEW and len(table.steps(rows)) == 1
+
+
+def axis_of(rows: pd.DataFrame, units: Sequence[str], kind: str) -> Axis:
+    """Returns the axis of a figure of components: of the step, or of their order where there is but one step."""
+    if at_once(rows, units):
+        return Axis(f"{plural(kind)} in the order of their values")
+    return step_axis(table.steps(rows))
+
+
+def when(rows: pd.DataFrame, units: Sequence[str]) -> str:
+    """Says what a figure of components runs over."""
+    return f"at step {table.steps(rows)[0]}" if at_once(rows, units) else "over training"
+
+
 def in_panels(
     parts: Mapping[str, pd.DataFrame], units: Sequence[str], axis: Axis, colors: Mapping[str, str]
 ) -> dict[str, list[Series]]:
@@ -132,6 +157,8 @@ def in_panels(
     Returns:
         Series by the name of the part that a panel is of; '' for all.
     """
+    if at_once(pd.concat([part[["step"]] for part in parts.values()]), units):
+        return {"": [ranked(part, name=name, color=colors[name]) for name, part in parts.items()]}
     if len(units) > FEW or len(units) * len(parts) <= CROWD:
         every = (of_each(part, units, axis, name=name, color=colors[name]) for name, part in parts.items())
         return {"": [one for some in every for one in some]}
@@ -155,11 +182,18 @@ def named(part: str) -> str:
     return f"-{re.sub('[^a-z0-9]+', '-', part.lower()).strip('-')}" if part else ""
 
 
-def of_intervals(units: Sequence[str], kind: str, level: float) -> str:
+def of_intervals(rows: pd.DataFrame, units: Sequence[str], kind: str, level: float) -> str:
     """Says what bands are, or where the intervals of many components are told."""
+    if at_once(rows, units):
+        return f"Bars: {100 * level:g} % intervals of each {called(kind)}."
     if len(units) > FEW:
         return f"Faint: each {called(kind)}, whose error its hover tells; bold: the median of those that are ok."
     return f"Bands: {100 * level:g} % intervals of each {called(kind)}."
+
+
+def medians(rows: pd.DataFrame, units: Sequence[str]) -> str:
+    """Says before medians of components where they are taken."""
+    return "median" if at_once(rows, units) else "median at the end"
 
 
 def median_at_the_end(rows: pd.DataFrame, digits: int) -> str:
@@ -199,7 +233,9 @@ def plain_over(
 
 def half_dimension(rows: pd.DataFrame, kind: str | None) -> float | None:
     """Returns half the number of weights of a unit, the largest wrLLC it can have, where all units have the same."""
-    sizes = {record.get("dimension") for record in table.details(table.restricted_llc(rows, kind=kind))}
+    found = table.restricted_llc(rows, kind=kind)
+    each = found.loc[np.isfinite(table.numbers(found, "value"))].drop_duplicates("component")
+    sizes = {record.get("dimension") for record in table.details(each)}
     size = next(iter(sizes)) if len(sizes) == 1 else None
     return None if size is None else float(size) / 2
 

@@ -7,16 +7,19 @@ import pandas as pd
 
 from llc_lightning.analysis import table
 from llc_lightning.report import palette
-from llc_lightning.report.panel import Matrix, Panel, step_axis
+from llc_lightning.report.panel import Matrix, Panel
 from llc_lightning.report.panels.curves import (
     FEW,
     HOLLOW,
+    axis_of,
     effect_axis,
     in_panels,
     median_at_the_end,
+    medians,
     named,
     of_intervals,
     short_names,
+    when,
 )
 from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import called, plural
@@ -29,22 +32,22 @@ def effects(found: Findings, kind: str) -> list[Panel]:
     rows = table.select(found.trajectories, quantity="ablation_effect", kind=kind)
     if not len(rows):
         return []
-    axis = step_axis(table.steps(rows))
     methods = palette.ordered(table.distinct(rows, "method"))
     units = table.natural(table.distinct(rows, "component"))
+    axis = axis_of(rows, units, kind)
     by_method = {method: table.select(rows, method=method) for method in methods}
     colors = {method: palette.of_method(method, methods) for method in methods}
     told = [f"{method} {end}" for method, part in by_method.items() if (end := median_at_the_end(part, 2))]
-    ends = f"; median at the end {', '.join(told)}" if told and len(units) > FEW else ""
+    ends = f"; {medians(rows, units)} {', '.join(told)}" if told and len(units) > FEW else ""
     return [
         Panel(
             name=f"effects-of{named(plural(kind))}{named(method)}",
             title=f"{method.capitalize() or 'Ablation'}{'-ablation' if method else ''} effects of {len(units)} "
-            f"{plural(kind)} over training{ends}",
+            f"{plural(kind)} {when(rows, units)}{ends}",
             x=axis,
             y=effect_axis(rows),
             series=tuple(series),
-            caption=f"{of_intervals(units, kind, found.level)} {HOLLOW}",
+            caption=f"{of_intervals(rows, units, kind, found.level)} {HOLLOW}",
         )
         for method, series in in_panels(by_method, units, axis, colors).items()
     ]

@@ -13,7 +13,7 @@ from llc_lightning.report.panels.curves import HOLLOW, effect_axis, half_dimensi
 from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import called
 
-_WIDEST = 3.0
+_WIDEST = 2.0
 """A band of a wider factor around the curve would hide the figure: the caption says it."""
 
 
@@ -34,8 +34,8 @@ def headline(found: Findings, *, named: int = 3) -> Panel | None:
     return Panel(
         name="headline",
         title=(
-            f"Of the spread of log wrLLC that n_beta leaves, one curve in n_beta x {curve.method}-ablation effect "
-            f"explains {explained(curve)}"
+            f"Of the spread of log wrLLC at one n_beta, the curve in n_beta x {curve.method}-ablation effect explains "
+            f"{explained(curve)}"
         ),
         x=Axis(f"n_beta x {curve.method}-ablation effect", log=True),
         y=Axis(f"wrLLC of one {called(curve.kind)}, gamma {curve.gamma:g}", log=True),

@@ -9,12 +9,15 @@ from llc_lightning.report.panel import Axis, Panel, Rule, step_axis
 from llc_lightning.report.panels.curves import (
     FEW,
     HOLLOW,
+    axis_of,
     half_dimension,
     in_panels,
     median_at_the_end,
+    medians,
     named,
     of_intervals,
     over,
+    when,
 )
 from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime import status as statuses
@@ -46,7 +49,7 @@ def full_llc(found: Findings) -> list[Panel]:
                 rules=(Rule(0.0, ""),),
                 caption=(
                     f"Bands: {100 * found.level:g} % of the sampling error. Delta is what not being at a minimum takes "
-                    f"off the LLC, to first order. {HOLLOW}"
+                    f"off the LLC, to second order. {HOLLOW}"
                 ),
             )
         )
@@ -62,33 +65,33 @@ def restricted_llc(found: Findings, kind: str) -> list[Panel]:
     gammas = table.numbers(llc, "gamma")
     gamma = found.curve.gamma if found.curve and found.curve.gamma in gammas else float(gammas.max())
     llc = table.select(llc, gamma=gamma)
-    axis = step_axis(table.steps(llc))
     ladder = sorted(set(table.numbers(llc, "n_beta").tolist()))
     units = table.natural(table.distinct(llc, "component"))
+    axis = axis_of(llc, units, kind)
     rungs = {f"n_beta {n_beta:g}": part for n_beta, part in table.by(llc, "n_beta")}
     colors = {f"n_beta {n_beta:g}": palette.of_rung(n_beta, ladder) for n_beta in ladder}
     half = half_dimension(found.rows, kind)
     good = llc.loc[table.ok(llc)]
     near = half is not None and len(good) and table.numbers(good, "value").max() > _NEAR_SATURATION * half
-    at_the_end = _ends(llc, ladder) if len(units) > FEW else ""
+    at_the_end = _ends(llc, units, ladder) if len(units) > FEW else ""
     return [
         Panel(
             name=f"llc-of{named(plural(kind))}{named(rung)}",
-            title=f"wrLLC of {len(units)} {plural(kind)}{f' at {rung}' if rung else ''} over training{at_the_end}",
+            title=f"wrLLC of {len(units)} {plural(kind)}{f' at {rung}' if rung else ''} {when(llc, units)}{at_the_end}",
             x=axis,
             y=Axis(f"wrLLC of one {called(kind)}, gamma {gamma:g}"),
             series=tuple(series),
             rules=(Rule(half, f"half the weights: {half:g}"),) if near and half is not None else (),
-            caption=f"{of_intervals(units, kind, found.level)} {HOLLOW}",
+            caption=f"{of_intervals(llc, units, kind, found.level)} {HOLLOW}",
         )
         for rung, series in in_panels(rungs, units, axis, colors).items()
     ]
 
 
-def _ends(llc: pd.DataFrame, ladder: list[float]) -> str:
+def _ends(llc: pd.DataFrame, units: list[str], ladder: list[float]) -> str:
     parts = [(n_beta, median_at_the_end(table.select(llc, n_beta=n_beta), 3)) for n_beta in ladder]
     told = [f"{end} at n_beta {n_beta:g}" for n_beta, end in parts if end]
-    return f"; median at the end {', '.join(told)}" if told else ""
+    return f"; {medians(llc, units)} {', '.join(told)}" if told else ""
 
 
 def _frame(rows: pd.DataFrame) -> tuple[float, float] | None:

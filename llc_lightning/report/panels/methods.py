@@ -9,11 +9,12 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.method_agreement import MethodAgreement, method_agreement
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Matrix
-from llc_lightning.report.panels.curves import short_names, unit_of_rows
+from llc_lightning.report.panels.curves import effect_axis, short_names
 from llc_lightning.report.sections import PANELS, Findings, View
 from llc_lightning.runtime.kinds import called, plural
 
 _MOST = 64
+_NAMED = 8
 
 
 def component_by_method(found: Findings) -> Matrix | None:
@@ -34,7 +35,7 @@ def component_by_method(found: Findings) -> Matrix | None:
         rows=tuple(short_names(one.components)[at] for at in map(int, kept)),
         columns=tuple(names),
         values=np.clip(values[kept], 0, None),
-        unit=unit_of_rows(table.select(found.rows, quantity="ablation_effect", loss=one.loss), "ablation_effect"),
+        unit=effect_axis(table.select(found.rows, quantity="ablation_effect", loss=one.loss)).label,
         caption=f"Cells that are not ok stay empty; negative effects count as 0.{left} {one.told}".rstrip(),
     )
 
@@ -90,11 +91,12 @@ def _rho(one: MethodAgreement, a: str, b: str) -> float:
 def _listed(one: MethodAgreement) -> str:
     """Returns the sentence about the components that methods disagree about most."""
     if not one.disagreements:
-        return f"No {called(one.kind)} is clear of 0 by one method alone."
+        return f"The methods find the same {plural(one.kind)} clear of 0, and none far apart in rank."
     short = dict(zip(one.components, short_names(one.components), strict=True))
     names = table.natural({each.component for each in one.disagreements})
-    shown = ", ".join(short[name] for name in names[:8])
-    return f"Methods disagree about {len(names)} of {len(one.components)} {plural(one.kind)}: {shown}."
+    shown = ", ".join(short[name] for name in names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"Methods disagree about {len(names)} of {len(one.components)} {plural(one.kind)}: {shown}{more}."
 
 
 @PANELS.register(

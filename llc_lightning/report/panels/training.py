@@ -11,7 +11,7 @@ from llc_lightning.report import palette
 from llc_lightning.report.panel import Panel, Rule, Series, axis_in, step_axis
 from llc_lightning.report.panels.curves import over
 from llc_lightning.report.sections import PANELS, Findings, View
-from llc_lightning.results.quantities import unit_of
+from llc_lightning.results.quantities import LOSS_UNIT, unit_of
 
 _MOST_POINTS = 800
 
@@ -63,15 +63,21 @@ def _in_unit(unit: str, runs: list[tuple[Findings, pd.DataFrame, str, str]], at:
     mine = shown[0][1]
     ending = f" ends at {table.measured(mine)} at step {table.steps(mine)[-1]}" if len(mine) else ""
     said = unit or unit_of("loss")
+    measure = "" if said == LOSS_UNIT else f" in {said}"
     return Panel(
         f"training-{at}" if at else "training",
-        f"The loss in {said}{'' if unit == found.loss_unit else ', not trained on,'}{ending}",
+        f"The loss{measure}{'' if unit == found.loss_unit else ', not trained on,'}{ending}",
         axis,
         axis_in("loss", said, log=True),
         tuple(series),
         tuple(_best(found, unit)),
-        caption=f"Bands: {100 * found.level:g} % intervals." if len(mine) else "",
+        caption=f"Analysis set: {_examples(mine)}. Bands: {100 * found.level:g} % intervals." if len(mine) else "",
     )
+
+
+def _examples(losses: pd.DataFrame) -> str:
+    """Says how many examples losses rest on; that they are fewer in other figures is why its ending differs there."""
+    return f"{' or '.join(f'{n:,}' for n in sorted(set(losses['n_examples'].astype(int).tolist())))} examples"
 
 
 def _best(found: Findings, unit: str) -> Iterator[Rule]:

@@ -1,5 +1,6 @@
 """Whether the loss rises around the chains as its gradient says."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -37,3 +38,20 @@ class GradientCheck(Stateless):
         above = look.loss({name: centre[name] + (1 + _REACH) * value for name, value in away.items()})
         sloped = (inner(away, here.gradient) + inner(away, above.gradient)) * _REACH / 2
         return torch.stack([above.excess - here.excess, sloped], -1)
+
+
+def differ(
+    risen: Float[Tensor, "chain look"], sloped: Float[Tensor, "chain look"], *, share: float, errors: float
+) -> bool:
+    """Says whether what the loss rises by and what its gradient says differ beyond what kinks explain.
+
+    Args:
+        risen: By how much the loss has risen.
+        sloped: What its gradient says of it.
+        share: Of the mean size of both, that the mean difference exceeds.
+        errors: Standard errors of the difference, that it exceeds as well.
+    """
+    gap = (risen - sloped).double()
+    size = (risen.double().abs() + sloped.double().abs()).mean().item() / 2
+    error = gap.std().item() / math.sqrt(gap.numel()) if gap.numel() > 1 else math.inf
+    return gap.mean().abs().item() > max(share * size, errors * error)

@@ -5,8 +5,9 @@ from scipy import stats
 
 from llc_lightning.circuits.base import edge_scores
 from llc_lightning.circuits.edge import Edge
-from llc_lightning.circuits.evaluation.truth import auroc, average_precision, overlap_p, scored
+from llc_lightning.circuits.evaluation.truth import overlap_p, scored
 from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.ranking import auroc, average_precision
 from tests.circuits.nets import net, question
 
 

@@ -1,0 +1,191 @@
+"""When a component forms, by its wrLLC and by its ablation effect, and whether one of them leads.
+
+A phase time is the step at which a trajectory has done half of its way from its first value to the one farthest from
+it. Errors of the measurements are carried into it; between two snapshots it is interpolated in the logarithm of the
+step and cannot be known better than their distance, which the interval has in it.
+
+That wrLLC passes half its way at another step than the effect means nothing by itself: a saturating function of an
+effect passes half its way at another step than the effect does. What is compared is therefore the wrLLC with what the
+curve through all points (:func:`~llc_lightning.analysis.curve.fit_curve`) says of the effect of the same step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from llc_lightning.analysis import revisions, table
+from llc_lightning.analysis.curve import Curve, fit_curve
+
+Verdict: TypeAlias = Literal["the LLC leads", "the LLC lags", "not resolved"]
+
+_DRAWS = 1000
+_ERRORS = 3.0
+"""A trajectory that does not move by so many standard errors has no phase time."""
+_LEAST = 4
+"""Snapshots that a trajectory needs."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """When a trajectory has done half of its way."""
+
+    step: float
+    low: float
+    high: float
+    """Ends of the interval by the errors of the measurements, widened to the snapshots on both sides."""
+    since: int
+    until: int
+    """The snapshots between which it lies."""
+    inside: int
+    """Snapshots at which between a tenth and nine tenths of the way are done."""
+
+    def __str__(self) -> str:
+        """Writes the step with its interval."""
+        return f"{self.step:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
+@dataclass(frozen=True)
+class Led:
+    """Both phase times of one component, and which was first."""
+
+    component: str
+    llc: Phase
+    effect: Phase
+    expected: Phase
+    """Of the wrLLC that the curve expects of the effect."""
+    ratio: float
+    """Step of the wrLLC over that of what is expected: below 1 it leads."""
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Which leads, where the interval of the ratio leaves no doubt."""
+        if self.high < 1:
+            return "the LLC leads"
+        return "the LLC lags" if self.low > 1 else "not resolved"
+
+
+def phase(
+    steps: Sequence[int],
+    values: Float[np.ndarray, "snapshot"],
+    stderrs: Float[np.ndarray, "snapshot"],
+    *,
+    level: float = table.LEVEL,
+    seed: int = 0,
+) -> Phase | None:
+    """Returns when a trajectory has done half of its way; None where it hardly moves or has too few snapshots.
+
+    Args:
+        steps: Of the snapshots, rising.
+        values: At these steps.
+        stderrs: Of the values; those that are not finite count as 0.
+        level: Probability of the interval.
+        seed: Of the draws from the errors.
+
+    Example:
+        >>> print(phase([10, 20, 40, 80, 160], np.array([0.0, 0.0, 1.0, 1.0, 1.0]), np.full(5, 0.01)))
+        28.28 [20, 40]
+    """
+    errors = np.nan_to_num(stderrs, nan=0.0, posinf=0.0)
+    if len(steps) < _LEAST:
+        return None
+    far = int(np.argmax(np.abs(values - values[0])))
+    way = float(values[far] - values[0])
+    if abs(way) <= _ERRORS * float(np.hypot(errors[0], errors[far])):
+        return None
+    at = np.log(np.maximum(steps, 1))
+    place = float(_half(at, values[None])[0])
+    drawn = _half(at, values + errors * np.random.default_rng(seed).standard_normal((_DRAWS, len(values))))
+    after = int((at < place).sum())
+    since, until = max(0, after - 1), after
+    ends = [float(end) for end in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])]
+    share = (values[: far + 1] - values[0]) / way
+    return Phase(
+        step=float(np.exp(place)),
+        low=min(float(np.exp(ends[0])), float(max(steps[since], 1))),
+        high=max(float(np.exp(ends[1])), float(steps[until])),
+        since=int(steps[since]),
+        until=int(steps[until]),
+        inside=int(((share > 0.1) & (share < 0.9)).sum()),
+    )
+
+
+def _half(at: Float[np.ndarray, "snapshot"], values: Float[np.ndarray, "draw snapshot"]) -> Float[np.ndarray, "draw"]:
+    """Returns where each trajectory first passes the middle between its first value and the one farthest from it."""
+    way = values - values[:, :1]
+    rows = np.arange(len(values))
+    far = np.abs(way).argmax(1)
+    share = way / np.where(way[rows, far] == 0, 1.0, way[rows, far])[:, None]
+    after = np.maximum((share >= 0.5).argmax(1), 1)
+    left, right = share[rows, after - 1], share[rows, after]
+    rise = np.where(right > left, right - left, 1.0)
+    return at[after - 1] + np.clip((0.5 - left) / rise, 0, 1) * (at[after] - at[after - 1])
+
+
+@revisions.of_newest
+def led(
+    rows: pd.DataFrame,
+    *,
+    n_beta: float,
+    gamma: float,
+    kind: str | None = None,
+    method: str = "zero",
+    level: float = table.LEVEL,
+) -> list[Led]:
+    """Returns the phase times of every component that has both, in natural order.
+
+    The ratio of the steps is that of the wrLLC to what the curve expects of the effect, both with their errors; its
+    interval holds the distance of the snapshots too, so that nothing finer than these is ever resolved.
+
+    Args:
+        rows: The measurement table.
+        n_beta: Of the wrLLC.
+        gamma: Of the wrLLC.
+        kind: Kind of component; None takes the smallest units measured.
+        method: Ablation method of the effect.
+        level: Probability of the intervals.
+
+    Raises:
+        SettingError: If no wrLLC was measured at this gamma.
+    """
+    curve = fit_curve(rows, kind=kind, method=method, gamma=gamma)
+    if curve is None:
+        return []
+    points = table.select(curve.points, n_beta=n_beta)
+    points = points.loc[np.asarray(points["ok"], dtype=bool)].sort_values("step")
+    found = (_led(str(name), one, curve, level) for name, one in table.by(points, "component"))
+    by_name = {one.component: one for one in found if one is not None}
+    return [by_name[name] for name in table.natural(by_name)]
+
+
+def _led(component: str, points: pd.DataFrame, curve: Curve, level: float) -> Led | None:
+    steps = [int(step) for step in points["step"].tolist()]
+    llc, effect = ([table.numbers(points, f"{name}{what}") for what in ("", "_stderr")] for name in ("llc", "effect"))
+    resolution = table.numbers(points, "resolution")
+    expected = curve(resolution)
+    moved = np.abs(curve.fit.slope(np.log(resolution))) * expected * np.nan_to_num(effect[1]) / effect[0]
+    # Independent draws for the measured and the expected, so that their intervals combine.
+    phases = [phase(steps, *one, level=level, seed=seed) for seed, one in enumerate((llc, (expected, moved), effect))]
+    if any(one is None for one in phases):
+        return None
+    measured, told, of_effect = (one for one in phases if one is not None)
+    ratio, reach = np.log(measured.step / told.step), [_reach(measured, told), _reach(told, measured)]
+    return Led(
+        component,
+        measured,
+        of_effect,
+        told,
+        float(np.exp(ratio)),
+        float(np.exp(ratio - reach[0])),
+        float(np.exp(ratio + reach[1])),
+    )
+
+
+def _reach(early: Phase, late: Phase) -> float:
+    """Returns how much smaller the log ratio may be if the one was earlier and the other later than it seems."""
+    return float(np.hypot(np.log(early.step / early.low), np.log(late.high / late.step)))

@@ -1,0 +1,98 @@
+"""Phase times, and which view of a component is first."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llc_lightning.analysis.phases import led, phase
+from llc_lightning.runtime.errors import SettingError
+from tests.analysis.synthetic import frame, planted_curve
+
+STEPS = [round(step) for step in np.geomspace(10, 1000, 17)]
+N_BETA, GAMMA = 100.0, 1.0
+ERROR = 0.03
+
+
+def grown(steps: list[int], middle: float) -> np.ndarray:
+    """An effect that grows from .005 to 1 around a step."""
+    return 0.005 + 0.995 / (1 + (middle / np.asarray(steps, dtype=np.float64)) ** 4)
+
+
+def run(late: float, *, seed: int = 0) -> pd.DataFrame:
+    """Eight components whose wrLLC is on the planted curve; that of the last one is ``late`` times as late."""
+    draws = np.random.default_rng(seed)
+    rows: list[dict[str, Any]] = []
+    for unit in range(8):
+        one = {"component": f"a[{unit}]", "kind": "neuron"}
+        middle = 60.0 + 20 * unit
+        for n_beta in (N_BETA, 10 * N_BETA):
+            effects = grown(STEPS, middle * (late if unit == 7 else 1.0))
+            values = planted_curve(n_beta * effects) * (1 + ERROR * draws.standard_normal(len(STEPS)))
+            moved = {**one, "quantity": "llc", "params_moved": f"a[{unit}]", "n_beta": n_beta, "gamma": GAMMA}
+            rows += [
+                {**moved, "step": step, "value": value, "stderr": ERROR * value, "chains": 4}
+                for step, value in zip(STEPS, values, strict=True)
+            ]
+        effect = {**one, "quantity": "ablation_effect", "method": "zero"}
+        rows += [
+            {**effect, "step": step, "value": value, "stderr": 0.01 * value}
+            for step, value in zip(STEPS, grown(STEPS, middle), strict=True)
+        ]
+    return frame(rows)
+
+
+def test_the_phase_time_of_a_logistic_growth_is_its_middle() -> None:
+    steps, values = STEPS, grown(STEPS, 120.0)
+    for way in (values, 5 - values, -values):
+        found = phase(steps, way, np.full(len(steps), 0.001))
+        assert found is not None
+        assert found.step == pytest.approx(120.0, rel=0.03)
+        assert found.low <= found.since < 120 < found.until <= found.high
+        assert found.inside == 4
+
+
+def test_a_peak_counts_by_its_rise() -> None:
+    values = np.exp(-(np.log(np.asarray(STEPS) / 100.0) ** 2))
+    found = phase(STEPS, values, np.full(len(STEPS), 0.001))
+    assert found is not None
+    middle = (values[0] + values.max()) / 2
+    assert found.step == pytest.approx(100 * np.exp(-np.sqrt(-np.log(middle))), rel=0.03)
+
+
+def test_errors_widen_the_interval() -> None:
+    sure, unsure = (phase(STEPS, grown(STEPS, 120.0), np.full(len(STEPS), error)) for error in (0.001, 0.2))
+    assert sure is not None
+    assert unsure is not None
+    assert unsure.high / unsure.low > 1.5 * sure.high / sure.low
+
+
+@pytest.mark.parametrize(
+    ("values", "error"), [(np.linspace(0, 1, 3), 0.001), (np.linspace(0, 1, 9), 0.5), (np.ones(9), 0.0)]
+)
+def test_too_few_snapshots_or_too_little_movement_give_none(values: np.ndarray, error: float) -> None:
+    assert phase(STEPS[: len(values)], values, np.full(len(values), error)) is None
+
+
+def test_what_follows_the_curve_does_not_lead() -> None:
+    found = led(run(1.0), n_beta=N_BETA, gamma=GAMMA)
+    assert [one.component for one in found] == [f"a[{unit}]" for unit in range(8)]
+    assert {one.verdict for one in found} == {"not resolved"}
+    for one in found:
+        assert one.ratio == pytest.approx(1.0, abs=0.15)
+        # A saturating curve reaches its half before the effect does: no lead.
+        assert one.llc.step < one.effect.step
+
+
+@pytest.mark.parametrize(("late", "verdict"), [(3.0, "the LLC lags"), (1 / 3, "the LLC leads")])
+def test_a_component_that_is_off_the_curve_leads_or_lags(late: float, verdict: str) -> None:
+    found = led(run(late), n_beta=N_BETA, gamma=GAMMA)
+    assert found[-1].verdict == verdict
+    assert {one.verdict for one in found[:-1]} == {"not resolved"}
+
+
+def test_a_resolution_that_was_not_measured_is_refused_or_empty() -> None:
+    assert led(run(1.0), n_beta=7.0, gamma=GAMMA) == []
+    with pytest.raises(SettingError, match="no wrLLC was measured at gamma 2"):
+        led(run(1.0), n_beta=N_BETA, gamma=2.0)
