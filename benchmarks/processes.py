@@ -7,6 +7,7 @@ python -m benchmarks processes llc ablation --net cis --rounds 1
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import pickle
 import tempfile
@@ -157,9 +158,13 @@ def trained(net: nn.Module, examples: Batch) -> Snapshot:
 
 def cpu(do: Callable[[], Outcome]) -> tuple[float, Outcome]:
     """Returns the CPU seconds that this process needs, and what comes of it."""
+    gc.collect()
+    gc.disable()  # as timeit does: whose turn it is to be interrupted is chance
     began = time.process_time()
     outcome = do()
-    return time.process_time() - began, outcome
+    seconds = time.process_time() - began
+    gc.enable()
+    return seconds, outcome
 
 
 def sizes(outcome: Outcome, folder: str) -> dict[str, int]:
@@ -176,8 +181,13 @@ class Sent:
 
     def __init__(self) -> None:
         self.bytes = 0
-        self.draws = 0
-        """Of them those of chains' draws."""
+        self._results: list[torch.Tensor] = []
+
+    @property
+    def draws(self) -> int:
+        """Those of the draws of chains among them."""
+        packs = [(each, packed([without_draws(one) for one in unpacked(each)])) for each in self._results]
+        return sum(len(each) - len(without) for each, without in packs)
 
     @contextmanager
     def counted(self) -> Any:
@@ -196,7 +206,7 @@ class Sent:
             def send(tensor: torch.Tensor, **how: Any) -> None:
                 self.bytes += tensor.nbytes
                 if name == "send":
-                    self.draws += tensor.nbytes - len(packed([without_draws(each) for each in unpacked(tensor)]))
+                    self._results.append(tensor)
                 before[name](tensor, **how)
 
             return send

@@ -71,11 +71,10 @@ class Peers:
         try:
             if store.add(key, 1) == self.world_size:
                 store.set(f"{key}/all", "")
-            pauses = 0
+            began = time.monotonic()
             while not store.check([f"{key}/all"]):  # store.wait prints a warning for each second
                 self.check()
-                pauses += 1
-                time.sleep(min(pauses, 20) / 1000)
+                time.sleep(min(max((time.monotonic() - began) / 20, 0.001), 0.1))
         except RuntimeError as error:  # of a store whose process is gone
             raise self.why(error) from error
         if self.rank == 0 and self._round:
