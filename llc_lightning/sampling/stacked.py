@@ -370,7 +370,8 @@ def _of_graph(graph: GraphModule) -> Prepared:
     if call is graph:  # whose own packing of arguments costs as much as a small network
         call.graph.set_codegen(CodeGen())
         call.recompile()
-    return Prepared(call, vmapped=True, graph=graph)
+    # Not by the module's own call, which prints what it raises: the first call is a trial.
+    return Prepared(call.forward, vmapped=True, graph=graph)
 
 
 def _derivatives(
