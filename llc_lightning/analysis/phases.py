@@ -1,8 +1,8 @@
 """When a component forms, by its wrLLC and by its ablation effect, and whether one of them leads.
 
 A phase time is the step at which a trajectory has done half of its way from its first value to the one farthest from
-it. Errors of the measurements are carried into it; between two snapshots it is interpolated in the logarithm of the
-step and cannot be known better than their distance, which the interval has in it.
+it. Errors of the measurements are carried into it; between two snapshots it is interpolated in log(1 + step) and cannot
+be known better than their distance, which the interval has in it.
 
 That wrLLC passes half its way at another step than the effect means nothing by itself: a saturating function of an
 effect passes half its way at another step than the effect does. What is compared is therefore the wrLLC with what the
@@ -15,16 +15,18 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.curve import Curve, fit_curve
+from llc_lightning.runtime.errors import DataError
 
 Verdict: TypeAlias = Literal["the LLC leads", "the LLC lags", "not resolved"]
 
 _DRAWS = 1000
 _ERRORS = 3.0
 """A trajectory that does not move by so many standard errors has no phase time."""
+_ROUNDING = 1e-9
 _LEAST = 4
 """Snapshots that a trajectory needs."""
 
@@ -56,18 +58,22 @@ class Led:
     llc: Phase
     effect: Phase
     expected: Phase
-    """Of the wrLLC that the curve expects of the effect."""
+    """Of the wrLLC that the curve expects of the effect, with the scatter of all points around the curve."""
     ratio: float
-    """Step of the wrLLC over that of what is expected: below 1 it leads."""
+    """Step of the wrLLC, counted from 1, over that of what is expected: below 1 it leads."""
     low: float
     high: float
+    first: int
+    """The first snapshot at which both views are ok and positive: trajectories begin there."""
+    left_out: int
+    """Snapshots at which they are not."""
 
     @property
     def verdict(self) -> Verdict:
         """Which leads, where the interval of the ratio leaves no doubt."""
-        if self.high < 1:
+        if self.high < 1 - _ROUNDING:
             return "the LLC leads"
-        return "the LLC lags" if self.low > 1 else "not resolved"
+        return "the LLC lags" if self.low > 1 + _ROUNDING else "not resolved"
 
 
 def phase(
@@ -78,45 +84,49 @@ def phase(
     level: float = table.LEVEL,
     seed: int = 0,
 ) -> Phase | None:
-    """Returns when a trajectory has done half of its way; None where it hardly moves or has too few snapshots.
+    """Returns when a trajectory has done half of its way.
+
+    None where it hardly moves, has too few snapshots, or a value or an error is not finite.
 
     Args:
         steps: Of the snapshots, rising.
         values: At these steps.
-        stderrs: Of the values; those that are not finite count as 0.
+        stderrs: Of the values; 0 for those that are exact.
         level: Probability of the interval.
         seed: Of the draws from the errors.
 
     Example:
         >>> print(phase([10, 20, 40, 80, 160], np.array([0.0, 0.0, 1.0, 1.0, 1.0]), np.full(5, 0.01)))
-        28.28 [20, 40]
+        28.34 [20, 40]
     """
-    errors = np.nan_to_num(stderrs, nan=0.0, posinf=0.0)
-    if len(steps) < _LEAST:
+    if len(steps) < _LEAST or not np.isfinite([*values, *stderrs]).all():
         return None
     far = int(np.argmax(np.abs(values - values[0])))
     way = float(values[far] - values[0])
-    if abs(way) <= _ERRORS * float(np.hypot(errors[0], errors[far])):
+    if abs(way) <= _ERRORS * float(np.hypot(stderrs[0], stderrs[far])):
         return None
-    at = np.log(np.maximum(steps, 1))
-    place = float(_half(at, values[None])[0])
-    drawn = _half(at, values + errors * np.random.default_rng(seed).standard_normal((_DRAWS, len(values))))
-    after = int((at < place).sum())
-    since, until = max(0, after - 1), after
+    at = np.log1p(np.asarray(steps, dtype=np.float64))
+    (place,), (until,) = _half(at, values[None])
+    drawn, _ = _half(at, values + stderrs * np.random.default_rng(seed).standard_normal((_DRAWS, len(values))))
     ends = [float(end) for end in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])]
     share = (values[: far + 1] - values[0]) / way
     return Phase(
-        step=float(np.exp(place)),
-        low=min(float(np.exp(ends[0])), float(max(steps[since], 1))),
-        high=max(float(np.exp(ends[1])), float(steps[until])),
-        since=int(steps[since]),
+        step=float(np.expm1(place)),
+        low=min(float(np.expm1(ends[0])), float(steps[until - 1])),
+        high=max(float(np.expm1(ends[1])), float(steps[until])),
+        since=int(steps[until - 1]),
         until=int(steps[until]),
         inside=int(((share > 0.1) & (share < 0.9)).sum()),
     )
 
 
-def _half(at: Float[np.ndarray, "snapshot"], values: Float[np.ndarray, "draw snapshot"]) -> Float[np.ndarray, "draw"]:
-    """Returns where each trajectory first passes the middle between its first value and the one farthest from it."""
+def _half(
+    at: Float[np.ndarray, "snapshot"], values: Float[np.ndarray, "draw snapshot"]
+) -> tuple[Float[np.ndarray, "draw"], Int[np.ndarray, "draw"]]:
+    """Returns where each trajectory first passes the middle between its first value and the one farthest from it.
+
+    And the number of the snapshot from which on it has passed, at least 1.
+    """
     way = values - values[:, :1]
     rows = np.arange(len(values))
     far = np.abs(way).argmax(1)
@@ -124,7 +134,7 @@ def _half(at: Float[np.ndarray, "snapshot"], values: Float[np.ndarray, "draw sna
     after = np.maximum((share >= 0.5).argmax(1), 1)
     left, right = share[rows, after - 1], share[rows, after]
     rise = np.where(right > left, right - left, 1.0)
-    return at[after - 1] + np.clip((0.5 - left) / rise, 0, 1) * (at[after] - at[after - 1])
+    return at[after - 1] + np.clip((0.5 - left) / rise, 0, 1) * (at[after] - at[after - 1]), after
 
 
 @revisions.of_newest
@@ -139,8 +149,9 @@ def led(
 ) -> list[Led]:
     """Returns the phase times of every component that has both, in natural order.
 
-    The ratio of the steps is that of the wrLLC to what the curve expects of the effect, both with their errors; its
-    interval holds the distance of the snapshots too, so that nothing finer than these is ever resolved.
+    The ratio of the steps is that of the wrLLC to what the curve expects of the effect. Its interval goes from the
+    lower end of one to the upper end of the other, so that nothing finer than the snapshots is ever resolved; it holds
+    more often than it says.
 
     Args:
         rows: The measurement table.
@@ -152,40 +163,43 @@ def led(
 
     Raises:
         SettingError: If no wrLLC was measured at this gamma.
+        DataError: If a component was measured under several settings.
     """
     curve = fit_curve(rows, kind=kind, method=method, gamma=gamma)
     if curve is None:
         return []
-    points = table.select(curve.points, n_beta=n_beta)
-    points = points.loc[np.asarray(points["ok"], dtype=bool)].sort_values("step")
+    points = table.select(curve.points, n_beta=n_beta).sort_values("step", kind="stable")
     found = (_led(str(name), one, curve, level) for name, one in table.by(points, "component"))
     by_name = {one.component: one for one in found if one is not None}
     return [by_name[name] for name in table.natural(by_name)]
 
 
-def _led(component: str, points: pd.DataFrame, curve: Curve, level: float) -> Led | None:
+def _led(component: str, every: pd.DataFrame, curve: Curve, level: float) -> Led | None:
+    """Returns both phase times of one component.
+
+    Raises:
+        DataError: If it was measured under several settings.
+    """
+    points = every.loc[np.asarray(every["ok"], dtype=bool)]
     steps = [int(step) for step in points["step"].tolist()]
+    if len(set(steps)) < len(steps):
+        raise DataError(
+            f"the wrLLC of {component!r} was measured under several settings; leave only the rows of one, by the "
+            "column settings."
+        )
     llc, effect = ([table.numbers(points, f"{name}{what}") for what in ("", "_stderr")] for name in ("llc", "effect"))
     resolution = table.numbers(points, "resolution")
     expected = curve(resolution)
-    moved = np.abs(curve.fit.slope(np.log(resolution))) * expected * np.nan_to_num(effect[1]) / effect[0]
-    # Independent draws for the measured and the expected, so that their intervals combine.
-    phases = [phase(steps, *one, level=level, seed=seed) for seed, one in enumerate((llc, (expected, moved), effect))]
+    of_effect = curve.fit.slope(np.log(resolution)) * np.nan_to_num(effect[1]) / effect[0]
+    moved = expected * np.hypot(of_effect, curve.residual_sd)
+    # Draws of their own for the measured and the expected, so that their intervals add.
+    phases = [
+        phase(steps, *one, level=level, seed=seed)
+        for seed, one in enumerate((llc, (expected, moved), (effect[0], np.nan_to_num(effect[1]))))
+    ]
     if any(one is None for one in phases):
         return None
-    measured, told, of_effect = (one for one in phases if one is not None)
-    ratio, reach = np.log(measured.step / told.step), [_reach(measured, told), _reach(told, measured)]
-    return Led(
-        component,
-        measured,
-        of_effect,
-        told,
-        float(np.exp(ratio)),
-        float(np.exp(ratio - reach[0])),
-        float(np.exp(ratio + reach[1])),
-    )
-
-
-def _reach(early: Phase, late: Phase) -> float:
-    """Returns how much smaller the log ratio may be if the one was earlier and the other later than it seems."""
-    return float(np.hypot(np.log(early.step / early.low), np.log(late.high / late.step)))
+    measured, told, by_effect = (one for one in phases if one is not None)
+    ends = ((measured.step, told.step), (measured.low, told.high), (measured.high, told.low))
+    ratio, low, high = ((1 + one) / (1 + other) for one, other in ends)
+    return Led(component, measured, by_effect, told, ratio, low, high, steps[0], len(every) - len(points))

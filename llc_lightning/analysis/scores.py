@@ -14,12 +14,11 @@ from llc_lightning.runtime.ranking import auroc, average_precision
 WHOLE, INCOMING, OUTGOING, SMALLER = "wrLLC", "wrLLC:in", "wrLLC:out", "wrLLC:min"
 """The restricted LLC of all weights of a component, of one side of it, and the smaller of both sides."""
 
-_SIDES = {"": WHOLE, ":in": INCOMING, ":out": OUTGOING}
 _OTHERS = (
     *("weight_norm", "llc_ablated", "llc_shift", "llc_unrecovered", "llc_complement", "recovery_gap"),
-    *("posterior_effect", "ablated_covariance", "susceptibility", "loss_gain"),
+    *("posterior_effect", "ablated_covariance"),
 )
-_COLUMNS = ["component", "score", "value", "stderr", "status"]
+_SCORE = {"component": object, "score": object, "value": float, "stderr": float, "status": object}
 _BOOTSTRAP = 1000
 
 
@@ -30,8 +29,9 @@ def scores(rows: pd.DataFrame, *, step: int, n_beta: float, gamma: float, kind: 
     ``wrLLC`` is the restricted LLC of a component; ``wrLLC:in`` that of the weights that make it, ``wrLLC:out`` of
     those that read it (components ``ADDRESS:in`` and ``ADDRESS:out``). What nobody reads is free on the first, what
     never fires on the second, so ``wrLLC:min``, the smaller, is 0 for both; its status has the reasons of both
-    sides. Ablation effects on the training loss are named by their method, all else by its quantity, with the method
-    behind it where it has one.
+    sides, and it has no value where one of them has none. Ablation effects on the training loss are named by their
+    method, all else by its quantity, with the method behind it where it has one. Of values that rest on different
+    numbers of examples that with the most counts.
 
     Args:
         rows: The measurement table.
@@ -39,56 +39,64 @@ def scores(rows: pd.DataFrame, *, step: int, n_beta: float, gamma: float, kind: 
         n_beta: Of the scores that come from chains.
         gamma: Of these as well.
         kind: Kind of component; None takes the smallest units measured.
+
+    Raises:
+        DataError: If a component has one score under several settings, so that it is not known which is meant.
     """
     here = table.first_replicate(table.select(rows, step=step, loss="train"))
-    asked = set(table.components(here, kind or table.unit_kind(here)))
-    found = pd.concat([pd.DataFrame(columns=_COLUMNS), *_by_score(here, asked, n_beta, gamma)])
-    return found.reset_index(drop=True)
+    named = table.components(here, kind or table.unit_kind(here))
+    asked = {name.removesuffix(":in").removesuffix(":out") for name in named}
+    found = [one for one in _by_score(here, asked, n_beta, gamma) if len(one)]
+    together = pd.concat(found) if found else pd.DataFrame({name: pd.Series(dtype=of) for name, of in _SCORE.items()})
+    return together.reset_index(drop=True)
 
 
 def _by_score(rows: pd.DataFrame, asked: set[str], n_beta: float, gamma: float) -> Iterator[pd.DataFrame]:
-    at = np.asarray((rows["n_beta"] == n_beta) & (rows["gamma"] == gamma), dtype=bool)
-    llc = table.select(rows.loc[at], quantity="llc")
+    llc = table.select(rows, quantity="llc", n_beta=n_beta, gamma=gamma)
     llc = llc.loc[np.asarray(llc["params_moved"] == llc["component"], dtype=bool)]
-    for side, name in _SIDES.items():
-        whole = llc["component"].str.removesuffix(side) if side else llc["component"]
-        of_side = np.asarray(llc["component"].str.endswith(side), dtype=bool)
-        yield _named(llc.assign(component=whole).loc[of_side], name, asked)
-    sides = [
-        _named(llc.assign(component=llc["component"].str.removesuffix(side)), name, asked)
-        for side, name in _SIDES.items()
-        if side
-    ]
-    yield _smaller(*sides)
+    yield _named(llc, WHOLE, asked)
+    made, read = (_named(_of_side(llc, side), name, asked) for side, name in ((":in", INCOMING), (":out", OUTGOING)))
+    yield from (made, read, _smaller(made, read))
     for method, effects in table.by(table.select(rows, quantity="ablation_effect"), "method"):
         yield _named(effects, str(method), asked)
     for quantity in _OTHERS:
         these = table.select(rows, quantity=quantity)
-        told = np.asarray(these["n_beta"].isna(), dtype=bool) | at[rows.index.get_indexer(these.index)]
-        for method, part in table.by(these.loc[told], "method"):
+        at = (these["n_beta"] == n_beta) & (these["gamma"] == gamma)
+        told = these.loc[np.asarray(these["n_beta"].isna() | at, dtype=bool)]
+        for method, part in table.by(told, "method"):
             yield _named(part, f"{quantity} ({method})" if method else quantity, asked)
+
+
+def _of_side(llc: pd.DataFrame, side: str) -> pd.DataFrame:
+    """Returns the rows of one side under the address of the whole."""
+    these = llc.loc[np.asarray(llc["component"].str.endswith(side), dtype=bool)]
+    return these.assign(component=these["component"].str.removesuffix(side))
 
 
 def _named(rows: pd.DataFrame, name: str, asked: set[str]) -> pd.DataFrame:
     """Returns the rows of the components that were asked for as those of one score, with the most examples each."""
     own = rows.loc[np.asarray(rows["component"].isin(asked), dtype=bool)]
-    return table.most_examples(own, ["component"]).assign(score=name)[_COLUMNS]
+    most = own.loc[np.asarray(own["n_examples"] == own.groupby("component")["n_examples"].transform("max"), dtype=bool)]
+    several = most.loc[np.asarray(most.duplicated("component"), dtype=bool), "component"]
+    if len(several):
+        raise DataError(
+            f"{name} of {several.iloc[0]!r} was measured under several settings at this step; leave only the rows of "
+            "one, by the column settings."
+        )
+    return most.assign(score=name)[list(_SCORE)]
 
 
 def _smaller(made: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:
     """Returns for every component the smaller of both sides, with the reasons against either."""
     both = made.merge(read, on="component", suffixes=("", "_read"))
-    less = np.asarray(both["value_read"] < both["value"], dtype=bool)
+    values, errors = ([table.numbers(both, f"{what}{of}") for of in ("", "_read")] for what in ("value", "stderr"))
+    least = np.minimum(*values)  # NaN where one of them is
     status = [
         statuses.join(reason.name for one in pair for reason in statuses.split(one))
         for pair in zip(both["status"], both["status_read"], strict=True)
     ]
-    return both.assign(
-        score=SMALLER,
-        value=both["value"].where(~less, both["value_read"]),
-        stderr=both["stderr"].where(~less, both["stderr_read"]),
-        status=status,
-    )[_COLUMNS]
+    error = np.where(np.isnan(least), np.nan, np.where(values[1] < values[0], errors[1], errors[0]))
+    return both.assign(score=SMALLER, value=least, stderr=error, status=status)[list(_SCORE)]
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ class Found:
     """Average precision."""
     components: int
     ok: int
-    """How many of the values have status ok; all finite ones count."""
+    """How many of the values have status ok; all of them count."""
 
 
 def found_by(
@@ -113,8 +121,9 @@ def found_by(
 ) -> list[Found]:
     """Returns how well every score finds what matters, the best first.
 
-    Values count by their size: an effect of either sign is one. All finite values count, whatever their status, so
-    that no score gains by what it could not measure. The interval is the bootstrap's, resampling the components that
+    Effects and shifts count by their size, whatever their sign; a restricted LLC below 0 is none. All values count,
+    whatever their status, and one that is missing as the least, so that no score gains by what it could not
+    measure. The interval is the bootstrap's, resampling the components that
     matter and those that do not apart; with two of a kind it is wide, and over seeds the spread of the AUROC itself
     says more.
 
@@ -137,9 +146,9 @@ def found_by(
 
 
 def _found(name: str, rows: pd.DataFrame, truth: Mapping[str, bool], level: float, seed: int) -> Found | None:
-    known = np.asarray(rows["component"].isin(truth), dtype=bool) & np.isfinite(table.numbers(rows, "value"))
-    some = rows.loc[known]
-    values = np.abs(table.numbers(some, "value"))
+    some = rows.loc[np.asarray(rows["component"].isin(truth), dtype=bool)]
+    values = table.numbers(some, "value")
+    values = np.nan_to_num(values if name.startswith(WHOLE) else np.abs(values), nan=-np.inf)
     labels = np.array([truth[component] for component in table.texts(some, "component")], dtype=bool)
     if labels.all() or not labels.any():
         return None

@@ -53,7 +53,8 @@ class Listing:
     def names_several(self, text: str) -> bool:
         """Says whether a text is a word or a glob, and not the address of one component."""
         words = {entry.facts.word for _, entry in KINDS.items()} - {""}
-        return text in words or "*" in text or "?" in text
+        whole = text.removesuffix(":in").removesuffix(":out")
+        return whole in words or "*" in text or "?" in text
 
     def _matching(self, text: str) -> list[Component]:
         glob = _GLOB.fullmatch(text)

@@ -42,7 +42,8 @@ def find_components(
             a submodule of the same name. Behind a point or its units ``@3``, ``@-1`` or ``@0,1`` takes positions of a
             sequence; ``point{file.npy}`` takes directions (:mod:`~llc_lightning.components.kinds.direction`);
             ``one+other`` takes parts together, also of different points; ``pairs:SPEC`` takes every two of what SPEC
-            names. A component stands for itself.
+            names; ``SPEC:in`` takes the weights alone that make what it names, ``SPEC:out`` those that read it.
+            A component stands for itself.
         explain: Whether to return a :class:`~llc_lightning.components.found.Found` of each: its shape, the number
             of its weights, how often the loss calls it, and why it cannot be ablated or has no restricted LLC.
         data: Examples, of which ``explain`` runs a few: without them it is not known what the loss calls.

@@ -16,6 +16,8 @@ def one_side(listing: Listing, component: Component, side: str) -> Component:
             f"{component.address!r} is weights alone, which have no sides; name a hook point or its units before "
             f"':{side}'."
         )
+    if any(one.basis is not None for one in component.members):
+        raise AddressError(f"{component.address!r} has directions, which no weights make or read alone; name units.")
     weights = tuple(one for one in _weights(listing, component) if one.reads == (side == "out"))
     if not weights:
         told = "read" if side == "out" else "make"

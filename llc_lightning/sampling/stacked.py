@@ -5,7 +5,6 @@ chains. Chains differ in their minibatches and noise, which all lanes share: a b
 depends on frozen weights alone is computed once for all lanes of a chain.
 """
 
-import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -307,9 +306,13 @@ class StackedLoss:
 @contextmanager
 def _unrolling() -> Generator[None]:
     """Keeps vmap from telling at every step which operators it unrolls, as fused attention on processors."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "There is a performance drop")
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+    # A filter of warnings would be one more for every step, and let the loss's own warnings through each time.
+    functorch._set_vmap_fallback_warning_enabled(False)
+    try:
         yield
+    finally:
+        functorch._set_vmap_fallback_warning_enabled(True)
 
 
 class _Slopes:

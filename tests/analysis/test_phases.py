@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from llc_lightning.analysis.phases import led, phase
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import DataError, SettingError
 from tests.analysis.synthetic import frame, planted_curve
 
 STEPS = [round(step) for step in np.geomspace(10, 1000, 17)]
@@ -73,6 +73,43 @@ def test_errors_widen_the_interval() -> None:
 )
 def test_too_few_snapshots_or_too_little_movement_give_none(values: np.ndarray, error: float) -> None:
     assert phase(STEPS[: len(values)], values, np.full(len(values), error)) is None
+
+
+def test_the_first_steps_and_exact_values_have_an_interval_too() -> None:
+    found = phase([0, 1, 2, 4, 8], np.array([0.0, 1.0, 1.0, 1.0, 1.0]), np.zeros(5))
+    assert found is not None
+    assert (found.low, found.high, found.since, found.until) == (0, 1, 0, 1)
+
+
+@pytest.mark.parametrize("place", ["value", "error"])
+def test_what_is_not_finite_has_no_phase(place: str) -> None:
+    values, errors = grown(STEPS, 120.0), np.full(len(STEPS), 0.001)
+    (values if place == "value" else errors)[3] = np.inf
+    assert phase(STEPS, values, errors) is None
+
+
+def test_halves_on_both_sides_of_one_snapshot_are_not_resolved() -> None:
+    early, late = (phase([10, 20, 40, 80], np.array([0.0, at, 1.0, 1.0]), np.zeros(4)) for at in (0.501, 0.499))
+    assert early is not None
+    assert late is not None
+    assert early.until == late.since == 20
+    assert not early.high < late.low
+
+
+def test_flagged_snapshots_are_left_out_and_counted() -> None:
+    flagged = run(1.0)
+    early = (flagged["step"] == STEPS[0]) & (flagged["quantity"] == "llc") & (flagged["component"] == "a[0]")
+    flagged.loc[early, "status"] = "not-mixed"
+    found = led(flagged, n_beta=N_BETA, gamma=GAMMA)
+    assert (found[0].first, found[0].left_out) == (STEPS[1], 1)
+    assert (found[1].first, found[1].left_out) == (STEPS[0], 0)
+
+
+def test_several_settings_are_refused() -> None:
+    twice = run(1.0)
+    more = twice.loc[twice["quantity"] == "llc"].assign(settings="others")
+    with pytest.raises(DataError, match=r"the wrLLC of 'a\[0\]' was measured under several settings"):
+        led(pd.concat([twice, more], ignore_index=True), n_beta=N_BETA, gamma=GAMMA)
 
 
 def test_what_follows_the_curve_does_not_lead() -> None:

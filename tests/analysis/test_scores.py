@@ -59,6 +59,33 @@ def test_the_smaller_side_is_zero_for_the_unread_and_for_the_silent() -> None:
     assert [found[f"a[{unit}]"] for unit in range(UNITS)] == [1.0, 2.0, 3.0, 3.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("left_out", ["incoming", "outgoing", "neuron"])
+def test_the_smaller_side_needs_both_sides_and_nothing_else(left_out: str) -> None:
+    some = rows().loc[lambda table: table["kind"] != left_out].sample(frac=1.0, random_state=0)
+    found = set(scores(some, step=0, n_beta=30.0, gamma=1.0)["score"])
+    assert ("wrLLC:min" in found) == (left_out == "neuron")
+    assert ("wrLLC" in found) == (left_out != "neuron")
+
+
+def test_the_smaller_side_has_no_value_where_a_side_failed() -> None:
+    failed = rows()
+    failed.loc[failed["component"] == "a[4]:out", ["value", "status"]] = [np.nan, "error"]
+    table = scores(failed, step=0, n_beta=30.0, gamma=1.0).set_index(["score", "component"])
+    assert np.isnan(table.loc[("wrLLC:min", "a[4]"), "value"])
+    assert table.loc[("wrLLC:min", "a[4]"), "status"] == "error"
+    truth = {f"a[{unit}]": unit < UNREAD for unit in range(UNITS)}
+    (smaller,) = (one for one in found_by(table.reset_index(), truth) if one.score == "wrLLC:min")
+    assert (smaller.auroc, smaller.components, smaller.ok) == (1.0, UNITS, UNITS - 2)
+
+
+def test_several_settings_of_one_score_are_refused_and_more_examples_are_not() -> None:
+    effects = rows().loc[lambda table: table["method"] == "zero"]
+    more = pd.concat([rows(), effects.assign(n_examples=64, value=3.0)])
+    assert set(scores(more, step=0, n_beta=30.0, gamma=1.0).query("score == 'zero'")["value"]) == {3.0}
+    with pytest.raises(DataError, match=r"of 'a\[\d\]' was measured under several settings"):
+        scores(pd.concat([rows(), effects.assign(settings="others")]), step=0, n_beta=30.0, gamma=1.0)
+
+
 def test_the_smaller_side_has_the_reasons_of_both() -> None:
     table = scores(rows(), step=0, n_beta=30.0, gamma=1.0)
     smaller = table.loc[table["score"] == "wrLLC:min"].set_index("component")

@@ -89,7 +89,8 @@ class Search:
 
     Of many starts (zero, the mean, the median, activations of single examples, constants that are known already) the
     best three descend, then the best of these alone. Where the constants are many for the examples, a quarter of them
-    is held out, and a descent ends where these gain nothing more; one that they do not end goes on on all examples.
+    is held out, and a descent ends where these gain nothing more; one that was best at its last step goes on on all
+    examples, for as many steps at most.
 
     What is found replaces the better of zero and the mean where it is better by more than a fit to noise would be, so
     that a component with nothing to gain keeps a plain constant: a fit of d constants to noise is better by
@@ -215,15 +216,15 @@ class _Descent:
         if watch is None:
             return _Ended(found.points, found.values.double(), found.left, steps_made)
         left = torch.where(watch.stopped, 0.0, found.left)
-        return _Ended(watch.points, watch.losses, left, steps_made, watch.stopped)
+        return _Ended(watch.points, watch.losses, left, steps_made, watch.agreed)
 
     def _objective(self, scored: Scored, numbers: Tensor) -> Objective:
         return lambda lanes, at: scored.slopes(numbers[lanes], at, self._space)
 
     def _finished(self, ended: _Ended, enough: Tensor) -> _Ended:
-        """Returns where descents end on all examples, of those that the held-out ones did not end before."""
-        lanes = torch.zeros(0, dtype=torch.int64) if ended.stopped is None else (~ended.stopped).nonzero()[:, 0]
-        if not len(lanes) or self._steps <= _SHORT:
+        """Returns where descents end on all examples, of those whose last step was still the best on held-out ones."""
+        lanes = torch.zeros(0, dtype=torch.int64) if ended.agreed is None else ended.agreed.nonzero()[:, 0]
+        if not len(lanes):
             return ended
         found = minimise(
             self._objective(self._all, lanes), ended.points[lanes], steps=self._steps, first=self._rate,
@@ -285,8 +286,8 @@ class _Ended:
     judged: Tensor
     left: Tensor
     steps: Tensor
-    stopped: Tensor | None = None
-    """Whether held-out examples ended it; None where none were held out."""
+    agreed: Tensor | None = None
+    """Whether held-out examples were best where it ended; None where none were held out."""
 
     def at(self, lanes: Tensor) -> _Ended:
         """Returns some of them."""
@@ -302,6 +303,11 @@ class _Watch:
         self.losses = held.losses(numbers, space.values(numbers, points))
         self._since = torch.zeros(len(numbers), dtype=torch.int64)
         self.stopped = torch.zeros(len(numbers), dtype=torch.bool)
+
+    @property
+    def agreed(self) -> Bool[Tensor, "lane"]:
+        """Whether the last step of each was the best."""
+        return self._since == 0
 
     def __call__(self, lanes: Tensor, points: Tensor) -> Bool[Tensor, "lane"]:
         """Returns which of the lanes end."""

@@ -68,7 +68,7 @@ class Optimal(Fitted):
     """``train``: the constant that is best for the training loss, measured on all tasks; ``each``: another constant
     for each task, best for it."""
     steps: int = 150
-    """Steps of a search, at most."""
+    """Steps of a search, at most; of its end on all examples as well, where some were held out."""
     rate: float = 0.3
     """The first step that is tried, in standard deviations of the activation; later ones follow the curvature."""
     keep: str = ""

@@ -25,4 +25,4 @@ def not_a_minimum(evidence: Evidence) -> bool:
     """
     own = evidence.value
     falls = own.value < -max(BELOW_ERRORS * own.stderr, ROUNDED)
-    return falls or not evidence.bias.correction <= CORRECTION_SHARE * abs(own.value)
+    return falls or not evidence.bias.correction <= max(CORRECTION_SHARE * abs(own.value), ROUNDED)
