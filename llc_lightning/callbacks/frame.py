@@ -1,6 +1,7 @@
 """What stands before and behind all callbacks of a trainer, so that their order does not matter to what is measured."""
 
 import warnings
+from importlib import import_module
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import lightning as L
@@ -121,12 +122,12 @@ def forget_points(trainer: L.Trainer, step: int) -> None:
     What was logged after the checkpoint that a training goes on from would else be drawn twice.
     """
     from lightning.pytorch.loggers import TensorBoardLogger
-    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
+    protocol: Any = import_module("tensorboard.compat.proto.event_pb2")  # generated, without types
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             untyped: Any = logger
-            begun = Event(step=step, session_log=SessionLog(status=SessionLog.START))
+            begun = protocol.Event(step=step, session_log=protocol.SessionLog(status=protocol.SessionLog.START))
             untyped.experiment._get_file_writer().add_event(begun, step=step)
 
 
