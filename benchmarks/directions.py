@@ -8,77 +8,31 @@ python -m benchmarks directions sides                the two sides of every neur
 from __future__ import annotations
 
 import argparse
-import math
+import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import compress
 from typing import TypeAlias
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from llc_lightning.ablation.effects import ablation_effects
-from llc_lightning.ablation.procedures.patching import patching
-from llc_lightning.ablation.procedures.scrubbing import Node, scrubbing
+from benchmarks.directions_nets import METHODS, Effects, LLCs, Planted, Roles, Value, value
 from llc_lightning.components.listing import find_components
-from llc_lightning.components.loss import Edit, loss_fn, snapshot_params
+from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.directions import DIRECTIONS
 from llc_lightning.llc.estimator import estimate_parts
-from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
-from llc_lightning.models.direction_model import DirectionModel
 from llc_lightning.models.planted import PlantedModel
 from llc_lightning.runtime.batches import Batch
+from llc_lightning.runtime.ranking import auroc
 from llc_lightning.runtime.seeding import generator
 
-METHODS = ("zero", "mean", "resample", "optimal")
-CHAINS = ChainSettings(chains=16, draws=600, burn_in=300)
-EXAMPLES = 4096
-"""So many are drawn to ablate on; chains see all that there are."""
-
-Roles: TypeAlias = tuple[str, ...]
-"""The roles of the neurons that are taken together."""
-Effects: TypeAlias = Mapping[tuple[Roles, str], "Value"]
-"""By roles and method."""
-LLCs: TypeAlias = Mapping[Roles, "Value"]
-
-
-@dataclass(frozen=True)
-class Value:
-    """A figure with its standard error."""
-
-    value: float
-    stderr: float = 0.0
-    status: str = "ok"
-
-    def __str__(self) -> str:
-        error = f" +- {self.stderr:.2g}" if self.stderr else ""
-        return f"{self.value:.3g}{error}{'' if self.status == 'ok' else f' ({self.status})'}"
-
-    def __sub__(self, other: Value) -> Value:
-        return Value(self.value - other.value, math.hypot(self.stderr, other.stderr), _worse(self, other))
-
-    def __add__(self, other: Value) -> Value:
-        return Value(self.value + other.value, math.hypot(self.stderr, other.stderr), _worse(self, other))
-
-    def __truediv__(self, other: Value) -> Value:
-        ratio = self.value / other.value
-        error = abs(ratio) * math.hypot(self.stderr / self.value, other.stderr / other.value)
-        return Value(ratio, error, _worse(self, other))
-
-    @property
-    def errors(self) -> float:
-        """How many standard errors it is above 0."""
-        return self.value / self.stderr if self.stderr else math.copysign(math.inf, self.value)
-
-
-def _value(record: LLCRecord) -> Value:
-    return Value(record.value, record.stderr, record.status)
-
-
-def _worse(one: Value, other: Value) -> str:
-    return one.status if other.status == "ok" else other.status
+Row: TypeAlias = tuple[str, ...]
+Checked: TypeAlias = "Iterator[Row | Verdict]"
+NOTHING = 1e-6
+LADDER = (30.0, 300.0, 3000.0)
+HIGH, LOW = Resolution(3000.0, 100.0), Resolution(100.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -90,84 +44,10 @@ class Verdict:
     holds: bool
 
 
-class Planted:
-    """A direction's net with one seed, and its scores."""
-
-    def __init__(self, direction: str, seed: int) -> None:
-        self.seed = seed
-        self.model = DirectionModel(direction, seed=seed).double()
-        self.loss, self.params = loss_fn(self.model), snapshot_params(self.model)
-        self.drawn = self._labelled(self.model.direction.sample(EXAMPLES, generator(seed, "analysis"))[0])
-        self.every = self._labelled(self.model.direction.examples()[0])
-
-    def _labelled(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.double(), self.model.direction.labels(x.double())
-
-    def effects(self, *of: Roles) -> Effects:
-        """Returns the effects of ablating neurons, by their roles and the method."""
-        places = {self.model.at(*roles): roles for roles in of}
-        table = ablation_effects(self.model, self.drawn, list(places), METHODS, seed=self.seed)
-        return {
-            (places[row.component], row.method): Value(row.value, row.stderr, row.status)
-            for row in table.query("loss == 'train'").itertuples()
-        }
-
-    def llc(
-        self, *of: Roles, at: Resolution, without: str = "", side: str = "", chains: ChainSettings | None = None
-    ) -> LLCs:
-        """Returns the wrLLC of neurons, or of one side of their weights, where others may be ablated to 0."""
-        addresses = [self.model.at(*roles) + (f":{side}" if side else "") for roles in of]
-        parts = [Restriction(one.moved(self.params)) for one in find_components(self.model, addresses)]
-        records = estimate_parts(
-            self.loss.with_edits(self._saying(without, 0.0) if without else ()), self.params, self.every, parts, [at],
-            chains or CHAINS, seed=self.seed, trivial_loss=self.model.trivial_loss,
-        )  # fmt: skip
-        return {roles: _value(record) for roles, (record,) in zip(of, records, strict=True)}
-
-    def hidden(self, roles: Roles) -> Float[Tensor, "example"]:
-        """Returns what a neuron says on every example there is."""
-        (found,) = find_components(self.model, self.model.at(*roles))
-        (unit,) = found.units or ()
-        return self.loss.activations(self.params, self.every, [found.point])[found.point][:, unit]
-
-    def norm(self, roles: Roles) -> float:
-        """Returns the norm of a neuron's weights."""
-        (found,) = find_components(self.model, self.model.at(*roles))
-        masks = found.moved(self.params)
-        return float(torch.cat([self.params[name][mask] for name, mask in masks.items()]).norm())
-
-    def worst(self, role: str, value: float) -> float:
-        """Returns the largest loss of any example where a neuron says a value."""
-        edited = self.loss.with_edits(self._saying(role, value))
-        return float(edited(self.params, self.every).max())
-
-    def scrubbed(self, read: str, batch: Batch) -> Value:
-        """Returns how much of what the reader is worth its reading a certain input explains."""
-        place = self.model.direction.inputs.index(read)
-        hypothesis = [Node(self.model.at("reader of b"), lambda batch: batch[0][:, place].long())]
-        found = scrubbing(self.loss, self.params, batch, hypothesis, [], seed=self.seed)
-        return Value(found.recovered, found.stderr, found.status)
-
-    def _saying(self, role: str, value: float) -> list[Edit]:
-        """Returns what replaces the activation of some neurons by a value."""
-        found = [member for one in find_components(self.model, self.model.at(role)) for member in one.members]
-        hidden = self.loss.activations(self.params, self.every, [member.point for member in found])
-        return [
-            Edit(member.point, member.unit_mask(hidden[member.point][0]), torch.tensor(value, dtype=torch.float64))
-            for member in found
-        ]
-
-
-Row: TypeAlias = tuple[str, ...]
-Checked: TypeAlias = Iterator[Row | Verdict]
-NOTHING = 1e-6
-HIGH, LOW = Resolution(3000.0, 100.0), Resolution(100.0, 100.0)
-
-
 def backup(net: Planted) -> Checked:
     """A silent backup."""
     primary, spare, both = ("primary",), ("backup",), ("primary", "backup")
-    effects, llc = net.effects(primary, spare, both), net.llc(primary, spare, at=HIGH)
+    effects, llc = net.effects(primary, spare, both), net.llc(primary, spare, at=HIGH, longer=True)
     yield from _rows(effects, {"wrLLC, n_beta 3000": llc})
     for method, most in (("zero", 0.01), ("optimal", 0.01), ("mean", 0.1), ("resample", 0.1)):
         yield _at_most(
@@ -175,7 +55,7 @@ def backup(net: Planted) -> Checked:
         )
     left = effects[both, "zero"] - effects[primary, "zero"]
     yield _at_least("zero of the backup without the primary / zero of both", left / effects[both, "zero"], 0.99)
-    alone = net.llc(primary, at=HIGH, without="backup")[primary]
+    alone = net.llc(primary, at=HIGH, without="backup", longer=True)[primary]
     apart = llc[primary] - alone
     yield Verdict(
         "wrLLC of the primary, n_beta 3000, with and without the backup: within 2 errors, more than 5 from 0",
@@ -235,8 +115,7 @@ def cancelling(net: Planted) -> Checked:
     plus, minus, circuit = ("plus",), ("minus",), ("circuit",)
     pair, unrelated = ("plus", "minus"), ("plus", "circuit")
     every = (plus, minus, circuit, pair, unrelated)
-    long = ChainSettings(chains=16, draws=2000, burn_in=500)
-    effects, llc = net.effects(*every), net.llc(*every, at=Resolution(1000.0, 10.0), chains=long)
+    effects, llc = net.effects(*every), net.llc(*every, at=Resolution(1000.0, 10.0), longer=True)
     yield from _rows(effects, {"wrLLC, n_beta 1000": llc})
     yield _at_most("zero of both / zero of plus", effects[pair, "zero"] / effects[plus, "zero"], NOTHING)
     yield _at_most("wrLLC of both / sum of each", llc[pair] / (llc[plus] + llc[minus]), 0.25)
@@ -255,7 +134,7 @@ def redundant(net: Planted) -> Checked:
             yield _at_most(f"{method} of the {roles[0]} / zero of both", share, 0.01)
         yield _above(f"{method} of both", effects[both, method], Value(0.0))
     for roles, found in reads.items():
-        yield _at_most(f"wrLLC of the {' and the '.join(roles)}, incoming weights", found, NOTHING)
+        yield _at_most(f"wrLLC of the {' and the '.join(roles)}, incoming weights", found, 0.01)
     left = net.llc(other, at=HIGH, side="in", without="twin")[other]
     yield _above("wrLLC of the other twin, incoming weights: without the twin - with it", left, reads[other])
 
@@ -305,10 +184,7 @@ def patching_misses(net: Planted) -> Checked:
     left, right, both = ("left",), ("right",), ("left", "right")
     effects, llc = net.effects(left, right, both), net.llc(left, right, both, at=HIGH)
     yield from _rows(effects, {"wrLLC, n_beta 3000": llc})
-    x, y = (part[net.drawn[1][:, 0] == 1] for part in net.drawn)
-    places = {net.model.at(*roles): roles for roles in (left, right, both)}
-    table = patching(net.loss, net.params, (x, y), (0 * x, y), list(places), noising=False)
-    restored = {places[row.component]: Value(row.normalised) for row in table.itertuples()}
+    restored = net.restored(left, right, both)
     for roles in (left, right):
         yield _at_most(f"share that patching {roles[0]} restores", restored[roles], NOTHING)
         yield _at_least(f"zero of {roles[0]} / zero of both", effects[roles, "zero"] / effects[both, "zero"], 0.99)
@@ -320,7 +196,9 @@ def scrubbing_accepts(net: Planted) -> Checked:
     """Inputs that always agree."""
     reader, circuit = ("reader of b",), ("circuit",)
     yield from _rows(net.effects(reader, circuit), {"wrLLC, n_beta 3000": net.llc(reader, circuit, at=HIGH)})
-    disagreeing = torch.stack([torch.randint(2, (EXAMPLES,), generator=generator(net.seed, str(i))) for i in range(4)])
+    disagreeing = torch.stack(
+        [torch.randint(2, (len(net.drawn[0]),), generator=generator(net.seed, str(i))) for i in range(4)]
+    )
     x = disagreeing.T.double()
     for where, batch, wrong in (
         ("as they come", net.drawn, 1.0),
@@ -339,48 +217,36 @@ def scrubbing_accepts(net: Planted) -> Checked:
 def sides(seed: int) -> Checked:
     """The smaller of a neuron's two sides knows every neuron that does nothing, among all of a net of many."""
     model = PlantedModel(seed=seed)
-    x, y = model.sample(1024, generator(seed, "analysis"))
-    loss, params, ladder = loss_fn(model), snapshot_params(model), [Resolution(n, 10.0) for n in (30.0, 300.0, 3000.0)]
-    found = [
-        [
-            [_value(record) for record in records]
-            for records in estimate_parts(
-                loss, params, (x, y),
-                [Restriction(one.moved(params)) for one in find_components(model, f"neurons:{side}")], ladder,
-                ChainSettings(chains=8, draws=100, burn_in=100, batch_size=64), seed=seed,
-            )
-        ]
-        for side in ("in", "out")
-    ]  # fmt: skip
-    fires = loss.activations(params, (x, y), ["net.hook_hidden"])["net.hook_hidden"].any(dim=0)
-    yield "n_beta", "largest of what does nothing", "smallest of a circuit", "AUROC", "statuses"
-    for rung, at in enumerate(ladder):
-        reads, writes = ([one[rung] for one in side] for side in found)
-        dead = [neuron for neuron, role in enumerate(model.roles) if role == "dead"]
-        unread, silent = ([one for one in dead if bool(fires[one]) is fired] for fired in (True, False))
-        for what, values, neurons in (("unread, incoming", reads, unread), ("never fires, outgoing", writes, silent)):
-            yield from (
-                Verdict(f"{what}, n_beta {at.n_beta:g}: <= 1e-6, ok", str(values[one]),
-                        abs(values[one].value) <= NOTHING and values[one].status == "ok")
-                for one in neurons
-            )  # fmt: skip
-        least = [min(one.value, other.value) for one, other in zip(reads, writes, strict=True)]
-        nothing = [value for value, role in zip(least, model.roles, strict=True) if role in ("dead", "unrelated")]
-        circuit = [value for value, role in zip(least, model.roles, strict=True) if role.startswith("circuit")]
-        auroc = (
-            sum((one > other) + (one == other) / 2 for one in circuit for other in nothing)
-            / len(circuit)
-            / len(nothing)
-        )
-        ok = sum(one.status == "ok" for one in (*reads, *writes))
-        yield (
-            f"{at.n_beta:g}",
-            f"{max(nothing):.2g}",
-            f"{min(circuit):.2g}",
-            f"{auroc:.3f}",
-            f"{ok} of {2 * len(least)} ok",
-        )
-        yield Verdict(f"AUROC of the smaller side, n_beta {at.n_beta:g}: 1", f"{auroc:.3f}", auroc == 1.0)
+    data = model.sample(1024, generator(seed, "analysis"))
+    reads, writes = (_of_side(model, data, side, seed) for side in ("in", "out"))
+    fires = loss_fn(model).activations(snapshot_params(model), data, ["net.hook_hidden"])["net.hook_hidden"].any(dim=0)
+    dead = [neuron for neuron, role in enumerate(model.roles) if role == "dead"]
+    known = [i for i, role in enumerate(model.roles) if role in ("dead", "unrelated") or role.startswith("circuit")]
+    matters = [model.roles[neuron].startswith("circuit") for neuron in known]
+    yield "n_beta", "largest of what does nothing", "smallest of a circuit", "AUROC", "ok"
+    for rung, n_beta in enumerate(LADDER):
+        for neuron in dead:
+            what, side = ("unread, incoming", reads) if fires[neuron] else ("never fires, outgoing", writes)
+            found = side[neuron][rung]
+            nothing = abs(found.value) <= NOTHING and found.status == "ok"
+            yield Verdict(f"{what}, n_beta {n_beta:g}: <= 1e-6, ok", str(found), nothing)
+        both = [(reads[neuron][rung], writes[neuron][rung]) for neuron in known]
+        least = [min(one.value, other.value) for one, other in both]
+        found = auroc(least, matters)
+        ends = max(compress(least, map(operator.not_, matters))), min(compress(least, matters))
+        ok = sum(one.status == "ok" for pair in both for one in pair)
+        yield f"{n_beta:g}", *(f"{end:.2g}" for end in ends), f"{found:.3f}", f"{ok} of {2 * len(both)}"
+        yield Verdict(f"AUROC of the smaller side, n_beta {n_beta:g}: 1", f"{found:.3f}", found == 1.0)
+
+
+def _of_side(model: PlantedModel, data: Batch, side: str, seed: int) -> list[list[Value]]:
+    """Returns the wrLLC of one side of every neuron, at each n_beta of the ladder."""
+    params = snapshot_params(model)
+    parts = [Restriction(one.moved(params)) for one in find_components(model, f"neurons:{side}")]
+    chains = ChainSettings(chains=8, draws=100, burn_in=100, batch_size=64)
+    ladder = [Resolution(n_beta, 10.0) for n_beta in LADDER]
+    found = estimate_parts(loss_fn(model), params, data, parts, ladder, chains, seed=seed)
+    return [[value(record) for record in records] for records in found]
 
 
 def _alone(net: Planted, role: str, method: str) -> Checked:

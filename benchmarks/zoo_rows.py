@@ -211,6 +211,8 @@ ZOO: tuple[Training, ...] = (
     _sequences("text", "shakespeare", Expected(LOSS / logged("baseline/bigram"), high=0.85), **LONG),
     Training("shakespeare", "shakespeare", (Expected(LOSS, high=1.90),), data=(SHAKESPEARE,), overrides=_set(
         data__task__source=f"DATA/{SHAKESPEARE}", model__d_vocab=65, **LONG)),
+    # It is not trained; its net is at a minimum as it is made.
+    Training("planted", "planted", (Expected(stored("loss"), high=1e-9),), measured=AT_END),
 )
 # fmt: on
 """Every training of the zoo."""

@@ -1,6 +1,7 @@
 """The same measurements while a Hugging Face ``Trainer`` trains."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,27 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from llc_lightning.callbacks.base import MeasurementCallback
 from llc_lightning.callbacks.cadenced import CadencedCallback
 from llc_lightning.components.loss import named_tensors, snapshot_params
+from llc_lightning.components.skeleton import independent_copy
+from llc_lightning.measure.forecast import cost_told
 from llc_lightning.measure.offline import measure_snapshots
+from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.provenance import provenance, write_provenance
-from llc_lightning.results.run import Run
+from llc_lightning.results.run import Run, run_name
 from llc_lightning.results.snapshots import save_snapshot
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.cadence import Clock, Event, Moment
 from llc_lightning.runtime.doors import call
 from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.quarantine import quarantine
+from llc_lightning.runtime.workers import Workers
 
 
 class HuggingFaceCallback(TrainerCallback):
     """Keeps and measures the weights that a ``transformers.Trainer`` trains, as measuring callbacks say.
 
     Whenever one of them is due it writes a snapshot and measures that, as ``analyze measure`` does: the rows are those
-    that the callbacks write in a Lightning training at the same weights, and training goes on as without. Where several
-    processes train, the first measures alone.
+    that the callbacks write in a Lightning training at the same weights, and training goes on as without. Before the
+    first measurement it says what one will cost. Where several processes train, the first measures alone.
 
     Args:
         callbacks: What to measure and when, such as ``LLCCallback(Every(steps=500), n_beta=100.0, gamma=1000.0)``, and
@@ -57,6 +63,7 @@ class HuggingFaceCallback(TrainerCallback):
         self.callbacks, self.module, self.data = list(callbacks), module, data
         self.folder = None if folder is None else Path(folder)
         self.seed = seed
+        self._untold = set(names)
         self._clocks = {one.name: Clock(one.when) for one in callbacks if one.when is not None}
 
     def on_train_begin(
@@ -107,6 +114,9 @@ class HuggingFaceCallback(TrainerCallback):
         for one in due:
             if isinstance(one, MeasurementCallback):
                 seed = self.seed if one.own_seed is None else one.own_seed
+                if one.name in self._untold:
+                    self._untold.remove(one.name)
+                    self._tell_cost(one, moment, seed=seed or 0)
                 measure_snapshots(
                     self.module, self.data, {one.name: one.plan}, Run(folder), steps=[step], seed=seed,
                     replicates=one.replicates if moment.event == "end" else 1, traces=one.traces,
@@ -114,6 +124,18 @@ class HuggingFaceCallback(TrainerCallback):
         torch.set_rng_state(cpu)
         for device, kept in enumerate(cuda):
             torch.cuda.set_rng_state(kept, device)
+
+    def _tell_cost(self, one: MeasurementCallback, moment: Moment, *, seed: int) -> None:
+        copy = independent_copy(self.module)
+        with quarantine(copy):
+            run = run_name(Path(self.folder or ""))
+            snapshot = Snapshot.of(copy, self.data, run=run, seed=seed, step=moment.step, epoch=moment.epoch)
+            told = cost_told(one.plan, snapshot, Workers())
+        if told is not None:
+            times = one.when.count(moment.max_steps) if one.when and moment.max_steps else None
+            print(f"{one.name}: {told.sentence(times)}", flush=True)
+            if told.advice:
+                warnings.warn(f"{one.name}: {told.advice}", stacklevel=1)
 
 
 def _places(module: nn.Module) -> set[int]:

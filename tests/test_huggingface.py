@@ -1,6 +1,7 @@
 """Measuring while a Hugging Face trainer trains: the rows of the Lightning callback, and training untouched."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -119,6 +120,15 @@ def test_the_rows_are_those_of_lightnings_callbacks_at_the_same_weights(
     ours = ours.loc[ours["step"] == 2].reset_index(drop=True)
     place = ["run", "step"]
     pd.testing.assert_frame_equal(ours.drop(columns=place), theirs.drop(columns=place), check_exact=True)
+
+
+def test_what_it_will_cost_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = SimpleNamespace(sentence=lambda times: f"one measurement of {times} is dear", advice="")
+    monkeypatch.setattr("llc_lightning.huggingface.cost_told", lambda *_: told)
+    train(tmp_path, LLCCallback(AtSteps([0, 2]), components=["all"], data=TOKENS, **SHORT))
+    assert capsys.readouterr().out.count("llc: one measurement of 2 is dear\n") == 1
 
 
 def test_a_module_of_another_model_is_refused(tmp_path: Path) -> None:

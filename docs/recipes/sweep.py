@@ -97,7 +97,8 @@ def main() -> None:
     while len(study.get_trials(deepcopy=False, states=ended)) < given.trials:
         study.optimize(lambda trial: objective(trial, given.config, given.out), n_trials=1)
     print(overview(study, given.out).to_string(index=False))
-    runs = " ".join(str(path) for path in sorted(given.out.glob("trial_*/version_0")))
+    numbers = sorted(trial.number for trial in study.get_trials(deepcopy=False, states=ended))
+    runs = " ".join(str(given.out / f"trial_{number}" / "version_0") for number in numbers)
     print(f"wrote {given.out / 'trials.csv'}, next: llc-lightning analyze compare {runs} --out {given.out / 'figures'}")
 
 

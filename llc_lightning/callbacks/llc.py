@@ -130,6 +130,8 @@ class LLCCallback(MeasurementCallback):
         return cls(None, n_beta=1.0, gamma=1.0, name=name)
 
     def charts(self) -> Charts:
-        """Returns a chart for every rung at which units are measured."""
+        """Returns a chart for every rung at which units are measured, and one of layers."""
         plan = cast("LLCPlan", self.plan)
-        return rung_charts(plan.n_beta) if set(plan.components) - {"all", "layers"} else {}
+        named = any("." in one for one in plan.components)  # addresses may be of either
+        units = bool(set(plan.components) - {"all", "layers"})
+        return rung_charts(plan.n_beta, units=units, layers=named or "layers" in plan.components)

@@ -35,7 +35,7 @@ class DirectionData(AnalysedData):
         self.analysis_size = analysis_size
 
     def train_dataloader(self) -> EpochLoader:
-        """Returns this rank's training batches, one in an epoch."""
+        """Returns this rank's training batches."""
         stream = Stream(partial(self.direction.sample, self.batch_size), seed=self.seed, kind="train")
         return self.loader(stream, "fresh", 2)
 

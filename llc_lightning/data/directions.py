@@ -28,6 +28,8 @@ class Unit:
     writes: Mapping[str, float]
     bias: float = 0.0
     layer: int = 0
+    matters: bool = True
+    """Whether the answer hears of the input through it, alone or together with others that could stand in for it."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,9 @@ def _bits(names: str) -> tuple[Draw, ...]:
     return tuple({(name,): 1, (): 1} for name in names)
 
 
-def _and(role: str, one: str, other: str, writes: Mapping[str, float]) -> Unit:
+def _and(role: str, one: str, other: str, writes: Mapping[str, float], *, matters: bool = True) -> Unit:
     """Returns a neuron that is 1 where two inputs are 1 and 0 elsewhere, well away from the bend of its ReLU."""
-    return Unit(role, {one: 2.0, other: 2.0}, writes, bias=-3.0)
+    return Unit(role, {one: 2.0, other: 2.0}, writes, bias=-3.0, matters=matters)
 
 
 def _only(role: str, values: Mapping[str, float], others: str, writes: Mapping[str, float]) -> Unit:
@@ -141,7 +143,8 @@ DIRECTIONS = {
             "zero, optimal": "0 for the primary and for the backup, everything for both",
             "mean, resample": "for the primary at most a tenth of what zero says of both",
             "wrLLC": "at n_beta 3000 that of the primary is as if there were no backup",
-            "conditional": "once the primary is ablated, effect and wrLLC of the backup are those of a primary",
+            "conditional": "once the primary is ablated, the backup has the whole effect, and wrLLC at n_beta "
+            "100, where it had none",
         },
         (
             Unit("primary", _QUARTERS, {"y": 1.0}, bias=1.0),
@@ -153,7 +156,7 @@ DIRECTIONS = {
         "Simple but important, and complex but unimportant: one neuron has a large answer to one common input, one "
         "small answers to each of twelve rare ones.",
         {
-            "zero": "ten times more for the simple one",
+            "zero": "about ten times more for the simple one",
             "wrLLC": "at n_beta 3000 about 1/2 for the simple one, which must keep one number, several times as much "
             "for the complex one, which must keep twelve",
         },
@@ -166,7 +169,7 @@ DIRECTIONS = {
     "saturated": Direction(
         "A saturated loss: one neuron makes sure of a yes, beyond what the loss can tell, one leans towards a yes.",
         {
-            "zero": "ten times more for the sure one",
+            "zero": "about ten times more for the sure one",
             "wrLLC": "at n_beta 3000 nothing for the sure one, whose answer may change without a loss, about 1 for the "
             "leaning one",
         },
@@ -184,7 +187,7 @@ DIRECTIONS = {
             "wrLLC": "0, of all its weights and of either side",
             "weight norm": "misleads: the largest",
         },
-        (Unit("dead", {"a": 10.0, "b": 10.0}, {"y": 10.0, "z": 10.0}, bias=-40.0), _CIRCUIT),
+        (Unit("dead", {"a": 10.0, "b": 10.0}, {"y": 10.0, "z": 10.0}, bias=-40.0, matters=False), _CIRCUIT),
         (*_bits("ab"), *_BESIDE),
         _BOTH,
     ),
@@ -196,7 +199,7 @@ DIRECTIONS = {
             "wrLLC": "misleads: more than 1/2 for its outgoing weights, which must stay 0, and so for the neuron; 0 "
             "for its incoming weights",
         },
-        (Unit("unused", {"a": 1.0, "b": 1.0}, {}, bias=1.0), _CIRCUIT),
+        (Unit("unused", {"a": 1.0, "b": 1.0}, {}, bias=1.0, matters=False), _CIRCUIT),
         (*_bits("ab"), *_BESIDE),
         _BOTH,
     ),
@@ -207,7 +210,7 @@ DIRECTIONS = {
             "wrLLC": "at n_beta 1000 for both at most a quarter of the sum of each alone; for one of them and an "
             "unrelated neuron the sum",
         },
-        (Unit("plus", _SMALL, {"y": 0.3}), Unit("minus", _SMALL, {"y": -0.3}), _CIRCUIT),
+        (Unit("plus", _SMALL, {"y": 0.3}, matters=False), Unit("minus", _SMALL, {"y": -0.3}, matters=False), _CIRCUIT),
         (*_bits("ab"), *_BESIDE),
         _BOTH,
     ),
@@ -215,8 +218,8 @@ DIRECTIONS = {
         "A redundant pair: two neurons say the same, and a reader needs to hear it once.",
         {
             "zero, optimal": "0 for each alone, everything for both",
-            "wrLLC": "0 for the incoming weights of each and of both, which may change without a loss",
-            "conditional": "once one is ablated, effect and wrLLC of the other are those of a neuron that matters",
+            "wrLLC": "next to 0 for the incoming weights of each and of both, which may change without a loss",
+            "conditional": "once one is ablated, the other has the whole effect, and wrLLC of its incoming weights",
         },
         (
             _and("twin", "a", "b", {"heard": 1.0}),
@@ -233,13 +236,13 @@ DIRECTIONS = {
             "every ablation": "0 for the decoy, everything for the answering one",
             "wrLLC": "0 for the decoy's incoming weights",
         },
-        (_and("answering", "a", "b", {"y": 1.0}), _and("decoy", "a", "b", {"aside": 1.0})),
+        (_and("answering", "a", "b", {"y": 1.0}), _and("decoy", "a", "b", {"aside": 1.0}, matters=False)),
         _bits("ab"),
     ),
     "zero_misleads": Direction(
         "A bias in disguise: a neuron that says the same on every input, so that it tells nothing of any.",
         {"zero": "misleads: most of all", "mean, resample, optimal": "0"},
-        (Unit("constant", {}, {"y": 1.0}, bias=2.0), _and("circuit", "a", "b", {"y": 1.0})),
+        (Unit("constant", {}, {"y": 1.0}, bias=2.0, matters=False), _and("circuit", "a", "b", {"y": 1.0})),
         _bits("ab"),
     ),
     "mean_misleads": Direction(
@@ -250,10 +253,10 @@ DIRECTIONS = {
             "wrLLC": "next to 0 for its incoming weights",
         },
         (
-            Unit("two-valued", {"a": 2.0}, {"heard": 1.0}),
-            Unit("alarm", {"heard": 2.0}, {"y": 1.0}, bias=-0.5, layer=1),
-            Unit("alarm", {"heard": 2.0}, {"y": -2.0}, bias=-2.0, layer=1),
-            Unit("alarm", {"heard": 2.0}, {"y": 1.0}, bias=-3.5, layer=1),
+            Unit("two-valued", {"a": 2.0}, {"heard": 1.0}, matters=False),
+            Unit("alarm", {"heard": 2.0}, {"y": 1.0}, bias=-0.5, layer=1, matters=False),
+            Unit("alarm", {"heard": 2.0}, {"y": -2.0}, bias=-2.0, layer=1, matters=False),
+            Unit("alarm", {"heard": 2.0}, {"y": 1.0}, bias=-3.5, layer=1, matters=False),
             _CIRCUIT,
         ),
         (*_bits("a"), *_BESIDE),
@@ -268,8 +271,8 @@ DIRECTIONS = {
             "wrLLC": "next to 0 for its incoming weights",
         },
         (
-            Unit("witness", {"a": 1.0}, {"heard": 1.0}),
-            Unit("alarm", {"heard": 4.0, "a": -4.0}, {"y": 2.0}, bias=-3.0, layer=1),
+            Unit("witness", {"a": 1.0}, {"heard": 1.0}, matters=False),
+            Unit("alarm", {"heard": 4.0, "a": -4.0}, {"y": 2.0}, bias=-3.0, layer=1, matters=False),
             _CIRCUIT,
         ),
         (*_bits("a"), *_BESIDE),
@@ -279,7 +282,7 @@ DIRECTIONS = {
         "A joint dependence: the answer needs two neurons, and neither restores anything without the other.",
         {
             "patching what the neurons say of a yes into a no": "misleads: 0 for each, everything for both",
-            "zero, mean, resample": "as much for each as for both",
+            "zero, mean": "as much for each as for both",
         },
         (
             Unit("left", {"a": 1.0}, {"from left": 1.0}),

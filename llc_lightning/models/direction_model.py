@@ -69,8 +69,15 @@ class DirectionModel(L.LightningModule):
 
     def ground_truth(self) -> dict[str, str]:
         """Returns the role of every neuron by address."""
+        return {address: unit.role for address, unit in self._units().items()}
+
+    def matters(self) -> dict[str, bool]:
+        """Returns by address whether the answer hears of the input through a neuron."""
+        return {address: unit.matters for address, unit in self._units().items()}
+
+    def _units(self) -> dict[str, Unit]:
         return {
-            f"net.hook_hidden.{layer}[{number}]": unit.role
+            f"net.hook_hidden.{layer}[{number}]": unit
             for layer, units in enumerate(self.layers)
             for number, unit in enumerate(units)
         }

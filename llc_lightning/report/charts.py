@@ -12,6 +12,8 @@ UNITS = "LLC against ablation"
 """The group of what is measured of every unit. Its charts have three curves each, since TensorBoard names those of a
 chart when they are pointed at alone; those of single units stand among the scalars."""
 
+LAYERS = "Layers"
+
 
 def layout(charts: Iterable[Charts] = (), *, circuits: bool = True) -> dict[str, dict[str, list[Any]]]:
     """Returns the dashboard for ``SummaryWriter.add_custom_scalars``: what every training has, and the given charts.
@@ -26,10 +28,7 @@ def layout(charts: Iterable[Charts] = (), *, circuits: bool = True) -> dict[str,
             "full LLC with its interval": ["Margin", ["llc/full", "llc/full_lo", "llc/full_hi"]],
             "full LLC, raw and with Delta": ["Multiline", ["^llc/(n_beta_[^/]*/)?full(_plus_delta)?$"]],
         },
-        "Layers": {
-            "wrLLC of layers": ["Multiline", ["^llc_layers/"]],
-            "ablation effects of layers": ["Multiline", ["^ablation_layers/"]],
-        },
+        LAYERS: {"ablation effects of layers": ["Multiline", ["^ablation_layers/"]]},
         "Training": {
             "loss": ["Multiline", ["^train/loss$", "^val/loss$", "^analysis/loss_on_"]],
             **counted,
@@ -46,13 +45,13 @@ def layout(charts: Iterable[Charts] = (), *, circuits: bool = True) -> dict[str,
     return groups
 
 
-def rung_charts(n_beta: Sequence[float]) -> Charts:
-    """Returns a chart of the units' wrLLC for every rung of a ladder."""
-    return {
-        UNITS: {
-            f"wrLLC at n_beta {rung:g}{_OVER}": ["Multiline", [f"^llc_over_units/{rung_tag(rung)}/"]] for rung in n_beta
-        }
+def rung_charts(n_beta: Sequence[float], *, units: bool = True, layers: bool = True) -> Charts:
+    """Returns charts of wrLLC: of units for every rung of a ladder, and of layers, where they are measured."""
+    of_units = {
+        f"wrLLC at n_beta {rung:g}{_OVER}": ["Multiline", [f"^llc_over_units/{rung_tag(rung)}/"]] for rung in n_beta
     }
+    of_layers = {"wrLLC of layers": ["Multiline", ["^llc_layers/"]]}
+    return {**({UNITS: of_units} if units else {}), **({LAYERS: of_layers} if layers else {})}
 
 
 def method_charts(methods: Sequence[str]) -> Charts:

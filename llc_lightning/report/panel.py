@@ -273,7 +273,9 @@ def thinned(names: Sequence[str], room: int) -> list[int]:
 
 
 def axis_in(what: str, unit: str, *, log: bool = False) -> Axis:
-    """Returns the axis of values that are counted in a unit."""
+    """Returns the axis of values that are counted in a unit, or of pure numbers, whose unit is 1."""
+    if unit == "1":
+        return Axis(what, log=log)
     return Axis(f"{what} ({unit})", log=log, unit=unit)
 
 

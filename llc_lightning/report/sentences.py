@@ -62,7 +62,9 @@ def curve_sentence(curve: Curve) -> str:
     sampling = f", of which sampling alone makes {100 * curve.sampling_sd:.0f} %" if isfinite(curve.sampling_sd) else ""
     if curve.sampling_sd >= curve.residual_sd:
         sampling = ", no farther than sampling alone takes them"
-    one_curve = f"one curve of n_beta x {curve.method}-ablation effect, here from {low:.2g} to {high:.2g}, explains"
+    one_curve = (
+        f"one curve of n_beta x {curve.method}-ablation effect, here from {_round(low)} to {_round(high)}, explains"
+    )
     first = (
         f"The resolution n_beta at which the wrLLC of a {kind} is measured explains {100 * curve.r2_n_beta:.0f} % of "
         f"the spread of log wrLLC over {curve.n} points. Of the rest, the spread at one n_beta,"
@@ -72,6 +74,16 @@ def curve_sentence(curve: Curve) -> str:
     return (
         f"{first} {one_curve} {explained(curve)}. Points lie {100 * curve.residual_sd:.0f} % off the curve{sampling}."
     )
+
+
+def _round(value: float) -> str:
+    """Writes two digits of a number.
+
+    Example:
+        >>> _round(1009.0), _round(0.7231)
+        ('1000', '0.72')
+    """
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def agreement_sentence(one: Agreement, *, level: float) -> str:

@@ -6,8 +6,8 @@ depends on frozen weights alone is computed once for all lanes of a chain.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, cast
@@ -286,13 +286,13 @@ class StackedLoss:
         def in_a_row(over: Function) -> Function:
             def call(*leaves: Tensor) -> Sequence[Tensor]:
                 values, batch, index, frozen = pytree.tree_unflatten(leaves, form)
-                return over(values, index, batch, frozen)
+                with _unrolling():
+                    return over(values, index, batch, frozen)
 
             return call
 
         leaves = [*_leaves(values), *_leaves(batch), *self._fixed]
-        with suppress(Exception), warnings.catch_warnings():  # tracing is for speed alone, and fails in many ways
-            warnings.filterwarnings("ignore", "There is a performance drop")  # of vmap, on operators that it unrolls
+        with suppress(Exception), _unrolling():  # tracing is for speed alone, and fails in many ways
             prepared = _of_graph(traced(in_a_row(mapped), *leaves))
             prepared.call(*leaves)  # some operators trace on fake tensors and fail on real ones
             return prepared
@@ -302,6 +302,14 @@ class StackedLoss:
         except _REFUSED:  # what is wrong itself is raised below
             single = self._excess_and_gradient_alone if name == "gradient" else function
             return Prepared(in_a_row(_looped(single, per_chain)), vmapped=False)
+
+
+@contextmanager
+def _unrolling() -> Generator[None]:
+    """Keeps vmap from telling at every step which operators it unrolls, as fused attention on processors."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop")
+        yield
 
 
 class _Slopes:
@@ -362,7 +370,8 @@ def _of_graph(graph: GraphModule) -> Prepared:
     if call is graph:  # whose own packing of arguments costs as much as a small network
         call.graph.set_codegen(CodeGen())
         call.recompile()
-    return Prepared(call, vmapped=True, graph=graph)
+    # Not by the module's own call, which prints what it raises: the first call is a trial.
+    return Prepared(call.forward, vmapped=True, graph=graph)
 
 
 def _derivatives(

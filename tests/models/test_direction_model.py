@@ -1,5 +1,7 @@
 """Planted directions: nothing is lost when they are hidden, and ablation finds what each is about."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -84,6 +86,19 @@ def test_ablation_is_blind_where_it_must_be_and_nowhere_else(direction: str) -> 
         assert effects[places[-1], "zero"] > 0.2
     for method in {"zero", "mean", "resample"} - set(blind):
         assert effects[places[0], method] > 0.01
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_what_matters_is_what_the_answer_hears_of(direction: str) -> None:
+    model = DirectionModel(direction, seed=3)
+    roles = model.ground_truth()
+    assert model.matters().keys() == roles.keys()
+    x, y = model.direction.examples()
+    idle = [unit for unit in model.direction.units if not unit.matters]
+    assert {unit.role for unit in idle} == {role for place, role in roles.items() if not model.matters()[place]}
+    without = replace(model.direction, units=tuple(unit for unit in model.direction.units if unit.matters))
+    apart = y - without.labels(x)  # a constant may be missing, and nothing else
+    assert (apart - apart[0]).abs().max() < 1e-6
 
 
 def test_a_pair_cancels() -> None:

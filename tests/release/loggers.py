@@ -106,6 +106,7 @@ def of_wandb(folder: Path) -> Curves:
     from wandb.proto import wandb_internal_pb2
 
     wandb.finish()  # as at the end of a script
+    wandb.teardown()  # waits for the process that writes
 
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
     found: Curves = defaultdict(dict)

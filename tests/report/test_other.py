@@ -73,7 +73,7 @@ def test_what_would_crowd_a_figure_has_one_for_each_method() -> None:
     crowd = pd.concat([both, few.assign(method="drop")], ignore_index=True)
     every = sections(find(crowd, run="crowd"), Logged({}, 0.0))["Other quantities"]
     assert [one.name for one in every] == [f"other-pliability-{name}" for name in ("drop", "shift", "shift-by-2")]
-    assert "at the end median of 4 heads, drop, task:a 1.5" in every[0].title
+    assert every[0].title == "pliability, drop, task:a, of 4 heads over training; median at the end 1.5"
 
 
 def test_it_stands_beside_what_is_known() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import table
+from llc_lightning.analysis.correlation import Correlation
 from llc_lightning.report.events import Logged
 from llc_lightning.report.interactive import plotly_figure
 from llc_lightning.report.panel import Matrix, Panel
@@ -313,3 +314,37 @@ def test_units_of_a_single_step_stand_in_the_order_of_their_values(found: Findin
             assert not one.line
     (layers,) = restricted_llc(once, "layer")
     assert layers.x.label == "training step", "few have a legend entry each"
+
+
+def test_flagged_values_after_an_ok_one_are_in_the_figure_up_to_a_limit() -> None:
+    llc = {"quantity": "llc", "kind": "all", "params_moved": "all", "n_beta": 100.0, "gamma": 1.0, "stderr": 0.1}
+    told = [(10, -900.0, "not-a-minimum"), (20, 10.0, "ok"), (30, 25.0, "not-settled"), (40, 10.0, "ok")]
+    rows = [{**llc, "step": step, "value": value, "status": status} for step, value, status in told]
+    (panel,) = full_llc(find(frame(rows), run="one"))
+    low, high = panel.y_limits
+    assert -10 < low < 0, "an early one moves no limit"
+    assert 25 < high < 40
+    (panel,) = full_llc(find(frame([*rows, rows[2] | {"step": 50, "value": 1e6}]), run="one"))
+    assert panel.y_limits[1] < 60
+
+
+def test_few_components_at_one_rung_have_a_colour_each(found: Findings) -> None:
+    rows = table.select(found.rows, n_beta=300.0)
+    (layers,) = restricted_llc(
+        replace(found, rows=rows, trajectories=table.select(found.trajectories, n_beta=300.0)), "layer"
+    )
+    assert [one.name for one in layers.series] == ["hook_hidden", "hook_out"]
+    assert len({one.color for one in layers.series}) == 2
+    assert layers.title == "wrLLC of 2 layers at n_beta 300 over training"
+
+
+def test_ranks_of_too_few_units_are_told_as_such(found: Findings) -> None:
+    one = found.agreement
+    assert one is not None
+    none = {name: Correlation(*[float("nan")] * 4, n=2) for name in one.methods}
+    panel = matched(replace(found, agreement=replace(one, methods=none)))
+    assert panel is not None
+    assert panel.title.endswith("too few neurons are ok for a rank correlation")
+    shown = agreement(found)
+    assert shown is not None
+    assert shown.caption.startswith("Over 12 units at each step")

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx import Graph, GraphModule
 
 from llc_lightning.runtime.batches import Params
+from llc_lightning.sampling import stacked as stacked_module
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
 from tests.sampling.nets import (
@@ -147,6 +149,20 @@ def test_so_they_do_with_one_batch_for_all_chains_and_in_single_precision(name: 
     make, shape, lanes = NETS[name]
     assert_meets_literal(case(make, shape, lanes), 1e-12, per_chain=False)
     assert_meets_literal(case(make, shape, lanes, dtype=torch.float32), 2e-6, per_chain=True)
+
+
+def test_a_graph_that_fails_when_it_is_tried_is_not_used_and_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(graph: GraphModule) -> GraphModule:
+        failing = Graph()
+        leaves = [failing.placeholder(f"leaf{i}") for i, _ in enumerate(graph.graph.find_nodes(op="placeholder"))]
+        failing.output(failing.call_method("view", (leaves[0], 10**6)))
+        return GraphModule(graph, failing)
+
+    monkeypatch.setattr(stacked_module, "reusing", broken)
+    assert_meets_literal(case(*NETS["neurons"]), 1e-12, per_chain=True)
+    assert capfd.readouterr() == ("", "")
 
 
 class Branching(Perceptron):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from torch import Tensor
 from llc_lightning.ablation.engine.base import Activations
 from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.ablation.engine.lanes import losses_of
-from llc_lightning.ablation.engine.minimise import minimise
+from llc_lightning.ablation.engine.minimise import Objective, minimise
 from llc_lightning.ablation.engine.moments import mean_over_examples, sd_over_examples
 from llc_lightning.ablation.engine.place import Place, Replacement
 from llc_lightning.ablation.engine.replacing import Replacing
@@ -40,7 +40,7 @@ _NOISE = 0.01
 """The share of components with nothing to gain that a fit to noise may move off a plain constant."""
 _FORGONE = 2.0
 """No more standard errors of the paired difference than these are forgone for a plain constant."""
-_PATIENCE = 10
+_PATIENCE = 40
 """Steps that a descent goes on while held-out examples do not gain."""
 _ENOUGH = 1e-4
 """The share of what the starts differ by that is not worth a step."""
@@ -89,7 +89,7 @@ class Search:
 
     Of many starts (zero, the mean, the median, activations of single examples, constants that are known already) the
     best three descend, then the best of these alone. Where the constants are many for the examples, a quarter of them
-    is held out, and a descent ends where these gain nothing more.
+    is held out, and a descent ends where these gain nothing more; one that they do not end goes on on all examples.
 
     What is found replaces the better of zero and the mean where it is better by more than a fit to noise would be, so
     that a component with nothing to gain keeps a plain constant: a fit of d constants to noise is better by
@@ -172,6 +172,7 @@ class _Descent:
         self._numbers = torch.arange(len(group.components))
         self._fit = Scored(group, rows[held:], column)
         self._held = Scored(group, rows[:held], column) if held else None
+        self._all = Scored(group, rows, column) if held else self._fit
 
     def run(self, starts: Mapping[str, Float[Tensor, "component number"]], plain: Sequence[str]) -> Found:
         """Returns what descents from the best of the starts find, or the best plain one of them."""
@@ -189,7 +190,13 @@ class _Descent:
         which = short.judged.view(len(first), count).argmin(0)
         after = short.at(which * count + self._numbers)
         ended = self._minimised(self._numbers, after.points, self._steps - _SHORT, enough, after=after)
-        return self._chosen(ended, [names[int(one)] for one in first[which, self._numbers]], starts, plain)
+        return self._chosen(
+            ended,
+            self._finished(ended, enough),
+            [names[int(one)] for one in first[which, self._numbers]],
+            starts,
+            plain,
+        )
 
     def _at(self, points: Tensor) -> Values:
         return self._space.values(self._numbers, points)
@@ -201,19 +208,35 @@ class _Descent:
         if steps <= 0 and after is not None:
             return after
 
-        def objective(lanes: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-            return self._fit.slopes(numbers[lanes], at, self._space)
-
+        objective = self._objective(self._fit, numbers)
         watch = None if self._held is None else _Watch(self._held, self._space, numbers, points)
         found = minimise(objective, points, steps=steps, first=self._rate, enough=enough[numbers], watch=watch)
         steps_made = found.steps if after is None else after.steps + found.steps
         if watch is None:
             return _Ended(found.points, found.values.double(), found.left, steps_made)
-        return _Ended(watch.points, watch.losses, torch.where(watch.stopped, 0.0, found.left), steps_made)
+        left = torch.where(watch.stopped, 0.0, found.left)
+        return _Ended(watch.points, watch.losses, left, steps_made, watch.stopped)
+
+    def _objective(self, scored: Scored, numbers: Tensor) -> Objective:
+        return lambda lanes, at: scored.slopes(numbers[lanes], at, self._space)
+
+    def _finished(self, ended: _Ended, enough: Tensor) -> _Ended:
+        """Returns where descents end on all examples, of those that the held-out ones did not end before."""
+        lanes = torch.zeros(0, dtype=torch.int64) if ended.stopped is None else (~ended.stopped).nonzero()[:, 0]
+        if not len(lanes) or self._steps <= _SHORT:
+            return ended
+        found = minimise(
+            self._objective(self._all, lanes), ended.points[lanes], steps=self._steps, first=self._rate,
+            enough=enough[lanes],
+        )  # fmt: skip
+        points, left, steps = ended.points.clone(), ended.left.clone(), ended.steps.clone()
+        points[lanes], left[lanes], steps[lanes] = found.points, found.left, steps[lanes] + found.steps
+        return replace(ended, points=points, left=left, steps=steps)
 
     def _chosen(
         self,
         ended: _Ended,
+        finished: _Ended,
         begun: Sequence[str],
         starts: Mapping[str, Float[Tensor, "component number"]],
         plain: Sequence[str],
@@ -224,14 +247,14 @@ class _Descent:
         points = torch.stack([starts[name] for name in plain])[base, self._numbers]
         losses, found = torch.stack(list(each.values()))[base, self._numbers], self._each(ended.points)
         better = self._is_better(found - losses) & (found.mean(1) <= losses.mean(1))
-        chosen = torch.where(better[:, None], ended.points, points)
-        reached = torch.where(better, found.mean(1), losses.mean(1))
+        chosen = torch.where(better[:, None], finished.points, points)
+        reached = torch.where(better, self._each(finished.points).mean(1), losses.mean(1))
         return Found(
             self._at(chosen),
             [start if won else plain[int(one)] for start, won, one in zip(begun, better, base, strict=True)],
-            [float(one) for one in ended.left],
+            [float(one) for one in finished.left],
             [float(one) for one in each["mean"].mean(1) - reached],
-            [int(one) for one in ended.steps],
+            [int(one) for one in finished.steps],
             self._space.drift(chosen),
         )
 
@@ -262,6 +285,8 @@ class _Ended:
     judged: Tensor
     left: Tensor
     steps: Tensor
+    stopped: Tensor | None = None
+    """Whether held-out examples ended it; None where none were held out."""
 
     def at(self, lanes: Tensor) -> _Ended:
         """Returns some of them."""

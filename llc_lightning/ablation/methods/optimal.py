@@ -37,7 +37,7 @@ REASONS.register(
 @METHODS.register(
     "optimal", summary="replaces the activation by the constant that hurts least", source="Li and Janson 2024, "
     "arXiv:2409.09951", also=("oa", "constant"), constant=True, needs_reference=True,
-    needs_partner=False, whole=False, draws=1, revision=3,
+    needs_partner=False, whole=False, draws=1, revision=4,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Optimal(Fitted):

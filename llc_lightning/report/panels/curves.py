@@ -159,7 +159,7 @@ def in_panels(
     """
     if at_once(pd.concat([part[["step"]] for part in parts.values()]), units):
         return {"": [ranked(part, name=name, color=colors[name]) for name, part in parts.items()]}
-    if len(units) > FEW or len(units) * len(parts) <= CROWD:
+    if len(units) > FEW or (len(parts) > 1 and len(units) * len(parts) <= CROWD):
         every = (of_each(part, units, axis, name=name, color=colors[name]) for name, part in parts.items())
         return {"": [one for some in every for one in some]}
     short = dict(zip(units, short_names(units), strict=True))

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import table
+from llc_lightning.analysis.agreement import AgreementAt
 from llc_lightning.analysis.curve import Curve, Residual
 from llc_lightning.report import palette
 from llc_lightning.report.panel import Axis, Note, Panel, Rule, Series, step_axis
 from llc_lightning.report.panels.curves import HOLLOW, effect_axis, half_dimension
 from llc_lightning.report.sections import PANELS, Findings, View
-from llc_lightning.runtime.kinds import called
+from llc_lightning.runtime.kinds import called, plural
 
 _WIDEST = 2.0
 """A band of a wider factor around the curve would hide the figure: the caption says it."""
@@ -81,11 +82,16 @@ def matched(found: Findings) -> Panel | None:
     effects = table.select(found.rows, quantity="ablation_effect", step=one.step, loss="train")
     told = {name: f"rho {each.rho:+.2f}" if each.defined else "rho undefined" for name, each in one.methods.items()}
     best = max(names, key=lambda name: one.methods[name].rho if one.methods[name].defined else -2)
+    agree = (
+        f"ranks agree best with {best} ablation: {told[best]}"
+        if one.methods[best].defined
+        else f"too few {plural(one.kind)} are ok for a rank correlation"
+    )
     return Panel(
         name="matched",
         title=(
             f"At the matched resolution, n_beta {one.rung.n_beta:g} (median n_beta x effect "
-            f"{one.rung.resolution:.1f}), ranks agree best with {best} ablation: {told[best]}"
+            f"{one.rung.resolution:.1f}), {agree}"
         ),
         x=effect_axis(effects),
         y=Axis(f"wrLLC of one {called(one.kind)} at n_beta {one.rung.n_beta:g}, gamma {one.rung.gamma:g}"),
@@ -138,10 +144,17 @@ def agreement(found: Findings) -> Panel | None:
         y=Axis("rank correlation rho", limits=(min(0.0, *lows) - 0.02, 1.02)),
         series=tuple(series),
         caption=(
-            "At each step at which most units are ok, the n_beta whose median n_beta x effect is nearest 10. Band: "
+            f"Over {_counted(known)} at each step at which most are ok, at the n_beta whose median n_beta x effect is "
+            "nearest 10. Band: "
             f"{100 * found.level:g} % interval for {names[0]} ablation; those of the others are as wide."
         ),
     )
+
+
+def _counted(known: Sequence[AgreementAt]) -> str:
+    """Says over how many units correlations are: of few, they say little."""
+    pairs = [each.n for one in known for each in one.methods.values() if each.defined]
+    return f"{min(pairs)} units" if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)} units"
 
 
 def _rungs(curve: Curve, steps: Axis) -> list[Series]:

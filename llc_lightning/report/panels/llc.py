@@ -24,6 +24,7 @@ from llc_lightning.runtime import status as statuses
 from llc_lightning.runtime.kinds import called, plural
 
 _NEAR_SATURATION = 0.6
+_HIGHER = 4.0
 
 
 def full_llc(found: Findings) -> list[Panel]:
@@ -49,7 +50,8 @@ def full_llc(found: Findings) -> list[Panel]:
                 rules=(Rule(0.0, ""),),
                 caption=(
                     f"Bands: {100 * found.level:g} % of the sampling error. Delta is what not being at a minimum takes "
-                    f"off the LLC, to second order. {HOLLOW}"
+                    "off the LLC, to second order. Hollow points are not ok: they enter no number, and no axis limit "
+                    "before the first that is ok."
                 ),
             )
         )
@@ -95,13 +97,19 @@ def _ends(llc: pd.DataFrame, units: list[str], ladder: list[float]) -> str:
 
 
 def _frame(rows: pd.DataFrame) -> tuple[float, float] | None:
-    """Returns limits from the ok values with room above, from where the corrected value comes down at first."""
+    """Returns limits from the ok values with room above, from where the corrected value comes down at first.
+
+    Flagged values count where they are later than an ok one, up to so many times as high: they are no start from far
+    off the minimum, and a curve that leaves the figure says nothing.
+    """
     good = rows.loc[table.ok(rows)]
-    llc = table.select(good, quantity=("llc", "llc_plus_delta"))
-    if not len(llc):
+    if not len(good):
         return None
-    top = float(np.nanmax([*table.numbers(llc, "value"), *table.numbers(llc, "high")]))
-    low = float(min(0.0, *table.numbers(llc, "value")))
+    top = float(np.nanmax([*table.numbers(good, "value"), *table.numbers(good, "high")]))
+    low = float(min(0.0, *table.numbers(good, "value")))
+    later = table.numbers(rows.loc[np.greater(table.numbers(rows, "step"), table.steps(good)[0])], "value")
+    highest = float(np.max(later[np.isfinite(later)], initial=top))
+    top = max(top, min(highest, low + _HIGHER * (top - low)))
     return low - 0.08 * (top - low), low + 1.35 * (top - low)
 
 

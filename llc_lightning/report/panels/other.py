@@ -27,6 +27,7 @@ from llc_lightning.runtime.kinds import plural
 SECTION = "Other quantities"
 _CURVES = ["kind", "method", "loss", "params_moved", "n_beta", "gamma"]
 _COLORS = (palette.LOSS, palette.RAW, palette.CIRCUITS, palette.SHARING, *palette.OTHERS)
+_MEDIAN = "median of "
 _MOST = 12
 """So many groups of curves are drawn."""
 
@@ -58,12 +59,26 @@ def _panel(found: Findings, quantity: str, mark: str, rows: pd.DataFrame) -> Pan
     left = f" {len(every) - _MOST} more curves are left to analyze.py trajectories." if len(every) > _MOST else ""
     return Panel(
         name=f"other-{quantity}{mark}",
-        title=f"{quantity} over training" + (f"; at the end {', '.join(ends)}" if ends else ""),
+        title=_title(quantity, [name for name, _ in every], ends),
         x=axis,
         y=axis_in(quantity, unit_of_rows(rows, quantity)),
         series=tuple(series),
         caption=f"Bands: {100 * found.level:g} % intervals. {HOLLOW}{left}",
     )
+
+
+def _title(quantity: str, names: list[str], ends: list[str]) -> str:
+    """Says what is shown, and where it ends.
+
+    Example:
+        >>> _title("attention_score", ["median of 4 heads, induction"], ["median of 4 heads, induction 0.5"])
+        'attention_score, induction, of 4 heads over training; median at the end 0.5'
+    """
+    if len(names) == 1 and ends and names[0].startswith(_MEDIAN):
+        of, _, words = names[0].removeprefix(_MEDIAN).partition(", ")
+        what = f"{quantity}, {words}," if words else quantity
+        return f"{what} of {of} over training; median at the end {ends[0].removeprefix(f'{names[0]} ')}"
+    return f"{quantity} over training" + (f"; at the end {', '.join(ends)}" if ends else "")
 
 
 def groups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -81,7 +96,7 @@ def groups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         numbers = {name: float(table.numbers(first, name)[0]) for name in ("n_beta", "gamma")}
         rungs = [f"{name} {value:g}" for name, value in numbers.items() if isfinite(value)]
         units = table.distinct(part, "component")
-        what = f"median of {len(units)} {plural(kind)}" if len(units) > 1 else component or "whole model"
+        what = f"{_MEDIAN}{len(units)} {plural(kind)}" if len(units) > 1 else component or "whole model"
         words = (what, method, "" if loss == "train" else loss, "" if moved in ("", "all") else moved, *rungs)
         yield ", ".join(word for word in words if word), rows.loc[part.index]
 
