@@ -1,6 +1,7 @@
 """What stands before and behind all callbacks of a trainer, so that their order does not matter to what is measured."""
 
 import warnings
+from importlib import import_module
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import lightning as L
@@ -105,6 +106,31 @@ class Beginning(Protocol):
         ...
 
 
+@runtime_checkable
+class Fired(Protocol):
+    """A callback that knows when it has last acted."""
+
+    @property
+    def fired_at(self) -> int:
+        """The last step, also before a resume."""
+        ...
+
+
+def forget_points(trainer: L.Trainer, step: int) -> None:
+    """Tells TensorBoard that points from a step on come again, as its own writer does with ``purge_step``.
+
+    What was logged after the checkpoint that a training goes on from would else be drawn twice.
+    """
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    protocol: Any = import_module("tensorboard.compat.proto.event_pb2")  # generated, without types
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            untyped: Any = logger
+            begun = protocol.Event(step=step, session_log=protocol.SessionLog(status=protocol.SessionLog.START))
+            untyped.experiment._get_file_writer().add_event(begun, step=step)
+
+
 class Before(L.Callback):
     """Comes before all other callbacks of a trainer: whose folder it is, which step it is, and what is due at the end.
 
@@ -119,6 +145,8 @@ class Before(L.Callback):
         """When that was; SWA lets Lightning count a step more, which moves no weights."""
         self._steps = OneSetOfWeights()
         self._forks: int | None = None
+        self._from: int | None = None
+        """The step of the checkpoint that it goes on from."""
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Notes which training it is."""
@@ -128,7 +156,14 @@ class Before(L.Callback):
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Continues the training."""
         continue_training(trainer, str(checkpoint.get(_KEY, "")))
-        self._forks = checkpoint.get(_FORKS)
+        self._forks, self._from = checkpoint.get(_FORKS), int(checkpoint["global_step"])
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forgets points of later steps, before others log anything, when the training goes on from an earlier one."""
+        step, self._from = self._from, None
+        if step is not None and writes(trainer):
+            first = step + any(each.fired_at == step for each in callbacks_of(trainer, Fired))
+            Workers.of(trainer).on_zero(lambda: forget_points(trainer, first))
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Sets aside what the training has left of later steps when it goes on from an earlier one."""
