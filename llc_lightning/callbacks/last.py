@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from llc_lightning.callbacks.cadenced import CadencedCallback
 from llc_lightning.callbacks.folder import save_last, writes
 from llc_lightning.callbacks.frame import callbacks_of
-from llc_lightning.callbacks.steps import is_at_end, nothing_follows
+from llc_lightning.callbacks.steps import is_at_end, is_within_step, nothing_follows
 from llc_lightning.callbacks.stop import is_awaited
 from llc_lightning.runtime.errors import at_least
 
@@ -57,7 +57,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Saves like after a batch; before something is to be measured, another callback does, which comes last."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and not is_within_step(trainer):
             if is_awaited(trainer):
                 self._note(trainer)
             else:

@@ -69,6 +69,12 @@ def nothing_follows(trainer: L.Trainer) -> bool:
     return not last and not loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
+def is_within_step(trainer: L.Trainer) -> bool:
+    """Says whether gradients of a step are accumulated that is not made yet: they are in no checkpoint."""
+    loop: Any = trainer.fit_loop
+    return trainer.lightning_module.automatic_optimization and loop.epoch_loop._should_accumulate()
+
+
 def validates(trainer: L.Trainer) -> bool:
     """Says whether a training validates before it ends."""
     every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs

@@ -12,7 +12,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Checkpoint
 
 from llc_lightning.callbacks.folder import run_folder, save_last, writes
-from llc_lightning.callbacks.steps import is_at_end, nothing_follows
+from llc_lightning.callbacks.steps import is_at_end, is_within_step, nothing_follows
 from llc_lightning.runtime.errors import StoreError, one_line
 from llc_lightning.runtime.peers import Child
 from llc_lightning.runtime.signals import SIGNALS, Stopped
@@ -86,7 +86,7 @@ class StopAtSignal(Checkpoint):
 
         At a signal meanwhile it is too late: that batch has been taken from its loader.
         """
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking and not is_within_step(trainer):
             self._look(trainer)
             if is_awaited(trainer) and writes(trainer) and not is_at_end(trainer):
                 save_last(trainer)

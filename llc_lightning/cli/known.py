@@ -78,8 +78,8 @@ def _below(node: Any, above: str = "", levels: int = 3) -> Iterator[tuple[str, A
 def _of_classes(given: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, str, frozenset[str]]]:
     """Yields before which keys, of which class, and which arguments: of model and data, where one class is named."""
     for group in ("model", "data"):
-        classes = {str(value) for key, value in given if key in (group, f"{group}.class_path") and _is_path(value)}
-        for one in classes if len(classes) == 1 else ():
+        told = {value for key, value in given if key in (group, f"{group}.class_path") and isinstance(value, str)}
+        for one in told if len(told) == 1 and all(map(_is_path, told)) else ():  # names alone are resolved later
             if (names := arguments_of(one)) is not None:
                 yield f"{group}.init_args.", one, names
 
@@ -98,11 +98,12 @@ def arguments_of(class_path: str) -> frozenset[str] | None:
     module, _, name = class_path.rpartition(".")
     try:
         spec = find_spec(module)
-    except (ImportError, ValueError):
+        found = _classes(Path(str(spec.origin))) if spec else []
+    except Exception:  # packages around it are run, and may raise anything; what is wrong itself is told by the import
         return None
-    for one in _classes(Path(str(spec.origin))) if spec else ():
+    for one in found:
         made = [node for node in one.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
-        if one.name == name and made and not (made[0].args.vararg or made[0].args.kwarg):
+        if one.name == name and len(made) == 1 and not (made[0].args.vararg or made[0].args.kwarg):
             return frozenset(_arguments(one) - {"self"})
     return None
 

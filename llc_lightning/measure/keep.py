@@ -50,10 +50,11 @@ def keep(
         SettingError: If two rows have the same key.
         StoreError: If the disk is full, or the folder cannot be written to.
     """
-    written = [Store(folder).write(part, outcome.rows)]
+    beside: list[Path] = []
     if traces and outcome.traces:
-        written.append(write_trace(folder, part, outcome.traces, run=run_name(folder), step=step))
+        beside.append(write_trace(folder, part, outcome.traces, run=run_name(folder), step=step))
     if outcome.arrays is not None:
-        written.append(write_arrays(folder, part, outcome.arrays))
+        beside.append(write_arrays(folder, part, outcome.arrays))
     write_timing(folder, part, seconds=outcome.seconds, step=step, processes=processes)
-    return written
+    # Rows come last: what has some is taken as measured, and never again.
+    return [Store(folder).write(part, outcome.rows), *beside]

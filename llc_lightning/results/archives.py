@@ -34,11 +34,12 @@ def write_archive(run: Path, folder: str, part: str, tree: "xr.DataTree") -> Pat
     return publish(run, f"{folder}/{checked_name('part', part)}{SUFFIX}", lambda path: _write(path, tree))
 
 
-def read_archive(path: str | Path, *, of: str) -> "xr.DataTree":
+def read_archive(path: str | Path, folder: str, *, of: str) -> "xr.DataTree":
     """Returns the tree in a file, loaded into memory, after checking its SHA-256 against the run's manifest.
 
     Args:
-        path: A file in a folder of a run.
+        path: A file in that folder of a run.
+        folder: The folder's name.
         of: What it holds, for messages.
 
     Raises:
@@ -48,7 +49,7 @@ def read_archive(path: str | Path, *, of: str) -> "xr.DataTree":
     from zarr.storage import ZipStore
 
     path = Path(path)
-    verify(path, listed(path.parent.parent).get(f"{path.parent.name}/{path.name}", []), remedy=_REMEDY)
+    verify(path, listed(path.parent.parent).get(f"{folder}/{path.name}", []), remedy=_REMEDY)
     try:
         zipfile.ZipFile(path).close()  # since ZipStore cannot close what it could not open
         with ZipStore(path, mode="r") as store:

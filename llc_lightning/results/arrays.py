@@ -40,7 +40,7 @@ def read_arrays(path: str | Path) -> "xr.Dataset":
     Raises:
         StoreError: If the file is missing, holds no arrays, is unlisted or damaged.
     """
-    return read_archive(path, of="arrays").to_dataset()
+    return read_archive(path, FOLDER, of="arrays").to_dataset()
 
 
 def list_arrays(run: Path) -> dict[str, Path]:

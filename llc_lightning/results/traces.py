@@ -82,7 +82,7 @@ def read_trace(path: str | Path) -> "xr.DataTree":
     """
     import xarray as xr
 
-    tree = read_archive(path, of="traces")
+    tree = read_archive(path, FOLDER, of="traces")
     # The groups of a store come in no particular order.
     return xr.DataTree(tree.to_dataset(), {name: tree.children[name] for name in sorted(tree.children)})
 

@@ -7,12 +7,13 @@ import lightning as L
 import pytest
 import torch
 
+from llc_lightning.callbacks.ablation import AblationCallback
 from llc_lightning.callbacks.folder import LAST
 from llc_lightning.callbacks.last import LastCheckpoint
 from llc_lightning.callbacks.snapshots import SnapshotCallback
-from llc_lightning.runtime.cadence import AtSteps
+from llc_lightning.runtime.cadence import AtSteps, Every
 from llc_lightning.runtime.errors import SettingError
-from tests.callbacks.plain import fit, trainer
+from tests.callbacks.plain import examples, fit, trainer
 
 
 class Watch(L.Callback):
@@ -40,6 +41,26 @@ def test_it_is_not_written_between_parts_of_a_step(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"enable_checkpointing": True, "accumulate_grad_batches": 3, "max_steps": 3}
     fit(trainer(tmp_path, [watch, LastCheckpoint(every_n_steps=1)], **settings))
     assert watch.seen == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("others", [[LastCheckpoint(every_n_steps=1)], []], ids=["kept", "not kept"])
+def test_it_is_not_written_there_after_a_validation_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: list[L.Callback]
+) -> None:
+    saved: list[int] = []
+
+    def note(trainer: L.Trainer) -> None:
+        loop: Any = trainer.fit_loop
+        saved.append(loop.epoch_loop.batch_progress.current.ready)
+
+    for module in ("last", "stop"):
+        monkeypatch.setattr(f"llc_lightning.callbacks.{module}.save_last", note)
+    measuring = AblationCallback(Every(1), methods=["zero"], components="layers", data=examples(16), at="validation")
+    settings: dict[str, Any] = {"accumulate_grad_batches": 2, "val_check_interval": 3, "max_steps": 7}
+    settings["enable_checkpointing"] = bool(others)
+    fit(trainer(tmp_path, [measuring, *others], **settings))
+    assert 6 in saved
+    assert not {3, 9} & set(saved)
 
 
 def test_lightning_adds_no_checkpoints_of_its_own(tmp_path: Path) -> None:

@@ -46,3 +46,15 @@ def test_the_same_twice_is_refused(tmp_path: Path) -> None:
     rows = alone(ABLATION).rows
     with pytest.raises(SettingError, match="two rows have the same key"):
         keep(tmp_path, "part", Outcome([*rows, rows[0]]), step=30)
+
+
+def test_rows_come_last_so_that_what_broke_off_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> Path:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("llc_lightning.measure.keep.write_trace", full)
+    with pytest.raises(OSError, match="disk full"):
+        keep(tmp_path, "part", alone(LLC), step=30)
+    assert not list(tmp_path.rglob("*.parquet"))
