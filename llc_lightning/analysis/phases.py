@@ -106,7 +106,8 @@ def phase(
     if abs(way) <= _ERRORS * float(np.hypot(stderrs[0], stderrs[far])):
         return None
     at = np.log1p(np.asarray(steps, dtype=np.float64))
-    (place,), (until,) = _half(at, values[None])
+    places, afters = _half(at, values[None])
+    place, until = float(places[0]), int(afters[0])
     drawn, _ = _half(at, values + stderrs * np.random.default_rng(seed).standard_normal((_DRAWS, len(values))))
     ends = [float(end) for end in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])]
     share = (values[: far + 1] - values[0]) / way

@@ -306,7 +306,7 @@ class StackedLoss:
 @contextmanager
 def _unrolling() -> Generator[None]:
     """Keeps vmap from telling at every step which operators it unrolls, as fused attention on processors."""
-    functorch: Any = torch._C._functorch  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+    functorch: Any = cast("Any", torch._C)._functorch  # pyright: ignore[reportPrivateUsage]
     # A filter of warnings would be one more for every step, and let the loss's own warnings through each time.
     functorch._set_vmap_fallback_warning_enabled(False)
     try:
