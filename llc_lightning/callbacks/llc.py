@@ -10,6 +10,7 @@ from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.report.charts import Charts, rung_charts
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.cadence import Cadence
+from llc_lightning.runtime.kinds import KINDS, at_level
 
 
 @CALLBACKS.register(
@@ -132,6 +133,12 @@ class LLCCallback(MeasurementCallback):
     def charts(self) -> Charts:
         """Returns a chart for every rung at which units are measured, and one of layers."""
         plan = cast("LLCPlan", self.plan)
-        named = any("." in one for one in plan.components)  # addresses may be of either
-        units = bool(set(plan.components) - {"all", "layers"})
-        return rung_charts(plan.n_beta, units=units, layers=named or "layers" in plan.components)
+        units = [one for one in plan.components if _names_units(one)]
+        layers = set(plan.components) - {*units, "all", "parameters"}
+        return rung_charts(plan.n_beta, units=bool(units), layers=bool(layers))
+
+
+def _names_units(spec: str) -> bool:
+    """Says whether an entry names units of hook points: by a word of theirs, or in brackets."""
+    words = {KINDS.get(kind).facts.word for kind in at_level("units")} - {""}
+    return "[" in spec or spec.removesuffix(":in").removesuffix(":out").removeprefix("pairs:") in words
