@@ -110,20 +110,22 @@ class HuggingFaceCallback(TrainerCallback):
     def _measure(self, due: Sequence[CadencedCallback], moment: Moment) -> None:
         folder, step = Path(self.folder or ""), moment.step
         cpu, cuda = torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        save_snapshot(folder, step, snapshot_params(self.module), epoch=moment.epoch)
-        for one in due:
-            if isinstance(one, MeasurementCallback):
-                seed = self.seed if one.own_seed is None else one.own_seed
-                if one.name in self._untold:
-                    self._untold.remove(one.name)
-                    self._tell_cost(one, moment, seed=seed or 0)
-                measure_snapshots(
-                    self.module, self.data, {one.name: one.plan}, Run(folder), steps=[step], seed=seed,
-                    replicates=one.replicates if moment.event == "end" else 1, traces=one.traces,
-                )  # fmt: skip
-        torch.set_rng_state(cpu)
-        for device, kept in enumerate(cuda):
-            torch.cuda.set_rng_state(kept, device)
+        try:
+            save_snapshot(folder, step, snapshot_params(self.module), epoch=moment.epoch)
+            for one in due:
+                if isinstance(one, MeasurementCallback):
+                    seed = self.seed if one.own_seed is None else one.own_seed
+                    if one.name in self._untold:
+                        self._untold.remove(one.name)
+                        self._tell_cost(one, moment, seed=seed or 0)
+                    measure_snapshots(
+                        self.module, self.data, {one.name: one.plan}, Run(folder), steps=[step], seed=seed,
+                        replicates=one.replicates if moment.event == "end" else 1, traces=one.traces,
+                    )  # fmt: skip
+        finally:
+            torch.set_rng_state(cpu)
+            for device, kept in enumerate(cuda):
+                torch.cuda.set_rng_state(kept, device)
 
     def _tell_cost(self, one: MeasurementCallback, moment: Moment, *, seed: int) -> None:
         copy = independent_copy(self.module)
@@ -132,8 +134,7 @@ class HuggingFaceCallback(TrainerCallback):
             snapshot = Snapshot.of(copy, self.data, run=run, seed=seed, step=moment.step, epoch=moment.epoch)
             told = cost_told(one.plan, snapshot, Workers())
         if told is not None:
-            times = one.when.count(moment.max_steps) if one.when and moment.max_steps else None
-            print(f"{one.name}: {told.sentence(times)}", flush=True)
+            print(f"{one.name}: {told.sentence(one.times(moment.max_steps))}", flush=True)
             if told.advice:
                 warnings.warn(f"{one.name}: {told.advice}", stacklevel=1)
 

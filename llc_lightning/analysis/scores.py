@@ -14,6 +14,8 @@ from llc_lightning.runtime.ranking import auroc, average_precision
 WHOLE, INCOMING, OUTGOING, SMALLER = "wrLLC", "wrLLC:in", "wrLLC:out", "wrLLC:min"
 """The restricted LLC of all weights of a component, of one side of it, and the smaller of both sides."""
 
+_SIDES = ("incoming", "outgoing")
+"""The kinds of the sides."""
 _OTHERS = (
     *("weight_norm", "llc_ablated", "llc_shift", "llc_unrecovered", "llc_complement", "recovery_gap"),
     *("posterior_effect", "ablated_covariance"),
@@ -44,7 +46,9 @@ def scores(rows: pd.DataFrame, *, step: int, n_beta: float, gamma: float, kind: 
         DataError: If a component has one score under several settings, so that it is not known which is meant.
     """
     here = table.first_replicate(table.select(rows, step=step, loss="train"))
-    named = table.components(here, kind or table.unit_kind(here))
+    kind = kind or table.unit_kind(here) or ""
+    named = table.components(here, kind)
+    here = table.select(here, kind=(kind, *_SIDES))
     asked = {name.removesuffix(":in").removesuffix(":out") for name in named}
     found = [one for one in _by_score(here, asked, n_beta, gamma) if len(one)]
     together = pd.concat(found) if found else pd.DataFrame({name: pd.Series(dtype=of) for name, of in _SCORE.items()})

@@ -293,13 +293,12 @@ class MeasurementCallback(CadencedCallback):
             told = cost_told(self.plan, snapshot, workers if self.share else Workers())
         if told is None:
             return
-        trainer.print(f"{self.name}: {told.sentence(self._times(trainer))}")
+        trainer.print(f"{self.name}: {told.sentence(self.times(moment_of(trainer, 'start').max_steps))}")
         if told.advice:
             warnings.warn(f"{self.name}: {told.advice}", stacklevel=1)
 
-    def _times(self, trainer: L.Trainer) -> int | None:
-        """Returns how often the whole training measures; None where that is not known, or takes long to count."""
-        last = moment_of(trainer, "start").max_steps
+    def times(self, last: int | None) -> int | None:
+        """Returns how often a training up to a step measures; None where that is not known, or takes long to count."""
         known = self.when is not None and self.at == "batch" and last is not None and last <= _COUNTED
         return self.when.count(last) if self.when and known and last else None
 

@@ -57,8 +57,8 @@ def test_epochs(tmp_path: Path) -> None:
 
 
 def test_after_validations_alone(tmp_path: Path) -> None:
-    assert steps(Every(steps=4), tmp_path, at="validation", val_check_interval=6) == [6, 12, 18, 24]
-    assert steps(AtSteps([7]), tmp_path, at="validation", val_check_interval=6) == [12]
+    assert steps(Every(steps=4), tmp_path / "one", at="validation", val_check_interval=6) == [6, 12, 18, 24]
+    assert steps(AtSteps([7]), tmp_path / "other", at="validation", val_check_interval=6) == [12]
 
 
 def test_the_sanity_check_is_no_validation(tmp_path: Path) -> None:

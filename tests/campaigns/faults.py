@@ -33,6 +33,8 @@ INJECTIONS = [
     *("exception", "memory", "nan", "exit", "quarantine", "gather", "examples", "weights"),
     *("slow", "kill", "pause", "buffers", "apart"),
 ]
+ENDING = 2.0
+"""Seconds that a run may take to end by itself when its last measurement is done: later a signal has no effect."""
 GOES_ON = ("nan", "slow", "pause", "buffers", "apart")
 """Those that end no training."""
 PAUSE = LOST + 3
@@ -104,7 +106,7 @@ def stopped_and_continued(
 ) -> tuple[str, float]:
     """Returns what is wrong with a run that gets a signal at a moment, if anything is, and how long it took to end.
 
-    A run that was over before is made again, and gets the signal in half the time.
+    A run that was over before, or ends as it gets it, is made again, and gets the signal in half the time.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -112,12 +114,14 @@ def stopped_and_continued(
         while not saved.exists() and not job.ended():
             time.sleep(0.01)
         time.sleep(after)
-        sent = time.monotonic()
+        over, sent = job.ended(), time.monotonic()
         job.send(signal.Signals(number), everybody=everybody)
         codes, said = job.finish()
         took = time.monotonic() - sent
         asked = (folder / "asked").exists()
-        if codes == {0} and not asked:
+        if codes == {0} and not asked and not over and took > ENDING:
+            return f"the signal was ignored: the run ended with 0 after {took:.1f} s", took
+        if codes == {0} and not asked and after > ENDING / 100:
             return stopped_and_continued(processes, number, after / 2, everybody, whole)
         if codes != {CODES[signal.Signals(number)]}:
             return f"codes {codes}: {said}", took
@@ -195,6 +199,7 @@ def injected(processes: int, rank: int, injection: str) -> tuple[str, float]:
         wrong = [f"{others - len(ends)} have not ended"] * (len(ends) != others)
         wrong += [f"they end differently: {sorted(told)}"] * (len(told) > 1)
         wrong += [f"training ended: {sorted(told)}"] * (goes_on and told != {""})
+        wrong += ["nothing was told"] * (not goes_on and "" in told)
         wrong += [f"took {took:.0f} s"] * (took > LIMIT and named not in ("slow", "pause"))
         return "; ".join(wrong), took
     finally:

@@ -15,6 +15,7 @@ from llc_lightning.callbacks.llc import LLCCallback
 from llc_lightning.cli.fit import FitCLI
 from llc_lightning.cli.offline import FitsData
 from llc_lightning.cli.train import main
+from llc_lightning.models.direction_model import DirectionModel
 from llc_lightning.results.run import Run
 from tests.processes import Script
 
@@ -338,5 +339,7 @@ def test_every_configuration_makes_a_model_that_fits_its_data(
     model, data = made["model"], made["data"]
     if isinstance(model, FitsData):
         model.fit_to(data)
+    elif isinstance(model, DirectionModel):
+        assert model.direction == data.direction
     else:
         assert model.task == data.task
