@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -71,16 +70,15 @@ class Part:
         root.mkdir(parents=True, exist_ok=True)
         if not (run / "last.ckpt").exists():
             shutil.rmtree(run.parent, ignore_errors=True)  # killed before it could be continued
-        began, spent = time.monotonic(), _cpu_seconds()
+        began, spent = time.monotonic(), 0.0
         for command in self.commands(root):
             if command[-1] == "--steps":
                 command.append(str(max(Run.open(run).snapshots)))
-            with log.open("a", encoding="utf-8") as told:
-                code = subprocess.run([sys.executable, *command], stdout=told, stderr=told, check=False).returncode
+            code, cpu = _ended([sys.executable, *command], log)
+            spent += cpu
             if code:
                 raise PartFailed(f"{self.name}: {' '.join(command)} ended with {code}; see {log}.")
-        cost = {"seconds": time.monotonic() - began, "cpu_seconds": _cpu_seconds() - spent}
-        keep(Run.open(run), self.name, tables, cost)
+        keep(Run.open(run), self.name, tables, {"seconds": time.monotonic() - began, "cpu_seconds": spent})
 
 
 def keep(run: Run, name: str, tables: Path, cost: dict[str, float]) -> None:
@@ -103,9 +101,12 @@ def table_of(part: Part, tables: Path) -> pd.DataFrame:
     return pd.read_parquet(tables / f"{part.name}.parquet")
 
 
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def _ended(command: Sequence[str], log: Path) -> tuple[int, float]:
+    """Runs a command, and returns its exit status and CPU seconds."""
+    with log.open("a", encoding="utf-8") as told:
+        process = subprocess.Popen(command, stdout=told, stderr=told)
+        _, status, used = os.wait4(process.pid, 0)
+    return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
 
 
 _LIVE = {
