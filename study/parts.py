@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
+from llc_lightning.cli.truth import what_matters
 from llc_lightning.results.run import Run
 
 HERE = Path(__file__).parent
@@ -24,7 +26,7 @@ _LEFT_OUT = ["details", "settings", "epoch", "rhat", "ess", "step_size"]
 """Columns that no analysis of the study reads."""
 
 
-class PartFailed(Exception):  # noqa: N818, its text is what people read
+class PartFailed(Exception):
     """A command of a part ended badly."""
 
 
@@ -88,7 +90,7 @@ def keep(run: Run, name: str, tables: Path, cost: dict[str, float]) -> None:
     (tables / f"{name}.json").write_text(json.dumps({"rows": len(rows), **cost}, indent=1) + "\n", encoding="utf-8")
     half = tables / f".{name}.parquet"
     rows.to_parquet(half, compression="zstd", compression_level=19, index=False)
-    os.replace(half, tables / f"{name}.parquet")
+    half.replace(tables / f"{name}.parquet")
 
 
 def missing(parts: Sequence[Part], tables: Path) -> list[Part]:
@@ -99,6 +101,12 @@ def missing(parts: Sequence[Part], tables: Path) -> list[Part]:
 def table_of(part: Part, tables: Path) -> pd.DataFrame:
     """Returns the rows of a part."""
     return pd.read_parquet(tables / f"{part.name}.parquet")
+
+
+def matters(part: Part) -> dict[str, bool]:
+    """Returns whether each component matters, by its address; nothing where that is not known by construction."""
+    path = Path("configs", "smoke" if part.smoke else "", f"{part.net}.yaml")
+    return what_matters(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def _ended(command: Sequence[str], log: Path) -> tuple[int, float]:

@@ -34,7 +34,7 @@ class Association:
     effect_reliability: float
     """Share of the effect's spread over components that is no sampling error."""
     corrected: float
-    """The correlation without the errors of either side, at most 1; NaN where a reliability is unknown or not positive."""
+    """The correlation without the errors of either side, at most 1; NaN where a reliability is not positive."""
     partial: Correlation | None
     """With the weight norm held fixed."""
 
@@ -109,7 +109,10 @@ def _pairs(
             whole = spearman(x, y, seed=seed, level=level, permutations=permutations)
             low, high = _interval(x, y, level, seed) if whole.defined else (float("nan"),) * 2
             by_error = first.reliability(method)
-            given = None if norm is None else _shared(first.values[llc], first.values[method], norm)
+            partial: Correlation | None = None
+            if norm is not None:
+                given = _shared(first.values[llc], first.values[method], norm)
+                partial = partial_spearman(*given, seed=seed, level=level, permutations=permutations)
             yield Association(
                 llc=llc,
                 method=method,
@@ -117,7 +120,7 @@ def _pairs(
                 reliability=reliability,
                 effect_reliability=by_error,
                 corrected=_corrected(whole.rho, reliability, by_error),
-                partial=given and partial_spearman(*given, seed=seed, level=level, permutations=permutations),
+                partial=partial,
             )
 
 
@@ -146,7 +149,9 @@ def _wide(rows: pd.DataFrame, step: int, rung: Rung, kind: str, replicate: int) 
         return _Wide({}, {}, {})
     scored = scores(own, step=step, n_beta=rung.n_beta, gamma=rung.gamma, kind=kind)
     good = scored.loc[table.ok(scored)]
-    values, errors, views = {}, {}, {}
+    values: dict[str, dict[str, float]] = {}
+    errors: dict[str, dict[str, float]] = {}
+    views: dict[str, str] = {}
     for name, part in table.by(good, "score"):
         components = table.texts(part, "component")
         values[name] = dict(zip(components, table.numbers(part, "value").tolist(), strict=True))

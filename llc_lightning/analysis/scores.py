@@ -31,7 +31,7 @@ _BOOTSTRAP = 1000
 
 @revisions.of_newest
 def scores(rows: pd.DataFrame, *, step: int, n_beta: float, gamma: float, kind: str | None = None) -> pd.DataFrame:
-    """Returns one row for each component and score: ``component``, ``score``, ``view``, ``value``, ``stderr``, ``status``.
+    """Returns one row for each component and score, with its ``view``, ``value``, ``stderr`` and ``status``.
 
     ``wrLLC`` is the restricted LLC of a component; ``wrLLC:in`` that of the weights that make it, ``wrLLC:out`` of
     those that read it (components ``ADDRESS:in`` and ``ADDRESS:out``). What nobody reads is free on the first, what

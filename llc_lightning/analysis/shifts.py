@@ -52,10 +52,10 @@ def shifts(rows: pd.DataFrame, *, step: int | None = None) -> list[Shift]:
     step = table.steps(every)[-1] if step is None else step
     here = table.first_replicate(table.select(rows, step=step))
     groups = table.by(table.select(every, step=step), "kind", "method", "n_beta", "gamma")
-    return [_shift(here, *of, shifted) for of, shifted in groups]
+    return [_shift(here, shifted, *of) for of, shifted in groups]
 
 
-def _shift(here: pd.DataFrame, kind: str, method: str, n_beta: float, gamma: float, shifted: pd.DataFrame) -> Shift:
+def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_beta: float, gamma: float) -> Shift:
     good = shifted.loc[table.ok(shifted)]
     at = {"n_beta": n_beta, "gamma": gamma}
     named = table.distinct(good, "component")

@@ -1,0 +1,90 @@
+"""How ablations change the LLC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from llc_lightning.analysis import table
+from llc_lightning.analysis.across import ByRun, Over
+from llc_lightning.analysis.shifts import Shift
+from llc_lightning.report.answers.base import Answer, by_method
+from llc_lightning.report.cells import Table
+from llc_lightning.report.panel import Rule
+from llc_lightning.runtime.kinds import called
+
+
+def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
+    """How do ablations change the LLC?"""
+    rows: list[tuple[str, ...]] = []
+    said: list[_Said] = []
+    for one in found:
+        kind, method = one.key
+        first = one.found[0]
+        shift = one.over(lambda it: it.shift, level)
+        rows.append(
+            (
+                *(one.net, kind, method, f"{first.n_beta:g}, {first.gamma:g}"),
+                *(str(one.over(number, level)) for number in _OF_SHIFT),
+                str(one.over(lambda it: it.spread, level)),
+                f"{sum(it.ok for it in one.found)} of {sum(it.components for it in one.found)}",
+                str(len(one.found)),
+            )
+        )
+        if np.isfinite(shift.mean):
+            said.append((one.net, kind, method, shift, one.over(lambda it: it.before, level)))
+    head = (
+        *("net", "kind", "method", "n_beta, gamma", "LLC before", "LLC after", "change (A3 - full)"),
+        *("at the trained weights (A1)", "n_beta x R", "SD over components", "ok", "runs"),
+    )
+    note = (
+        "Before: the LLC of the whole model, re-optimised; after: that of the ablated model at its own minimum; "
+        "change: by the same random numbers. A1: around the trained weights, which are no minimum of the ablated loss; "
+        "R is what the other weights make good, and A1 = after - n_beta R. Means over components, then over runs, with "
+        "intervals."
+    )
+    return Answer(
+        question="How do ablations change the LLC?",
+        verdict=tuple(_change_sentences(said)) or ("Not measured: no run has the LLC under ablation.",),
+        change="Rows that are not ok are left out: longer chains or another gamma that make them ok may move a mean. "
+        "A change belongs to its (n_beta, gamma).",
+        tables=(Table("changes", "The LLC before and after", head, tuple(rows), note),) if rows else (),
+        panels=by_method(
+            "change-of-llc",
+            "Change of the LLC when one component is ablated, by net and method",
+            "LLC after - before",
+            Rule(0.0, "no change"),
+            [(net, method, shift) for net, _, method, shift, _ in said],
+        ),
+    )
+
+
+_Said: TypeAlias = tuple[str, str, str, Over, Over]
+"""Net, kind, method, the change and the LLC before."""
+_OF_SHIFT: tuple[Callable[[Shift], table.Measured], ...] = (
+    lambda it: it.before,
+    lambda it: it.after,
+    lambda it: it.shift,
+    lambda it: it.unrecovered,
+    lambda it: it.recovered,
+)
+
+
+def _change_sentences(said: Sequence[_Said]) -> list[str]:
+    told: list[str] = []
+    for net in dict.fromkeys(net for net, *_ in said):
+        here = [one for one in said if one[0] == net]
+        means = [shift.mean for *_, shift, _ in here]
+        clear = [method for _, _, method, shift, _ in here if shift.low > 0 or shift.high < 0]
+        kind, before = here[0][1], here[0][4]
+        span = f"{min(means):+.3g}" if len(means) == 1 else f"between {min(means):+.3g} and {max(means):+.3g}"
+        doubt = "clear of 0 by every method" if len(clear) == len(here) else (
+            f"clear of 0 by {', '.join(clear)} alone" if clear else "clear of 0 by no method"
+        )  # fmt: skip
+        told.append(
+            f"{net}: without one {called(kind)} the LLC of the re-optimised rest, {before.mean:.3g} before, changes by "
+            f"{span} on average, {doubt}."
+        )
+    return told

@@ -1,0 +1,44 @@
+"""Whether one of them sees a component form first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llc_lightning.analysis.across import Measurements
+from llc_lightning.analysis.phases import Led
+from llc_lightning.report.answers.base import Answer
+from llc_lightning.report.cells import Table
+
+
+def leading(found: Sequence[tuple[Measurements, Led]]) -> Answer:
+    """Does one of them see a component form before the other?"""
+    rows = tuple(
+        (run.net, run.name, one.component, str(one.llc), str(one.effect), str(one.expected),
+         f"{one.ratio:.2f} [{one.low:.2f}, {one.high:.2f}]", str(one.llc.inside), one.verdict)
+        for run, one in found
+    )  # fmt: skip
+    head = (
+        *("net", "run", "component", "half of wrLLC", "half of the effect", "half of what the effect lets expect"),
+        *("ratio of steps", "snapshots inside", "verdict"),
+    )
+    counts = {verdict: sum(one.verdict == verdict for _, one in found) for verdict in ("the LLC leads", "the LLC lags")}
+    nets = list(dict.fromkeys(run.net for run, _ in found))
+    said = [_sentence(net, [one for run, one in found if run.net == net]) for net in nets]
+    lesson = (
+        "A wrLLC that rises earlier in steps than the effect is no lead: a saturating curve of the effect does so too."
+    )
+    return Answer(
+        question="Does one of them see a component form before the other?",
+        verdict=(*said, lesson) if rows else ("Not measured: no component could be dated by both.",),
+        change="Snapshots closer together where the loss falls: nothing finer than these is ever resolved."
+        + ("" if any(counts.values()) else " So far no component is told apart."),
+        tables=(Table("led", "When half of the way is done", head, rows, "Steps with intervals."),) if rows else (),
+    )
+
+
+def _sentence(net: str, found: Sequence[Led]) -> str:
+    leads, lags = (sum(one.verdict == verdict for one in found) for verdict in ("the LLC leads", "the LLC lags"))
+    return (
+        f"{net}: of {len(found)} components that could be dated the LLC leads in {leads}, lags in {lags}, and is not "
+        "resolved from the effect in the others."
+    )
