@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -22,8 +23,8 @@ HERE = Path(__file__).parent
 TABLES = HERE / "tables"
 RUNS = Path("checkpoints/study")
 _NO_MEASURING = "configs/overlays/no_measuring.yaml"
-_LEFT_OUT = ["details", "settings", "epoch", "rhat", "ess", "step_size"]
-"""Columns that no analysis of the study reads."""
+_LEFT_OUT = {"details": "{}", "settings": "", "epoch": 0, "rhat": math.nan, "ess": math.nan, "step_size": math.nan}
+"""Columns that no analysis of the study reads, and what stands for them."""
 
 
 class PartFailed(Exception):
@@ -86,7 +87,7 @@ class Part:
 def keep(run: Run, name: str, tables: Path, cost: dict[str, float]) -> None:
     """Writes the rows of a run, without what no analysis reads, and beside them what they cost."""
     tables.mkdir(parents=True, exist_ok=True)
-    rows = run.measurements().drop(columns=_LEFT_OUT)
+    rows = run.measurements().drop(columns=list(_LEFT_OUT))
     (tables / f"{name}.json").write_text(json.dumps({"rows": len(rows), **cost}, indent=1) + "\n", encoding="utf-8")
     half = tables / f".{name}.parquet"
     rows.to_parquet(half, compression="zstd", compression_level=19, index=False)
@@ -100,7 +101,7 @@ def missing(parts: Sequence[Part], tables: Path) -> list[Part]:
 
 def table_of(part: Part, tables: Path) -> pd.DataFrame:
     """Returns the rows of a part."""
-    return pd.read_parquet(tables / f"{part.name}.parquet")
+    return pd.read_parquet(tables / f"{part.name}.parquet").assign(**_LEFT_OUT)
 
 
 def matters(part: Part) -> dict[str, bool]:

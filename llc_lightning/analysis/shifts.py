@@ -34,6 +34,8 @@ class Shift:
     """``llc_unrecovered``, the estimate around the trained weights, on average; no value where it was not measured."""
     recovered: Measured
     """n_beta x ``recovery_gap``, on average: what of the former the other weights make good."""
+    closure: Measured
+    """``recovery_closure``: unrecovered - (after - recovered), 0 where both chains see one basin."""
 
 
 @revisions.of_newest
@@ -81,6 +83,7 @@ def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_
         spread=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
         unrecovered=mean("llc_unrecovered"),
         recovered=Measured(n_beta * gap.value, n_beta * gap.stderr),
+        closure=mean("recovery_closure"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from llc_lightning.analysis.across import Measurements
 from llc_lightning.cli.truth import what_matters
 from llc_lightning.results.run import Run
-from llc_lightning.runtime.errors import StoreError
+from llc_lightning.runtime.errors import SettingError, StoreError
 
 
 def measurements_of(folders: Sequence[Path]) -> tuple[list[Measurements], list[str]]:
@@ -30,7 +30,12 @@ def measurements_of(folders: Sequence[Path]) -> tuple[list[Measurements], list[s
             continue
         config = run.config
         net = nets.setdefault(_alike(config) if config else run.name, _named(run, config, nets))
-        found.append(Measurements(run.name, net, rows, what_matters(config)))
+        try:
+            truth = what_matters(config)
+        except SettingError as error:
+            told.append(f"What matters in {run.name} is not known: {error}")
+            truth = {}
+        found.append(Measurements(run.name, net, rows, truth))
     if not found:
         raise StoreError("none of these runs has measurements yet; train on, or measure their snapshots.")
     return found, told

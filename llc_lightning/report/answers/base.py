@@ -11,7 +11,7 @@ from jaxtyping import Float
 from llc_lightning.analysis.across import Over
 from llc_lightning.report import palette
 from llc_lightning.report.cells import NONE, Table
-from llc_lightning.report.panel import Axis, Panel, Rule, Series
+from llc_lightning.report.panel import Axis, Matrix, Panel, Rule, Series
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Answer:
     change: str
     """What would change the verdict."""
     tables: tuple[Table, ...] = ()
-    panels: tuple[Panel, ...] = ()
+    panels: tuple[Panel | Matrix, ...] = ()
 
 
 def two(one: Over) -> str:

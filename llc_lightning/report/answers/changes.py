@@ -37,13 +37,14 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
             said.append((one.net, kind, method, shift, one.over(lambda it: it.before, level)))
     head = (
         *("net", "kind", "method", "n_beta, gamma", "LLC before", "LLC after", "change (A3 - full)"),
-        *("at the trained weights (A1)", "n_beta x R", "SD over components", "ok", "runs"),
+        *("at the trained weights (A1)", "n_beta x R", "closure", "SD over components", "ok", "runs"),
     )
     note = (
         "Before: the LLC of the whole model, re-optimised; after: that of the ablated model at its own minimum; "
         "change: by the same random numbers. A1: around the trained weights, which are no minimum of the ablated loss; "
-        "R is what the other weights make good, and A1 = after - n_beta R. Means over components, then over runs, with "
-        "intervals."
+        "R is what the other weights make good near them. Closure: A1 - (after - n_beta R), 0 where the chains around "
+        "the trained weights and those around the new minimum see one basin. Means over components, then over runs, "
+        "with intervals."
     )
     return Answer(
         question="How do ablations change the LLC?",
@@ -69,6 +70,7 @@ _OF_SHIFT: tuple[Callable[[Shift], table.Measured], ...] = (
     lambda it: it.shift,
     lambda it: it.unrecovered,
     lambda it: it.recovered,
+    lambda it: it.closure,
 )
 
 
@@ -83,8 +85,9 @@ def _change_sentences(said: Sequence[_Said]) -> list[str]:
         doubt = "clear of 0 by every method" if len(clear) == len(here) else (
             f"clear of 0 by {', '.join(clear)} alone" if clear else "clear of 0 by no method"
         )  # fmt: skip
+        was = f", {before.mean:.3g} before," if np.isfinite(before.mean) else ""
         told.append(
-            f"{net}: without one {called(kind)} the LLC of the re-optimised rest, {before.mean:.3g} before, changes by "
-            f"{span} on average, {doubt}."
+            f"{net}: without one {called(kind)} the LLC of the re-optimised rest{was} changes by {span} on average, "
+            f"{doubt}."
         )
     return told

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from llc_lightning.analysis.across import Measurements
 from llc_lightning.analysis.phases import Led
 from llc_lightning.report.answers.base import Answer
 from llc_lightning.report.cells import Table
+
+_MOST = 6
+"""Components of a run that the table lists."""
 
 
 def leading(found: Sequence[tuple[Measurements, Led]]) -> Answer:
@@ -15,7 +20,7 @@ def leading(found: Sequence[tuple[Measurements, Led]]) -> Answer:
     rows = tuple(
         (run.net, run.name, one.component, str(one.llc), str(one.effect), str(one.expected),
          f"{one.ratio:.2f} [{one.low:.2f}, {one.high:.2f}]", str(one.llc.inside), one.verdict)
-        for run, one in found
+        for run, one in _farthest(found)
     )  # fmt: skip
     head = (
         *("net", "run", "component", "half of wrLLC", "half of the effect", "half of what the effect lets expect"),
@@ -32,8 +37,25 @@ def leading(found: Sequence[tuple[Measurements, Led]]) -> Answer:
         verdict=(*said, lesson) if rows else ("Not measured: no component could be dated by both.",),
         change="Snapshots closer together where the loss falls: nothing finer than these is ever resolved."
         + ("" if any(counts.values()) else " So far no component is told apart."),
-        tables=(Table("led", "When half of the way is done", head, rows, "Steps with intervals."),) if rows else (),
+        tables=(
+            Table(
+                "led",
+                "When half of the way is done",
+                head,
+                rows,
+                f"Steps with intervals; of each run the {_MOST} components whose ratio is farthest from 1.",
+            ),
+        )
+        if rows
+        else (),
     )
+
+
+def _farthest(found: Sequence[tuple[Measurements, Led]]) -> list[tuple[Measurements, Led]]:
+    """Returns of every run the components whose ratio of steps is farthest from 1."""
+    ordered = sorted(found, key=lambda one: -abs(np.log(one[1].ratio)))
+    kept = [[one for one in ordered if one[0] is run][:_MOST] for run in {id(run): run for run, _ in found}.values()]
+    return [one for each in kept for one in each]
 
 
 def _sentence(net: str, found: Sequence[Led]) -> str:
