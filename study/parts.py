@@ -17,7 +17,9 @@ import pandas as pd
 import yaml
 
 from llc_lightning.cli.truth import what_matters
+from llc_lightning.models.planted import PlantedModel
 from llc_lightning.results.run import Run
+from study import planted
 
 HERE = Path(__file__).parent
 TABLES = HERE / "tables"
@@ -51,6 +53,8 @@ class Part:
 
     def commands(self, root: Path) -> list[list[str]]:
         """Returns what trains and measures it, going on where it was interrupted."""
+        if self.net == planted.NAME:
+            return [["-m", "study.planted", "--seed", str(self.seed), "--root", str(root)]]
         run = root / self.name / "version_0"
         overlay = _NO_MEASURING if self.afterwards else f"study/{self.settings}.yaml" if self.settings else ""
         train = [
@@ -106,6 +110,8 @@ def table_of(part: Part, tables: Path) -> pd.DataFrame:
 
 def matters(part: Part) -> dict[str, bool]:
     """Returns whether each component matters, by its address; nothing where that is not known by construction."""
+    if part.net == planted.NAME:
+        return PlantedModel(seed=part.seed).matters()
     path = Path("configs", "smoke" if part.smoke else "", f"{part.net}.yaml")
     return what_matters(yaml.safe_load(path.read_text(encoding="utf-8")))
 
@@ -132,6 +138,7 @@ _STATED = (11, 12, 13)
 """Seeds of the run that was stated before it was made."""
 PARTS = [
     *(Part(net, seed, "heads", afterwards=True) for net in ("induction_strict", "ioi_strict") for seed in _STATED),
+    *(Part(planted.NAME, seed, "") for seed in range(3)),
     *(Part(net, seed, settings) for seed in range(3) for net, settings in _LIVE.items()),
 ]
 SMOKE = [Part(net, seed, "", smoke=True) for net in ("cis", "induction") for seed in range(2)]
