@@ -120,9 +120,8 @@ def found_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list
         for n_beta, gamma in rungs:
             scored = scores(at, step=table.steps(at)[0], n_beta=float(n_beta), gamma=float(gamma))
             for one in found_by(scored, run.truth, level=level):
-                of_chains = table.texts(table.select(scored, score=one.score), "view")[0] == "llc"
-                where = f"n_beta {n_beta:g}" if of_chains and " at n_beta" not in one.score else ""
-                told.append((where, one))
+                at_rung = float(table.numbers(table.select(scored, score=one.score), "n_beta")[0])
+                told.append(("" if np.isnan(at_rung) else f"n_beta {at_rung:g}", one))
         return [*dict.fromkeys(told)]
 
     every = _by_run(runs, found, lambda one: (one[1].score, one[0]))

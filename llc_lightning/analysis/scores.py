@@ -25,21 +25,24 @@ _OTHERS = {
     **dict.fromkeys(("llc_ablated", "llc_shift", "llc_unrecovered", "llc_complement", "recovery_gap"), LLC),
     **dict.fromkeys(("posterior_effect", "ablated_covariance"), LLC),
 }
-_SCORE = {"component": object, "score": object, "view": object, "value": float, "stderr": float, "status": object}
+_SCORE = {
+    **{"component": object, "score": object, "view": object, "value": float, "stderr": float, "status": object},
+    **{"n_beta": float, "gamma": float},
+}
 _BOOTSTRAP = 1000
 
 
 @revisions.of_newest
 def scores(rows: pd.DataFrame, *, step: int, n_beta: float, gamma: float, kind: str | None = None) -> pd.DataFrame:
-    """Returns one row for each component and score, with its ``view``, ``value``, ``stderr`` and ``status``.
+    """Returns one row for each component and score: ``view``, ``value``, ``stderr``, ``status``, ``n_beta``, ``gamma``.
 
     ``wrLLC`` is the restricted LLC of a component; ``wrLLC:in`` that of the weights that make it, ``wrLLC:out`` of
     those that read it (components ``ADDRESS:in`` and ``ADDRESS:out``). What nobody reads is free on the first, what
     never fires on the second, so ``wrLLC:min``, the smaller, is 0 for both; its status has the reasons of both
     sides, and it has no value where one of them has none. Ablation effects on the training loss are named by their
     method, all else by its quantity, with the method behind it where it has one. What was measured at one other
-    resolution alone is taken from there, and named with it. Of values that rest on different numbers of examples that
-    with the most counts. ``view`` is what a score is of: ``llc``, ``effect`` or ``size``.
+    resolution alone is taken from there, as ``n_beta`` and ``gamma`` say. Of values that rest on different numbers of
+    examples that with the most counts. ``view`` is what a score is of: ``llc``, ``effect`` or ``size``.
 
     Args:
         rows: The measurement table.
@@ -71,20 +74,16 @@ def _by_score(rows: pd.DataFrame, asked: set[str], n_beta: float, gamma: float) 
     for method, effects in table.by(table.select(rows, quantity="ablation_effect"), "method"):
         yield _named(effects, str(method), EFFECT, asked)
     for quantity, view in _OTHERS.items():
-        told, where = _at(table.select(rows, quantity=quantity), n_beta, gamma)
-        for method, part in table.by(told, "method"):
-            yield _named(part, f"{quantity} ({method}){where}" if method else f"{quantity}{where}", view, asked)
+        for method, part in table.by(_at(table.select(rows, quantity=quantity), n_beta, gamma), "method"):
+            yield _named(part, f"{quantity} ({method})" if method else quantity, view, asked)
 
 
-def _at(rows: pd.DataFrame, n_beta: float, gamma: float) -> tuple[pd.DataFrame, str]:
-    """Returns the rows at a resolution or of none, else those at the one that there is, with a word for it."""
+def _at(rows: pd.DataFrame, n_beta: float, gamma: float) -> pd.DataFrame:
+    """Returns the rows at a resolution or of none, else those at the one that there is."""
     free = np.asarray(rows["n_beta"].isna(), dtype=bool)
     here = rows.loc[free | np.asarray((rows["n_beta"] == n_beta) & (rows["gamma"] == gamma), dtype=bool)]
     others = rows.loc[~free, ["n_beta", "gamma"]].drop_duplicates()
-    if len(here) or len(others) != 1:
-        return here, ""
-    there = others.to_numpy(dtype=np.float64)[0]
-    return rows, f" at n_beta {there[0]:g}, gamma {there[1]:g}"
+    return here if len(here) or len(others) != 1 else rows
 
 
 def _of_side(llc: pd.DataFrame, side: str) -> pd.DataFrame:

@@ -31,7 +31,9 @@ def what_matters(config: Mapping[str, Any]) -> dict[str, bool]:
     parser: Any = Parser(allow_abbrev=False, exit_on_error=False)
     parser.add_lightning_class_args(L.LightningModule, "model", subclass_mode=True)
     try:
-        model: Any = parser.instantiate_classes(parser.parse_object({"model": config["model"]}))["model"]
+        # The name until jsonargparse 4.48.
+        make: Any = getattr(parser, "instantiate", None) or parser.instantiate_classes
+        model: Any = make(parser.parse_object({"model": config["model"]}))["model"]
     except ArgumentError as error:
         raise SettingError(f"its model cannot be made: {sentence(str(error))}") from error
     return model.matters() if isinstance(model, KnowsWhatMatters) else {}
