@@ -41,7 +41,11 @@ def _tables(parts: list[Part], given: argparse.Namespace) -> int:
     found = answers(runs)
     for one in found:
         print(f"\n## {one.question}\n")
-        print("\n".join(f"- {sentence}" for sentence in (*one.verdict, f"What would change it: {one.change}")))
+        print(
+            "\n".join(
+                f"- {sentence}" for sentence in (one.verdict, *one.details, f"What would change it: {one.change}")
+            )
+        )
         for each in one.tables:
             print(f"\n{markdown(each)}")
     print(f"\n{markdown(asked_for(runs))}")

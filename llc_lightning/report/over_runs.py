@@ -119,17 +119,11 @@ def _page(
 
 
 def _short(one: Answer) -> str:
-    first, *others = one.verdict
-    more = f" And {len(others)} more below." if len(others) > _FEW else " ".join(["", *others])
-    return f'<div class="verdict"><h3>{escaped(one.question)}</h3><p class="answer">{linked(first + more)}</p></div>'
-
-
-_FEW = 2
-"""Sentences of an answer that the top shows beside its first."""
+    return f'<div class="verdict"><h3>{escaped(one.question)}</h3><p class="answer">{linked(one.verdict)}</p></div>'
 
 
 def _said(one: Answer) -> str:
-    items = "".join(f"<li>{linked(sentence)}</li>" for sentence in one.verdict)
+    items = "".join(f"<li>{linked(sentence)}</li>" for sentence in one.details)
     return f'<ul class="says">{items}</ul><p class="note">What would change it: {linked(one.change)}</p>'
 
 

@@ -56,10 +56,10 @@ def test_names_are_escaped_and_nothing_is_loaded(text: str) -> None:
 
 def test_what_was_not_measured_is_told(runs: list[Measurements], tmp_path: Path) -> None:
     _, found = write_over_runs(runs[2:], tmp_path / "report.html", static=True)
-    assert "nan" not in found[0].verdict[0], "of this run there is no LLC before"
+    assert "nan" not in found[0].verdict, "of this run there is no LLC before"
     without = replace(runs[2], rows=runs[2].rows.loc[lambda rows: rows["quantity"] != "llc_shift"])
     _, found = write_over_runs([without], tmp_path / "report.html", static=True)
-    assert found[0].verdict == ("Not measured: no run has the LLC under ablation.",)
+    assert found[0].verdict == "Not measured: no run has the LLC under ablation."
     assert found[4].tables == ()
 
 

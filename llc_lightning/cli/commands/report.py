@@ -77,5 +77,5 @@ def _over_runs(options: Namespace) -> None:
         runs, out, commands=[asked], level=options.level, static=options.static, export=options.export
     )
     if not options.json:
-        sys.stdout.write(rendered([*told, *(sentence for one in found for sentence in one.verdict)], []))
+        sys.stdout.write(rendered([*told, *(f"{one.question} {one.verdict}" for one in found)], []))
     end(options, written, f"open {quoted(out)} in a browser")

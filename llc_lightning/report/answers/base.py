@@ -19,11 +19,25 @@ class Answer:
     """One question and what the runs say of it."""
 
     question: str
-    verdict: tuple[str, ...]
+    verdict: str
+    """One sentence over all nets, or what was not measured."""
+    details: tuple[str, ...]
+    """A sentence for each net."""
     change: str
     """What would change the verdict."""
     tables: tuple[Table, ...] = ()
     panels: tuple[Panel | Matrix, ...] = ()
+
+
+def between(values: Sequence[float], spec: str) -> str:
+    """Returns the ends of some values, or the one that all are.
+
+    Example:
+        >>> print(between([0.25, 0.5, 1.0], ".2f"), between([1.0, 1.0], "+.1f"))
+        0.25 to 1.00 +1.0
+    """
+    low, high = (f"{end:{spec}}" for end in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
 
 
 def two(one: Over) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from llc_lightning.analysis import table
 from llc_lightning.analysis.across import ByRun, Over
 from llc_lightning.analysis.shifts import Shift
-from llc_lightning.report.answers.base import Answer, by_method
+from llc_lightning.report.answers.base import Answer, between, by_method
 from llc_lightning.report.cells import Table
 from llc_lightning.report.panel import Rule
 from llc_lightning.runtime.kinds import called
@@ -48,7 +48,8 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
     )
     return Answer(
         question="How do ablations change the LLC?",
-        verdict=tuple(_change_sentences(said)) or ("Not measured: no run has the LLC under ablation.",),
+        verdict=_verdict(said, measured=bool(rows)),
+        details=tuple(_change_sentences(said)),
         change="Rows that are not ok are left out: longer chains or another gamma that make them ok may move a mean. "
         "A change belongs to its (n_beta, gamma).",
         tables=(Table("changes", "The LLC before and after", head, tuple(rows), note),) if rows else (),
@@ -74,20 +75,36 @@ _OF_SHIFT: tuple[Callable[[Shift], table.Measured], ...] = (
 )
 
 
+def _verdict(said: Sequence[_Said], *, measured: bool) -> str:
+    if not said:
+        return "Measured, but no change is ok." if measured else "Not measured: no run has the LLC under ablation."
+    lower, higher = (sum(clear for clear in ends) for ends in zip(*(_clear(one[3]) for one in said), strict=True))
+    shares = [100 * shift.mean / before.mean for *_, shift, before in said if np.isfinite(before.mean)]
+    of = f", by {between(shares, '+.0f')} % of what it was" if shares else ""
+    span = between([one[3].mean for one in said], "+.3g")
+    return (
+        f"Without one component the LLC of the re-optimised rest changes by {span} on average{of}: of {len(said)} nets "
+        f"and methods it is clearly lower in {lower} and clearly higher in {higher}."
+    )
+
+
+def _clear(shift: Over) -> tuple[bool, bool]:
+    return bool(shift.high < 0), bool(shift.low > 0)
+
+
 def _change_sentences(said: Sequence[_Said]) -> list[str]:
     told: list[str] = []
     for net in dict.fromkeys(net for net, *_ in said):
         here = [one for one in said if one[0] == net]
         means = [shift.mean for *_, shift, _ in here]
-        clear = [method for _, _, method, shift, _ in here if shift.low > 0 or shift.high < 0]
+        clear = [method for _, _, method, shift, _ in here if any(_clear(shift))]
         kind, before = here[0][1], here[0][4]
-        span = f"{min(means):+.3g}" if len(means) == 1 else f"between {min(means):+.3g} and {max(means):+.3g}"
         doubt = "clear of 0 by every method" if len(clear) == len(here) else (
             f"clear of 0 by {', '.join(clear)} alone" if clear else "clear of 0 by no method"
         )  # fmt: skip
         was = f", {before.mean:.3g} before," if np.isfinite(before.mean) else ""
         told.append(
-            f"{net}: without one {called(kind)} the LLC of the re-optimised rest{was} changes by {span} on average, "
-            f"{doubt}."
+            f"{net}: without one {called(kind)} the LLC of the re-optimised rest{was} changes by "
+            f"{between(means, '+.3g')} on average, {doubt}."
         )
     return told

@@ -8,7 +8,7 @@ import numpy as np
 
 from llc_lightning.analysis.across import ByRun
 from llc_lightning.analysis.scores import INCOMING, WHOLE, Found
-from llc_lightning.report.answers.base import Answer
+from llc_lightning.report.answers.base import Answer, between
 from llc_lightning.report.cells import NONE, Table
 from llc_lightning.report.panel import Matrix
 
@@ -45,7 +45,8 @@ def finding(found: Sequence[ByRun[Found]], level: float) -> Answer:
     said = tuple(_sentence(net, [one for one in found if one.net == net]) for net in nets)
     return Answer(
         question="Can the LLC find the components that matter?",
-        verdict=said or ("Not measured: of no run is it known which components matter.",),
+        verdict=_verdict(found, nets),
+        details=said,
         change="One more seed in which the order breaks; what matters is known by construction here, of few components "
         "a net.",
         tables=(Table("found", "What finds the components that matter", head, rows, note),) if rows else (),
@@ -53,17 +54,31 @@ def finding(found: Sequence[ByRun[Found]], level: float) -> Answer:
     )
 
 
+def _verdict(found: Sequence[ByRun[Found]], nets: Sequence[str]) -> str:
+    parts = [f"{called} {between(areas, '.2f')}" for called, areas in _quoted(found)]
+    if not parts:
+        return "Not measured: of no run is it known which components matter."
+    return (
+        f"Over {len(nets)} {'net' if len(nets) == 1 else 'nets'} whose truth is known: AUROC of {', of '.join(parts)}."
+    )
+
+
+def _quoted(found: Sequence[ByRun[Found]]) -> list[tuple[str, list[float]]]:
+    """Returns the AUROC of the scores that the verdict quotes, of every run and rung."""
+    told = [
+        (called, [it.auroc for one in found if one.key[0] == score for it in one.found])
+        for score, called in _QUOTED.items()
+    ]
+    return [(called, areas) for called, areas in told if areas]
+
+
 def _area(one: ByRun[Found]) -> float:
     return one.over(lambda it: it.auroc).mean
 
 
 def _sentence(net: str, found: Sequence[ByRun[Found]]) -> str:
-    parts: list[str] = []
-    for score, called in _QUOTED.items():
-        areas = [it.auroc for one in found if one.key[0] == score for it in one.found]
-        if areas:
-            span = f" ({min(areas):.2f} to {max(areas):.2f})" if max(areas) > min(areas) else ""
-            parts.append(f"{called} {np.mean(areas):.2f}{span}")
+    parts = [f"{called} {np.mean(areas):.2f}" + (f" ({span})" if " to " in (span := between(areas, ".2f")) else "")
+             for called, areas in _quoted(found)]  # fmt: skip
     return f"{net}: the mean AUROC of {', of '.join(parts)}, over all runs and n_beta."
 
 

@@ -26,7 +26,6 @@ def leading(found: Sequence[tuple[Measurements, Led]]) -> Answer:
         *("net", "run", "component", "half of wrLLC", "half of the effect", "half of what the effect lets expect"),
         *("ratio of steps", "snapshots inside", "verdict"),
     )
-    counts = {verdict: sum(one.verdict == verdict for _, one in found) for verdict in ("the LLC leads", "the LLC lags")}
     nets = list(dict.fromkeys(run.net for run, _ in found))
     said = [_sentence(net, [one for run, one in found if run.net == net]) for net in nets]
     lesson = (
@@ -34,9 +33,9 @@ def leading(found: Sequence[tuple[Measurements, Led]]) -> Answer:
     )
     return Answer(
         question="Does one of them see a component form before the other?",
-        verdict=(*said, lesson) if rows else ("Not measured: no component could be dated by both.",),
-        change="Snapshots closer together where the loss falls: nothing finer than these is ever resolved."
-        + ("" if any(counts.values()) else " So far no component is told apart."),
+        verdict=_verdict([one for _, one in found]),
+        details=(*said, lesson) if rows else (),
+        change="Snapshots closer together where the loss falls: nothing finer than these is ever resolved.",
         tables=(
             Table(
                 "led",
@@ -51,6 +50,20 @@ def leading(found: Sequence[tuple[Measurements, Led]]) -> Answer:
     )
 
 
+def _verdict(found: Sequence[Led]) -> str:
+    if not found:
+        return "Not measured: no component could be dated by both."
+    leads, lags = _counts(found)
+    if not leads + lags:
+        return f"Not resolved: in none of {len(found)} components beyond what the snapshots allow."
+    return f"Of {len(found)} components the LLC leads in {leads} and lags in {lags}; the others are not resolved."
+
+
+def _counts(found: Sequence[Led]) -> tuple[int, int]:
+    leads, lags = (sum(one.verdict == verdict for one in found) for verdict in ("the LLC leads", "the LLC lags"))
+    return leads, lags
+
+
 def _farthest(found: Sequence[tuple[Measurements, Led]]) -> list[tuple[Measurements, Led]]:
     """Returns of every run the components whose ratio of steps is farthest from 1."""
     ordered = sorted(found, key=lambda one: -abs(np.log(one[1].ratio)))
@@ -59,7 +72,7 @@ def _farthest(found: Sequence[tuple[Measurements, Led]]) -> list[tuple[Measureme
 
 
 def _sentence(net: str, found: Sequence[Led]) -> str:
-    leads, lags = (sum(one.verdict == verdict for one in found) for verdict in ("the LLC leads", "the LLC lags"))
+    leads, lags = _counts(found)
     return (
         f"{net}: of {len(found)} components that could be dated the LLC leads in {leads}, lags in {lags}, and is not "
         "resolved from the effect in the others."

@@ -9,7 +9,7 @@ import numpy as np
 from llc_lightning.analysis.across import ByRun, Over
 from llc_lightning.analysis.association import Association
 from llc_lightning.analysis.scores import WHOLE
-from llc_lightning.report.answers.base import Answer, by_method, two
+from llc_lightning.report.answers.base import Answer, between, by_method, two
 from llc_lightning.report.cells import Table
 from llc_lightning.report.panel import Rule
 
@@ -52,7 +52,8 @@ def ordering(found: Sequence[ByRun[Association]], level: float) -> Answer:
     )
     return Answer(
         question="Do both order the components alike, and what does either add?",
-        verdict=tuple(said) or ("Not measured: no run has wrLLC and zero effects of six components or more.",),
+        verdict=_verdict([one for one in found if one.key == (WHOLE, "zero")]),
+        details=tuple(said),
         change="Another resolution: far from n_beta x effect = 10 the correlation falls, on either side.",
         tables=(Table("order", "Rank correlations at the matched resolution", head, tuple(rows), note),)
         if rows
@@ -64,6 +65,20 @@ def ordering(found: Sequence[ByRun[Association]], level: float) -> Answer:
             Rule(0.0, "none"),
             bars,
         ),
+    )
+
+
+def _verdict(found: Sequence[ByRun[Association]]) -> str:
+    if not found:
+        return "Not measured: no run has wrLLC and zero effects of six components or more."
+    rho = {one.net: one.over(lambda it: it.rho.rho).mean for one in found}
+    least = min(rho, key=lambda net: rho[net])
+    corrected = [value for one in found if np.isfinite(value := one.over(lambda it: it.corrected).mean)]
+    beyond = f" ({between(corrected, '+.2f')} but for errors)" if corrected else ""
+    span = between(list(rho.values()), "+.2f")
+    return (
+        f"wrLLC and the zero effect order the components with a rank correlation of {span}{beyond}; what is "
+        f"short of 1 but for errors is what either adds, most in {least}."
     )
 
 
