@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.runtime.batches import Batch, n_examples, take
@@ -91,7 +91,8 @@ class Krylov:
     def served(self, what: Callable[[Spectrum], Float[Tensor, "chain lane"]], most: int) -> Spectrum:
         """Returns the quadrature by as few products as change what it serves by no more than 1, and ``most`` at most.
 
-        Every chain and lane has as many as it would have alone.
+        Every chain and lane has as many as it would have alone, and to the bit the nodes and weights of these; up to
+        ``most`` the others have no weight.
         """
         self._grow(_FEWEST - 1)
         before = what(self._of(_FEWEST - 1))
@@ -103,7 +104,18 @@ class Krylov:
             now = what(self._of(size))
             used = used.where((used < size) | ~((now - before).abs() <= 1), size)
             before = now
-        return self._of(min(most, len(self._diagonal)), used)
+        return self._cut(used, most)
+
+    def _cut(self, used: Int[Tensor, "chain lane"], most: int) -> Spectrum:
+        # A larger matrix that is cut off gives other last digits, by the lanes that happen to be beside.
+        nodes = torch.zeros(*used.shape, most, dtype=torch.float64, device=used.device)
+        weights = torch.zeros_like(nodes)
+        for size in used.unique().tolist():
+            one, here = self._of(size), (used == size)[..., None]
+            first = one.nodes[..., :1].expand(*used.shape, most - size)  # inside of the spectrum
+            nodes = nodes.where(~here, torch.cat([one.nodes, first], -1))
+            weights = weights.where(~here, torch.cat([one.weights, torch.zeros_like(first)], -1))
+        return Spectrum(nodes, weights, self.norm2.double())
 
     def _grow(self, size: int) -> None:
         while len(self._diagonal) < size:
@@ -125,18 +137,13 @@ class Krylov:
             self._diagonal.append(alpha.double())
             self._beside.append(self._beta.double())
 
-    def _of(self, size: int, used: Tensor | None = None) -> Spectrum:
-        nodes, vectors = self._eigen(size, used)
+    def _of(self, size: int) -> Spectrum:
+        nodes, vectors = self._eigen(size)
         return Spectrum(nodes, vectors[..., 0, :].square(), self.norm2.double())
 
-    def _eigen(self, size: int, used: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _eigen(self, size: int) -> tuple[Tensor, Tensor]:
         middle = torch.stack(self._diagonal[:size], -1)
-        off = torch.stack(self._beside[:size], -1)
-        if used is not None:  # what lies beyond is cut off, and put inside of the spectrum
-            number = torch.arange(1, size + 1, device=used.device)
-            middle = middle.where(number <= used[..., None], middle[..., :1])
-            off = off.where(number < used[..., None], 0.0)
-        off = off[..., :-1]
+        off = torch.stack(self._beside[:size], -1)[..., :-1]
         matrix = torch.diag_embed(middle) + torch.diag_embed(off, 1) + torch.diag_embed(off, -1)
         finite = matrix.isfinite().all(-1).all(-1)
         linalg: Any = torch.linalg  # its functions carry no types
