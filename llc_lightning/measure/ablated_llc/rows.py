@@ -89,7 +89,7 @@ class AblatedLLCMeasurement(Measurement[AblatedLLCPlan]):
             few, plan.settings, clock,
         )  # fmt: skip
         rungs = len(plan.n_beta)
-        per_method = 1 + plan.closure
+        per_method = 1 + plan.closure + plan.joint
         each = sum(jobs) / per_method * (len(plan.methods) * per_method + plan.complement) * rungs
         return Forecast(control * rungs, {component.address: each for component in components})
 
@@ -131,7 +131,7 @@ MEASUREMENTS.register(
     plan=AblatedLLCPlan,
     quantities=(
         *("llc_ablated", "llc_shift", "recovery_gap", "recovery_gap_plain", "llc_unrecovered", "recovery_closure"),
-        *("llc_complement", "complement_shift"),
+        *("llc_complement", "complement_shift", "llc_joint", "joint_shift", "recovery_gap_joint"),
     ),
 )(AblatedLLCMeasurement())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from llc_lightning.measure.posterior.structure import OBSERVED, Responses, Struc
 from llc_lightning.measure.sharing import Piece, batches
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
-from llc_lightning.runtime.batches import Batch, chunks, n_examples, take
+from llc_lightning.runtime.batches import Batch, chunks, for_params, n_examples, take
 from llc_lightning.runtime.progress import Advance
 from llc_lightning.sampling.observables.base import Observable
 from llc_lightning.sampling.observables.example_losses import ExampleLosses
@@ -57,9 +58,11 @@ class Watched:
     @classmethod
     def of(cls, plan: PosteriorPlan, snapshot: Snapshot) -> Watched:
         """Returns those of a plan."""
-        n = n_examples(snapshot.data)
+        loss, params = snapshot.loss, snapshot.params
+        data = snapshot.data if plan.others is None else for_params(plan.others, params)
+        n = n_examples(data)
         numbers = which_examples(n, min(plan.watched, n), snapshot.seed).sort().values
-        loss, params, examples = snapshot.loss, snapshot.params, take(snapshot.data, numbers)
+        examples = take(data, numbers)
         with torch.no_grad():
             losses = loss(params, examples)
         tasks = loss.per_task(params, examples)[1].cpu() if loss.task_names else None
@@ -207,6 +210,7 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
             coords["task"] = list(snapshot.loss.task_names)
         coords["status"] = ("component", [each.record.status for each in measured])
         facts = {"run": snapshot.run, "step": snapshot.step, "n_beta": plan.n_beta, "gamma": plan.gamma}
+        facts |= {"on": Path(plan.on).name} if plan.on else {}
         return xr.Dataset(variables, coords=coords, attrs={**facts, "look_every": plan.look_every})
 
 
@@ -289,7 +293,9 @@ def _told(plan: PosteriorPlan, snapshot: Snapshot, job: Job, record: LLCRecord, 
         "rhat": record.rhat,
         "ess": record.ess,
         "step_size": record.step_size,
-        "details": encode_details({"replicate": replicate, "look_every": plan.look_every}),
+        "details": encode_details(
+            {"replicate": replicate, "look_every": plan.look_every} | ({"on": Path(plan.on).name} if plan.on else {})
+        ),
     }
 
 
