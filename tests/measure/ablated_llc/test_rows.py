@@ -136,7 +136,7 @@ def test_a_free_constant_is_one_more_weight(method: str) -> None:
     w = torch.tensor([1.0, -0.5, 0.7, 0.3], dtype=torch.float64)
     data = (x, x @ w + 0.1 * torch.randn(64, generator=stream, dtype=torch.float64))
     n_beta, gamma = 100.0, 10.0
-    of_quadratic = {"settings": ChainSettings(chains=8, burn_in=100, draws=400), "n_beta": (n_beta,), "gamma": gamma}
+    of_quadratic = {"settings": ChainSettings(chains=16, burn_in=100, draws=500), "n_beta": (n_beta,), "gamma": gamma}
     plan = replace(EXACT, components=("one",), methods=(method,), closure=False, joint=True, **of_quadratic)
     rows = of_component(measure(plan, Snapshot.of(Sum(w), data, run="sum/version_0", seed=0, step=1, epoch=0)).rows)
 
