@@ -46,6 +46,7 @@ class AblatedLLCCallback(MeasurementCallback):
         closure: Whether to run chains of the ablated loss around the trained weights too, and tell whether the
             numbers close; a third more work.
         complement: Whether to estimate the LLC of the whole model with each component's weights held as well.
+        joint: Whether to estimate the LLC of each ablated model with the ablation's constant as one more weight too.
         examples: Use at most so many of the examples, from the first on; None for all.
         mask: Which positions count, where some are padded: an entry of the examples, or ``NAME!=NUMBER``; by default
             what the module's ``mask(batch)`` says, else all.
@@ -82,6 +83,7 @@ class AblatedLLCCallback(MeasurementCallback):
         budget: int = 500,
         closure: bool = False,
         complement: bool = False,
+        joint: bool = False,
         examples: int | None = 16384,
         mask: str = "",
         replicates: int = 1,
@@ -111,6 +113,7 @@ class AblatedLLCCallback(MeasurementCallback):
             budget=budget,
             closure=closure,
             complement=complement,
+            joint=joint,
             examples=examples,
             mask=mask,
         )

@@ -66,10 +66,14 @@ class CadencedCallback(L.Callback, ABC):
         """The last step it acted at, also before a resume; -1 if there is none."""
         return -1 if self._clock is None else self._clock.state_dict()["fired"]
 
-    @property
-    def awaits(self) -> bool:
-        """Whether it will ask before the next batch, as a validation is over."""
-        return self.is_on and self._validated
+    def awaits(self, trainer: L.Trainer) -> bool:
+        """Says whether it will act before the next batch, as a validation is over and its cadence asks for it."""
+        if self._clock is None or not self._validated or self.is_over:
+            return False
+        before = self._clock.state_dict()
+        due = self._clock.fires(moment_of(trainer, "validation_end"))
+        self._clock.load_state_dict(before)
+        return due
 
     @property
     def state_key(self) -> str:

@@ -38,6 +38,7 @@ class PosteriorCallback(MeasurementCallback):
         methods: Ablation methods of activations, whose effects are measured along the whole model's chains as well;
             none by default.
         kernels: Whether to keep the loss kernel of every component, not of the whole model alone.
+        on: A file of other examples to watch, as ``torch.save`` writes them; '' for some of those that chains sample.
         chains: Chains, each with its own noise and minibatches; the errors are those of their differences.
         draws: Kept draws per chain.
         burn_in: Steps before the first kept draw.
@@ -72,6 +73,7 @@ class PosteriorCallback(MeasurementCallback):
         raw: bool = False,
         methods: str | Sequence[str] = (),
         kernels: bool = False,
+        on: str = "",
         chains: int = 8,
         draws: int = 500,
         burn_in: int = 200,
@@ -98,6 +100,7 @@ class PosteriorCallback(MeasurementCallback):
             raw=raw,
             methods=(methods,) if isinstance(methods, str) else tuple(methods),
             kernels=kernels,
+            on=on,
             settings=ChainSettings(
                 sampler=sampler,
                 step_size=step_size,

@@ -28,9 +28,8 @@ REQUEUED = "requeued"
 class Awaits(Protocol):
     """A callback that can have something to do between a validation and the next batch."""
 
-    @property
-    def awaits(self) -> bool:
-        """Whether it has, now."""
+    def awaits(self, trainer: L.Trainer) -> bool:
+        """Says whether it has, now."""
         ...
 
 
@@ -82,7 +81,7 @@ class StopAtSignal(Checkpoint):
                 self._look(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Looks when a validation is over, and saves where something may be measured before the next batch.
+        """Looks when a validation is over, and saves where something will be measured before the next batch.
 
         At a signal meanwhile it is too late: that batch has been taken from its loader.
         """
@@ -141,9 +140,9 @@ class StopAtSignal(Checkpoint):
 
 
 def is_awaited(trainer: L.Trainer) -> bool:
-    """Says whether a callback will ask before the next batch whether something is to be measured."""
+    """Says whether a callback will measure before the next batch."""
     callbacks: list[object] = getattr(trainer, "callbacks", [])
-    return any(isinstance(one, Awaits) and one.awaits for one in callbacks)
+    return any(isinstance(one, Awaits) and one.awaits(trainer) for one in callbacks)
 
 
 def watch_peers(trainer: L.Trainer) -> None:

@@ -1,6 +1,7 @@
 """Measures the snapshots of a run as its own configuration says, or as a file laid over it says."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -13,6 +14,7 @@ from llc_lightning.cli.own import Own
 from llc_lightning.cli.parser import Parser
 from llc_lightning.measure.measurements import Plan
 from llc_lightning.measure.offline import measure_snapshots, seed_of
+from llc_lightning.measure.posterior.plan import PosteriorPlan
 from llc_lightning.measure.snapshot import Snapshot, restore
 from llc_lightning.results.run import CONFIG, Run, run_name
 from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch
@@ -41,6 +43,7 @@ def measure_run(
     out: Path | None = None,
     progress: Progress | None = None,
     own: Own | None = None,
+    on: Path | None = None,
 ) -> list[Path]:
     """Measures what the run's configuration names and is not measured yet, and returns the files that were written.
 
@@ -53,6 +56,7 @@ def measure_run(
         out: The folder to write to; the run's own by default.
         progress: Shows how far it is.
         own: Where model and examples come from, if not from the configuration.
+        on: A file of examples to watch in place of the run's own, in files of its name.
 
     Raises:
         StoreError: If the folder is no run, or has no configuration and ``own`` is not complete.
@@ -63,10 +67,13 @@ def measure_run(
     model, examples = _fitted(made)
     written: list[Path] = []
     for name, callback in _chosen(made, only, run).items():
+        plan = callback.plan if on is None else watching(callback.plan, on)
+        if plan is None:
+            continue
         written += measure_snapshots(
             model,
             examples,
-            {name: callback.plan},
+            {name if on is None else f"{name}_{on.stem}": plan},
             run,
             steps=steps,
             seed=callback.own_seed,
@@ -77,6 +84,19 @@ def measure_run(
             progress=progress,
         )
     return written
+
+
+def watching(plan: Plan, on: Path) -> Plan | None:
+    """Returns a plan that watches the examples of a file; None for one that watches none.
+
+    Raises:
+        SettingError: If the file does not exist, or the plan's chains do not take all examples.
+    """
+    if not isinstance(plan, PosteriorPlan):
+        return None
+    if not on.is_file():
+        raise SettingError(f"{on} does not exist; give a file that torch.save wrote of examples.")
+    return replace(plan, on=str(on))
 
 
 def restored(folder: Path, step: int | None = None, own: Own | None = None) -> Snapshot:

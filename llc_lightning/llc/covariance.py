@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 class Jackknifed:
     """Values with their standard errors, of one shape; NaN errors for a single chain."""
 
-    value: Array
-    stderr: Array
+    value: npt.NDArray[np.floating[Any]]
+    stderr: npt.NDArray[np.floating[Any]]
 
 
 def jackknife(estimate: Callable[[npt.NDArray[np.bool_]], Array], chains: int) -> Jackknifed:

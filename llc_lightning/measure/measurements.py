@@ -19,6 +19,7 @@ from torch import nn
 from llc_lightning.components.component import Component
 from llc_lightning.measure.cost import Clock, Forecast
 from llc_lightning.measure.jobs import Job, data_digest
+from llc_lightning.measure.sharing import Piece, by_component, dealt
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.measure.units import told_in_full
 from llc_lightning.results.schema import Row, encode_details
@@ -148,6 +149,21 @@ class Measurement(ABC, Generic[P]):
             replicate: Number of the set of random streams.
         """
 
+    def pieces(self, plan: P, snapshot: Snapshot, components: Sequence[Component]) -> list[Piece]:
+        """Returns the work in pieces that are worth a process of their own, those that share costs side by side.
+
+        Args:
+            plan: What to measure.
+            snapshot: Where.
+            components: Of what.
+        """
+        return [Piece((component,)) for component in components]
+
+    def joined(self, plan: P, measured: Sequence[Any]) -> Any:
+        """Returns what was measured of one component, some rungs in each, as if it had been measured at once."""
+        (whole,) = measured
+        return whole
+
     def once(self, plan: P, snapshot: Snapshot) -> Any:
         """Returns what is measured once and not of a component, by the first process for all."""
         return None
@@ -247,9 +263,9 @@ def measure(
     started = time.perf_counter()
     sharing = workers if share else Workers()
     try:
-        _check_same(plan, snapshot, workers)
+        data = _examples_of_all(plan, snapshot, workers)
         skips = on_error == "skip"
-        measured = workers.jointly(lambda: _share(plan, snapshot, sharing, replicate, progress, memory, skips))
+        measured = workers.jointly(lambda: _share(plan, snapshot, sharing, data, replicate, progress, memory, skips))
         if share:
             measured = replace(measured, results=workers.collect(measured.results))
         written = workers.on_zero(lambda: _written(plan, snapshot, measured, replicate))
@@ -262,21 +278,20 @@ def measure(
     return Outcome(rows, traces, time.perf_counter() - started, arrays)
 
 
-def _check_same(plan: Plan, snapshot: Snapshot, workers: Workers) -> None:
-    """Checks that all processes have the same examples and the same weights: their rows are to be of one measurement.
+def _examples_of_all(plan: Plan, snapshot: Snapshot, workers: Workers) -> str:
+    """Returns the digest of the examples, once all processes are known to have the same, and the same weights.
+
+    Their rows are to be of one measurement.
 
     Raises:
-        MeasurementError: If not, with the same message on every process.
+        MeasurementError: If they have not, with the same message on every process.
     """
+    data = workers.jointly(lambda: data_digest(snapshot.data, plan.examples))
     if workers.world_size == 1:
-        return
-    digests = workers.jointly(
-        lambda: (
-            data_digest(snapshot.data, plan.examples),
-            tensor_digest({**snapshot.params, **dict(snapshot.loss.module.named_buffers())}),
-        )
-    )
-    everywhere = workers.gather(digests)
+        return data
+    state = {**snapshot.params, **dict(snapshot.loss.module.named_buffers())}
+    weights = workers.jointly(lambda: tensor_digest(state))
+    everywhere = workers.gather((data, weights))
     for what, at in (("examples", 0), ("weights or buffers", 1)):
         other = next((rank for rank, each in enumerate(everywhere) if each[at] != everywhere[0][at]), None)
         if other is not None:
@@ -284,6 +299,7 @@ def _check_same(plan: Plan, snapshot: Snapshot, workers: Workers) -> None:
                 f"rank {other} has other {what} to measure than rank 0 (digest {everywhere[other][at]}, not "
                 f"{everywhere[0][at]}); give every process the same, drawn from the seed alone."
             )
+    return data
 
 
 @dataclass(frozen=True)
@@ -322,40 +338,69 @@ class Share:
 
     data: str
     """Digest of the examples."""
-    results: Sequence[Any]
-    """One for each component."""
+    components: list[Component]
+    """All of them, whoever measures them."""
+    results: Sequence[tuple[str, Any]]
+    """Those of each component, with its address."""
     once: Any
     """What is of no component; on the first process alone."""
 
 
 def _share(
-    plan: Plan, snapshot: Snapshot, workers: Workers, replicate: int, progress: Progress, memory: Any, skips: bool
+    plan: Plan,
+    snapshot: Snapshot,
+    workers: Workers,
+    data: str,
+    replicate: int,
+    progress: Progress,
+    memory: Any,
+    skips: bool,
 ) -> Share:
     """Returns what this process measures."""
     kind = measurement_of(plan)
     memory = kind.memory() if memory is None else memory
-    components = workers.share(components_at(plan, snapshot))
-    data = data_digest(snapshot.data, plan.examples)
-    cost = plan.cost(plan.jobs(components, data=data, replicate=replicate))
+    components = components_at(plan, snapshot)
+    pieces = [(_at(plan, each), list(each.components)) for each in pieces_of(plan, snapshot, components, workers)]
+    cost = sum(each.cost(each.jobs(some, data=data, replicate=replicate)) for each, some in pieces)
+    results: list[tuple[str, Any]] = []
     with progress.task(f"{plan.kind} at step {snapshot.step}", cost) as advance:
         stop_if_asked()
+        for each, together in pieces:
 
-        def measured(some: list[Component]) -> Sequence[Any]:
-            return kind.measure(plan, snapshot, some, replicate=replicate, advance=advance, memory=memory)
+            def measured(some: list[Component], each: Plan = each) -> Sequence[Any]:
+                return kind.measure(each, snapshot, some, replicate=replicate, advance=advance, memory=memory)
 
-        if skips and components:
-            results = apart(measured, components)
-        else:
-            try:
-                results = measured(components)
-            except LLCLightningError:
-                raise
-            except Exception as error:  # of whatever the module and torch raise
-                workers.fail()  # the others need not finish
-                raise MeasurementError(
-                    f"{one_sentence(error).rstrip('.')}{_where(plan, snapshot, components)}"
-                ) from error
-        return Share(data, results, kind.once(plan, snapshot) if workers.is_zero else None)
+            if skips:
+                found = apart(measured, together)
+            else:
+                try:
+                    found = measured(together)
+                except LLCLightningError:
+                    raise
+                except Exception as error:  # of whatever the module and torch raise
+                    workers.fail()  # the others need not finish
+                    raise MeasurementError(
+                        f"{one_sentence(error).rstrip('.')}{_where(plan, snapshot, together)}"
+                    ) from error
+            results += zip([component.address for component in together], found, strict=True)
+        return Share(data, components, results, kind.once(plan, snapshot) if workers.is_zero else None)
+
+
+def pieces_of(plan: Plan, snapshot: Snapshot, components: Sequence[Component], workers: Workers) -> list[Piece]:
+    """Returns what one of the processes measures of some components."""
+    if workers.world_size == 1 or not components:
+        return [Piece(tuple(components))] if components else []
+    try:
+        pieces = measurement_of(plan).pieces(plan, snapshot, components)
+    except Exception:  # of weights that cannot be measured; the measurement itself then tells of which
+        pieces = [Piece((component,)) for component in components]
+    return dealt(pieces, workers)
+
+
+def _at(plan: Plan, piece: Piece) -> Plan:
+    """Returns the plan at the rungs of a piece."""
+    some: Any = plan
+    return replace(some, n_beta=piece.n_beta) if piece.n_beta else plan
 
 
 def _where(plan: Plan, snapshot: Snapshot, components: list[Component]) -> str:
@@ -387,8 +432,12 @@ def _written(
     plan: Plan, snapshot: Snapshot, share: Share, replicate: int
 ) -> tuple[list[Row], list[Trace], xr.Dataset | None]:
     kind, data = measurement_of(plan), share.data
-    results = [each for each in share.results if not isinstance(each, Failed)]
-    failed = [each for each in share.results if isinstance(each, Failed)]
+    results: list[Any] = []
+    failed: list[Failed] = []
+    for some in by_component(share.results, share.components):
+        broken = [each for each in some if isinstance(each, Failed)]
+        failed += broken[:1]
+        results += [] if broken else [some[0] if len(some) == 1 else kind.joined(plan, some)]
     errors = [row for each in failed for row in _error_rows(plan, snapshot, each, data=data, replicate=replicate)]
     if not results:
         return errors, [], None

@@ -74,14 +74,15 @@ class Workers:
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> list[T]:
-        """Returns this process's part of the items, which are dealt back and forth: to ranks 0, 1, 1, 0, 0, 1 ...
+        """Returns this process's part of the items: a stretch of them, since neighbours often share what they cost.
 
-        Lists begin with the whole model, so its process gets no other large part beside it.
+        The stretches follow one another in the order of the ranks, and differ in length by at most one.
         """
-        return [item for number, item in enumerate(items) if self._owner(number) == self.rank]
+        n, processes = len(items), self.world_size
+        return list(items[n * self.rank // processes : n * (self.rank + 1) // processes])
 
     def collect(self, results: Sequence[T]) -> list[T]:
-        """Returns the results of all processes, one per item, in the order of the items before ``share``.
+        """Returns the results of all processes, in the order of the items before ``share``.
 
         The process that writes gets them; the others get none.
         """
@@ -89,17 +90,7 @@ class Workers:
             return list(results)
         mine = self.jointly(lambda: torch.empty(0, dtype=torch.uint8) if self.is_zero else packed(list(results)))
         others = self.bring(mine)
-
-        def in_order() -> list[T]:
-            parts: list[Sequence[T]] = [results, *(unpacked(other) for other in others)]
-            left = [iter(part) for part in parts]
-            return [next(left[self._owner(number)]) for number in range(sum(map(len, parts)))]
-
-        return self.on_zero(in_order) or []
-
-    def _owner(self, number: int) -> int:
-        round_, place = divmod(number, self.world_size)
-        return place if round_ % 2 == 0 else self.world_size - 1 - place
+        return self.on_zero(lambda: [*results, *(result for other in others for result in unpacked(other))]) or []
 
     def gather(self, obj: T) -> list[T]:
         """Returns the objects of all processes in the order of their ranks, on every process."""

@@ -63,6 +63,23 @@ def test_it_is_not_written_there_after_a_validation_either(
     assert not {3, 9} & set(saved)
 
 
+@pytest.mark.parametrize("others", [[LastCheckpoint(every_n_steps=100)], []], ids=["kept", "not kept"])
+def test_it_is_written_after_the_validations_that_are_measured_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: list[L.Callback]
+) -> None:
+    saved: list[int] = []
+    for module in ("last", "stop"):
+        monkeypatch.setattr(
+            f"llc_lightning.callbacks.{module}.save_last", lambda trainer: saved.append(trainer.global_step)
+        )
+    measuring = AblationCallback(
+        AtSteps([4]), methods=["zero"], components="layers", data=examples(16), at="validation"
+    )
+    settings: dict[str, Any] = {"val_check_interval": 2, "max_steps": 10, "enable_checkpointing": bool(others)}
+    fit(trainer(tmp_path, [measuring, *others], **settings))
+    assert saved == ([0, 4, 5, 10] if others else [4])
+
+
 def test_lightning_adds_no_checkpoints_of_its_own(tmp_path: Path) -> None:
     fit(trainer(tmp_path, [LastCheckpoint()], enable_checkpointing=True, max_steps=2))
     assert [path.name for path in tmp_path.rglob("*.ckpt")] == [LAST]

@@ -24,7 +24,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 def test_each_has_its_rank_and_its_share(outcomes: Outcomes) -> None:
     assert [outcome["rank"] for outcome in outcomes] == [0, 1]
     assert [outcome["is_zero"] for outcome in outcomes] == [True, False]
-    assert [outcome["share"] for outcome in outcomes] == [[0, 3, 4], [1, 2]]
+    assert [outcome["share"] for outcome in outcomes] == [[0, 1], [2, 3, 4]]
 
 
 def test_everybody_gets_everything_in_order(outcomes: Outcomes) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.measure.measurements import Outcome, Plan, measure, measurement_of
+from llc_lightning.measure.measurements import Outcome, Plan, measure, measurement_of, pieces_of
 from llc_lightning.results.schema import COLUMNS, Row, decode_details
 from llc_lightning.results.traces import Trace
 from llc_lightning.runtime.errors import MeasurementError
@@ -94,18 +94,21 @@ def test_any_number_of_processes_gives_the_same(plan: Plan, n: int, share: bool)
     assert all((other.rows, other.traces, other.arrays) == ([], [], None) for other in others)
 
 
-def test_processes_share_the_components(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[list[str]] = []
+def test_processes_share_batches_of_components_and_rungs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[list[str], tuple[float, ...]]] = []
     kind = measurement_of(LLC)
     estimate = kind.measure
 
     def spy(plan: Any, snapshot: Any, components: Any, **more: Any) -> Any:
-        seen.append([component.address for component in components])
+        seen.append(([component.address for component in components], plan.n_beta))
         return estimate(plan, snapshot, components, **more)
 
     monkeypatch.setattr(kind, "measure", spy)
     Stage(2).play(lambda workers: measure(LLC, snapshot(), workers=workers))
-    assert sorted(seen) == sorted([[MOVED[0], MOVED[3], MOVED[4]], [MOVED[1], MOVED[2]]])
+    low, high = LLC.n_beta
+    assert sorted(seen) == sorted(
+        [(MOVED[:1], (low, high)), (MOVED[1:2], (low,)), (MOVED[1:2], (high,)), (MOVED[2:], (low, high))]
+    )
 
 
 @PLANS
@@ -188,13 +191,14 @@ def test_a_skipped_failure_is_a_row_for_everything_that_was_asked_for_and_the_ot
     assert {row.key for row in one.rows} >= main
     failed = [row for row in one.rows if row.status == "error"]
     addresses = [component.address for component in plan.components_of(Net())]
-    of_rank_one = Workers(1, 2).share(addresses)
-    assert {row.component or "all" for row in failed} == set(of_rank_one)
+    pieces = pieces_of(plan, snapshot(), plan.components_of(Net()), Workers(1, 2))
+    of_rank_one = {address for piece in pieces for address in piece.addresses}
+    assert {row.component or "all" for row in failed} == of_rank_one
     assert all(math.isnan(row.value) for row in failed)
     assert {row.details for row in failed} == {'{"error":"FloatingPointError: broken","replicate":0}'}
     kept = [row for row in one.rows if row.status != "error"]
     assert plain(kept) == plain([measured[row.key] for row in kept])
-    assert {row.component or "all" for row in kept} >= set(addresses) - set(of_rank_one)
+    assert {row.component or "all" for row in kept} >= set(addresses) - of_rank_one
 
 
 @PLANS

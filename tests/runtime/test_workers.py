@@ -30,9 +30,9 @@ def test_a_single_process_does_everything_without_a_process_group() -> None:
     assert not torch.distributed.is_initialized()
 
 
-def test_shares_are_a_partition_that_differs_by_at_most_one() -> None:
-    shares = [Workers(rank, 3).share(range(8)) for rank in range(3)]
-    assert shares == [[0, 5, 6], [1, 4, 7], [2, 3]]
+def test_shares_are_stretches_that_differ_by_at_most_one() -> None:
+    assert [Workers(rank, 3).share(range(8)) for rank in range(3)] == [[0, 1], [2, 3, 4], [5, 6, 7]]
+    assert [Workers(rank, 3).share([7]) for rank in range(3)] == [[], [], [7]]
 
 
 def test_collect_puts_the_shares_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,9 @@ def add_options(one: Options) -> None:
     one.add_argument("--steps", nargs="+", type=step, metavar="STEP", help="snapshots to measure (default: all)")
     one.add_argument("--only", nargs="+", metavar="KEY", help="such as llc, llc_units, ablation (default: all)")
     one.add_argument("--config", type=Path, metavar="FILE", help="YAML laid over the run's settings, key by key")
+    one.add_argument(
+        "--on", type=Path, metavar="FILE", help="watch the examples of this file (torch.save), by the key posterior"
+    )
     own_code(one)
     one.add_argument("--again", action="store_true", help="also measure what is measured already")
     one.add_argument("--out", type=Path, metavar="RUN2", help="write to this folder instead of the run's own")
@@ -35,5 +38,6 @@ def run(options: Namespace) -> None:
         out=options.out,
         progress=Bars(),
         own=Own.of(options),
+        on=options.on,
     )
     end(options, written, analyze("report", options.out or options.run))

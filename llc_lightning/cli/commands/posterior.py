@@ -21,6 +21,7 @@ def add_options(one: Options) -> None:
     """Adds the command's options."""
     run_folder(one, "checkpoints/cis/version_0")
     one.add_argument("--step", type=int, metavar="N", help="the snapshot (default: the last that was measured)")
+    one.add_argument("--on", type=Path, metavar="FILE", help="of what `analyze.py measure --on FILE` has measured")
     one.add_argument("--out", type=Path, metavar="FILE", help=f"where to draw (default: RUN/{PICTURE})")
     common(one)
 
@@ -51,11 +52,16 @@ def run(options: Namespace) -> None:
     if not chosen:
         known = ", ".join(dict.fromkeys(str(int(part.split("-")[0].removeprefix("step="))) for part in parts))
         raise StoreError(f"{opened.folder} holds no posterior structure of step {options.step}; use one of: {known}.")
-    arrays = read_arrays(parts[chosen[-1]])
+    name = options.on.name if options.on else ""
+    found_in = (path for part, path in reversed(parts.items()) if part in chosen)
+    path, arrays = next(
+        ((path, each) for path in found_in if (each := read_arrays(path)).attrs.get("on", "") == name), (None, None)
+    )
+    if path is None or arrays is None:
+        told = analyze("measure", opened.folder, "--on", options.on or "FILE")
+        raise StoreError(f"{opened.folder} holds nothing that was measured on {name or 'its own examples'}: {told}.")
     if "kernel" not in arrays:
-        raise StoreError(
-            f"the chains of the whole model failed in {parts[chosen[-1]].name}: {arrays['status'].values[0]}."
-        )
+        raise StoreError(f"the chains of the whole model failed in {path.name}: {arrays['status'].values[0]}.")
     found = clustering(arrays)
     picture = posterior_picture(arrays, found)
     written = write(options.out or opened.folder / PICTURE, lambda path: save(picture, path))

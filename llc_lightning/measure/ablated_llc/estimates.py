@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import Method
@@ -17,7 +18,7 @@ from llc_lightning.llc.facts import ChainLosses
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.recover import Recovery, recover
 from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
-from llc_lightning.measure.ablated_llc.losses import Held, ablated
+from llc_lightning.measure.ablated_llc.losses import FreeConstant, Held, ablated
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.batches import Batch, LossFn, Params
@@ -94,7 +95,16 @@ class Laboratory:
                 _llc("llc_unrecovered", start, set()),
                 replace(closing, value=closing.value + at.n_beta * pulled.gap),
             ]
-        return told
+        return told + (self.jointly(loss, rows, control) if self.plan.joint else [])
+
+    def jointly(self, loss: Held, rows: Batch, control: Control) -> list[Told]:
+        """Returns what is measured of an ablated model whose constant moves with the weights."""
+        free, params = FreeConstant.of(loss, self.snapshot.params)
+        recovery = self._recovery(free, params, rows, gamma=0.0)
+        record = self._paired(free, recovery.params, rows, control)
+        left = _unfinished(recovery, record)
+        shift = _difference("joint_shift", record, control.record, left | _unfinished(control.recovery, control.record))
+        return [_llc("llc_joint", record, left), shift, _gap("recovery_gap_joint", recovery, record)]
 
     def complement(self, component: Component, control: Control) -> list[Told]:
         """Returns what is measured of the whole model while a component's weights are held, around the same minimum."""
@@ -105,13 +115,12 @@ class Laboratory:
 
     def _recovered(self, loss: LossFn, data: Batch) -> tuple[Recovery, Recovery]:
         """Returns the minimum of the loss, and that with the pull of the localisation."""
-        params, n_beta, budget = self.snapshot.params, self.at.n_beta, self.plan.budget
-        moved = self._moved
-        free, pulled = (
-            recover(loss, params, data, n_beta=n_beta, gamma=gamma, moved=moved, budget=budget)
-            for gamma in (0.0, self.at.gamma)
-        )
+        free, pulled = (self._recovery(loss, self.snapshot.params, data, gamma=gamma) for gamma in (0.0, self.at.gamma))
         return free, pulled
+
+    def _recovery(self, loss: LossFn, params: Params, data: Batch, *, gamma: float) -> Recovery:
+        n_beta, budget = self.at.n_beta, self.plan.budget
+        return recover(loss, params, data, n_beta=n_beta, gamma=gamma, moved=self._moved(params), budget=budget)
 
     def _paired(self, loss: LossFn, params: Params, data: Batch, control: Control) -> LLCRecord:
         """Returns the estimate by chains with the step of the control, where it is small enough for them too."""
@@ -123,15 +132,21 @@ class Laboratory:
         return self._chains(loss, params, data, settings) if too_large else record
 
     def _chains(self, loss: LossFn, params: Params, data: Batch, settings: ChainSettings) -> LLCRecord:
-        whole, own = [Restriction(self._moved)], [self.at]
+        whole, own = [Restriction(self._moved(params))], [self.at]
         seed, replicate = self.snapshot.seed, self.replicate
         return estimate_parts(
             loss, params, data, whole, own, settings, seed=seed, replicate=replicate, done=lambda n: self.advance(n)
         )[0][0]
 
-    @property
-    def _moved(self) -> dict[str, Tensor] | None:
-        return moved_by_default(self.snapshot.loss, self.snapshot.params)
+    def _moved(self, params: Params) -> dict[str, Tensor] | None:
+        """Returns masks of what is trained, and of constants that stand among the weights."""
+        trained = moved_by_default(self.snapshot.loss, self.snapshot.params)
+        more = {
+            name: torch.ones_like(value, dtype=torch.bool)
+            for name, value in params.items()
+            if name not in self.snapshot.params
+        }
+        return trained if trained is None else trained | more
 
 
 def _llc(quantity: str, record: LLCRecord, more: Iterable[str]) -> Told:
@@ -141,17 +156,13 @@ def _llc(quantity: str, record: LLCRecord, more: Iterable[str]) -> Told:
 
 
 def _gaps(free: Recovery, pulled: Recovery, record: LLCRecord) -> list[Told]:
-    named = (("recovery_gap", pulled), ("recovery_gap_plain", free))
-    return [
-        Told(
-            name,
-            one.gap,
-            one.gap_stderr,
-            join(_unfinished(one, record)) if math.isfinite(one.gap) else "nan-loss",
-            details=(("left", one.left), ("iterations", one.iterations), ("n_beta_gap", record.n_beta * one.gap)),
-        )
-        for name, one in named
-    ]
+    return [_gap("recovery_gap", pulled, record), _gap("recovery_gap_plain", free, record)]
+
+
+def _gap(quantity: str, one: Recovery, record: LLCRecord) -> Told:
+    status = join(_unfinished(one, record)) if math.isfinite(one.gap) else "nan-loss"
+    details = (("left", one.left), ("iterations", one.iterations), ("n_beta_gap", record.n_beta * one.gap))
+    return Told(quantity, one.gap, one.gap_stderr, status, details=details)
 
 
 def _unfinished(recovery: Recovery, record: LLCRecord) -> set[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import Activations, Method, Shared, entry_of
@@ -24,6 +24,8 @@ from llc_lightning.runtime.batches import Batch, LossFn, Params, check_partners,
 from llc_lightning.runtime.errors import SettingError
 
 _BLOCK = 4096
+CONSTANT = "constant of the ablation "
+"""Begins the names of what stands among the weights and is none of them."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,54 @@ class AblatedLoss:
         if not self.size:
             return tensors[0]
         return self.form(*tensors) if hasattr(self.form, "_fields") else self.form(tensors)
+
+
+@dataclass(frozen=True)
+class FreeConstant:
+    """The loss of an ablated model whose constant is one more weight, to be re-optimised and sampled with the others.
+
+    The counterpart of optimal ablation (Li and Janson 2024, arXiv:2409.09951), which chooses the constant for weights
+    that stand still.
+    """
+
+    loss: AblatedLoss
+    entries: tuple[Int[Tensor, "constant"], ...]
+    """Of the value at each hook point, those that replace something; counted through all of it."""
+
+    @classmethod
+    def of(cls, held: Held, params: Params) -> tuple[Held, dict[str, Tensor]]:
+        """Returns the loss, and the weights with the constants as the ablation has them.
+
+        Args:
+            held: The loss of an ablated model.
+            params: Its weights.
+
+        Raises:
+            SettingError: If the ablation's values differ from example to example.
+        """
+        loss = cast("AblatedLoss", held.loss)
+        if loss.donors or loss.valued:
+            raise SettingError(
+                "the ablation puts in another value for each example, so that there is no constant to be free; measure "
+                "joint=True under constants, such as 'zero', 'mean' or 'optimal'."
+            )
+        entries = tuple(_replaced(one) for one in loss.changes)
+        like = next(value for value in params.values() if value.is_floating_point())
+        constants = {
+            f"{CONSTANT}{number}": one.what["value"].flatten()[where].to(like)
+            for number, (one, where) in enumerate(zip(loss.changes, entries, strict=True))
+        }
+        return replace(held, loss=cls(loss, entries)), {**params, **constants}
+
+    def __call__(self, params: Params, batch: Batch, /) -> Tensor:
+        """Returns the loss of every example."""
+        own = {name: value for name, value in params.items() if not name.startswith(CONSTANT)}
+        changes: list[ReplacementAt] = []
+        for number, (one, where) in enumerate(zip(self.loss.changes, self.entries, strict=True)):
+            value, constants = one.what["value"], params[f"{CONSTANT}{number}"]
+            free = value.flatten().to(constants).scatter(0, where, constants)
+            changes.append(_with(one, value=free.view(value.shape)))
+        return replace(self.loss, changes=tuple(changes))(own, batch)
 
 
 def ablated(
@@ -175,6 +225,13 @@ def _change(examples: Examples, member: Component, value: Tensor) -> Replacement
     place = Place.of([member], examples.first[member.point], few=False)
     aim = {name: what[0] for name, what in place.aims(torch.zeros(1, dtype=torch.long)).items()}
     return ReplacementAt(member.point, place.unit_axis, {**aim, "value": value})
+
+
+def _replaced(change: ReplacementAt) -> Int[Tensor, "constant"]:
+    """Returns which entries of a value take the place of something, counted through all of it."""
+    where, value = change.what["where"], change.what["value"]
+    everywhere = where & torch.ones_like(value, dtype=torch.bool)
+    return everywhere.long().sum_to_size(value.shape).flatten().nonzero().flatten()
 
 
 def _constants(

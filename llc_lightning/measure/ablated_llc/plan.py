@@ -51,6 +51,8 @@ class AblatedLLCPlan:
     """Whether to run chains around the trained weights as well, and say whether the numbers close."""
     complement: bool = False
     """Whether to measure the whole model with each component's weights held as well."""
+    joint: bool = False
+    """Whether to measure each ablated model with its constant as one more weight as well."""
     examples: int | None = None
     """How many examples to measure on, from the first on; None for all."""
     mask: str = ""
@@ -131,7 +133,8 @@ class AblatedLLCPlan:
         """The quantities that stand for jobs, each with the methods that it is measured under; '' for none."""
         every = tuple(self.revisions)
         closing = {"recovery_closure": every} if self.closure else {}
-        return {"llc_shift": every, **closing, **({"complement_shift": ("",)} if self.complement else {})}
+        joint = {"joint_shift": every} if self.joint else {}
+        return {"llc_shift": every, **closing, **joint, **({"complement_shift": ("",)} if self.complement else {})}
 
     def cost(self, jobs: Sequence[Job]) -> int:
         """Returns the steps of the chains of some jobs and of the whole model's, which every process runs."""

@@ -13,6 +13,7 @@ from llc_lightning.measure.cost import Clock, Forecast
 from llc_lightning.measure.forecast import brief, timed
 from llc_lightning.measure.llc.plan import least
 from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
+from llc_lightning.measure.sharing import Piece
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.runtime.batches import n_examples, take
@@ -47,8 +48,6 @@ class AblatedLLCMeasurement(Measurement[AblatedLLCPlan]):
         Raises:
             SettingError: If the plan asks for more examples than there are.
         """
-        if not components:
-            return []
         n = n_examples(snapshot.data)
         if plan.examples is not None and plan.examples > n:
             raise SettingError(
@@ -67,6 +66,17 @@ class AblatedLLCMeasurement(Measurement[AblatedLLCPlan]):
                     each.told["", at.n_beta] = laboratory.complement(each.component, control)
         return measured
 
+    def pieces(self, plan: AblatedLLCPlan, snapshot: Snapshot, components: Sequence[Component]) -> list[Piece]:
+        """Returns every component rung by rung, those of a rung side by side: each process needs the rung's control."""
+        return [Piece((component,), (rung,)) for rung in plan.n_beta for component in components]
+
+    def joined(self, plan: AblatedLLCPlan, measured: Sequence[Measured]) -> Measured:
+        """Returns what was measured of a component at all rungs."""
+        told, control = (
+            {at: some for each in measured for at, some in getattr(each, name).items()} for name in ("told", "control")
+        )
+        return Measured(measured[0].component, told, control)
+
     def forecast(
         self, plan: AblatedLLCPlan, snapshot: Snapshot, components: Sequence[Component], clock: Clock
     ) -> Forecast:
@@ -79,7 +89,7 @@ class AblatedLLCMeasurement(Measurement[AblatedLLCPlan]):
             few, plan.settings, clock,
         )  # fmt: skip
         rungs = len(plan.n_beta)
-        per_method = 1 + plan.closure
+        per_method = 1 + plan.closure + plan.joint
         each = sum(jobs) / per_method * (len(plan.methods) * per_method + plan.complement) * rungs
         return Forecast(control * rungs, {component.address: each for component in components})
 
@@ -121,7 +131,7 @@ MEASUREMENTS.register(
     plan=AblatedLLCPlan,
     quantities=(
         *("llc_ablated", "llc_shift", "recovery_gap", "recovery_gap_plain", "llc_unrecovered", "recovery_closure"),
-        *("llc_complement", "complement_shift"),
+        *("llc_complement", "complement_shift", "llc_joint", "joint_shift", "recovery_gap_joint"),
     ),
 )(AblatedLLCMeasurement())
 

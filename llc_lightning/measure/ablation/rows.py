@@ -44,8 +44,6 @@ class AblationMeasurement(Measurement[AblationPlan]):
         Raises:
             SettingError: If the plan asks for more examples than there are.
         """
-        if not components:
-            return []
         seed = snapshot.seed if plan.seed is None else plan.seed
         found = sweep(
             snapshot.loss,

@@ -17,6 +17,7 @@ from llc_lightning.measure.cost import Clock, Forecast
 from llc_lightning.measure.forecast import forecast_of_chains
 from llc_lightning.measure.llc.plan import LLCPlan, least
 from llc_lightning.measure.measurements import MEASUREMENTS, TRAIN, Measurement
+from llc_lightning.measure.sharing import Piece, batches
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.results.traces import Trace
@@ -47,14 +48,26 @@ class LLCMeasurement(Measurement[LLCPlan]):
         memory: Any,
     ) -> list[Estimated]:
         """Returns the estimates of some components."""
-        if not components:
-            return []
         parts = [Restriction(component.moved(snapshot.params)) for component in components]
         by_loss = [_of_loss(plan, snapshot, parts, loss, replicate, advance) for loss in plan.losses]
         return [
             Estimated(component, tuple(_kept(record) for columns in by_loss for record in columns[number]))
             for number, component in enumerate(components)
         ]
+
+    def pieces(self, plan: LLCPlan, snapshot: Snapshot, components: Sequence[Component]) -> list[Piece]:
+        """Returns the components whose chains run as one batch, rung by rung: half a batch costs as much as a whole."""
+        together = batches(components, snapshot.params)
+        return [Piece(batch, (rung,)) for batch in together for rung in plan.n_beta]
+
+    def joined(self, plan: LLCPlan, measured: Sequence[Estimated]) -> Estimated:
+        """Returns the estimates of a component at all rungs, loss by loss."""
+        records: list[LLCRecord] = []
+        for loss in range(len(plan.losses)):
+            for each in measured:
+                rungs = len(each.records) // len(plan.losses)
+                records += each.records[loss * rungs : (loss + 1) * rungs]
+        return Estimated(measured[0].component, tuple(records))
 
     def rows(
         self, plan: LLCPlan, snapshot: Snapshot, measured: Sequence[Estimated], once: Any, *, data: str, replicate: int

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar
+from functools import cached_property
+from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 from llc_lightning.ablation.engine.base import Method, entry_of, resolve_methods
@@ -15,12 +17,12 @@ from llc_lightning.components.listing import find_components
 from llc_lightning.components.measurable import find_measurable, trained, without_weights
 from llc_lightning.llc.revision import llc_revision
 from llc_lightning.llc.settings import ChainSettings, Resolution
-from llc_lightning.measure.jobs import Job, revision_of, settings_name
+from llc_lightning.measure.jobs import Job, data_digest, revision_of, settings_name
 from llc_lightning.measure.measurements import check_each_once
-from llc_lightning.runtime.batches import Batch
-from llc_lightning.runtime.errors import SettingError, at_least
+from llc_lightning.runtime.batches import Batch, n_examples
+from llc_lightning.runtime.errors import SettingError, at_least, one_line
 
-BASELINE: Mapping[str, object] = {"methods": ()}
+BASELINE: Mapping[str, object] = {"methods": (), "on": ""}
 """What names of settings leave out, at the value that it had by default when it was added."""
 
 
@@ -51,6 +53,8 @@ class PosteriorPlan:
     """Ablation methods of activations, whose effects are measured at the draws of the whole model's chains."""
     kernels: bool = False
     """Whether to keep the loss kernel of every component, not of the whole model alone."""
+    on: str = ""
+    """A file of other examples to watch, as ``torch.save`` writes them; '' for some of those that chains sample."""
 
     def __post_init__(self) -> None:
         check_each_once(components=self.components, **({"methods": self.methods} if self.methods else {}))
@@ -62,7 +66,31 @@ class PosteriorPlan:
                 f"look_every is {self.look_every}, but there are {self.settings.draws} draws; give at most half of "
                 "them, for two looks at least."
             )
+        if self.on and (self.methods or self.settings.batch_size is not None):
+            raise SettingError(
+                "with on= the loss of the chains' own examples is needed at every look, and ablations are of these: "
+                "leave out batch_size= (null takes all examples) and methods=."
+            )
         _ = self.resolution
+
+    @cached_property
+    def others(self) -> Batch | None:
+        """The examples of ``on``; None where there is no such file.
+
+        Raises:
+            SettingError: If it cannot be read, or holds no examples.
+        """
+        if not self.on:
+            return None
+        try:
+            found: Any = torch.load(self.on, weights_only=True, map_location="cpu")
+            n_examples(found)
+        except Exception as error:  # of whatever a file may hold
+            raise SettingError(
+                f"{self.on} holds no examples ({one_line(error)}); give a file that torch.save wrote of a tensor, a "
+                "tuple or a dict of tensors, as the module takes them."
+            ) from error
+        return found
 
     @property
     def resolution(self) -> Resolution:
@@ -114,7 +142,8 @@ class PosteriorPlan:
         """Returns what names the settings in rows; a method's have its revision."""
         always = {"measure": self.kind, "n_beta": self.n_beta, "gamma": self.gamma, "data": data}
         options = asdict(self.settings) | {"step_fraction": self.settings.fraction}
-        seen = {"replicate": replicate, "watched": self.watched, "look_every": self.look_every}
+        others = "" if self.others is None else data_digest(self.others)
+        seen = {"replicate": replicate, "watched": self.watched, "look_every": self.look_every, "on": others}
         return settings_name(always, options | seen, baseline=BASELINE, revision=self.revision_with(method))
 
     def revision_with(self, method: str) -> int:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.components.component import Component
 from llc_lightning.llc.covariance import Array, Jackknifed
-from llc_lightning.llc.estimator import estimate_parts
+from llc_lightning.llc.estimator import estimate_parts, moved_by_default
 from llc_lightning.llc.facts import ChainLosses
 from llc_lightning.llc.local import which_examples
 from llc_lightning.llc.record import LLCRecord
@@ -27,10 +28,11 @@ from llc_lightning.measure.llc.plan import least
 from llc_lightning.measure.measurements import MEASUREMENTS, TRAIN, Measurement
 from llc_lightning.measure.posterior.effects import ABLATED, PosteriorEffect, effects_under, models_without
 from llc_lightning.measure.posterior.plan import PosteriorPlan
-from llc_lightning.measure.posterior.structure import OBSERVED, Structure
+from llc_lightning.measure.posterior.structure import OBSERVED, Responses, Structure
+from llc_lightning.measure.sharing import Piece, batches
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
-from llc_lightning.runtime.batches import Params, chunks, n_examples, take
+from llc_lightning.runtime.batches import Batch, chunks, for_params, n_examples, take
 from llc_lightning.runtime.progress import Advance
 from llc_lightning.sampling.observables.base import Observable
 from llc_lightning.sampling.observables.example_losses import ExampleLosses
@@ -43,27 +45,57 @@ _TOGETHER = 32
 
 
 @dataclass(frozen=True)
-class Sampled:
-    """What the chains of one component know, and those of the whole model."""
+class Watched:
+    """The examples that are watched one by one."""
 
-    component: Component
-    record: LLCRecord
-    """Without draws."""
-    structure: Structure | None
-    """None where its chains failed."""
-    whole: Structure | None
-    of_whole: LLCRecord
-    """The whole model's, without draws."""
-    watched: tuple[int, ...]
-    """The numbers of the watched examples."""
+    numbers: Int[Tensor, "example"]
+    examples: Batch
     losses: Float[Tensor, "example"]
     """Theirs at the weights."""
     tasks: Bool[Tensor, "example task"] | None
     """Which of them count for which task; None for a module without tasks."""
-    effects: Mapping[str, PosteriorEffect] = field(default_factory=dict[str, PosteriorEffect])
-    """What ablating it does along the whole model's chains, by method."""
+
+    @classmethod
+    def of(cls, plan: PosteriorPlan, snapshot: Snapshot) -> Watched:
+        """Returns those of a plan."""
+        loss, params = snapshot.loss, snapshot.params
+        data = snapshot.data if plan.others is None else for_params(plan.others, params)
+        n = n_examples(data)
+        numbers = which_examples(n, min(plan.watched, n), snapshot.seed).sort().values
+        examples = take(data, numbers)
+        with torch.no_grad():
+            losses = loss(params, examples)
+        tasks = loss.per_task(params, examples)[1].cpu() if loss.task_names else None
+        return cls(numbers, examples, losses, tasks)
+
+    @property
+    def of_tasks(self) -> Array | None:
+        """The weights of the examples in the mean of each task, [task, example]; 0 for a task without any."""
+        if self.tasks is None:
+            return None
+        counts = self.tasks.double().numpy().T
+        return counts / counts.sum(1, keepdims=True).clip(min=1)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What the chains of one component know."""
+
+    component: Component
+    whole: bool
+    """Whether it is all that is trained."""
+    record: LLCRecord
+    """Without draws."""
+    responses: Responses | None
+    """None where its chains failed."""
+    structure: Structure | None
+    """What is left to be compared with the whole model's; likewise."""
     draws: Float[Tensor, "chain look example"] | None = None
     """What the losses are in excess along its chains, where that is kept."""
+    under: LLCRecord | None = None
+    """The estimate along whose chains it was ablated, without draws; None where it was not."""
+    effects: Mapping[str, PosteriorEffect] = field(default_factory=dict[str, PosteriorEffect])
+    """What ablating it does along these, by method."""
 
 
 class PosteriorMeasurement(Measurement[PosteriorPlan]):
@@ -79,50 +111,27 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         advance: Advance,
         memory: Any,
     ) -> list[Sampled]:
-        """Returns what some components' chains know; every process runs those of the whole model itself."""
-        if not components:
-            return []
-        loss, params, data = snapshot.loss, snapshot.params, snapshot.data
-        n = n_examples(data)
-        watched = which_examples(n, min(plan.watched, n), snapshot.seed).sort().values
-        examples = take(data, watched)
-        with torch.no_grad():
-            at_centre = loss(params, examples)
-        seen = ExampleLosses(plan.look_every, examples, at_centre, name=OBSERVED)
-        tasks = loss.per_task(params, examples)[1].cpu() if loss.task_names else None
-
+        """Returns what some components' chains know; the whole model's run where it is ablated along them, too."""
+        chains = _Chains(plan, snapshot, Watched.of(plan, snapshot), replicate, advance)
+        whole = [_is_whole(component, snapshot) for component in components]
         methods = plan.named_methods
-        ablated = [at for at, component in enumerate(components) if component.point and methods]
-        models = models_without(snapshot, [components[at] for at in ablated], list(methods.values()), watched)
+        ablated = [component for component in components if component.point and methods]
+        everything, effects = chains.of_whole(ablated) if any(whole) or ablated else (None, iter(()))
+        parts = [component for component, all_of_it in zip(components, whole, strict=True) if not all_of_it]
+        sampled = iter(chains.of_parts(parts))
+        found: list[Sampled] = []
+        for component, all_of_it in zip(components, whole, strict=True):
+            one = replace(everything, component=component) if all_of_it and everything else next(sampled)
+            if everything and component.point and methods:
+                one = replace(one, under=everything.record, effects={name: next(effects) for name in methods})
+            found.append(one)
+        return found
 
-        def sampled(parts: list[Restriction], *more: Observable) -> list[LLCRecord]:
-            records = estimate_parts(
-                loss, params, data, parts, [plan.resolution], plan.settings, seed=snapshot.seed, replicate=replicate,
-                observe=[seen, *more], trivial_loss=snapshot.trivial_loss, done=lambda n: advance(n),
-            )  # fmt: skip
-            return [each[0] for each in records]
-
-        under = [OfWeights(plan.look_every, models, params, name=ABLATED)] if ablated else []
-        (whole,) = sampled([Restriction(None)], *under)
-        known = Structure.of(whole, kernel=True)
-        told = iter(effects_under(whole, models.losses(params) - at_centre, at_centre) if ablated else [])
-        effects = {at: {name: next(told) for name in methods} for at in ablated}
-        moved = [component.moved(params) for component in components]
-        parts = [at for at, masks in enumerate(moved) if not _is_everything(masks, params)]
-        done: dict[int, tuple[LLCRecord, Structure | None, Tensor | None]] = {}
-        for some in chunks(max(len(parts), 1), _TOGETHER):  # the draws of a few lanes are in memory at a time
-            restricted = [Restriction(moved[at]) for at in parts[some]]
-            for at, record in zip(parts[some], sampled(restricted) if restricted else [], strict=True):
-                done[at] = _light(record), Structure.of(record, kernel=plan.kernels), _raw(plan, record)
-        numbers, light = tuple(int(one) for one in watched), _light(whole)
-        every = light, known, _raw(plan, whole)
-        sampled_by_part = [done.get(at, every) for at in range(len(components))]
-        return [
-            Sampled(
-                component, record, structure, known, light, numbers, at_centre.cpu(), tasks, effects.get(at, {}), raw
-            )
-            for at, (component, (record, structure, raw)) in enumerate(zip(components, sampled_by_part, strict=True))
-        ]
+    def pieces(self, plan: PosteriorPlan, snapshot: Snapshot, components: Sequence[Component]) -> list[Piece]:
+        """Returns the whole model, then the components whose chains run as one batch, in which half costs as much."""
+        whole = tuple(component for component in components if _is_whole(component, snapshot))
+        parts = [component for component in components if component not in whole]
+        return [Piece(whole)] * bool(whole) + [Piece(batch) for batch in batches(parts, snapshot.params)]
 
     def forecast(
         self, plan: PosteriorPlan, snapshot: Snapshot, components: Sequence[Component], clock: Clock
@@ -130,12 +139,8 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         """Returns what the chains cost, looked at as often as the watched examples are; None under ablations."""
         if plan.named_methods:  # whose models are looked at too, along the chains of the whole
             return None
-        n = n_examples(snapshot.data)
-        watched = which_examples(n, min(plan.watched, n), snapshot.seed).sort().values
-        examples = take(snapshot.data, watched)
-        with torch.no_grad():
-            at_centre = snapshot.loss(snapshot.params, examples)
-        seen = ExampleLosses(1, examples, at_centre, name=OBSERVED)
+        watched = Watched.of(plan, snapshot)
+        seen = ExampleLosses(1, watched.examples, watched.losses, name=OBSERVED)
         return forecast_of_chains(
             snapshot.loss, snapshot, components, [plan.resolution], plan.settings, clock,
             looks=plan.settings.draws // plan.look_every, observe=[seen],
@@ -156,12 +161,13 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         replicate: int,
     ) -> Iterator[Row]:
         """Yields the rows of every component, the whole model first: its variance, and each task."""
+        watched = Watched.of(plan, snapshot)
         for each in measured:
             job, *ablations = plan.jobs([each.component], data=data, replicate=replicate)
-            yield from _rows(plan, snapshot, _told(plan, snapshot, job, each.record, replicate), each)
-            for job in ablations:
-                same, effect = _told(plan, snapshot, job, each.of_whole, replicate), each.effects[job.method]
-                same["n_examples"] = len(each.watched)
+            yield from _rows(plan, snapshot, _told(plan, snapshot, job, each.record, replicate), each, watched)
+            for job, under in ((job, each.under) for job in ablations if each.under):
+                same, effect = _told(plan, snapshot, job, under, replicate), each.effects[job.method]
+                same["n_examples"] = len(watched.numbers)
                 yield Row(**same, quantity="posterior_effect", loss=TRAIN, value=effect.value, stderr=effect.stderr)
                 yield Row(
                     **same,
@@ -175,35 +181,36 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         """Returns gains, kernel and susceptibilities by component and example, each with its standard error."""
         import xarray as xr
 
-        first = measured[0]
+        watched = Watched.of(plan, snapshot)
+        numbers = [int(number) for number in watched.numbers]
         names = [str(plan.jobs([each.component], data="")[0].columns["component"]) for each in measured]
-        structures = [each.structure for each in measured]
-        size = len(first.watched)
-        along = ("component", "example")
+        told = [each.responses for each in measured]
+        whole = next((each for each in measured if each.whole), None)
+        size, along = len(numbers), ("component", "example")
+        published = [_published(each, whole) for each in measured]
         variables: dict[str, Any] = {
-            **_both("gain", along, [None if one is None else one.gain() for one in structures], size),
-            **_both(
-                "susceptibility", along, [None if one is None else one.susceptibility() for one in structures], size
-            ),
-            **_both("susceptibility_published", along, [_published(one, first.whole) for one in structures], size),
+            **_both("gain", along, [None if one is None else one.gain for one in told], size),
+            **_both("susceptibility", along, [None if one is None else one.susceptibility for one in told], size),
+            **_both("susceptibility_published", along, published, size),
         }
-        if first.whole is not None:
-            variables |= _named("kernel", ("example", "other"), first.whole.kernel())
+        if whole is not None and whole.responses is not None and whole.responses.kernel is not None:
+            variables |= _named("kernel", ("example", "other"), whole.responses.kernel)
         if plan.kernels:
-            kernels = [None if one is None else one.kernel() for one in structures]
+            kernels = [None if one is None else one.kernel for one in told]
             variables |= _both("restricted_kernel", ("component", "example", "other"), kernels, size, size)
-        coords: dict[str, Any] = {"component": names, "example": list(first.watched), "other": list(first.watched)}
-        variables["loss"] = ("example", first.losses.numpy())
+        coords: dict[str, Any] = {"component": names, "example": numbers, "other": numbers}
+        variables["loss"] = ("example", watched.losses.cpu().numpy())
         if plan.raw:
-            variables["excess"] = (("component", "chain", "look", "example"), _draws(plan, measured))
+            variables["excess"] = (("component", "chain", "look", "example"), _draws(plan, measured, size))
         if plan.methods:
-            variables["ablation_effect"] = (("component", "ablation", "example"), _at_weights(plan, measured))
+            variables["ablation_effect"] = (("component", "ablation", "example"), _at_weights(plan, measured, size))
             coords["ablation"] = list(plan.named_methods)
-        if first.tasks is not None:
-            variables["counts"] = (("example", "task"), first.tasks.numpy())
+        if watched.tasks is not None:
+            variables["counts"] = (("example", "task"), watched.tasks.numpy())
             coords["task"] = list(snapshot.loss.task_names)
         coords["status"] = ("component", [each.record.status for each in measured])
         facts = {"run": snapshot.run, "step": snapshot.step, "n_beta": plan.n_beta, "gamma": plan.gamma}
+        facts |= {"on": Path(plan.on).name} if plan.on else {}
         return xr.Dataset(variables, coords=coords, attrs={**facts, "look_every": plan.look_every})
 
 
@@ -217,16 +224,62 @@ MEASUREMENTS.register(
 )(PosteriorMeasurement())
 
 
-def _is_everything(masks: Mapping[str, Tensor], params: Params) -> bool:
-    return set(masks) == set(params) and all(bool(mask.all()) for mask in masks.values())
+@dataclass(frozen=True)
+class _Chains:
+    """Runs the chains of one share."""
+
+    plan: PosteriorPlan
+    snapshot: Snapshot
+    watched: Watched
+    replicate: int
+    advance: Advance
+
+    def of_whole(self, ablated: Sequence[Component]) -> tuple[Sampled, Iterator[PosteriorEffect]]:
+        """Returns what the chains of the whole model know, and what ablations do along them, method by method."""
+        plan, at = self.plan, self.snapshot
+        methods = list(plan.named_methods.values())
+        models = models_without(at, ablated, methods, self.watched.numbers) if ablated else None
+        under = [OfWeights(plan.look_every, models, at.params, name=ABLATED)] if models else []
+        (record,) = self._records([Restriction(None)], *under)
+        sampled = self._sampled(Component("", "all"), record, whole=True)
+        losses = self.watched.losses
+        effects = effects_under(record, models.losses(at.params) - losses, losses) if models else []
+        return sampled, iter(effects)
+
+    def of_parts(self, components: Sequence[Component]) -> Iterator[Sampled]:
+        """Yields what the chains of components know."""
+        for some in chunks(len(components), _TOGETHER):  # the draws of a few lanes are in memory at a time
+            parts = [Restriction(component.moved(self.snapshot.params)) for component in components[some]]
+            for component, record in zip(components[some], self._records(parts), strict=True):
+                yield self._sampled(component, record, whole=False)
+
+    def _records(self, parts: list[Restriction], *more: Observable) -> list[LLCRecord]:
+        plan, at = self.plan, self.snapshot
+        seen = ExampleLosses(plan.look_every, self.watched.examples, self.watched.losses, name=OBSERVED)
+        records = estimate_parts(
+            at.loss, at.params, at.data, parts, [plan.resolution], plan.settings, seed=at.seed,
+            replicate=self.replicate, observe=[seen, *more], trivial_loss=at.trivial_loss,
+            done=lambda n: self.advance(n),
+        )  # fmt: skip
+        return [each[0] for each in records]
+
+    def _sampled(self, component: Component, record: LLCRecord, *, whole: bool) -> Sampled:
+        structure = Structure.of(record, kernel=whole or self.plan.kernels)
+        light = replace(record, chains=ChainLosses.unknown(0), observed={})
+        draws = record.observed.get(OBSERVED) if self.plan.raw else None
+        if structure is None:
+            return Sampled(component, whole, light, None, None, draws)
+        responses, left = structure.responses(self.watched.of_tasks), structure.for_published(whole=whole)
+        return Sampled(component, whole, light, responses, left, draws)
 
 
-def _raw(plan: PosteriorPlan, record: LLCRecord) -> Tensor | None:
-    return record.observed.get(OBSERVED) if plan.raw else None
-
-
-def _light(record: LLCRecord) -> LLCRecord:
-    return replace(record, chains=ChainLosses.unknown(0), observed={})
+def _is_whole(component: Component, snapshot: Snapshot) -> bool:
+    """Says whether a component is all that is trained."""
+    params = snapshot.params
+    trained = moved_by_default(snapshot.loss, params) or params
+    if {part.parameter for part in component.weights} != set(trained):
+        return False
+    return all(bool(mask.all()) for mask in component.moved(params).values())
 
 
 def _told(plan: PosteriorPlan, snapshot: Snapshot, job: Job, record: LLCRecord, replicate: int) -> dict[str, Any]:
@@ -240,31 +293,27 @@ def _told(plan: PosteriorPlan, snapshot: Snapshot, job: Job, record: LLCRecord, 
         "rhat": record.rhat,
         "ess": record.ess,
         "step_size": record.step_size,
-        "details": encode_details({"replicate": replicate, "look_every": plan.look_every}),
+        "details": encode_details(
+            {"replicate": replicate, "look_every": plan.look_every} | ({"on": Path(plan.on).name} if plan.on else {})
+        ),
     }
 
 
-def _rows(plan: PosteriorPlan, snapshot: Snapshot, same: dict[str, Any], each: Sampled) -> Iterator[Row]:
+def _rows(
+    plan: PosteriorPlan, snapshot: Snapshot, same: dict[str, Any], each: Sampled, watched: Watched
+) -> Iterator[Row]:
     """Yields what a component's own chains say: the variance of all losses, and gains and responses by task."""
-    structure, tasks = each.structure, each.tasks
-    same["n_examples"] = 0 if structure is None else structure.e.shape[1]
+    told, weights = each.responses, watched.of_tasks
+    same["n_examples"] = 0 if told is None else len(watched.numbers)
     missing = Jackknifed(np.full(1, math.nan), np.full(1, math.nan))
-    variance = missing if structure is None else structure.variance()
-    yield _row("functional_variance", TRAIN, variance, 0, same, plan.n_beta**2)
-    weights = None if tasks is None or structure is None else _weights(tasks)
-    if structure is None or weights is None:
+    yield _row("functional_variance", TRAIN, missing if told is None else told.variance, 0, same, plan.n_beta**2)
+    if told is None or told.by_task is None or weights is None:
         return
-    response, gains = structure.susceptibility(weights), structure.gain(weights)
+    response, gains = told.by_task
     for number, name in enumerate(snapshot.loss.task_names):
         if weights[number].any():
             yield _row("susceptibility", name, response, number, same)
             yield _row("loss_gain", name, gains, number, same)
-
-
-def _weights(tasks: Bool[Tensor, "example task"]) -> Array:
-    """Returns the weights of the examples in the mean of each task, [task, example]; 0 for a task without any."""
-    counts = tasks.double().numpy().T
-    return counts / counts.sum(1, keepdims=True).clip(min=1)
 
 
 def _row(quantity: str, loss: str, told: Jackknifed, number: int, same: dict[str, Any], scale: float = 1.0) -> Row:
@@ -272,16 +321,16 @@ def _row(quantity: str, loss: str, told: Jackknifed, number: int, same: dict[str
     return Row(**same, quantity=quantity, loss=loss, value=value, stderr=stderr)
 
 
-def _draws(plan: PosteriorPlan, measured: Sequence[Sampled]) -> npt.NDArray[np.floating[Any]]:
+def _draws(plan: PosteriorPlan, measured: Sequence[Sampled], size: int) -> npt.NDArray[np.floating[Any]]:
     """Returns the excess losses along all chains, [component, chain, look, example]; NaN where none ran."""
-    shape = (plan.settings.chains, -(-plan.settings.draws // plan.look_every), len(measured[0].watched))
+    shape = (plan.settings.chains, -(-plan.settings.draws // plan.look_every), size)
     missing = torch.full(shape, math.nan)
     return np.stack([(missing if each.draws is None else each.draws).numpy() for each in measured])
 
 
-def _at_weights(plan: PosteriorPlan, measured: Sequence[Sampled]) -> npt.NDArray[np.float32]:
+def _at_weights(plan: PosteriorPlan, measured: Sequence[Sampled], size: int) -> npt.NDArray[np.float32]:
     """Returns ablation effects at the weights, [component, ablation, example]; NaN where none can be."""
-    missing = np.full(len(measured[0].watched), np.nan)
+    missing = np.full(size, np.nan)
     rises = [
         [each.effects[name].at_weights if name in each.effects else missing for name in plan.named_methods]
         for each in measured
@@ -289,8 +338,10 @@ def _at_weights(plan: PosteriorPlan, measured: Sequence[Sampled]) -> npt.NDArray
     return np.asarray(rises, dtype=np.float32)
 
 
-def _published(structure: Structure | None, whole: Structure | None) -> Jackknifed | None:
-    return None if structure is None or whole is None else structure.published(whole)
+def _published(each: Sampled, whole: Sampled | None) -> Jackknifed | None:
+    if whole is None or whole.structure is None or each.structure is None:
+        return None
+    return each.structure.published(whole.structure)
 
 
 def _named(name: str, axes: tuple[str, ...], told: Jackknifed) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +58,10 @@ class Structure:
         product = np.einsum("cd,cdi->ci", loss, seen) / seen.shape[1]
         return cls(seen.mean(1), np.square(seen).mean(1), loss.mean(1), np.square(loss).mean(1), product, pairs)
 
+    def for_published(self, *, whole: bool) -> Structure:
+        """Returns it without what the published susceptibility does not need; of the whole model that takes more."""
+        return replace(self, e=self.e if whole else self.e[:, :0], ee=self.ee[:, :0], pairs=None)
+
     def gain(self, groups: Array | None = None) -> Jackknifed:
         """Returns the loss gains ``E[l_i(w) - l_i(w*)]``, [example]; of groups as in :meth:`susceptibility`."""
 
@@ -108,8 +112,42 @@ class Structure:
 
         return jackknife(of, min(len(self.e), len(whole.e)))
 
+    def responses(self, tasks: Array | None) -> Responses:
+        """Returns all that these draws say by themselves.
+
+        Args:
+            tasks: Weights of the examples in the mean of each task, [task, example]; None for a module without tasks.
+        """
+        return Responses(
+            self.variance(),
+            _as_kept(self.gain()),
+            _as_kept(self.susceptibility()),
+            None if self.pairs is None else _as_kept(self.kernel()),
+            None if tasks is None else (self.susceptibility(tasks), self.gain(tasks)),
+        )
+
     def _told(self, estimate: Callable[[npt.NDArray[np.bool_]], Array]) -> Jackknifed:
         return jackknife(estimate, len(self.e))
+
+
+@dataclass(frozen=True)
+class Responses:
+    """What the draws of one set of chains say by themselves, each with its error; by example as it is kept."""
+
+    variance: Jackknifed
+    """The functional variance."""
+    gain: Jackknifed
+    """By example, as float32."""
+    susceptibility: Jackknifed
+    """Likewise."""
+    kernel: Jackknifed | None
+    """By pair of examples, likewise; None where they are not compared."""
+    by_task: tuple[Jackknifed, Jackknifed] | None
+    """Susceptibility and gain of every task; None for a module without tasks."""
+
+
+def _as_kept(told: Jackknifed) -> Jackknifed:
+    return Jackknifed(*(each.astype(np.float32) for each in (told.value, told.stderr)))
 
 
 def alive_chains(record: LLCRecord) -> list[int]:

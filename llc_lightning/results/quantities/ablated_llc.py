@@ -50,3 +50,19 @@ register_quantity(
     definition="llc_complement of a component minus that of the control, paired draw by draw: what its weights add "
     "to the coefficient, with the sign turned.",
 )
+register_quantity(
+    "llc_joint",
+    unit="1",
+    definition="As llc_ablated, with the constant that takes the component's place as one more weight, re-optimised "
+    "and sampled with the others: the counterpart of optimal ablation.",
+)
+register_quantity(
+    "joint_shift",
+    unit="1",
+    definition="llc_joint of a component minus llc_ablated of the control, paired draw by draw.",
+)
+register_quantity(
+    "recovery_gap_joint",
+    unit=LOSS_UNIT,
+    definition="As recovery_gap_plain, with the constant that takes the component's place re-optimised as well.",
+)

@@ -113,6 +113,57 @@ def test_holding_weights_takes_off_what_they_add() -> None:
         assert (found.status, found.stderr < 0.1) == ("ok", True)
 
 
+class Sum(nn.Module):
+    """Least squares in two linear maps, of which one is to be replaced by a number."""
+
+    def __init__(self, w: Tensor) -> None:
+        super().__init__()
+        self.one, self.two = (nn.Linear(2, 1, bias=False, dtype=torch.float64) for _ in range(2))
+        with torch.no_grad():
+            self.one.weight.copy_(w[None, :2])
+            self.two.weight.copy_(w[None, 2:])
+
+    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        return 0.5 * ((self.one(x[:, :2]) + self.two(x[:, 2:]))[:, 0] - y).square()
+
+
+@pytest.mark.parametrize("method", ["zero", "mean"])
+def test_a_free_constant_is_one_more_weight(method: str) -> None:
+    """On a quadratic the coefficient in closed form, wherever the constant starts."""
+    stream = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 4, generator=stream, dtype=torch.float64) + torch.tensor([1.0, 0.0, 0.5, 0.0])
+    w = torch.tensor([1.0, -0.5, 0.7, 0.3], dtype=torch.float64)
+    data = (x, x @ w + 0.1 * torch.randn(64, generator=stream, dtype=torch.float64))
+    n_beta, gamma = 100.0, 10.0
+    of_quadratic = {"settings": ChainSettings(chains=16, burn_in=100, draws=500), "n_beta": (n_beta,), "gamma": gamma}
+    plan = replace(EXACT, components=("one",), methods=(method,), closure=False, joint=True, **of_quadratic)
+    rows = of_component(measure(plan, Snapshot.of(Sum(w), data, run="sum/version_0", seed=0, step=1, epoch=0)).rows)
+
+    def exact(design: Tensor) -> float:
+        curvature = n_beta * torch.linalg.eigvalsh(design.T @ design / len(x))
+        return float((curvature / (curvature + gamma)).sum()) / 2
+
+    free = torch.cat([x[:, 2:], torch.ones(64, 1, dtype=torch.float64)], 1)
+    joint, ablated = rows["llc_joint"], rows["llc_ablated"]
+    assert (joint.status, ablated.status) == ("ok", "ok")
+    assert joint.value == pytest.approx(exact(free), abs=3.5 * joint.stderr)
+    assert exact(free) - exact(x[:, 2:]) > 10 * joint.stderr
+    assert rows["joint_shift"].value == pytest.approx(exact(free) - exact(x), abs=3.5 * rows["joint_shift"].stderr)
+    y = data[1][:, None]
+    left = [((each @ torch.linalg.lstsq(each, y).solution - y).square().mean() / 2).item() for each in (free, x[:, 2:])]
+    gains = rows["recovery_gap_joint"].value - rows["recovery_gap_plain"].value
+    if method == "zero":  # both begin at the same loss
+        assert gains == pytest.approx(left[1] - left[0], rel=1e-4)
+    else:
+        assert gains > 0
+
+
+def test_a_free_constant_needs_a_constant() -> None:
+    with pytest.raises(MeasurementError, match=r"another value for each example"):
+        measure(replace(ABLATED_LLC, methods=("resample",), joint=True), snapshot())
+
+
 def test_an_ablated_saddle_is_flagged() -> None:
     """At an aligned w* no gradient leads away from the ablated model's saddle: R is 0, and the value means nothing."""
     eye = torch.diag(torch.tensor([1.0, 2.0], dtype=torch.float64))

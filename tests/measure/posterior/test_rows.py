@@ -167,6 +167,40 @@ def test_any_number_of_processes_gives_the_same_rows_and_arrays() -> None:
     assert all((other.rows, other.arrays) == ([], None) for other in others)
 
 
+def others(folder: Path, n: int = 12) -> tuple[Path, tuple[Tensor, ...]]:
+    """Returns a file of some of the examples, and what it holds."""
+    some = tuple(tensor[-n:] for tensor in snapshot().data)
+    torch.save(some, folder / "others.pt")
+    return folder / "others.pt", some
+
+
+def test_other_examples_are_watched_while_chains_sample_the_runs_own(tmp_path: Path) -> None:
+    """Of the same examples the same bits as among the run's own."""
+    own = replace(POSTERIOR, watched=64, settings=replace(POSTERIOR.settings, batch_size=None), methods=())
+    path, some = others(tmp_path)
+    plan = replace(own, on=str(path))
+    one, other = measure(own, snapshot()).arrays, measure(plan, snapshot()).arrays
+    assert one is not None
+    assert other is not None
+    assert (other.attrs["on"], other.sizes["example"]) == ("others.pt", len(some[0]))
+    for name in ("gain", "susceptibility", "susceptibility_published", "loss"):
+        np.testing.assert_allclose(other[name].values, one[name].values[..., -12:], rtol=1e-4, atol=1e-7)
+    assert plan.settings_with(data="x", replicate=0) != own.settings_with(data="x", replicate=0)
+    first = Stage(2).play(lambda workers: measure(plan, snapshot(), workers=workers))[0]
+    xr.testing.assert_identical(first.arrays, other)
+
+
+def test_a_file_of_no_examples_is_told(tmp_path: Path) -> None:
+    (tmp_path / "none.pt").write_bytes(b"none")
+    plan = replace(
+        POSTERIOR, settings=replace(POSTERIOR.settings, batch_size=None), methods=(), on=str(tmp_path / "none.pt")
+    )
+    with pytest.raises(SettingError, match=r"none\.pt holds no examples .*; give a file that torch\.save wrote"):
+        _ = plan.others
+    with pytest.raises(SettingError, match=r"with on= the loss of the chains' own examples is needed at every look"):
+        replace(plan, methods=("zero",))
+
+
 def test_arrays_are_kept_and_read_and_a_damaged_file_is_told(tmp_path: Path) -> None:
     for folder in (tmp_path / "a", tmp_path / "b"):
         keep(folder, "step=00000030-posterior", alone(POSTERIOR), step=30)

@@ -1,0 +1,73 @@
+"""How the processes share a measurement: what is dealt to them, and how what they measured becomes one again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from llc_lightning.components.component import Component
+from llc_lightning.llc.estimator import lane_batches
+from llc_lightning.runtime.batches import Params
+from llc_lightning.runtime.workers import Workers
+from llc_lightning.sampling.slices import moved_entries
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Work that one process does: some components, under the whole plan or at some rungs of its ladder."""
+
+    components: tuple[Component, ...]
+    n_beta: tuple[float, ...] = ()
+    """The rungs; () for a plan without any, or for all of them."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What names its components."""
+        return tuple(component.address for component in self.components)
+
+
+def batches(components: Sequence[Component], params: Params) -> list[tuple[Component, ...]]:
+    """Returns the components whose chains run as one batch, which costs the same however few of its lanes are there."""
+    layouts = [moved_entries(params, component.moved(params)).layout for component in components]
+    return [tuple(components[at] for at in batch) for batch in lane_batches(layouts)]
+
+
+def dealt(pieces: Sequence[Piece], workers: Workers) -> list[Piece]:
+    """Returns this process's pieces, neighbours put together: those of the same components, then of the same rungs.
+
+    Example:
+        >>> a, b = (Component(name, "neuron") for name in "ab")
+        >>> pieces = [Piece((one,), (rung,)) for one in (a, b) for rung in (10.0, 100.0)]
+        >>> [(piece.addresses, piece.n_beta) for piece in dealt(pieces, Workers())]
+        [(('a', 'b'), (10.0, 100.0))]
+        >>> [(piece.addresses, piece.n_beta) for piece in dealt(pieces[:3], Workers())]
+        [(('a',), (10.0, 100.0)), (('b',), (10.0,))]
+    """
+    mine = workers.share(pieces)
+    ladders = [
+        Piece(some[0].components, tuple(rung for piece in some for rung in piece.n_beta))
+        for some in _neighbours(mine, lambda piece: piece.addresses)
+    ]
+    return [
+        Piece(tuple(component for piece in some for component in piece.components), some[0].n_beta)
+        for some in _neighbours(ladders, lambda piece: piece.n_beta)
+    ]
+
+
+def _neighbours(pieces: Sequence[Piece], key: Callable[[Piece], Any]) -> list[list[Piece]]:
+    return [list(some) for _, some in groupby(pieces, key)]
+
+
+def by_component(results: Sequence[tuple[str, Any]], components: Sequence[Component]) -> list[list[Any]]:
+    """Returns what was measured of every component, in the order of the components; of each as it was dealt.
+
+    Args:
+        results: Of all processes, each with the address of its component.
+        components: Of what.
+    """
+    found: dict[str, list[Any]] = {component.address: [] for component in components}
+    for address, result in results:
+        found[address].append(result)
+    return list(found.values())
