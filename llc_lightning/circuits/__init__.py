@@ -2,6 +2,7 @@
 
 from llc_lightning.circuits.base import SCORES, Question, Score, edge_scores
 from llc_lightning.circuits.circuit import Circuit
+from llc_lightning.circuits.discovery.base import DISCOVERIES, Discovery, find_circuit
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.evaluation.faithfulness import Faithfulness, faithfulness
 from llc_lightning.circuits.exact import edge_effects
@@ -11,10 +12,13 @@ from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.runtime.registry import register_all
 
 register_all("llc_lightning.circuits.scores")
+register_all("llc_lightning.circuits.discovery")
 
 __all__ = [
+    "DISCOVERIES",
     "SCORES",
     "Circuit",
+    "Discovery",
     "Edge",
     "Faithfulness",
     "Graph",
@@ -25,4 +29,5 @@ __all__ = [
     "edge_effects",
     "edge_scores",
     "faithfulness",
+    "find_circuit",
 ]
