@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -75,7 +74,3 @@ def rise(losses: Float[Tensor, "example"], base: Float[Tensor, "example"], edge:
     status = "nan-loss" if torch.isnan(apart.mean()) else "one-example" if len(apart) == 1 else "ok"
     return ScoredEdge(edge, float(apart.mean()), stderr, status)
 
-
-def renamed(circuit: Circuit, **changes: Any) -> Circuit:
-    """Returns a circuit with something else in its search."""
-    return replace(circuit, search={**circuit.search, **changes})

@@ -46,7 +46,7 @@ class EdgePruning(Learned):
         aim = count + (min(self.edges, count) - count) * min(1.0, step / (0.6 * self.steps))
         over = kept(parameters).sum() - aim
         (drawn.losses.mean() + self._price[0] * over).backward(inputs=[parameters])
-        self._price[0] = max(0.0, self._price[0] + 10 * self.rate * float(over) / count)
+        self._price[0] = max(0.0, self._price[0] + 10 * self.rate * float(over.detach()) / count)
 
     def chosen(self, parameters: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
         """Returns the probabilities of being kept, of the largest ones alone."""

@@ -38,7 +38,7 @@ class Learned(Discovery):
     """A search by gradient descent over the parameters of a distribution of masks."""
 
     steps: int = 400
-    samples: int = 8
+    samples: int = 4
     """Masks of one step, all of them on the same 16 examples."""
     rate: float = 0.1
     draw: int = 0
@@ -149,7 +149,3 @@ def kept(parameters: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
     """Returns the probability with which each mask of :func:`hard_concrete` is not 0."""
     return torch.sigmoid(parameters - _TEMPERATURE * torch.tensor(-_LOW / _HIGH).log())
 
-
-def names(some: Sequence[ScoredEdge]) -> list[str]:
-    """Returns the texts of edges."""
-    return [str(one.edge) for one in some]
