@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -89,9 +89,9 @@ class FittedConstants:
 def fit_constants(
     runs: MaskedRuns, edges: Sequence[Edge], *, steps: int = 100, rate: float = 0.01, starts: Sequence[Constants] = ()
 ) -> FittedConstants:
-    """Returns the constants with which a circuit does best, all of them fitted together (Li & Janson 2024,
-    arXiv:2409.09951).
+    """Returns the constants with which a circuit does best, all of them fitted together.
 
+    They are those of optimal ablation (Li & Janson 2024, arXiv:2409.09951), of a circuit instead of a component.
     One half of the blocks of examples is descended on with Adam, from the means (or from a better start); the other
     decides between zero, the means and what the descent came through, so that the result is never worse there.
 
@@ -109,8 +109,8 @@ def fit_constants(
     count = len(runs.subject.examples.blocks)
     if count < 2:
         raise SettingError(
-            "constants are fitted on one half of the blocks of examples and chosen on the other, and there is one block; "
-            "give more examples, or a Subject with a smaller block."
+            "constants are fitted on one half of the blocks of examples and chosen on the other, and there is one "
+            "block; give more examples, or a Subject with a smaller block."
         )
     seen, held = range(0, count, 2), range(1, count, 2)
     mask = runs.mask(edges)[None]
@@ -128,11 +128,13 @@ def fit_constants(
     for name, constants in (*plain.items(), *(("fitted", one) for one in starts)):
         told(name, constants)
     start = best[min(losses, key=lambda name: losses[name])].trainable()
-    search = torch.optim.Adam(start.tensors, lr=rate)
+    search: Any = torch.optim.Adam(start.tensors, lr=rate)  # whose step is not typed
     for step in range(steps):
-        search.zero_grad()
         with torch.enable_grad():
-            runs(mask, constants=start, blocks=[seen[step % len(seen)]]).mean().backward()
+            loss = runs(mask, constants=start, blocks=[seen[step % len(seen)]]).mean()
+        slopes = torch.autograd.grad(loss, start.tensors, materialize_grads=True)
+        for one, slope in zip(start.tensors, slopes, strict=True):
+            one.grad = slope
         search.step()
         if step % 10 == 9 or step == steps - 1:
             told("fitted", start)

@@ -117,11 +117,11 @@ class Hearing:
             shifts: What is added.
             which: The one of each lane.
         """
-        lanes = [self.readers[number] for number in numbers.clamp_min(0).tolist()]
+        lanes = [self.readers[int(number)] for number in numbers.clamp_min(0)]
         points = [reader.component.point for reader in lanes]
         groups = [[at for at, one in enumerate(points) if one == point] for point in dict.fromkeys(points)]
         # The largest number, not the sum of squares, which is 0 of small ones.
-        differs = torch.linalg.vector_norm(shifts, ord=torch.inf, dim=-1) != 0
+        differs = shifts.abs().amax(-1) != 0
         found = [self._heard(batch, [lanes[at] for at in some], shifts, which[some], differs) for some in groups]
         if len(found) == 1:
             heard, moved = found[0]

@@ -87,8 +87,8 @@ class MaskedRuns:
         graph = self.subject.graph
         if masks.requires_grad or given.requires_grad:
             return list(graph.readers.values())
-        changed = ((masks != 1) | (given != 0)).any(0).tolist()
-        live = (masks != 0).any(0).tolist()
+        changed = [bool(one) for one in ((masks != 1) | (given != 0)).any(0)]
+        live = [bool(one) for one in (masks != 0).any(0)]
         heard = graph.heard([edge for edge, on in zip(self.edges, live, strict=True) if on])
         names = {edge.reader for edge, on in zip(self.edges, changed, strict=True) if on} & heard
         return [reader for name, reader in graph.readers.items() if name in names]
@@ -194,7 +194,7 @@ class _Block:
         if first.units is None:
             return values[0]
         every = self.runs.subject.readers[first.point]
-        apart = activation if first.unit_axis == -2 else activation.unflatten(-1, (len(every), -1))
+        apart = activation if first.unit_axis == -2 else activation.view(*activation.shape[:-1], len(every), -1)
         units = list(apart.unbind(-2))
         for reader, value in zip(readers, values, strict=True):
             units[every.index(reader)] = value

@@ -70,3 +70,14 @@ def test_what_is_wrong_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str],
         (["--method", "eap", "--metric", "kl"], "has its minimum at the unablated run"),
     ):
         assert message in told(capsys, run, "--examples", 16, *more, code=1)
+
+
+def test_a_circuit_is_searched_for(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    some = [run, "--method", "acdc(threshold=0.001,order=random,draw=2)", "--examples", 16, "--metric", "kl"]
+    circuit = Circuit.from_json(told(capsys, *some, "--json"))
+    assert circuit.search["order"] == "random 2"
+    assert circuit.loss == "metric:kl"
+    assert circuit.scored
+    assert f"The {len(circuit.scored)} edges that were found" in told(capsys, *some)
+    refused = told(capsys, *some, "--edges", 3, code=2)
+    assert "takes what it finds; leave --edges and --among out" in refused

@@ -59,7 +59,7 @@ class ACDC(Discovery):
 
     def _within(self, graph: Graph, edges: Sequence[Edge], stream: torch.Generator) -> list[Edge]:
         if self.order == "random":
-            return [edges[at] for at in torch.randperm(len(edges), generator=stream).tolist()]
+            return [edges[int(at)] for at in torch.randperm(len(edges), generator=stream)]
         if self.order == "latest":
             return list(reversed(edges))
         return [edge for _, some in reversed(_by_reader(edges)) for edge in some]

@@ -73,4 +73,3 @@ def rise(losses: Float[Tensor, "example"], base: Float[Tensor, "example"], edge:
     stderr = float(apart.std()) / len(apart) ** 0.5 if len(apart) > 1 else float("nan")
     status = "nan-loss" if torch.isnan(apart.mean()) else "one-example" if len(apart) == 1 else "ok"
     return ScoredEdge(edge, float(apart.mean()), stderr, status)
-

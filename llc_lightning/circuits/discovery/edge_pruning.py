@@ -38,15 +38,16 @@ class EdgePruning(Learned):
         """Returns masks."""
         return hard_concrete(parameters, self.samples, stream)
 
-    def descend(self, parameters: Float[Tensor, "edge"], drawn: Samples, step: int) -> None:
-        """Puts the gradient of loss and price at the parameters, and moves the price."""
+    def slope(self, parameters: Float[Tensor, "edge"], drawn: Samples, step: int) -> Float[Tensor, "edge"]:
+        """Returns the gradient of loss and price, and moves the price."""
         if step == 0:
             self._price[:] = [0.0]
         count = len(parameters)
         aim = count + (min(self.edges, count) - count) * min(1.0, step / (0.6 * self.steps))
         over = kept(parameters).sum() - aim
-        (drawn.losses.mean() + self._price[0] * over).backward(inputs=[parameters])
+        (found,) = torch.autograd.grad(drawn.losses.mean() + self._price[0] * over, parameters)
         self._price[0] = max(0.0, self._price[0] + 10 * self.rate * float(over.detach()) / count)
+        return found
 
     def chosen(self, parameters: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
         """Returns the probabilities of being kept, of the largest ones alone."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +20,8 @@ from llc_lightning.runtime.seeding import generator
 
 _BLOCK = 16
 """Examples of one step."""
+_BETAS, _RATE = (0.9, 0.995), 2e-3
+"""Of AdamW, and its rate for constants, as the authors of uniform gradient sampling have them."""
 _CLIP = 5.0
 """Largest norm of a step's gradient."""
 
@@ -61,8 +62,8 @@ class Learned(Discovery):
         ...
 
     @abstractmethod
-    def descend(self, parameters: Float[Tensor, "edge"], drawn: Samples, step: int) -> None:
-        """Puts the gradient of losses and price at the parameters."""
+    def slope(self, parameters: Float[Tensor, "edge"], drawn: Samples, step: int) -> Float[Tensor, "edge"]:
+        """Returns the gradient of losses and price at the parameters."""
         ...
 
     @abstractmethod
@@ -76,9 +77,10 @@ class Learned(Discovery):
         runs = MaskedRuns(Subject(asked, block=_BLOCK))
         parameters = torch.full((len(runs.edges),), self.start, requires_grad=True)
         constants = Constants.means(runs.subject).trainable() if self.constants else None
-        searches = [torch.optim.AdamW([parameters], lr=self.rate, betas=(0.9, 0.995), weight_decay=0.0)]
+        # Their steps are not typed.
+        searches: list[Any] = [torch.optim.AdamW([parameters], lr=self.rate, betas=_BETAS, weight_decay=0.0)]
         if constants is not None:
-            searches.append(torch.optim.AdamW(constants.tensors, lr=2e-3, betas=(0.9, 0.995), weight_decay=0.0))
+            searches.append(torch.optim.AdamW(constants.tensors, lr=_RATE, betas=_BETAS, weight_decay=0.0))
         stream = generator(asked.seed, "masks", self.draw)
         for step in range(self.steps):
             block = int(torch.randint(len(runs.subject.examples.blocks), (), generator=stream))
@@ -105,15 +107,12 @@ class Learned(Discovery):
                 told = torch.autograd.grad(losses.mean(), constants.tensors, retain_graph=True, allow_unused=True)
                 for one, slope in zip(constants.tensors, told, strict=True):
                     one.grad = slope
-            parameters.grad = None
-            self.descend(parameters, Samples(masks, losses), step)
+            parameters.grad = self.slope(parameters, Samples(masks, losses), step)
         torch.nn.utils.clip_grad_norm_([parameters], _CLIP)
 
     def _circuit(self, runs: MaskedRuns, scores: Tensor, constants: Constants | None) -> Circuit:
         told: dict[str, Any] = {"steps": self.steps}
-        scored = [
-            ScoredEdge(edge, score) for edge, score in zip(runs.edges, scores.tolist(), strict=True) if score > 0.5
-        ]
+        scored = [ScoredEdge(edge, float(score)) for edge, score in zip(runs.edges, scores, strict=True) if score > 0.5]
         found = self.circuit(runs, scored, told)
         if constants is None:
             return found
@@ -124,7 +123,7 @@ class Learned(Discovery):
 def _leading(runs: MaskedRuns, masks: Float[Tensor, "lane edge"]) -> Float[Tensor, "lane edge"]:
     """Returns 1 for the edges of each mask that lead on to the output through others of it."""
     found: list[list[float]] = []
-    for mask in (masks.detach() > 0).tolist():
+    for mask in masks.detach() > 0:
         heard = runs.subject.graph.heard([edge for edge, on in zip(runs.edges, mask, strict=True) if on])
         found.append([float(edge.reader in heard) for edge in runs.edges])
     return torch.tensor(found)
@@ -148,4 +147,3 @@ _TEMPERATURE, _LOW, _HIGH = 2 / 3, -0.1, 1.1
 def kept(parameters: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
     """Returns the probability with which each mask of :func:`hard_concrete` is not 0."""
     return torch.sigmoid(parameters - _TEMPERATURE * torch.tensor(-_LOW / _HIGH).log())
-

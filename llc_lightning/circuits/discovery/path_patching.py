@@ -19,7 +19,7 @@ from llc_lightning.runtime.errors import SettingError
 )  # fmt: skip
 @dataclass(frozen=True)
 class PathPatching(Discovery):
-    """An edge stays where the donor, sent along it and from its reader on along edges that stay alone, changes the loss.
+    """An edge stays where a donor that is sent along it, and on along edges that stay alone, changes the loss.
 
     All other readers hear what they hear in the network, so that what is told is the path's own, whatever else the
     sender does. Readers come from the output back; one from which no edge that stays leads on is passed over.

@@ -36,9 +36,9 @@ class SubnetworkProbing(Learned):
         """Returns masks."""
         return hard_concrete(parameters, self.samples, stream)
 
-    def descend(self, parameters: Float[Tensor, "edge"], drawn: Samples, step: int) -> None:
-        """Puts the gradient of loss and price at the parameters."""
-        (drawn.losses.mean() + self.price * kept(parameters).sum()).backward(inputs=[parameters])
+    def slope(self, parameters: Float[Tensor, "edge"], drawn: Samples, step: int) -> Float[Tensor, "edge"]:
+        """Returns the gradient of loss and price."""
+        return torch.autograd.grad(drawn.losses.mean() + self.price * kept(parameters).sum(), parameters)[0]
 
     def chosen(self, parameters: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
         """Returns the masks without noise."""

@@ -42,13 +42,13 @@ class UniformGradientSampling(Learned):
         within = chance * (1 - chance)
         return (1 - ((noise - chance) / within + 0.5).clamp(0, 1)).requires_grad_(True)
 
-    def descend(self, parameters: Float[Tensor, "edge"], drawn: Samples, step: int) -> None:
-        """Puts the estimate of the gradient at the parameters."""
+    def slope(self, parameters: Float[Tensor, "edge"], drawn: Samples, step: int) -> Float[Tensor, "edge"]:
+        """Returns the estimate of the gradient."""
         (slopes,) = torch.autograd.grad(drawn.losses.sum(), drawn.masks)
         inside = (drawn.masks > 0) & (drawn.masks < 1)
         does = torch.where(inside, slopes, 0).sum(0) / inside.sum(0).clamp_min(1)
         chance = torch.sigmoid(parameters.detach())
-        parameters.grad = (does + self.price) * chance * (1 - chance)
+        return (does + self.price) * chance * (1 - chance)
 
     def chosen(self, parameters: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
         """Returns the probabilities."""

@@ -48,11 +48,13 @@ def test_orders_come_from_the_output_back_and_draws_differ() -> None:
     graph = question("rotary").graph
     for order in ("latest", "earliest", "random"):
         streams = [graph.reader(edge).stream for some in ACDC(order=order).ordered(graph, 0) for edge in some]
-        assert list(dict.fromkeys(streams)) == list(dict.fromkeys(graph.reader(edge).stream for edge in graph.edges))[::-1]
+        assert (
+            list(dict.fromkeys(streams)) == list(dict.fromkeys(graph.reader(edge).stream for edge in graph.edges))[::-1]
+        )
     first, again, other = (ACDC(order="random", draw=draw).ordered(graph, 0) for draw in (0, 0, 1))
     assert first == again != other
 
 
 def test_an_unknown_order_is_told() -> None:
-    with pytest.raises(SettingError, match="unknown order 'first'. Use one of: earliest, latest, random"):
+    with pytest.raises(SettingError, match=r"unknown order 'first'\. Use one of: earliest, latest, random"):
         ACDC(order="first")

@@ -40,7 +40,7 @@ def test_settings_that_find_nothing_are_refused(name: str) -> None:
         find_circuit(question("layer"), name)
 
 
-@pytest.mark.parametrize("name", ["acdc", "path_patching", "top(edges=6)", "greedy(edges=6)"])
+@pytest.mark.parametrize("name", ["acdc", "path_patching", "top(edges=5)", "greedy(edges=5)"])
 def test_the_circuit_that_was_built_is_found(name: str) -> None:
     found, (model, _) = find_circuit(question("hand_built"), name), net("hand_built")
     truth = {edge for edge, role in model.ground_truth(edges=True).items() if role and " -> " in edge}
