@@ -2,7 +2,8 @@
 
 ``truth`` prints, for every way to score, AUROC and average precision against the truth, over nets, seeds of the
 training and seeds of the data, with intervals; ``sizes`` the areas of the curves of faithfulness; ``simulated`` the
-tests of circuits on simulated scores; ``peer`` the costs beside auto-circuit (``make peers``). The nets are trained once, about a minute each, and stay in ``checkpoints/``.
+tests of circuits on simulated scores; ``peer`` the costs beside auto-circuit (``make peers``). The nets are trained
+once, about a minute each, and stay in ``checkpoints/``.
 """
 
 from __future__ import annotations

@@ -66,7 +66,10 @@ class _Work:
         from auto_circuit.utils.graph_utils import patch_mode
 
         with torch.no_grad():
-            given, base = src_ablations(self.model, self.donor, AblationType.RESAMPLE), self._loss(self.model(self.clean))
+            given, base = (
+                src_ablations(self.model, self.donor, AblationType.RESAMPLE),
+                self._loss(self.model(self.clean)),
+            )
             found: dict[str, float] = {}
             for edge in self.edges:
                 with patch_mode(self.model, given, edges=[edge]):

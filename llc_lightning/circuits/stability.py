@@ -61,7 +61,8 @@ class Stability:
         sizes = sorted(len(one.scored) for one in self.circuits)
         return (
             f"Over {len(self.circuits)} circuits that differ by {self.by}, of {sizes[0]} to {sizes[-1]} edges, "
-            f"{len(self.in_all)} edges are in all and {len(self.shares)} in any; two share {self.jaccard:.2f} of theirs."
+            f"{len(self.in_all)} edges are in all and {len(self.shares)} in any; two share {self.jaccard:.2f} of "
+            "theirs."
         )
 
 
@@ -160,6 +161,6 @@ def _side(text: str, part: str, numbers: dict[int, int]) -> str:
     if "+" in text:
         return text
     address = Address.parse(text)
-    if len(address.index or ()) != 1 or _part(address.point) != part:
+    if address.index is None or len(address.index) != 1 or _part(address.point) != part:
         return text
-    return str(replace(address, index=(numbers[(address.index or ())[0]],)))
+    return str(replace(address, index=(numbers[address.index[0]],)))

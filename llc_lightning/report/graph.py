@@ -102,7 +102,9 @@ class Drawing:
             raise SettingError("there is no edge to draw; take a lower threshold, or more edges.")
         most = max(len(frame.lines) for frame in self.frames)
         if most > _MOST:
-            raise SettingError(f"a picture of {most} edges cannot be read; take up to {_MOST}, the most important ones.")
+            raise SettingError(
+                f"a picture of {most} edges cannot be read; take up to {_MOST}, the most important ones."
+            )
 
     @cached_property
     def places(self) -> Mapping[str, tuple[float, float]]:
@@ -190,7 +192,7 @@ class Drawing:
         slider = ""
         if len(self.frames) > 1:
             slider = (
-                f'<p><label>{html.escape(self.frames[0].name.rpartition(" ")[0] or "picture")} <output>'
+                f"<p><label>{html.escape(self.frames[0].name.rpartition(' ')[0] or 'picture')} <output>"
                 f'</output> <input type="range" min="0" max="{len(self.frames) - 1}" value="0"></label></p>'
             )
         return _PAGE.format(title=html.escape(title), slider=slider, frames=frames, positive=CORRECTED, negative=RAW)
@@ -224,7 +226,8 @@ def _table(frame: Frame) -> str:
 # The page may run its own inline code and load nothing.
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'">
 <style>
 body {{ font-family: sans-serif; margin: 2em; color: #222; max-width: 1100px }}
 svg {{ max-width: 100%; height: auto }}
