@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from llc_lightning.circuits.constants import Constants, fit_constants
+from llc_lightning.circuits.constants import Constants
+from llc_lightning.circuits.fitted_constants import fit_constants
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.components.loss import Edit

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.circuits.circuit import Circuit, ScoredEdge
-from llc_lightning.circuits.constants import Constants, fit_constants
+from llc_lightning.circuits.constants import Constants
 from llc_lightning.circuits.discovery.base import Discovery
+from llc_lightning.circuits.fitted_constants import fit_constants
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.runtime.errors import SettingError, at_least
