@@ -9,6 +9,7 @@ from llc_lightning.circuits.exact import edge_effects
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.graph import Graph
 from llc_lightning.circuits.masked import MaskedRuns
+from llc_lightning.circuits.stability import Stability, consensus, matched, over_examples, over_orders
 from llc_lightning.runtime.registry import register_all
 
 register_all("llc_lightning.circuits.scores")
@@ -25,9 +26,14 @@ __all__ = [
     "MaskedRuns",
     "Question",
     "Score",
+    "Stability",
     "Subject",
+    "consensus",
     "edge_effects",
     "edge_scores",
     "faithfulness",
     "find_circuit",
+    "matched",
+    "over_examples",
+    "over_orders",
 ]
