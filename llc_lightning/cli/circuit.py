@@ -57,8 +57,10 @@ def picture_of_run(options: Namespace) -> Drawing:
         circuit = _found(options, asked, source)
         shares = _shares(options, asked)
         lines = [
-            Line(one.edge.sender, one.edge.reader, one.score, one.stderr, one.status, shares.get(one.edge, 0.0))
-            if shares else Line(one.edge.sender, one.edge.reader, one.score, one.stderr, one.status)
+            Line(
+                one.edge.sender, one.edge.reader, one.score, one.stderr, one.status,
+                shares.get(one.edge, 0.0) if options.resamples else None,
+            )
             for one in circuit.scored
         ]  # fmt: skip
         frames.append(Frame(source[source.rfind("step") :], tuple(lines), circuit_table(circuit).note))

@@ -19,7 +19,8 @@ _MOST = 1000
 """Edges that a picture may have and still be read."""
 _COLUMN, _ROW, _BOX, _MARGIN = 190, 46, (92, 26), 24
 """Pixels between columns and rows, of a part's box, and around all."""
-_WIDEST = 7.0
+_WIDEST, _BOW = 7.0, 31
+"""Pixels of the widest edge, and how far a curve's handles lie above its ends: four thirds of what its middle does."""
 _PORTS = {"q": -8, "k": 0, "v": 8}
 """Pixels below a box's middle at which a head's query, key and value are read."""
 _HEAD = re.compile(r"(?P<part>.*attn)\.(?:hook_|.*[:.])?(?P<port>[qkv])?[^\[]*\[(?P<unit>\d+)\]")
@@ -36,14 +37,14 @@ class Line:
     """Its score."""
     stderr: float = float("nan")
     status: str = "ok"
-    share: float = 1.0
-    """The share of circuits that hold it."""
+    share: float | None = None
+    """The share of circuits that hold it; None where one alone was looked for."""
 
     @property
     def told(self) -> str:
         """What is told where the pointer rests."""
         error = "" if self.stderr != self.stderr else f" ± {self.stderr:.3g}"
-        share = "" if self.share == 1 else f", in {self.share:.0%} of circuits"
+        share = "" if self.share is None else f", in {self.share:.0%} of circuits"
         return f"{self.sender} -> {self.reader}: {self.value:.4g}{error}, {self.status}{share}"
 
 
@@ -165,10 +166,12 @@ class Drawing:
         x0, x1, y1 = x0 + _BOX[0] / 2, x1 - _BOX[0] / 2, y1 + _port(one.reader)
         wide = 1 + (_WIDEST - 1) * abs(one.value) / self.largest if one.value == one.value else 1
         color, dash = CORRECTED if one.value >= 0 else RAW, "" if one.status == "ok" else ' stroke-dasharray="5 4"'
-        bend = max(30.0, (x1 - x0) / 2)
+        # What passes over a column bows, to go between its boxes where it would go behind one.
+        bend, bow = max(30.0, (x1 - x0) / 2), _BOW if x1 - x0 > _COLUMN else 0
+        solid = 0.9 if one.share is None else 0.2 + 0.7 * one.share
         return (
-            f'<path d="M{x0:g} {y0:g} C{x0 + bend:g} {y0:g} {x1 - bend:g} {y1:g} {x1:g} {y1:g}" fill="none" '
-            f'stroke="{color}" stroke-width="{wide:.2f}" stroke-opacity="{0.2 + 0.7 * one.share:.2f}"{dash}>'
+            f'<path d="M{x0:g} {y0:g} C{x0 + bend:g} {y0 - bow:g} {x1 - bend:g} {y1 - bow:g} {x1:g} {y1:g}" '
+            f'fill="none" stroke="{color}" stroke-width="{wide:.2f}" stroke-opacity="{solid:.2f}"{dash}>'
             f"<title>{html.escape(one.told)}</title></path>"
         )
 
@@ -216,7 +219,7 @@ def _table(frame: Frame) -> str:
     rows = "".join(
         f"<tr><td>{html.escape(one.sender)}</td><td>{html.escape(one.reader)}</td><td>{one.value:.4g}</td>"
         f"<td>{'' if one.stderr != one.stderr else f'± {one.stderr:.2g}'}</td><td>{html.escape(one.status)}</td>"
-        f"<td>{one.share:.0%}</td></tr>"
+        f"<td>{'' if one.share is None else f'{one.share:.0%}'}</td></tr>"
         for one in sorted(frame.lines, key=lambda one: -abs(one.value))
     )
     head = "".join(f"<th>{name}</th>" for name in ("sender", "reader", "score", "error", "status", "in circuits"))

@@ -44,7 +44,8 @@ def test_width_colour_opacity_and_dashes_tell_of_an_edge() -> None:
     assert by_width["7.00"] == ("#1b2a41", "0.90", False)
     assert by_width["4.00"] == ("#1b2a41", "0.55", False)
     assert by_width["2.50"] == ("#c0392b", "0.90", True)
-    assert "net.hook_embed -&gt; net.blocks.0.attn.hook_v[1]: 2 ± 0.1, ok" in picture
+    assert "net.hook_embed -&gt; net.blocks.0.attn.hook_v[1]: 2 ± 0.1, ok<" in picture
+    assert "hook_k[2]: 1, ok, in 50% of circuits<" in picture
 
 
 def test_the_page_has_a_slider_where_there_are_several_pictures() -> None:
