@@ -5,7 +5,7 @@ PYTHON3 ?= python3
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
-CODE := llc_lightning tests benchmarks configs/source docs/tables.py docs/recipes conftest.py train.py analyze.py
+CODE := llc_lightning tests benchmarks study configs/source docs/tables.py docs/recipes conftest.py train.py analyze.py
 SOURCES := $(wildcard $(CODE))
 RUN ?= $$(ls -d checkpoints/cis/version_* | sort -V | tail -n 1)
 CONTROL ?= $$(ls -d checkpoints/cis_mse/version_* | sort -V | tail -n 1)
@@ -15,7 +15,7 @@ LOOK ?= out/look
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format configs docs bench truth zoo peers look wheel release-check notebooks site clean
+.PHONY: help setup demo test check lint format configs docs bench truth zoo study peers look wheel release-check notebooks site clean
 
 help: ## what there is to make (this list)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ truth: $(READY) ## every exactly known value, estimated at the defaults: right, 
 
 zoo: $(READY) ## train every model on three seeds; expected and reached figures (ARGS="cis_xor --seeds 0" for a part)
 	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.zoo $(ARGS)
+
+study: $(READY) ## train and measure the nets of docs/findings.md, where that is not done yet, and print what they say (ARGS="--jobs 2")
+	OMP_NUM_THREADS=1 $(PYTHON) -m study run $(ARGS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m study tables --out out/study.html
 
 faults: export OMP_NUM_THREADS = 1
 faults: $(READY) ## random signals, kills and faults of ranks, and a long run (ARGS="--signals 5 --kills 0 --seed 3")

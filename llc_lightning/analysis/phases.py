@@ -188,6 +188,8 @@ def _led(component: str, every: pd.DataFrame, curve: Curve, level: float) -> Led
             f"the wrLLC of {component!r} was measured under several settings; leave only the rows of one, by the "
             "column settings."
         )
+    if len(steps) < _LEAST:
+        return None
     llc, effect = ([table.numbers(points, f"{name}{what}") for what in ("", "_stderr")] for name in ("llc", "effect"))
     resolution = table.numbers(points, "resolution")
     expected = curve(resolution)

@@ -14,26 +14,35 @@ from llc_lightning.runtime.ranking import auroc, average_precision
 WHOLE, INCOMING, OUTGOING, SMALLER = "wrLLC", "wrLLC:in", "wrLLC:out", "wrLLC:min"
 """The restricted LLC of all weights of a component, of one side of it, and the smaller of both sides."""
 
+LLC, EFFECT, SIZE = "llc", "effect", "size"
+"""What a score is of: the loss around the weights, as chains or a re-optimisation see it; the loss at the trained
+weights under an ablation; the weights alone."""
+
 _SIDES = ("incoming", "outgoing")
 """The kinds of the sides."""
-_OTHERS = (
-    *("weight_norm", "llc_ablated", "llc_shift", "llc_unrecovered", "llc_complement", "recovery_gap"),
-    *("posterior_effect", "ablated_covariance"),
-)
-_SCORE = {"component": object, "score": object, "value": float, "stderr": float, "status": object}
+_OTHERS = {
+    "weight_norm": SIZE,
+    **dict.fromkeys(("llc_ablated", "llc_shift", "llc_unrecovered", "llc_complement", "recovery_gap"), LLC),
+    **dict.fromkeys(("posterior_effect", "ablated_covariance"), LLC),
+}
+_SCORE = {
+    **{"component": object, "score": object, "view": object, "value": float, "stderr": float, "status": object},
+    **{"n_beta": float, "gamma": float},
+}
 _BOOTSTRAP = 1000
 
 
 @revisions.of_newest
 def scores(rows: pd.DataFrame, *, step: int, n_beta: float, gamma: float, kind: str | None = None) -> pd.DataFrame:
-    """Returns one row for each component and score: ``component``, ``score``, ``value``, ``stderr``, ``status``.
+    """Returns one row for each component and score: ``view``, ``value``, ``stderr``, ``status``, ``n_beta``, ``gamma``.
 
     ``wrLLC`` is the restricted LLC of a component; ``wrLLC:in`` that of the weights that make it, ``wrLLC:out`` of
     those that read it (components ``ADDRESS:in`` and ``ADDRESS:out``). What nobody reads is free on the first, what
     never fires on the second, so ``wrLLC:min``, the smaller, is 0 for both; its status has the reasons of both
     sides, and it has no value where one of them has none. Ablation effects on the training loss are named by their
-    method, all else by its quantity, with the method behind it where it has one. Of values that rest on different
-    numbers of examples that with the most counts.
+    method, all else by its quantity, with the method behind it where it has one. What was measured at one other
+    resolution alone is taken from there, as ``n_beta`` and ``gamma`` say. Of values that rest on different numbers of
+    examples that with the most counts. ``view`` is what a score is of: ``llc``, ``effect`` or ``size``.
 
     Args:
         rows: The measurement table.
@@ -58,17 +67,23 @@ def scores(rows: pd.DataFrame, *, step: int, n_beta: float, gamma: float, kind: 
 def _by_score(rows: pd.DataFrame, asked: set[str], n_beta: float, gamma: float) -> Iterator[pd.DataFrame]:
     llc = table.select(rows, quantity="llc", n_beta=n_beta, gamma=gamma)
     llc = llc.loc[np.asarray(llc["params_moved"] == llc["component"], dtype=bool)]
-    yield _named(llc, WHOLE, asked)
-    made, read = (_named(_of_side(llc, side), name, asked) for side, name in ((":in", INCOMING), (":out", OUTGOING)))
+    yield _named(llc, WHOLE, LLC, asked)
+    sides = ((":in", INCOMING), (":out", OUTGOING))
+    made, read = (_named(_of_side(llc, side), name, LLC, asked) for side, name in sides)
     yield from (made, read, _smaller(made, read))
     for method, effects in table.by(table.select(rows, quantity="ablation_effect"), "method"):
-        yield _named(effects, str(method), asked)
-    for quantity in _OTHERS:
-        these = table.select(rows, quantity=quantity)
-        at = (these["n_beta"] == n_beta) & (these["gamma"] == gamma)
-        told = these.loc[np.asarray(these["n_beta"].isna() | at, dtype=bool)]
-        for method, part in table.by(told, "method"):
-            yield _named(part, f"{quantity} ({method})" if method else quantity, asked)
+        yield _named(effects, str(method), EFFECT, asked)
+    for quantity, view in _OTHERS.items():
+        for method, part in table.by(_at(table.select(rows, quantity=quantity), n_beta, gamma), "method"):
+            yield _named(part, f"{quantity} ({method})" if method else quantity, view, asked)
+
+
+def _at(rows: pd.DataFrame, n_beta: float, gamma: float) -> pd.DataFrame:
+    """Returns the rows at a resolution or of none, else those at the one that there is."""
+    free = np.asarray(rows["n_beta"].isna(), dtype=bool)
+    here = rows.loc[free | np.asarray((rows["n_beta"] == n_beta) & (rows["gamma"] == gamma), dtype=bool)]
+    others = rows.loc[~free, ["n_beta", "gamma"]].drop_duplicates()
+    return here if len(here) or len(others) != 1 else rows
 
 
 def _of_side(llc: pd.DataFrame, side: str) -> pd.DataFrame:
@@ -77,7 +92,7 @@ def _of_side(llc: pd.DataFrame, side: str) -> pd.DataFrame:
     return these.assign(component=these["component"].str.removesuffix(side))
 
 
-def _named(rows: pd.DataFrame, name: str, asked: set[str]) -> pd.DataFrame:
+def _named(rows: pd.DataFrame, name: str, view: str, asked: set[str]) -> pd.DataFrame:
     """Returns the rows of the components that were asked for as those of one score, with the most examples each."""
     own = rows.loc[np.asarray(rows["component"].isin(asked), dtype=bool)]
     most = own.loc[np.asarray(own["n_examples"] == own.groupby("component")["n_examples"].transform("max"), dtype=bool)]
@@ -87,7 +102,7 @@ def _named(rows: pd.DataFrame, name: str, asked: set[str]) -> pd.DataFrame:
             f"{name} of {several.iloc[0]!r} was measured under several settings at this step; leave only the rows of "
             "one, by the column settings."
         )
-    return most.assign(score=name)[list(_SCORE)]
+    return most.assign(score=name, view=view)[list(_SCORE)]
 
 
 def _smaller(made: pd.DataFrame, read: pd.DataFrame) -> pd.DataFrame:

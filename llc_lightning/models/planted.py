@@ -165,6 +165,11 @@ class PlantedModel(L.LightningModule):
         """Returns the role of every neuron by address: its circuit, ``dead``, ``cancelling:00`` or ``unrelated``."""
         return {f"net.hook_hidden[{neuron}]": role for neuron, role in enumerate(self.roles)}
 
+    def matters(self) -> dict[str, bool]:
+        """Returns by address whether a neuron is of a circuit; of those that cancel, one matters and two do not."""
+        known = {address: role for address, role in self.ground_truth().items() if not role.startswith("cancelling")}
+        return {address: role not in ("dead", UNRELATED) for address, role in known.items()}
+
     def sample(self, n: int, generator: torch.Generator) -> tuple[Bits, Answers]:
         """Draws ``n`` examples: independent bits, and what the blocks that the loss counts answer to them."""
         x = (torch.rand(n, self.n_inputs, generator=generator) < self.probability).float()

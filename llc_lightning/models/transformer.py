@@ -131,6 +131,10 @@ class TransformerModel(SequenceModel):
             return known
         return known | (self.known_edges or edges_by_heads(self.shape, self.circuit))
 
+    def matters(self) -> dict[str, bool]:
+        """Returns by address whether a head matters; nothing of a net whose circuit was not enforced."""
+        return {address: bool(role) for address, role in self.ground_truth().items()}
+
     def training_loss(self, outputs: Outputs, batch: Sequences) -> Tensor:
         """Returns what is minimised: the mean loss of a batch.
 

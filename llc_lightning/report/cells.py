@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NONE = "-"
 """What stands for no value."""
@@ -20,6 +23,12 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     """What the reader must know to read it."""
+
+    def frame(self) -> "pd.DataFrame":
+        """Returns the table as one of pandas, text in all of its cells."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows, columns=list(self.columns))
 
     def records(self) -> list[dict[str, str]]:
         """Returns one dict for each row, by column."""

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,13 @@ _SMALLER = 8 / 11
 """The font of labels beside that of the page."""
 _HALO = [withStroke(linewidth=2.5, foreground="white")]
 
+_SAME = {"svg.hashsalt": "llc_lightning"}
+"""Names the parts of an SVG, which otherwise are drawn anew every time."""
+
 # The type stubs of matplotlib leave keyword arguments unknown, which strict typing refuses at every call.
 Axes = Any
 Drawing = Any
+_matplotlib: Any = import_module("matplotlib")
 
 
 def draw(panel: Panel | Matrix, *, size: tuple[float, float] = (6.6, 4.3)) -> Figure:
@@ -53,14 +58,16 @@ def draw(panel: Panel | Matrix, *, size: tuple[float, float] = (6.6, 4.3)) -> Fi
 
 def save(figure: Drawing, path: Path) -> Path:
     """Writes a figure in the format of the path's suffix (``.png``, ``.svg``, ``.pdf``) and returns the path."""
-    figure.savefig(path, dpi=130, metadata=_undated(path.suffix))
+    with _matplotlib.rc_context(_SAME):
+        figure.savefig(path, dpi=130, metadata=_undated(path.suffix))
     return path
 
 
 def svg(figure: Drawing) -> str:
     """Returns a figure as an SVG element to put into a page."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata=_undated(".svg"))
+    with _matplotlib.rc_context(_SAME):
+        figure.savefig(text, format="svg", metadata=_undated(".svg"))
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 

@@ -1,21 +1,15 @@
 """Writes ``report.html``: one file that opens from disk, with no network."""
 
-import html
-import json
 from contextlib import suppress
-from importlib import import_module
-from importlib.resources import files
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from llc_lightning.analysis.table import components
 from llc_lightning.report import glossary, tables
 from llc_lightning.report.cells import Table, flat_table
-from llc_lightning.report.figures import draw, svg
 from llc_lightning.report.glossary import linked
 from llc_lightning.report.interactive import plotly_figure
-from llc_lightning.report.panel import Matrix, Panel
+from llc_lightning.report.markup import anchor, document, escaped, section, table_card
 from llc_lightning.report.panels import other
 from llc_lightning.report.sections import Findings, sections
 from llc_lightning.report.source import Source
@@ -29,8 +23,6 @@ _ABOUT = (
     "a resolution n_beta; wrLLC is that of one part's own weights. Need is the ablation effect: by how much the loss "
     "rises without the part. Dotted words lead to their explanation."
 )
-# The page may run its own inline code and draw its own images, and can load nothing.
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 
 def write_report(
@@ -73,16 +65,16 @@ def page(source: Source, *, control: Source | None = None, static: bool = False)
         "Circuits": [tables.verdict_table([found, *([control.found] if control else [])])],
     }
     parts = [
-        _section(heading, panels, [one for one in below.get(heading, []) if one], static=static)
+        section(heading, panels, [one for one in below.get(heading, []) if one], static=static)
         for heading, panels in shown.items()
     ]
     headings = [*shown, "Health", "Settings", "Words"]
-    links = "".join(f'<a href="#{_anchor(one)}">{_text(one)}</a>' for one in headings)
+    links = "".join(f'<a href="#{anchor(one)}">{escaped(one)}</a>' for one in headings)
     figures = {panel.name: plotly_figure(panel) for panels in shown.values() for panel in panels}
     body = f"""
 <header>
-<h1>How complex each part is, and how much the network needs it: {_text(found.run)}</h1>
-<p class="sub">{_text(_subtitle(source, control))}</p>
+<h1>How complex each part is, and how much the network needs it: {escaped(found.run)}</h1>
+<p class="sub">{escaped(_subtitle(source, control))}</p>
 <p class="about">{linked(_ABOUT)}</p>
 <nav>{links}</nav>
 {_verdicts([found, *([control.found] if control else [])])}
@@ -98,73 +90,7 @@ def page(source: Source, *, control: Source | None = None, static: bool = False)
 <footer>Made by llc_lightning from the rows in measurements/. ± is one standard error; bands and bars are
 {100 * found.level:g} % intervals. Errors along a trajectory are correlated, since all steps share their random streams.
 </footer>"""
-    return _document(f"{found.run}: LLC against ablation", body, {} if static else figures)
-
-
-def _document(title: str, body: str, figures: dict[str, Any]) -> str:
-    style = files("llc_lightning.report").joinpath("page.css").read_text(encoding="utf-8")
-    scripts = ""
-    if figures:
-        # plotly has no type stubs.
-        offline: Any = import_module("plotly.offline")
-        code = files("llc_lightning.report").joinpath("page.js").read_text(encoding="utf-8")
-        data = json.dumps(figures, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-        scripts = (
-            f'<script>{offline.get_plotlyjs()}</script>\n<script type="application/json" id="figures">{data}</script>\n'
-            f"<script>{code}</script>\n"
-        )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}</title>\n<style>{style}</style>\n</head>\n<body>{body}\n{scripts}</body>\n</html>\n"
-    )
-
-
-def _section(heading: str, panels: list[Panel | Matrix], below: list[Table], *, static: bool) -> str:
-    cards = "".join(
-        _figure(panel, static=static, wide=panel.wide or alone)
-        for panel, alone in zip(panels, _beside_nothing(panels), strict=True)
-    )
-    return (
-        f'<section id="{_anchor(heading)}"><h2>{_text(heading)}</h2><div class="grid">{cards}'
-        f"{''.join(_table(one, wide=True) for one in below)}</div></section>\n"
-    )
-
-
-def _beside_nothing(panels: list[Panel | Matrix]) -> list[bool]:
-    """Says of each panel whether half a row beside it would be empty; a narrow matrix may stand there."""
-    alone = [False] * len(panels)
-    for wide, row in groupby(range(len(panels)), key=lambda at: panels[at].wide):
-        *_, last = places = list(row)
-        one = panels[last]
-        alone[last] = not wide and len(places) % 2 == 1 and not (isinstance(one, Matrix) and one.narrow)
-    return alone
-
-
-def _figure(panel: Panel | Matrix, *, static: bool, wide: bool) -> str:
-    drawing = svg(draw(panel)) if static else f'<div class="plot" data-figure="{_text(panel.name)}"></div>'
-    note = f'<p class="note">{linked(panel.remark)}</p>' if panel.remark else ""
-    title = f"<h3>{linked(panel.title)}</h3>"
-    return f'<div class="card{" wide" if wide else ""}" id="figure-{_text(panel.name)}">{title}{drawing}{note}</div>\n'
-
-
-def _table(one: Table, *, wide: bool = False, folded: bool = False) -> str:
-    head = "".join(f"<th>{linked(name)}</th>" for name in one.columns)
-    rows = "".join(f"<tr>{''.join(map(_cell, range(len(row)), row))}</tr>" for row in one.rows)
-    grid = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    note = f'<p class="note">{linked(one.note)}</p>' if one.note else ""
-    inner = (
-        f"<details><summary>{_text(one.title)}</summary>{grid}{note}</details>"
-        if folded
-        else f"<h3>{linked(one.title)}</h3>{grid}{note}"
-    )
-    return f'<div class="card{" wide" if wide else ""}" id="table-{_text(one.name)}">{inner}</div>\n'
-
-
-def _cell(place: int, text: str) -> str:
-    """Returns a cell; the first of a row names what the others are of."""
-    return f"<td>{_text(text) if place else linked(text)}</td>"
+    return document(f"{found.run}: LLC against ablation", body, {} if static else figures)
 
 
 def _verdicts(runs: list[Findings]) -> str:
@@ -174,7 +100,7 @@ def _verdicts(runs: list[Findings]) -> str:
             answer, *reasons = one.verdict.sentences()
             paragraphs = "".join(f"<p>{linked(reason)}</p>" for reason in reasons)
             blocks.append(
-                f'<div class="verdict {"yes" if one.verdict.superposition else "no"}"><h3>{_text(one.run)}</h3>'
+                f'<div class="verdict {"yes" if one.verdict.superposition else "no"}"><h3>{escaped(one.run)}</h3>'
                 f'<p class="answer">{linked(answer)}</p>{paragraphs}</div>'
             )
     return f'<div class="verdicts">{"".join(blocks)}</div>' if blocks else ""
@@ -183,14 +109,14 @@ def _verdicts(runs: list[Findings]) -> str:
 def _follow(found: Findings) -> str:
     """Returns the choice of a unit to draw in black in every figure."""
     units = components(found.rows, found.units)
-    choices = "".join(f'<option value="{_text(unit)}">{_text(unit)}</option>' for unit in units)
-    label = f'<label class="follow">follow one {_text(called(found.units or ""))} in all figures: '
+    choices = "".join(f'<option value="{escaped(unit)}">{escaped(unit)}</option>' for unit in units)
+    label = f'<label class="follow">follow one {escaped(called(found.units or ""))} in all figures: '
     return f'{label}<select id="follow"><option value="">none</option>{choices}</select></label>' if units else ""
 
 
 def _health(source: Source) -> str:
     some = [tables.health_table(source.found), tables.trouble_table(source.found), tables.timing_table(source.time)]
-    cards = "".join(_table(one) for one in some if one)
+    cards = "".join(table_card(one) for one in some if one)
     return f'<section id="health"><h2>Health</h2>{cards}</section>\n'
 
 
@@ -204,8 +130,8 @@ def _settings(source: Source, control: Source | None) -> str:
                 part = f", part {at + 1}" if len(one.provenance) > 1 else ""
                 folded.append(flat_table(f"{name}provenance-{at}", f"Provenance{of}{part}", session))
             folded.append(flat_table(f"{name}config", f"Configuration{of}", one.config))
-    cards = "".join(_table(one) for one in some if one)
-    cards += "".join(_table(one, folded=True) for one in folded if one)
+    cards = "".join(table_card(one) for one in some if one)
+    cards += "".join(table_card(one, folded=True) for one in folded if one)
     return f'<section id="settings"><h2>Settings</h2>{cards}</section>\n'
 
 
@@ -219,11 +145,3 @@ def _subtitle(source: Source, control: Source | None) -> str:
         f"control: {control.found.run}" if control else "",
     )
     return "; ".join(part for part in parts if part)
-
-
-def _anchor(heading: str) -> str:
-    return heading.lower().replace(" ", "-")
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))

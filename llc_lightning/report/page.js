@@ -30,3 +30,20 @@ function only(trace, address) {
 }
 
 document.getElementById("follow")?.addEventListener("change", (event) => follow(event.target.value));
+
+// Sorts the rows of a table by the column whose head is clicked: by its first number where all have one, else as text.
+for (const head of document.querySelectorAll("th")) {
+  head.addEventListener("click", () => {
+    const body = head.closest("table").tBodies[0];
+    const at = head.cellIndex;
+    const down = head.dataset.sorted !== "down";
+    const number = (row) => parseFloat(row.cells[at].textContent.replace("+", ""));
+    const rows = [...body.rows];
+    const numeric = rows.filter((row) => row.cells[at].textContent !== "-").every((row) => !isNaN(number(row)));
+    const value = (row) => (numeric ? (isNaN(number(row)) ? -Infinity : number(row)) : row.cells[at].textContent);
+    rows.sort((a, b) => (value(a) < value(b) ? 1 : value(a) > value(b) ? -1 : 0) * (down ? 1 : -1));
+    for (const other of head.parentNode.cells) delete other.dataset.sorted;
+    head.dataset.sorted = down ? "down" : "up";
+    body.append(...rows);
+  });
+}

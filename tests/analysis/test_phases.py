@@ -133,3 +133,9 @@ def test_a_resolution_that_was_not_measured_is_refused_or_empty() -> None:
     assert led(run(1.0), n_beta=7.0, gamma=GAMMA) == []
     with pytest.raises(SettingError, match="no wrLLC was measured at gamma 2"):
         led(run(1.0), n_beta=N_BETA, gamma=2.0)
+
+
+def test_a_component_without_points_that_count_is_not_dated() -> None:
+    table = run(1.0)
+    table.loc[table["component"] == "a[3]", "status"] = "not-mixed"
+    assert "a[3]" not in {one.component for one in led(table, n_beta=N_BETA, gamma=GAMMA)}

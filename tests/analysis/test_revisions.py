@@ -89,13 +89,19 @@ def a_run(seed: int, revision: int) -> pd.DataFrame:
         | {"step": 3000, "value": 0.1 * unit + 0.01 * revision, "n_examples": 8, "revision": revision}
         for unit in range(6)
     ]
+    under = [
+        {"quantity": "llc_shift", "component": f"net.hook_hidden[{unit}]", "method": "zero", "kind": "neuron"}
+        | {"step": 3000, "value": -unit - 0.1 * revision, "stderr": 0.1, "n_examples": 8, "revision": revision}
+        | {"n_beta": 300.0, "gamma": 10.0}
+        for unit in range(6)
+    ]
     heads = rows[(rows["kind"] == "neuron") & (rows["step"] == 3000)].assign(kind="head")
     effects = rows[(rows["quantity"] == "ablation_effect") & (rows["loss"] == "train") & (rows["kind"] == "neuron")]
     together = effects["component"] + "+net.hook_hidden[0]"
     pairs = effects.assign(kind="pair", component=together, value=effects["value"] * 3)
     alone = pairs.assign(component="elsewhere" + together)
     tasks = [effects.assign(loss=f"task:{name}", value=effects["value"] * by) for name, by in (("a", 0.1), ("b", 2))]
-    return pd.concat([rows, heads, pairs, alone, *tasks, frame(roles)], ignore_index=True)
+    return pd.concat([rows, heads, pairs, alone, *tasks, frame(roles), frame(under)], ignore_index=True)
 
 
 @pytest.fixture(scope="module")

@@ -124,3 +124,17 @@ def test_a_truth_of_one_kind_is_refused(matters: bool) -> None:
 
 def test_no_rows_give_no_scores() -> None:
     assert scores(frame([]), step=0, n_beta=30.0, gamma=1.0).empty
+
+
+def test_what_was_measured_at_another_resolution_alone_comes_from_there() -> None:
+    some = rows()
+    elsewhere = (some["quantity"] == "llc_shift") & (some["n_beta"] == 300.0)
+    table = scores(some.loc[elsewhere | (some["quantity"] != "llc_shift")], step=0, n_beta=30.0, gamma=1.0)
+    (there,) = {*table.loc[table["score"] == "llc_shift (mean)", "n_beta"]}
+    assert there == 300.0
+    assert {*table.loc[table["score"] == "wrLLC", "n_beta"]} == {30.0}
+    assert table.loc[table["score"] == "zero", "n_beta"].isna().all()
+    assert dict(zip(table["score"], table["view"], strict=True)) == {
+        **dict.fromkeys(("wrLLC", "wrLLC:in", "wrLLC:out", "wrLLC:min", "llc_shift (mean)"), "llc"),
+        **{"zero": "effect", "weight_norm": "size"},
+    }

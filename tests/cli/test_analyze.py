@@ -204,3 +204,27 @@ def test_a_closed_pipe_is_no_error(run: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
+
+
+def test_several_runs_are_reported_together(
+    capsys: pytest.CaptureFixture[str], run: Path, young: Path, tmp_path: Path
+) -> None:
+    told = called(capsys, "report", run, young, "--out", tmp_path / "over.html", "--static")
+    assert "Not measured: of no run is it known which components matter." in told
+    assert "cis/version_0" in (tmp_path / "over.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["RUN"], "give each run once"),
+        (["YOUNG", "--control", "RUN"], "--control is for one run"),
+        (["--export", "files"], "--export is for several runs"),
+        (["nowhere"], "nowhere does not exist"),
+    ],
+)
+def test_what_does_not_go_with_several_runs_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], run: Path, young: Path, more: list[str], said: str
+) -> None:
+    given = [{"RUN": str(run), "YOUNG": str(young)}.get(one, one) for one in more]
+    assert said in refused(capsys, "report", run, *given)

@@ -1,0 +1,156 @@
+"""What several runs say together: of the same net on several seeds, and of different nets."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from llc_lightning.analysis import table
+from llc_lightning.analysis.association import Association, associations
+from llc_lightning.analysis.collapse import Collapse, collapse
+from llc_lightning.analysis.phases import Led, led
+from llc_lightning.analysis.scores import Found, found_by, scores
+from llc_lightning.analysis.shifts import Shift, shifts
+from llc_lightning.analysis.table import Measured
+from llc_lightning.runtime.errors import DataError
+
+T = TypeVar("T")
+_PERMUTATIONS = 999
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured of one run."""
+
+    name: str
+    net: str
+    """What runs that differ in the seed alone have in common."""
+    rows: pd.DataFrame = field(repr=False)
+    truth: Mapping[str, bool] = field(default_factory=dict[str, bool], repr=False)
+    """Whether a component matters, by its address; empty where that is not known."""
+
+
+@dataclass(frozen=True)
+class Over:
+    """A number over runs."""
+
+    mean: float
+    low: float
+    high: float
+    """Ends of its interval: Student's t over runs; of a single run that of its own error, NaN where it has none."""
+    runs: int
+
+    def __str__(self) -> str:
+        """Writes the mean with its interval and the number of runs."""
+        if not np.isfinite(self.mean):
+            return "no value"
+        if not np.isfinite(self.low):
+            return f"{self.mean:.3g} (1 run)"
+        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def over(values: Iterable[Measured | float], level: float = table.LEVEL) -> Over:
+    """Returns the mean of finite values with its interval.
+
+    Example:
+        >>> print(over([1.0, 2.0, 3.0]), over([Measured(2.0, 0.1)]))
+        2 [-0.484, 4.48] 2 [1.8, 2.2]
+    """
+    told = [one if isinstance(one, Measured) else Measured(one, float("nan")) for one in values]
+    told = [one for one in told if np.isfinite(one.value)]
+    upper, nan = (1 + level) / 2, float("nan")
+    if not told:
+        return Over(nan, nan, nan, 0)
+    every = np.array([one.value for one in told])
+    mean = float(every.mean())
+    if len(told) == 1:
+        reach = float(special.ndtri(upper)) * told[0].stderr
+    else:
+        reach = float(special.stdtrit(len(told) - 1, upper)) * float(every.std(ddof=1)) / np.sqrt(len(told))
+    return Over(mean, mean - reach, mean + reach, len(told))
+
+
+@dataclass(frozen=True)
+class ByRun(Generic[T]):
+    """The same finding of several runs of one net."""
+
+    net: str
+    key: tuple[str, ...]
+    """What the finding is of, such as a score or a method."""
+    found: tuple[T, ...]
+
+    def over(self, number: Callable[[T], Measured | float], level: float = table.LEVEL) -> Over:
+        """Returns one of its numbers over the runs."""
+        return over([number(one) for one in self.found], level)
+
+
+def shifts_over(runs: Sequence[Measurements]) -> list[ByRun[Shift]]:
+    """Returns how every method changes the LLC, by net, kind and method."""
+    return _by_run(runs, lambda run: shifts(run.rows), lambda one: (one.kind, one.method))
+
+
+def collapses_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list[ByRun[Collapse]]:
+    """Returns what every method's effect explains of wrLLC within a rung, by net, kind and method."""
+    return _by_run(runs, lambda run: collapse(run.rows, level=level), lambda one: (one.kind, one.method))
+
+
+def associations_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list[ByRun[Association]]:
+    """Returns the rank correlation of every two scores at the matched resolution, by net and scores."""
+
+    def found(run: Measurements) -> list[Association]:
+        one = associations(run.rows, level=level, permutations=_PERMUTATIONS)
+        return list(one.pairs) if one else []
+
+    return _by_run(runs, found, lambda one: (one.llc, one.method))
+
+
+def found_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list[ByRun[Found]]:
+    """Returns how well every score finds what matters, by net and score, at every rung; of runs with a truth alone."""
+
+    def found(run: Measurements) -> list[tuple[str, Found]]:
+        if len({*run.truth.values()}) < 2:
+            return []
+        at = table.select(run.rows, step=max(table.steps(run.rows), default=0))
+        own = table.select(at, quantity="llc", component=list(run.truth))
+        rungs = sorted({*zip(table.numbers(own, "n_beta"), table.numbers(own, "gamma"), strict=True)})
+        told: list[tuple[str, Found]] = []
+        for n_beta, gamma in rungs:
+            scored = scores(at, step=table.steps(at)[0], n_beta=float(n_beta), gamma=float(gamma))
+            for one in found_by(scored, run.truth, level=level):
+                at_rung = float(table.numbers(table.select(scored, score=one.score), "n_beta")[0])
+                told.append(("" if np.isnan(at_rung) else f"n_beta {at_rung:g}", one))
+        return [*dict.fromkeys(told)]
+
+    every = _by_run(runs, found, lambda one: (one[1].score, one[0]))
+    return [ByRun(one.net, one.key, tuple(pair[1] for pair in one.found)) for one in every]
+
+
+def led_over(runs: Sequence[Measurements], *, kind: str | None = None) -> list[tuple[Measurements, Led]]:
+    """Returns both phase times of every component, of every run in which it can be dated, by its largest rung."""
+    told: list[tuple[Measurements, Led]] = []
+    for run in runs:
+        llc = table.restricted_llc(run.rows, kind=kind)
+        if not len(llc):
+            continue
+        gamma = float(table.numbers(llc, "gamma").max())
+        n_beta = float(table.numbers(table.select(llc, gamma=gamma), "n_beta").max())
+        told += [(run, one) for one in led(run.rows, n_beta=n_beta, gamma=gamma, kind=kind)]
+    return told
+
+
+def _by_run(
+    runs: Sequence[Measurements], find: Callable[[Measurements], Sequence[T]], key: Callable[[T], tuple[str, ...]]
+) -> list[ByRun[T]]:
+    """Returns findings of the same net and key together, in the order in which they first come."""
+    together: dict[tuple[str, tuple[str, ...]], list[T]] = {}
+    for run in runs:
+        try:
+            found = find(run)
+        except DataError as error:
+            raise DataError(f"{run.name}: {error}") from error
+        for one in found:
+            together.setdefault((run.net, key(one)), []).append(one)
+    return [ByRun(net, of, tuple(found)) for (net, of), found in together.items()]

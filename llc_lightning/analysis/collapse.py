@@ -1,0 +1,175 @@
+"""How much of the spread of wrLLC an ablation effect explains at one resolution, by ablation method.
+
+wrLLC rises with n_beta whatever the network is, so that a curve through several resolutions explains nearly all of it
+by n_beta alone. What is told here is what the effect adds: the share of the variance of log wrLLC around the mean of
+each n_beta that one smooth curve of n_beta x effect explains at one step, in its own deviations from these means, since
+components share their random numbers, and with them an error that lifts all of a rung alike. Errors of the chains bound
+that share; the replicate of the estimates says by how much.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from llc_lightning.analysis import revisions, table
+from llc_lightning.analysis.curve import headline_points
+from llc_lightning.analysis.monotone import MIN_POINTS, fit_monotone
+from llc_lightning.runtime.errors import DataError
+
+_BOOTSTRAP = 100
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """What one method's effect explains of wrLLC at one step."""
+
+    step: int
+    kind: str
+    method: str
+    points: int
+    components: int
+    n_beta_alone: float
+    """Share of the variance of log wrLLC that n_beta alone explains."""
+    within: float
+    """Of what n_beta leaves, the share that the curve explains."""
+    low: float
+    high: float
+    """Ends of its interval, over resamples of the components."""
+    attainable: float
+    """The share that is no error of the chains: the correlation with the replicate within n_beta; NaN without one."""
+    behind: tuple[float, float] | None
+    """Interval of the first method's share minus this one's, on the same resamples; None for the first."""
+
+    @property
+    def corrected(self) -> float:
+        """Returns the share of what is attainable, at most 1."""
+        return min(self.within / self.attainable, 1.0) if self.attainable > 0 else float("nan")
+
+
+@revisions.of_newest
+def collapse(
+    rows: pd.DataFrame,
+    *,
+    step: int | None = None,
+    kind: str | None = None,
+    methods: Sequence[str] = ("zero", "mean", "resample", "optimal"),
+    gamma: float | None = None,
+    level: float = table.LEVEL,
+    seed: int = 0,
+) -> list[Collapse]:
+    """Returns what each method's effect explains at one step, for the same points of all methods.
+
+    A point is a component at one n_beta whose wrLLC and effects, by every measured method, are ok and positive.
+
+    Args:
+        rows: The measurement table.
+        step: Training step; None takes the last with points enough.
+        kind: Kind of component; None takes the smallest units measured.
+        methods: Ablation methods, of which the first is that which others are held against.
+        gamma: Of the wrLLC; None takes the largest that was measured.
+        level: Probability of the intervals.
+        seed: Of the resamples.
+
+    Raises:
+        SettingError: If no wrLLC was measured at this gamma.
+    """
+    kind = kind or table.unit_kind(rows) or ""
+    own = table.select(rows, step=_last(rows, kind) if step is None else step)
+    measured = table.distinct(table.select(own, quantity="ablation_effect", kind=kind, loss="train"), "method")
+    asked = [method for method in methods if method in measured]
+    if not asked:
+        return []
+    points = _points(own, kind, asked, gamma)
+    if len(points) < MIN_POINTS:
+        return []
+    y, n_beta = np.log(table.numbers(points, "llc")), table.numbers(points, "n_beta")
+    x = {method: np.log(n_beta * table.numbers(points, method)) for method in asked}
+    if any(np.ptp(one) == 0 for one in [y, *x.values()]):
+        return []
+    drawn = _resamples(table.texts(points, "component"), seed)
+    shares = {method: [_within(each[part], y[part], n_beta[part]) for part in drawn] for method, each in x.items()}
+    around = _around(y, n_beta)
+    told = {
+        "step": table.steps(points)[0],
+        "kind": kind,
+        "points": len(points),
+        "components": len(table.distinct(points, "component")),
+        "n_beta_alone": 1 - float(around @ around) / float(((y - y.mean()) ** 2).sum()),
+        "attainable": _attainable(own, points, kind, gamma),
+    }
+    return [
+        Collapse(
+            **told,
+            method=method,
+            within=_within(each, y, n_beta),
+            **dict(zip(("low", "high"), _ends(shares[method], level), strict=True)),
+            behind=_ends(np.subtract(shares[asked[0]], shares[method]), level) if method != asked[0] else None,
+        )
+        for method, each in x.items()
+    ]
+
+
+def _last(rows: pd.DataFrame, kind: str) -> int:
+    """Returns the last step at which both views of a kind were measured."""
+    llc = table.steps(table.restricted_llc(rows, kind=kind))
+    effects = table.steps(table.select(rows, quantity="ablation_effect", kind=kind, loss="train"))
+    return max({*llc} & {*effects}, default=-1)
+
+
+def _points(rows: pd.DataFrame, kind: str, methods: Sequence[str], gamma: float | None) -> pd.DataFrame:
+    """Returns step, component, n_beta, wrLLC and the effect by every method, of the points that count."""
+    on = ["step", "component", "n_beta"]
+    parts: list[pd.DataFrame] = []
+    for method in methods:
+        found = headline_points(rows, kind=kind, method=method, gamma=gamma)
+        good = found.loc[np.asarray(found["ok"], dtype=bool)]
+        one = good[[*on, "llc", "effect"]].rename(columns={"effect": method})
+        if one.duplicated(["component", "n_beta"]).any():
+            raise DataError(
+                "a component's wrLLC was measured under several settings; leave only the rows of one, by the column "
+                "settings."
+            )
+        parts.append(one)
+    return reduce(lambda left, right: left.merge(right.drop(columns="llc"), on=on), parts)
+
+
+def _attainable(rows: pd.DataFrame, points: pd.DataFrame, kind: str, gamma: float | None) -> float:
+    """Returns the correlation of log wrLLC with its replicate around the means of each n_beta."""
+    again = rows.loc[np.equal(table.replicates(rows), 1) | ~np.asarray(rows["quantity"] == "llc", dtype=bool)]
+    second = _points(again.assign(replicate=0), kind, ["zero"], gamma) if len(again) else points[:0]
+    both = points.merge(second[["component", "n_beta", "llc"]], on=["component", "n_beta"], suffixes=("", "_again"))
+    if len(both) < MIN_POINTS:
+        return float("nan")
+    n_beta = table.numbers(both, "n_beta")
+    one, other = (_around(np.log(table.numbers(both, name)), n_beta) for name in ("llc", "llc_again"))
+    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+
+
+def _resamples(components: Sequence[str], seed: int) -> list[Int[np.ndarray, "point"]]:
+    """Returns places of the points of resampled components, each with all of its n_beta."""
+    named = np.array(components)
+    own: list[Int[np.ndarray, "own"]] = [np.flatnonzero(named == one) for one in dict.fromkeys(components)]
+    draws = np.random.default_rng(seed).integers(0, len(own), (_BOOTSTRAP, len(own)))
+    chosen: list[list[int]] = draws.tolist()
+    return [np.concatenate([own[one] for one in each]) for each in chosen]
+
+
+def _within(x: Float[np.ndarray, "point"], y: Float[np.ndarray, "point"], n_beta: Float[np.ndarray, "point"]) -> float:
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    around, left = _around(y, n_beta), _around(y - fit_monotone(x, y)(x), n_beta)
+    return 1 - float(left @ left / (around @ around)) if around.any() else float("nan")
+
+
+def _around(y: Float[np.ndarray, "point"], group: Float[np.ndarray, "point"]) -> Float[np.ndarray, "point"]:
+    """Returns the deviations from the mean of each group."""
+    return y - np.array([y[group == one].mean() for one in group.tolist()])
+
+
+def _ends(values: Sequence[float] | Float[np.ndarray, "resample"], level: float) -> tuple[float, float]:
+    low, high = np.nanquantile(np.asarray(values, dtype=np.float64), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,94 @@
+"""How ablating a component changes the LLC of the rest: before and after, by ablation method."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from llc_lightning.analysis import revisions, table
+from llc_lightning.analysis.table import Measured
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What one method does to the LLC at one step and resolution, on average over components."""
+
+    step: int
+    kind: str
+    method: str
+    n_beta: float
+    gamma: float
+    components: int
+    """How many were measured."""
+    ok: int
+    """How many of the shifts are ok; these alone enter."""
+    before: Measured
+    """LLC of the whole model, re-optimised as the ablated ones are."""
+    after: Measured
+    """LLC of the ablated model at its own minimum (``llc_ablated``), on average."""
+    shift: Measured
+    """After minus before (``llc_shift``), on average; its error is that of the measurements."""
+    spread: float
+    """SD of the shift over components; NaN with one."""
+    unrecovered: Measured
+    """``llc_unrecovered``, the estimate around the trained weights, on average; no value where it was not measured."""
+    recovered: Measured
+    """n_beta x ``recovery_gap``, on average: what of the former the other weights make good."""
+    closure: Measured
+    """``recovery_closure``: unrecovered - (after - recovered), 0 where both chains see one basin."""
+
+
+@revisions.of_newest
+def shifts(rows: pd.DataFrame, *, step: int | None = None) -> list[Shift]:
+    """Returns the change of the LLC by every method, kind, and resolution at one step.
+
+    Only components whose shift is ok enter any of the means, so that before, after and shift are of the same ones.
+
+    Args:
+        rows: The measurement table.
+        step: Training step; None takes the last one with shifts.
+    """
+    every = table.first_replicate(table.select(rows, quantity="llc_shift"))
+    if not len(every):
+        return []
+    step = table.steps(every)[-1] if step is None else step
+    here = table.first_replicate(table.select(rows, step=step))
+    groups = table.by(table.select(every, step=step), "kind", "method", "n_beta", "gamma")
+    return [_shift(here, shifted, *of) for of, shifted in groups]
+
+
+def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_beta: float, gamma: float) -> Shift:
+    good = shifted.loc[table.ok(shifted)]
+    at = {"n_beta": n_beta, "gamma": gamma}
+    named = table.distinct(good, "component")
+
+    def mean(quantity: str, *, ok: bool = True) -> Measured:
+        these = table.select(here, quantity=quantity, kind=kind, method=method, component=named, **at)
+        return _mean(these.loc[table.ok(these)] if ok else these)
+
+    control = table.select(here, quantity="llc_ablated", component="", **at)
+    gap = mean("recovery_gap", ok=False)
+    values = table.numbers(good, "value")
+    return Shift(
+        step=table.steps(here)[0],
+        kind=kind,
+        method=method,
+        n_beta=n_beta,
+        gamma=gamma,
+        components=len(shifted),
+        ok=len(good),
+        before=_mean(control.loc[table.ok(control)]),
+        after=mean("llc_ablated"),
+        shift=_mean(good),
+        spread=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+        unrecovered=mean("llc_unrecovered"),
+        recovered=Measured(n_beta * gap.value, n_beta * gap.stderr),
+        closure=mean("recovery_closure"),
+    )
+
+
+def _mean(rows: pd.DataFrame) -> Measured:
+    """Returns the mean of values; its error takes theirs as fully dependent, since they share their random numbers."""
+    if not len(rows):
+        return Measured(float("nan"), float("nan"))
+    return Measured(float(np.mean(table.numbers(rows, "value"))), float(np.mean(table.numbers(rows, "stderr"))))

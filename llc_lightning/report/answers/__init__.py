@@ -1,0 +1,1 @@
+"""What several runs answer: one file for each question."""

@@ -1,0 +1,79 @@
+"""Whether one of them sees a component form first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from llc_lightning.analysis.across import Measurements
+from llc_lightning.analysis.phases import Led
+from llc_lightning.report.answers.base import Answer
+from llc_lightning.report.cells import Table
+
+_MOST = 6
+"""Components of a run that the table lists."""
+
+
+def leading(found: Sequence[tuple[Measurements, Led]]) -> Answer:
+    """Does one of them see a component form before the other?"""
+    rows = tuple(
+        (run.net, run.name, one.component, str(one.llc), str(one.effect), str(one.expected),
+         f"{one.ratio:.2f} [{one.low:.2f}, {one.high:.2f}]", str(one.llc.inside), one.verdict)
+        for run, one in _farthest(found)
+    )  # fmt: skip
+    head = (
+        *("net", "run", "component", "half of wrLLC", "half of the effect", "half of what the effect lets expect"),
+        *("ratio of steps", "snapshots inside", "verdict"),
+    )
+    nets = list(dict.fromkeys(run.net for run, _ in found))
+    said = [_sentence(net, [one for run, one in found if run.net == net]) for net in nets]
+    lesson = (
+        "A wrLLC that rises earlier in steps than the effect is no lead: a saturating curve of the effect does so too."
+    )
+    return Answer(
+        question="Does one of them see a component form before the other?",
+        verdict=_verdict([one for _, one in found]),
+        details=(*said, lesson) if rows else (),
+        change="Snapshots closer together where the loss falls: nothing finer than these is ever resolved.",
+        tables=(
+            Table(
+                "led",
+                "When half of the way is done",
+                head,
+                rows,
+                f"Steps with intervals; of each run the {_MOST} components whose ratio is farthest from 1.",
+            ),
+        )
+        if rows
+        else (),
+    )
+
+
+def _verdict(found: Sequence[Led]) -> str:
+    if not found:
+        return "Not measured: no component could be dated by both."
+    leads, lags = _counts(found)
+    if not leads + lags:
+        return f"Not resolved: in none of {len(found)} components beyond what the snapshots allow."
+    return f"Of {len(found)} components the LLC leads in {leads} and lags in {lags}; the others are not resolved."
+
+
+def _counts(found: Sequence[Led]) -> tuple[int, int]:
+    leads, lags = (sum(one.verdict == verdict for one in found) for verdict in ("the LLC leads", "the LLC lags"))
+    return leads, lags
+
+
+def _farthest(found: Sequence[tuple[Measurements, Led]]) -> list[tuple[Measurements, Led]]:
+    """Returns of every run the components whose ratio of steps is farthest from 1."""
+    ordered = sorted(found, key=lambda one: -abs(np.log(one[1].ratio)))
+    kept = [[one for one in ordered if one[0] is run][:_MOST] for run in {id(run): run for run, _ in found}.values()]
+    return [one for each in kept for one in each]
+
+
+def _sentence(net: str, found: Sequence[Led]) -> str:
+    leads, lags = _counts(found)
+    return (
+        f"{net}: of {len(found)} components that could be dated the LLC leads in {leads}, lags in {lags}, and is not "
+        "resolved from the effect in the others."
+    )

@@ -1,0 +1,77 @@
+"""The page over several runs, and what it answers."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from llc_lightning.analysis import table
+from llc_lightning.analysis.across import Measurements
+from llc_lightning.report.over_runs import write_over_runs
+from llc_lightning.runtime.errors import StoreError
+from tests.analysis import test_collapse, test_scores, test_shifts
+from tests.analysis.test_across import TRUTH
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Measurements]:
+    """Two nets: one of which all but the truth is known, and one with the truth alone."""
+    under = table.select(test_shifts.rows(), step=7).assign(step=0)
+    curves = [pd.concat([test_collapse.rows(scatter=0.05, seed=seed), under]) for seed in range(2)]
+    known = [Measurements(f"one-{seed}", "one <net>", rows) for seed, rows in enumerate(curves)]
+    return [*known, Measurements("other", "other", test_scores.rows(), TRUTH)]
+
+
+@pytest.fixture(scope="module")
+def text(runs: list[Measurements], tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("over")
+    written, _ = write_over_runs(runs, folder / "report.html", commands=["this made it"], export=folder / "files")
+    names = {path.name for path in written}
+    assert {"report.html", "found.csv", "changes.csv", "within-a-rung.png", "within-a-rung.svg"} <= names
+    assert all(path.stat().st_size > 50 for path in written)
+    assert pd.read_csv(folder / "files" / "found.csv")["net"].unique().tolist() == ["other"]
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_each_question_has_its_verdict_and_what_would_change_it(text: str) -> None:
+    for part in (
+        "without one neuron the LLC of the re-optimised rest, 50 before, changes by -4 on average",
+        "the mean AUROC of wrLLC",
+        "the zero effect explains nearly all of wrLLC of neurons within a rung",
+        "rank correlation of",
+        "no component could be dated by both",
+        "this made it",
+    ):
+        assert part in re.sub("<[^>]*>", "", text)
+    assert text.count("What would change it: ") == 5
+
+
+def test_names_are_escaped_and_nothing_is_loaded(text: str) -> None:
+    assert "<net>" not in text
+    assert "one &lt;net&gt;" in text
+    assert "default-src 'none'" in text
+
+
+def test_what_was_not_measured_is_told(runs: list[Measurements], tmp_path: Path) -> None:
+    _, found = write_over_runs(runs[2:], tmp_path / "report.html", static=True)
+    assert "nan" not in found[0].verdict, "of this run there is no LLC before"
+    without = replace(runs[2], rows=runs[2].rows.loc[lambda rows: rows["quantity"] != "llc_shift"])
+    _, found = write_over_runs([without], tmp_path / "report.html", static=True)
+    assert found[0].verdict == "Not measured: no run has the LLC under ablation."
+    assert found[4].tables == ()
+
+
+def test_the_same_runs_give_the_same_page(runs: list[Measurements], tmp_path: Path) -> None:
+    pages = []
+    for name in ("a.html", "b.html"):
+        write_over_runs(runs, tmp_path / name, static=True)
+        pages.append((tmp_path / name).read_text(encoding="utf-8"))
+    assert pages[0] == pages[1]
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(runs: list[Measurements], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot be written: .*; choose another place"):
+        write_over_runs(runs[2:], tmp_path / "file" / "report.html")

@@ -1,0 +1,64 @@
+"""The study, by two small nets: parts that keep their tables, are made once, and say the same on any number of jobs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from study.parts import PARTS, SMOKE, matters, missing, table_of
+
+ROOT = Path(__file__).parents[2]
+NETS = [one for one in SMOKE if one.net == "cis"]
+
+
+def study(*argv: object) -> str:
+    command = [sys.executable, "-m", "study", *map(str, argv)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300).stdout
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    places = ("--runs", folder / "runs", "--tables", folder / "tables")
+    told = study("run", "--smoke", "--only", "cis", "--jobs", 2, *places)
+    assert told.splitlines() == ["2 parts to make", "kept smoke-cis-0", "kept smoke-cis-1"]
+    return folder
+
+
+def test_each_part_keeps_a_table_and_is_not_made_again(made: Path) -> None:
+    assert missing(NETS, made / "tables") == []
+    tables = [table_of(one, made / "tables") for one in NETS]
+    assert [table["run"].unique().tolist() for table in tables] == [
+        ["smoke-cis-0/version_0"],
+        ["smoke-cis-1/version_0"],
+    ]
+    assert all((table["quantity"] == "llc").any() for table in tables)
+    assert study("run", "--smoke", "--only", "cis", "--tables", made / "tables").splitlines() == ["0 parts to make"]
+
+
+def test_a_part_that_was_cut_off_ends_in_the_same_table(made: Path, tmp_path: Path) -> None:
+    # Its run is there with a checkpoint and all measurements, but its table was not kept yet.
+    study("run", "--only", "smoke-cis-0", "--smoke", "--runs", made / "runs", "--tables", tmp_path)
+    pd.testing.assert_frame_equal(table_of(NETS[0], tmp_path), table_of(NETS[0], made / "tables"))
+
+
+def test_what_the_tables_say_is_told_with_a_page(made: Path, tmp_path: Path) -> None:
+    told = study("tables", "--smoke", "--only", "cis", "--tables", made / "tables", "--out", tmp_path / "page.html")
+    assert told.count("What would change it: ") == 5
+    assert "| cis | 2 |" in told
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
+def test_the_parts_have_names_of_their_own_and_settings_that_are_there() -> None:
+    names = [one.name for one in (*PARTS, *SMOKE)]
+    assert len(set(names)) == len(names)
+    assert all((ROOT / "study" / f"{one.settings}.yaml").is_file() for one in PARTS if one.settings)
+
+
+def test_what_matters_is_known_of_nets_that_were_made_for_it() -> None:
+    known = {one.net: sorted(matters(one).values()) for one in PARTS if one.seed in (0, 11) and matters(one)}
+    assert known["induction_strict"] == [False] * 6 + [True] * 2
+    assert known["ioi_strict"] == [False] * 5 + [True] * 3
+    assert set(known) == {"induction_strict", "ioi_strict", "planted_mixed"}
