@@ -80,7 +80,7 @@ faults: $(READY) ## random signals, kills and faults of ranks, and a long run (A
 	$(PYTHON) -m tests.campaigns.long_run
 	$(PYTHON) -m tests.campaigns.strategies
 
-peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready ## environments of other versions to compare with
+peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready .peers/auto-circuit-1.0.1/.ready ## environments of other versions to compare with
 
 # A venv made again over a broken or half-made one is repaired; nothing counts as ready before it imports.
 .peers/devinterp-%/.ready:
@@ -88,6 +88,15 @@ peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready ## e
 	$(PYTHON3) -m venv .peers/devinterp-$*
 	.peers/devinterp-$*/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch devinterp==$*
 	.peers/devinterp-$*/bin/python -W ignore -c 'import devinterp.slt.sampler'
+	@touch $@
+
+# Its own list of requirements cannot be resolved; these are the newest that it works with.
+.peers/auto-circuit-1.0.1/.ready:
+	@echo "Installing auto-circuit 1.0.1 into .peers/auto-circuit-1.0.1: up to 2 GB, a few minutes"
+	$(PYTHON3) -m venv .peers/auto-circuit-1.0.1
+	.peers/auto-circuit-1.0.1/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch 'numpy<3' pandas plotly tqdm ordered-set pyyaml einops fancy-einsum jaxtyping rich sentencepiece wandb accelerate beartype typeguard transformers-stream-generator 'transformers==4.57.6' 'datasets==3.6.0'
+	.peers/auto-circuit-1.0.1/bin/python -m pip install --quiet --disable-pip-version-check --no-deps auto-circuit==1.0.1 transformer-lens==2.18.0 better-abc
+	.peers/auto-circuit-1.0.1/bin/python -W ignore -c 'import auto_circuit.utils.graph_utils'
 	@touch $@
 
 wheel: $(READY) ## what a new user does first, by the built wheel from an empty folder

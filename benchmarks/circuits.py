@@ -2,7 +2,8 @@
 
 ``truth`` prints, for every way to score, AUROC and average precision against the truth, over nets, seeds of the
 training and seeds of the data, with intervals; ``sizes`` the areas of the curves of faithfulness; ``simulated`` the
-tests of circuits on simulated scores. The nets are trained once, about a minute each, and stay in ``checkpoints/``.
+tests of circuits on simulated scores; ``peer`` the costs beside auto-circuit (``make peers``). The nets are trained
+once, about a minute each, and stay in ``checkpoints/``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.circuits_nets import SEEDS, TASKS, Net, net
+from benchmarks.circuits_peer import peer
 from benchmarks.goals import Goal
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.circuits.base import Question, edge_scores
@@ -262,4 +264,4 @@ SIMULATIONS: dict[str, tuple[Callable[[torch.Generator], Verdict], Callable[[tor
 }
 """Of each test a case in which its null hypothesis holds, at its edge, and one in which it does not."""
 
-TABLES: dict[str, Callable[[], bool]] = {"truth": truth, "sizes": sizes, "simulated": simulated}
+TABLES: dict[str, Callable[[], bool]] = {"truth": truth, "sizes": sizes, "simulated": simulated, "peer": peer}

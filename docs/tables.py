@@ -10,6 +10,7 @@ from typing import Any
 
 from llc_lightning.ablation import METHODS, METRICS, WeightMethod
 from llc_lightning.circuits.base import SCORES
+from llc_lightning.circuits.discovery.base import DISCOVERIES
 from llc_lightning.circuits.wiring.base import FAMILIES
 from llc_lightning.components.found import Found
 from llc_lightning.components.listing import find_components
@@ -153,6 +154,13 @@ def scores() -> Rows:
         yield f"`{name}`", entry.summary, "yes" if entry.facts.estimates else "no", options(entry.item), entry.source
 
 
+def discoveries() -> Rows:
+    """Yields the ways to find circuits."""
+    yield "method", "what it does", "options", "source"
+    for name, entry in sorted(DISCOVERIES.items()):
+        yield f"`{name}`", entry.summary, options(entry.item), entry.source
+
+
 def words() -> Rows:
     """Yields what the words of the report mean."""
     yield "word", "meaning"
@@ -171,7 +179,7 @@ TABLES: dict[str, list[Callable[[], Rows]]] = {
     "llc.md": [reasons, samplers, estimators, observables, quantities],
     "ablation.md": [kinds, methods, metrics],
     "bridges.md": [modules],
-    "circuits.md": [families, scores],
+    "circuits.md": [families, scores, discoveries],
     "glossary.md": [words],
     "zoo.md": [directions],
 }

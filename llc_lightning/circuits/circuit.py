@@ -13,8 +13,8 @@ from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.runtime.errors import LLCLightningError, SettingError, StoreError, at_least, one_line
 
-VERSION = 1
-"""Of the form of the file."""
+VERSION, READ = 2, (1, 2)
+"""Of the form of the file, and those that are read: a circuit of version 1 tells nothing of its search."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Circuit:
     """How many edges were scored."""
     faithfulness: Mapping[str, float | int | str] = field(default_factory=dict[str, "float | int | str"])
     """Its faithfulness with the settings of that, where it was measured."""
+    search: Mapping[str, float | int | str] = field(default_factory=dict[str, "float | int | str"])
+    """How it was looked for: the order of edges, a threshold, and what else a method tells of its search."""
     source: str = ""
     """The network: a run and its step, or what else names it."""
 
@@ -84,7 +86,8 @@ class Circuit:
             {"edge": str(one.edge), "score": _told(one.score), "stderr": _told(one.stderr), "status": one.status}
             for one in self.scored
         ]
-        told["faithfulness"] = {k: _told(v) if isinstance(v, float) else v for k, v in self.faithfulness.items()}
+        for name in ("faithfulness", "search"):
+            told[name] = {k: _told(v) if isinstance(v, float) else v for k, v in getattr(self, name).items()}
         return json.dumps(told, indent=2, allow_nan=False)
 
     @classmethod
@@ -97,17 +100,20 @@ class Circuit:
         try:
             told = cast("dict[str, Any]", json.loads(text))
             version = told.pop("version")
-            if version != VERSION:
+            if version not in READ:
                 raise StoreError(
-                    f"{source} holds a circuit of version {version}, and this is read here: {VERSION}; write it anew, "
-                    "or read it with the release that wrote it."
+                    f"{source} holds a circuit of version {version}, and these are read here: "
+                    f"{', '.join(map(str, READ))}; write it anew, or read it with the release that wrote it."
                 )
             scored = tuple(
                 ScoredEdge(Edge.parse(one["edge"]), _number(one["score"]), _number(one["stderr"]), one["status"])
                 for one in told.pop("scored")
             )
-            measured = {name: _number(v) if v is None else v for name, v in told.pop("faithfulness").items()}
-            return cls(scored, faithfulness=measured, **told)
+            measured, search = (
+                {name: _number(v) if v is None else v for name, v in told.pop(one, {}).items()}
+                for one in ("faithfulness", "search")
+            )
+            return cls(scored, faithfulness=measured, search=search, **told)
         except StoreError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, LLCLightningError) as error:

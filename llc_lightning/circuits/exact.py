@@ -172,6 +172,8 @@ class Connections:
     def of(cls, graph: Graph, edges: Sequence[Edge], examples: Examples, *, seed: int) -> Connections:
         """Returns edges with the sums of the unablated run, and what donors do to them."""
         streams = Streams(examples.loss, examples.params, points_of(graph, edges))
+        if examples.caught(0):
+            streams.know(examples.blocks.batches[0], examples.caught(0))
         by_head = holds([graph.reader(edge) for edge in edges], streams.of(examples.blocks.batches[0]))
         return cls(graph, edges, examples, streams, Exchanges(examples, streams, seed), by_head)
 

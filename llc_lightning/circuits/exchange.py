@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.base import Activations, Shared
@@ -18,6 +18,8 @@ from llc_lightning.circuits.wiring.base import Reader, Sender
 from llc_lightning.components.component import Component
 from llc_lightning.runtime.batches import Batch
 
+_VALUE = 2
+"""The number of the value among query, key and value."""
 _KEPT = 1 << 26
 """Numbers of differences that are kept at most."""
 
@@ -118,9 +120,14 @@ class Hearing:
         lanes = [self.readers[int(number)] for number in numbers.clamp_min(0)]
         points = [reader.component.point for reader in lanes]
         groups = [[at for at, one in enumerate(points) if one == point] for point in dict.fromkeys(points)]
-        found = [self._heard(batch, [lanes[at] for at in some], shifts, which[some]) for some in groups]
-        order = torch.tensor([at for some in groups for at in some], device=shifts.device).argsort()
-        heard, moved = (torch.cat(one)[order] for one in zip(*found, strict=True))
+        # The largest number, not the sum of squares, which is 0 of small ones.
+        differs = shifts.abs().amax(-1) != 0
+        found = [self._heard(batch, [lanes[at] for at in some], shifts, which[some], differs) for some in groups]
+        if len(found) == 1:
+            heard, moved = found[0]
+        else:
+            order = torch.tensor([at for some in groups for at in some], device=shifts.device).argsort()
+            heard, moved = (torch.cat(one)[order] for one in zip(*found, strict=True))
         shape, aim = (len(lanes), shifts.shape[1], *self.place.compact_shape), self.place.aims(numbers)
         # Where nothing is exchanged a reader keeps its bits.
         moved = moved.view(*moved.shape, *(1,) * (len(shape) - moved.ndim))
@@ -132,19 +139,21 @@ class Hearing:
         readers: Sequence[Reader],
         shifts: Float[Tensor, "shift row *position d_model"],
         which: Int[Tensor, "lane"],
+        differs: Bool[Tensor, "shift row *position"],
     ) -> tuple[Tensor, Tensor]:
         """Returns what readers at one hook point give, and at which positions that may have changed."""
-        known, moved = self.streams.of(batch), (shifts != 0).any(-1)[which]
+        known, moved = self.streams.of(batch), differs[which]
         units = torch.tensor([one.unit for one in readers], device=shifts.device)
         heard = self.streams.read(readers[0], known[readers[0].stream] + shifts, units, which)
         heads = [reader.head for reader in readers if reader.head is not None]
         if not self.by_head or not heads:
             return heard, moved
-        three = [known[point].index_select(-2, units).movedim(-2, 0) for point in heads[0].points]
-        three[heads[0].reads] = heard
         if heads[0].reads:  # a key or value is heard by all positions behind it
             moved = moved.to(torch.uint8).cummax(-1).values.bool()
-        return attended(*three), moved
+        three = [known[point].movedim(-2, 0) for point in heads[0].points]
+        if heads[0].reads == _VALUE:  # patterns stay as they are
+            return pattern(*three[:2])[units] @ heard, moved
+        return attended(*(heard if at == heads[0].reads else one[units] for at, one in enumerate(three))), moved
 
 
 def attended(
@@ -153,9 +162,16 @@ def attended(
     v: Float[Tensor, "*any position d_head"],
 ) -> Float[Tensor, "*any position d_head"]:
     """Returns what causal attention makes of queries, keys and values."""
+    return pattern(q, k) @ v
+
+
+def pattern(
+    q: Float[Tensor, "*any position d_head"], k: Float[Tensor, "*any position d_head"]
+) -> Float[Tensor, "*any position position"]:
+    """Returns how much every position attends to those before it and to itself."""
     hidden = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).triu(1)
-    scores = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(hidden, -torch.inf)
-    return scores.softmax(-1) @ v
+    scores = (q / q.shape[-1] ** 0.5 @ k.transpose(-1, -2)).masked_fill_(hidden, -torch.inf)
+    return scores.softmax(-1)
 
 
 def holds(readers: Sequence[Reader], known: Mapping[str, Tensor]) -> bool:

@@ -59,12 +59,13 @@ class Subject:
 
     Args:
         question: The network, examples and donor.
+        block: Examples of one forward pass, a power of two; without it as many as fit.
 
     Raises:
         SettingError: If the donor fits its values or edits weights.
     """
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, block: int | None = None) -> None:
         if not isinstance(question.donor, Shared) or entry_of(question.donor).facts.whole:
             raise SettingError(
                 f"gradients tell what given values do, and {question.donor.name!r} fits them, edits weights or mixes "
@@ -79,7 +80,7 @@ class Subject:
             self.examples = Examples(
                 loss,
                 params,
-                Blocks.of(for_params(question.data, params)),
+                Blocks.of(for_params(question.data, params), block),
                 ("train", *(f"metric:{one.name}" for one in metrics)),
                 metrics=metrics,
                 points=points_of(self.graph, edges),

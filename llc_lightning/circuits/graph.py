@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -83,6 +83,17 @@ class Graph:
     def reader(self, edge: Edge) -> Reader:
         """Returns who reads."""
         return self.readers[edge.reader]
+
+    def heard(self, edges: Collection[Edge]) -> set[str]:
+        """Returns the readers from which some edges lead on to the output; all whose sender is not known count."""
+        kept, on, heard = set(edges), set[str](), set[str]()
+        for edge in reversed(self.edges):  # who hears a sender comes behind it
+            feeds = self.readers[edge.reader].feeds
+            if not feeds or feeds in on:
+                heard.add(edge.reader)
+                if edge in kept:
+                    on.add(edge.sender)
+        return heard
 
     def select(self, spec: str | Edge | Sequence[str | Edge]) -> list[Edge]:
         """Returns the edges that are meant, each once, in the order given and then in the graph's own order.

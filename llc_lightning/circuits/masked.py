@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from llc_lightning.circuits.constants import Constants
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.gradients import ChangeAt, Subject
-from llc_lightning.circuits.wiring.base import Reader, Sender
+from llc_lightning.circuits.wiring.base import Reader
 from llc_lightning.components.loss import Change
 from llc_lightning.runtime.batches import chunks
 
 _CPU_NUMBERS, _GPU_NUMBERS = 1 << 22, 1 << 28
 """Numbers of readers' sums that the lanes of one pass may hold."""
+_KEPT = 1 << 26
+"""Numbers of senders' outputs that are kept at most."""
 
 
 class MaskedRuns:
@@ -27,6 +30,9 @@ class MaskedRuns:
     Every reader hears ``sum_s (mask * own + (1 - mask) * donor)``, each sender's own output being that of the same run:
     what is ablated upstream changes it. With all edges it is the network, with none the run on donors alone.
 
+    Readers that hear all that they hear in the network are left alone, and so are those from which no kept edge leads
+    on; what lies before the first that is not is computed once for all masks.
+
     Args:
         subject: The network, its examples and the donor.
     """
@@ -34,6 +40,7 @@ class MaskedRuns:
     def __init__(self, subject: Subject) -> None:
         self.subject, self.edges = subject, subject.graph.edges
         self._number = {edge: at for at, edge in enumerate(self.edges)}
+        self._blocks: dict[tuple[int, int], _Block] = {}
 
     def mask(self, edges: Sequence[Edge]) -> Float[Tensor, "edge"]:
         """Returns 1 for some edges and 0 for all others."""
@@ -45,27 +52,59 @@ class MaskedRuns:
         """Returns the number of an edge."""
         return self._number[Edge(sender, reader.component.address)]
 
-    def __call__(self, masks: Float[Tensor, "lane edge"]) -> Float[Tensor, "lane example"]:
+    def __call__(
+        self,
+        masks: Float[Tensor, "lane edge"],
+        *,
+        given: Float[Tensor, "lane edge"] | None = None,
+        constants: Constants | None = None,
+        blocks: Sequence[int] | None = None,
+    ) -> Float[Tensor, "lane example"]:
         """Returns the loss, or metric, of every example under each mask, mean over the donor's draws.
 
         Examples that do not count are left out.
+
+        Args:
+            masks: The share of a sender's live output that each edge carries.
+            given: The share of the donor's; ``1 - masks`` by default. An edge that carries neither says what it says in
+                the unablated run.
+            constants: What senders say where they are ablated, in the place of the donor.
+            blocks: Which blocks of examples; all by default.
         """
         subject = self.subject
+        given = 1 - masks if given is None else given
+        touched = self._touched(masks, given)
         pieces: list[Tensor] = []
-        for block in range(len(subject.examples.blocks)):
-            draws = [self._of_block(masks, block, draw) for draw in range(subject.donor.draws)]
+        for block in range(len(subject.examples.blocks)) if blocks is None else blocks:
+            draws = range(1 if constants is not None else subject.donor.draws)
+            known = [self._block(block, draw, constants) for draw in draws]
             counts = subject.examples.blocks.real(block)
-            pieces.append(torch.stack(draws).mean(0)[:, counts])
+            pieces.append(torch.stack([one.losses(masks, given, touched) for one in known]).mean(0)[:, counts])
         return torch.cat(pieces, dim=1)
 
-    def _of_block(self, masks: Float[Tensor, "lane edge"], block: int, draw: int) -> Float[Tensor, "lane row"]:
-        at = _At.of(self, block, draw)
-        with sdpa_kernel(SDPBackend.MATH):
-            found = [torch.vmap(at.losses)(masks[some]) for some in chunks(len(masks), self._most)]
-        return torch.cat(found)
+    def _touched(self, masks: Tensor, given: Tensor) -> list[Reader]:
+        """Returns the readers that hear something else than in the network, under any mask, and are heard."""
+        graph = self.subject.graph
+        if masks.requires_grad or given.requires_grad:
+            return list(graph.readers.values())
+        changed = [bool(one) for one in ((masks != 1) | (given != 0)).any(0)]
+        live = [bool(one) for one in (masks != 0).any(0)]
+        heard = graph.heard([edge for edge, on in zip(self.edges, live, strict=True) if on])
+        names = {edge.reader for edge, on in zip(self.edges, changed, strict=True) if on} & heard
+        return [reader for name, reader in graph.readers.items() if name in names]
 
-    @property
-    def _most(self) -> int:
+    def _block(self, block: int, draw: int, constants: Constants | None) -> _Block:
+        if constants is not None:
+            return _Block.of(self, block, constants.shifts(self.subject, block))
+        if (block, draw) not in self._blocks:
+            while self._blocks and sum(one.shifts.numel() for one in self._blocks.values()) > _KEPT:
+                self._blocks.pop(next(iter(self._blocks)))
+            shifts = [self.subject.shift(name, block, draw) for name in self.subject.graph.senders]
+            self._blocks[block, draw] = _Block.of(self, block, torch.stack(shifts))
+        return self._blocks[block, draw]
+
+    @cached_property
+    def most(self) -> int:
         """Lanes of one pass."""
         like = self.subject.examples.first[next(iter(self.subject.graph.readers.values())).stream]
         most = max(len(readers) for readers in self.subject.readers.values())
@@ -74,57 +113,93 @@ class MaskedRuns:
 
 
 @dataclass(frozen=True)
-class _At:
-    """Masked runs on one block of examples under one draw."""
+class _Block:
+    """Masked runs on one block of examples, under one draw."""
 
     runs: MaskedRuns
     block: int
     known: Mapping[str, Tensor]
     """The activations of the unablated run."""
-    shifts: Mapping[str, Tensor]
-    """What the donor adds to the sums that hear each sender."""
+    own: Float[Tensor, "sender row *position d_model"]
+    """What senders add to sums in it."""
+    shifts: Float[Tensor, "sender row *position d_model"]
+    """What the donor adds to that."""
 
     @classmethod
-    def of(cls, runs: MaskedRuns, block: int, draw: int) -> _At:
-        """Returns them, with all that does not depend on the mask."""
+    def of(cls, runs: MaskedRuns, block: int, shifts: Tensor) -> _Block:
+        """Returns a block with all that does not depend on masks."""
         subject = runs.subject
         known = subject.streams.of(subject.examples.blocks.batches[block])
-        return cls(runs, block, known, {name: subject.shift(name, block, draw) for name in subject.graph.senders})
+        own = torch.stack([subject.streams.said(one, known) for one in subject.graph.senders.values()])
+        return cls(runs, block, known, own, shifts)
 
-    def losses(self, mask: Float[Tensor, "edge"]) -> Float[Tensor, "row"]:
+    def losses(self, masks: Tensor, given: Tensor, touched: Sequence[Reader]) -> Float[Tensor, "lane row"]:
+        """Returns the losses under each mask."""
+        if not touched:
+            return self.runs.subject.losses(self.block, [])[0].expand(len(masks), -1)
+        lanes = partial(self._lane, touched)
+        with sdpa_kernel(SDPBackend.MATH):
+            return torch.cat(
+                [torch.vmap(lanes)(masks[some], given[some]) for some in chunks(len(masks), self.runs.most)]
+            )
+
+    def _lane(self, touched: Sequence[Reader], mask: Tensor, given: Tensor) -> Float[Tensor, "row"]:
         """Returns the losses under one mask."""
         said: dict[str, Tensor] = {}
-        edits: list[Change] = []
-        for point in dict.fromkeys(part.point for one in self._senders.values() for part in one.component.members):
-            edits.append(ChangeAt(point, partial(_listen, said, point)))
-        edits += [
-            ChangeAt(point, partial(self._heard, mask, said, readers))
-            for point, readers in self.runs.subject.readers.items()
-        ]
+        senders = self.runs.subject.graph.senders
+        points = dict.fromkeys(part.point for one in senders.values() for part in one.component.members)
+        edits: list[Change] = [ChangeAt(point, partial(_listen, said, point)) for point in points]
+        before = {edge.sender for edge in self.runs.edges if edge.reader == touched[0].component.address}
+        for point in dict.fromkeys(reader.component.point for reader in touched):
+            some = [reader for reader in touched if reader.component.point == point]
+            edits.append(ChangeAt(point, partial(self._heard, (mask, given), said, some, before)))
         return self.runs.subject.losses(self.block, edits)[0]
 
-    def _heard(self, mask: Tensor, said: dict[str, Tensor], readers: Sequence[Reader], activation: Tensor) -> Tensor:
-        """Returns what readers at one hook point make of their sums."""
-        streams, first = self.runs.subject.streams, readers[0]
-        senders = [edge.sender for edge in self.runs.edges if edge.reader == first.component.address]
-        shifts = torch.stack([self.shifts[one] for one in senders])
-        own, live = (
-            torch.stack([streams.said(self._senders[one], run) for one in senders]) for run in (self.known, said)
-        )
-        like = self.known[first.stream]
-        numbers = [[self.runs.number(sender, one) for sender in senders] for one in readers]
-        kept = mask.to(like.device, like.dtype)[torch.tensor(numbers, device=like.device)]
-        sums = self.known[first.stream] + shifts.sum(0) + torch.einsum("us,s...->u...", kept, live - own - shifts)
-        units = torch.tensor([one.unit for one in readers], device=sums.device)
-        values = streams.read(first, sums, units)
-        if first.component.units is None:
-            return values[0]
-        values = values.movedim(0, -2)
-        return values if first.component.unit_axis == -2 else values.flatten(-2)
+    def _heard(
+        self,
+        carried: tuple[Tensor, Tensor],
+        said: dict[str, Tensor],
+        readers: Sequence[Reader],
+        before: set[str],
+        activation: Tensor,
+    ) -> Tensor:
+        """Returns what readers at one hook point make of their sums; senders ``before`` say what they always say."""
+        streams, first, senders = self.runs.subject.streams, readers[0], self.runs.subject.graph.senders
+        like, names = self.known[first.stream], list(senders)
+        heard = [edge.sender for edge in self.runs.edges if edge.reader == first.component.address]
+        live = [name for name in heard if name not in before]
+        mask, given = carried
+        shifts = self.shifts[[names.index(name) for name in heard]]
+        sums = like + self._carried(given, readers, heard, shifts.detach())
+        if shifts.requires_grad:  # constants learn where an edge is ablated altogether, or shares would bias them
+            fully = self._carried(torch.where(mask == 0, given, 0).detach(), readers, heard, shifts)
+            sums = sums + fully - fully.detach()
+        if live:
+            differences = [streams.said(senders[name], said) - self.own[names.index(name)] for name in live]
+            sums = sums + self._carried(mask, readers, live, torch.stack(differences))
+        values = streams.read(first, sums, torch.tensor([one.unit for one in readers], device=sums.device))
+        return self._put(activation, readers, values)
 
-    @property
-    def _senders(self) -> Mapping[str, Sender]:
-        return self.runs.subject.graph.senders
+    def _carried(
+        self, shares: Tensor, readers: Sequence[Reader], senders: Sequence[str], values: Tensor
+    ) -> Float[Tensor, "reader row *position d_model"]:
+        """Returns the sums over senders of what is carried to each reader."""
+        numbers = [[self.runs.number(sender, one) for sender in senders] for one in readers]
+        shares = shares.to(values.device, values.dtype)[torch.tensor(numbers, device=values.device)]
+        return (shares @ values.flatten(1)).view(len(readers), *values.shape[1:])
+
+    def _put(self, activation: Tensor, readers: Sequence[Reader], values: Tensor) -> Tensor:
+        """Returns an activation with what some readers make in its place."""
+        first = readers[0].component
+        if first.units is None:
+            return values[0]
+        every = self.runs.subject.readers[first.point]
+        apart = activation if first.unit_axis == -2 else activation.view(*activation.shape[:-1], len(every), -1)
+        units = list(apart.unbind(-2))
+        for reader, value in zip(readers, values, strict=True):
+            units[every.index(reader)] = value
+        together = torch.stack(units, dim=-2)
+        return together if first.unit_axis == -2 else together.flatten(-2)
 
 
 def _listen(said: dict[str, Tensor], point: str, activation: Tensor) -> Tensor:

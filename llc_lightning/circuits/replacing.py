@@ -70,13 +70,18 @@ class SharedEdges:
     def _losses(self, block: int, one: Pass) -> Losses:
         examples, batch = self.examples, self.examples.blocks.batches[block]
         which, shifts = [0] * len(one.components), dict[tuple[str, int, int], tuple[int, Tensor]]()
-        for run in one.runs:
-            for lane, sender in zip(range(run.lanes.start, run.lanes.stop), self.senders[run.components], strict=True):
-                key = (sender.component.address, run.kind, run.draw)
-                if key not in shifts:
-                    shift = self.exchanges(sender, self.methods[run.kind], block)[run.draw]
-                    shifts[key] = (len(shifts), shift.expand(examples.blocks.size, *shift.shape[1:]))
-                which[lane] = shifts[key][0]
+        lanes = [
+            (lane, sender, run.kind, run.draw)
+            for run in one.runs
+            for lane, sender in zip(range(run.lanes.start, run.lanes.stop), self.senders[run.components], strict=True)
+        ]
+        # A pass may hold nothing but the lane that exchanges nothing, which needs a difference not to take.
+        for lane, sender, kind, draw in lanes or [(0, self.senders[0], 0, 0)]:
+            key = (sender.component.address, kind, draw)
+            if key not in shifts:
+                shift = self.exchanges(sender, self.methods[kind], block)[draw]
+                shifts[key] = (len(shifts), shift.expand(examples.blocks.size, *shift.shape[1:]))
+            which[lane] = shifts[key][0]
         every = torch.stack([shift for _, shift in shifts.values()])
         what = self.hearing(batch, one.components, every, torch.tensor(which, device=every.device))
         return self.lanes(batch, [what], clean=examples.clean[block], answers=examples.answers(block))

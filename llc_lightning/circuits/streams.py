@@ -41,6 +41,10 @@ class Streams:
                 self._known.popitem(last=False)
         return self._known[id(batch)][1]
 
+    def know(self, batch: Batch, caught: dict[str, Tensor]) -> None:
+        """Keeps the activations of the unablated run on a batch, where they are known already."""
+        self._known[id(batch)] = (batch, caught)
+
     @property
     def _numbers(self) -> int:
         return sum(values.numel() for _, caught in self._known.values() for values in caught.values())

@@ -1,6 +1,7 @@
 """The command ``analyze.py circuit``: the most important connections of a run's snapshot."""
 
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +9,20 @@ from llc_lightning.ablation.engine.base import Shared
 from llc_lightning.analysis.table import Measured
 from llc_lightning.circuits.base import Question, edge_scores
 from llc_lightning.circuits.circuit import Circuit
+from llc_lightning.circuits.discovery.base import DISCOVERIES, find_circuit
+from llc_lightning.circuits.discovery.top import Top
+from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.evaluation.faithfulness import faithfulness
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.graph import Graph
 from llc_lightning.circuits.masked import MaskedRuns
+from llc_lightning.circuits.stability import over_examples
 from llc_lightning.cli.offline import restored
 from llc_lightning.report.cells import Table
+from llc_lightning.report.graph import Drawing, Frame, Line
+from llc_lightning.results.run import Run
 from llc_lightning.runtime.batches import take
-from llc_lightning.runtime.errors import SettingError, at_least
+from llc_lightning.runtime.errors import SettingError, at_least, unless_none
 
 
 def circuit_of_run(options: Namespace) -> Circuit:
@@ -28,20 +35,93 @@ def circuit_of_run(options: Namespace) -> Circuit:
     Raises:
         LLCLightningError: If it cannot be measured.
     """
-    at_least(1, edges=options.edges, examples=options.examples)
-    snapshot = restored(options.run, options.step)
+    at_least(1, examples=options.examples, **unless_none(edges=options.edges))
+    asked, source = _question(options, options.step)
+    return _found(options, asked, source)
+
+
+def picture_of_run(options: Namespace) -> Drawing:
+    """Returns the pictures of a run's circuits: of one snapshot, or of each from the first to the last.
+
+    Args:
+        options: As of :func:`circuit_of_run`, with ``over_steps`` and ``resamples``.
+
+    Raises:
+        LLCLightningError: If they cannot be measured or drawn.
+    """
+    at_least(1, examples=options.examples, **unless_none(edges=options.edges))
+    steps = sorted(Run.open(options.run).snapshots) if options.over_steps else [options.step]
+    frames: list[Frame] = []
+    for step in steps:
+        asked, source = _question(options, step)
+        circuit = _found(options, asked, source)
+        shares = _shares(options, asked)
+        lines = [
+            Line(
+                one.edge.sender, one.edge.reader, one.score, one.stderr, one.status,
+                shares.get(one.edge, 0.0) if options.resamples else None,
+            )
+            for one in circuit.scored
+        ]  # fmt: skip
+        frames.append(Frame(source[source.rfind("step") :], tuple(lines), circuit_table(circuit).note))
+    return Drawing(tuple(frames))
+
+
+def _shares(options: Namespace, asked: Question) -> Mapping[Edge, float]:
+    """Returns how many of the circuits of resampled examples hold each edge; nothing where none are asked for."""
+    if not options.resamples:
+        return {}
+    return over_examples(asked, _method(options), count=options.resamples).shares
+
+
+def _method(options: Namespace) -> str | Top:
+    """Returns the search that the options ask for, edges by their scores among them."""
+    return options.method if _is_discovery(options.method) else Top(options.method, options.edges or 10)
+
+
+def _question(options: Namespace, step: int | None) -> tuple[Question, str]:
+    """Returns what is asked of a snapshot, and which it is."""
+    snapshot = restored(options.run, step)
     graph = Graph.of(snapshot.loss.module, joined=options.joined, neurons=options.neurons)
     data = take(snapshot.data, slice(0, options.examples))
     asked = Question.of(
         snapshot.loss, snapshot.params, data, graph, options.donor, options.metric, seed=snapshot.seed,
         mask=options.mask,
     )  # fmt: skip
+    return asked, f"{snapshot.run} step {snapshot.step}"
+
+
+def _found(options: Namespace, asked: Question, source: str) -> Circuit:
+    """Returns the circuit, with its faithfulness where that can be told."""
+    found = _searched(options, asked) if _is_discovery(options.method) else _scored(options, asked)
+    found = replace(found, source=source)
+    return _judged(found, asked) if isinstance(asked.donor, Shared) and _are_whole(found) and found.scored else found
+
+
+def _scored(options: Namespace, asked: Question) -> Circuit:
+    """Returns the edges with the largest scores."""
     scores = edge_scores(asked, options.method, options.among)
-    found = Circuit.top(
-        scores, options.edges, method=options.method, donor=asked.donor.name, loss=asked.name, seed=asked.seed,
-        source=f"{snapshot.run} step {snapshot.step}",
-    )  # fmt: skip
-    return _judged(found, asked) if isinstance(asked.donor, Shared) and _are_whole(found) else found
+    return Circuit.top(
+        scores, options.edges or 10, method=options.method, donor=asked.donor.name, loss=asked.name, seed=asked.seed
+    )
+
+
+def _searched(options: Namespace, asked: Question) -> Circuit:
+    """Returns the circuit that a search finds.
+
+    Raises:
+        SettingError: If it is told how many edges, or which, beside its own options.
+    """
+    if options.edges is not None or options.among != ["*"]:
+        raise SettingError(
+            f"{options.method!r} looks among all edges and takes what it finds; leave --edges and --among out, or give "
+            "an option of its own, as in 'greedy(edges=8)'."
+        )
+    return find_circuit(asked, options.method)
+
+
+def _is_discovery(method: str) -> bool:
+    return method.partition("(")[0].strip() in DISCOVERIES
 
 
 def circuit_table(circuit: Circuit) -> Table:
@@ -54,25 +134,44 @@ def circuit_table(circuit: Circuit) -> Table:
             f" Alone they do {Measured(float(told['value']), float(told['stderr']))} of what the network does "
             f"({told['average']}, all other edges ablated by {told['donor']} at {told['positions']} positions)."
         )
+    which = "that were found" if circuit.search else "with the largest scores"
+    how = "".join(f" {name}: {value}." for name, value in circuit.search.items())
     return Table(
         "circuit",
-        f"The {len(rows)} edges with the largest scores, of {circuit.of}",
+        f"The {len(rows)} edges {which}, of {circuit.of}",
         ("edge", "score", "status"),
         tuple(rows),
         f"Score: {circuit.method} of {circuit.loss} under {circuit.donor}, on {circuit.n_examples} examples, ± its "
-        f"standard error over these.{share}",
+        f"standard error over these.{how}{share}",
     )
 
 
-def json_file(path: Path) -> Path:
-    """Returns a path, after checking that it is that of a JSON file.
+def circuit_file(options: Namespace) -> Path:
+    """Returns where the circuit goes, after checking that it can.
 
     Raises:
-        SettingError: If it is not.
+        SettingError: If the file is of no sort that is written, or several steps do not go into it.
     """
-    if path.suffix != ".json":
-        raise SettingError(f"--out is {path}; give a file that ends in .json.")
+    path: Path = options.out
+    if path.suffix not in {".json", ".svg", ".html"}:
+        raise SettingError(f"--out is {path}; give a file that ends in .json, .svg or .html.")
+    if options.over_steps and path.suffix != ".html":
+        raise SettingError(f"--over-steps makes several pictures, and --out is {path}; give a file that ends in .html.")
     return path
+
+
+def write_circuit(options: Namespace, path: Path) -> None:
+    """Writes the circuit as JSON, as a picture, or as a page.
+
+    Raises:
+        LLCLightningError: If it cannot be measured or drawn.
+    """
+    if path.suffix == ".json":
+        circuit_of_run(options).save(path)
+        return
+    drawn = picture_of_run(options)
+    title = f"{options.method} circuit of {options.run}"
+    path.write_text(drawn.svg(drawn.frames[0]) if path.suffix == ".svg" else drawn.page(title), encoding="utf-8")
 
 
 def _are_whole(circuit: Circuit) -> bool:

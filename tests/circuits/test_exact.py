@@ -147,6 +147,14 @@ def test_edges_that_a_donor_cannot_move_are_unreachable() -> None:
     assert not any("unreachable" in effect.status for effect in idle)
 
 
+def test_one_edge_in_each_pass_has_the_effect_that_it_has_beside_others() -> None:
+    edges = "*hook_z[1] -> *hook_k[?]"
+    found, alone = measured("layer", edges, "zero"), measured("layer", edges, "zero", chunk=1)
+    assert {edge: one.value for edge, one in found.items()} == pytest.approx(
+        {edge: one.value for edge, one in alone.items()}, abs=1e-6
+    )
+
+
 def test_the_module_comes_back_as_it_was() -> None:
     model, _ = net("layer")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

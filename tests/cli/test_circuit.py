@@ -11,6 +11,7 @@ from llc_lightning.circuits.graph import Graph
 from llc_lightning.cli.analyze import main as analyze
 from llc_lightning.cli.offline import restored
 from llc_lightning.cli.train import main as train
+from llc_lightning.results.run import Run
 from llc_lightning.runtime.batches import take
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -70,3 +71,27 @@ def test_what_is_wrong_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str],
         (["--method", "eap", "--metric", "kl"], "has its minimum at the unablated run"),
     ):
         assert message in told(capsys, run, "--examples", 16, *more, code=1)
+
+
+def test_a_circuit_is_searched_for(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    some = [run, "--method", "acdc(threshold=0.001,order=random,draw=2)", "--examples", 16, "--metric", "kl"]
+    circuit = Circuit.from_json(told(capsys, *some, "--json"))
+    assert circuit.search["order"] == "random 2"
+    assert circuit.loss == "metric:kl"
+    assert circuit.scored
+    assert f"The {len(circuit.scored)} edges that were found" in told(capsys, *some)
+    refused = told(capsys, *some, "--edges", 3, code=1)
+    assert "takes what it finds; leave --edges and --among out" in refused
+
+
+def test_pictures_are_written(capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path) -> None:
+    some = [run, "--method", "eap", "--edges", 3, "--examples", 16]
+    assert f"wrote {tmp_path / 'c.svg'}" in told(capsys, *some, "--resamples", 2, "--out", tmp_path / "c.svg")
+    picture = (tmp_path / "c.svg").read_text()
+    assert picture.startswith("<svg")
+    assert picture.count("<path") == 3
+    told(capsys, *some, "--over-steps", "--out", tmp_path / "c.html")
+    page = (tmp_path / "c.html").read_text()
+    assert page.count("<section") == len(Run.open(run).snapshots)
+    assert "a file that ends in .json, .svg or .html" in told(capsys, *some, "--out", "c.png", code=1)
+    assert "--over-steps makes several pictures" in told(capsys, *some, "--over-steps", "--out", "c.svg", code=1)

@@ -193,6 +193,12 @@ class Examples:
             self._latest = (point, self._computed([point], self.blocks)[point])
         return self._latest[1]
 
+    def caught(self, block: int) -> dict[str, Tensor]:
+        """Returns the activations of a block that were kept from the unablated pass; none where they are too many."""
+        if len(self.blocks) == 1 and self.blocks.n == self.blocks.size:
+            return {point: pieces[0] for point, pieces in self._kept.items()}
+        return {point: self.activations(point)[self.blocks.rows[block]] for point in self._kept}
+
     def _computed(self, points: Sequence[str], blocks: Blocks) -> dict[str, Tensor]:
         """Returns the activations of all examples of some blocks, in a forward pass for each."""
         with torch.no_grad():

@@ -75,6 +75,8 @@ class Reader:
     """Which of the map's matrices is its own."""
     attention: str = ""
     """The path of the attention module whose pattern it decides, which has ``hook_pattern``; '' for none."""
+    feeds: str = ""
+    """The sender that alone is computed from it; '' where that is the output, or not one."""
     head: Head | None = None
     """The head whose query, key or value it is, where that is a function of the three: so that nothing of the others is
     computed again."""

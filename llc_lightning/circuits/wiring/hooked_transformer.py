@@ -64,7 +64,8 @@ def _block(order: Order, module: nn.Module, parts: dict[str, nn.Module], path: s
         for at, unit in _each(f"{attn}.hook_{kind.lower()}", "head", heads, axis=-2):
             decides = attn if kind in "QK" else ""
             head = None if f"{attn}.hook_rot_q" in parts else Head(outputs[at], points, at, "QKV".index(kind))
-            order.reads(Reader(unit, f"{path}.hook_resid_pre", _norm(parts, f"{path}.ln1"), reads, at, decides, head))
+            norm, feeds = _norm(parts, f"{path}.ln1"), outputs[at].address
+            order.reads(Reader(unit, f"{path}.hook_resid_pre", norm, reads, at, decides, feeds, head))
     writes = UnitMap(f"{attn}.W_O", _same)
     order.writes(*(Sender(unit, (writes,), at) for at, unit in _each(f"{attn}.hook_z", "head", heads, axis=-2)))
     if f"{path}.mlp.hook_pre" in parts:
@@ -76,14 +77,15 @@ def _mlp(order: Order, module: nn.Module, parts: dict[str, nn.Module], path: str
     mlp, stream, norm = f"{path}.mlp", f"{path}.hook_resid_mid", _norm(parts, f"{path}.ln2")
     if not neurons:
         reads = UnitMap(f"{mlp}.W_in", _whole, f"{mlp}.b_in", _whole)
-        order.reads(Reader(Component(f"{mlp}.hook_pre", "layer", f"{mlp}.hook_pre"), stream, norm, reads))
         point = f"{path}.hook_mlp_out"
+        pre = Component(f"{mlp}.hook_pre", "layer", f"{mlp}.hook_pre")
+        order.reads(Reader(pre, stream, norm, reads, feeds=point))
         order.writes(Sender(Component(point, "layer", point), (None,)))
         return
     count = range(len(module.get_parameter(f"{mlp}.W_out")))
     reads = UnitMap(f"{mlp}.W_in", _columns, f"{mlp}.b_in", _numbers)
     for at, unit in _each(f"{mlp}.hook_pre", "neuron", count, axis=-1):
-        order.reads(Reader(unit, stream, norm, reads, at))
+        order.reads(Reader(unit, stream, norm, reads, at, feeds=f"{mlp}.hook_post[{at}]"))
     writes = UnitMap(f"{mlp}.W_out", _rows)
     order.writes(*(Sender(unit, (writes,), at) for at, unit in _each(f"{mlp}.hook_post", "neuron", count, axis=-1)))
 

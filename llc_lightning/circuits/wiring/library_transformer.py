@@ -72,7 +72,7 @@ def _wiring(module: nn.Module, parts: dict[str, nn.Module], root: str, names: _N
         _attention(order, module, parts, block, names)
         mlp = f"{block}.mlp"
         norm = f"{block}.{names.norms[1]}"
-        order.reads(Reader(Component(f"{mlp}{INPUT}", "layer", f"{mlp}{INPUT}"), f"{norm}{INPUT}", norm))
+        order.reads(Reader(Component(f"{mlp}{INPUT}", "layer", f"{mlp}{INPUT}"), f"{norm}{INPUT}", norm, feeds=mlp))
         order.writes(Sender(Component(mlp, "mlp", mlp), (None,)))
         added.append((f"{block}.{names.attention}.{names.projection}", mlp))
     last = f"{before}{names.norm}{INPUT}"

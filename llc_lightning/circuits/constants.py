@@ -1,0 +1,69 @@
+"""Constants that senders say to all readers whose edges a circuit lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from llc_lightning.circuits.gradients import Subject
+from llc_lightning.circuits.wiring.base import Sender
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What each sender says where it is ablated, the same on all examples and at all positions."""
+
+    values: Mapping[str, tuple[Float[Tensor, "*unit"], ...]]
+    """By sender, for each part of it."""
+
+    @classmethod
+    def zeros(cls, subject: Subject) -> Constants:
+        """Returns constants that say nothing."""
+        return cls({name: tuple(map(torch.zeros_like, one)) for name, one in cls.means(subject).values.items()})
+
+    @classmethod
+    def means(cls, subject: Subject) -> Constants:
+        """Returns the means of what senders say, over examples and positions."""
+        return cls({name: _mean(subject, sender) for name, sender in subject.graph.senders.items()})
+
+    def trainable(self) -> Constants:
+        """Returns the same constants, of which gradients are taken."""
+        return Constants({name: tuple(_leaf(one) for one in some) for name, some in self.values.items()})
+
+    def detached(self) -> Constants:
+        """Returns a copy of the constants without gradients."""
+        return Constants({name: tuple(one.detach().clone() for one in some) for name, some in self.values.items()})
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All of them."""
+        return [one for some in self.values.values() for one in some]
+
+    def shifts(self, subject: Subject, block: int) -> Float[Tensor, "sender row *position d_model"]:
+        """Returns what they add to the sums that hear each sender, on a block of examples."""
+        known, found = subject.streams.of(subject.examples.blocks.batches[block]), list[Tensor]()
+        for name, sender in subject.graph.senders.items():
+            unit, own = torch.tensor([sender.unit]), subject.streams.said(sender, known)
+            parts = zip(self.values[name], sender.writes, strict=True)
+            written = [subject.streams.added(writes, one[None, None], unit)[0, 0] for one, writes in parts]
+            found.append(torch.stack(written).sum(0) - own)
+        return torch.stack(found)
+
+
+def _mean(subject: Subject, sender: Sender) -> tuple[Tensor, ...]:
+    found: list[Tensor] = []
+    for part in sender.component.members:
+        own = subject.examples.activations(part.point)
+        if part.units is not None:
+            own = own.index_select(part.axis_in(own[0]), torch.tensor(part.units, device=own.device))
+            own = own.squeeze(-2) if part.unit_axis == -2 else own
+        found.append(own.flatten(0, -2).mean(0))
+    return tuple(found)
+
+
+def _leaf(value: Tensor) -> Tensor:
+    return value.detach().clone().requires_grad_(True)

@@ -1,0 +1,1 @@
+"""Ways to find circuits, one file each."""

@@ -1,0 +1,43 @@
+"""The constants of a whole circuit: what they add, and that a fit is never worse than what is plain."""
+
+import pytest
+import torch
+
+from llc_lightning.circuits.constants import Constants
+from llc_lightning.circuits.fitted_constants import fit_constants
+from llc_lightning.circuits.gradients import Subject
+from llc_lightning.circuits.masked import MaskedRuns
+from llc_lightning.components.loss import Edit
+from llc_lightning.runtime.errors import SettingError
+from tests.circuits.nets import net, question
+
+
+def test_with_no_edge_a_network_hears_constants_alone() -> None:
+    asked, (_, batch) = question("layer"), net("layer")
+    runs = MaskedRuns(Subject(asked))
+    means = Constants.means(runs.subject)
+    points = {part.point for one in asked.graph.senders.values() for part in one.component.members}
+    known = asked.loss.activations(asked.params, batch, sorted(points))
+    everything = torch.ones(1, dtype=torch.bool)
+    edits = [Edit(point, everything, one.flatten(0, 1).mean(0).expand_as(one)) for point, one in known.items()]
+    expected = asked.loss.with_edits(edits)(asked.params, batch)
+    with torch.no_grad():
+        (found,) = runs(runs.mask([])[None], constants=means)
+        (whole,) = runs(runs.mask(runs.edges)[None], constants=means)
+    assert torch.allclose(found, expected.detach(), atol=1e-5)
+    assert torch.allclose(whole, asked.loss(asked.params, batch).detach(), atol=1e-5)
+
+
+def test_fitted_constants_are_never_worse_where_no_search_looked() -> None:
+    asked = question("layer")
+    runs = MaskedRuns(Subject(asked, block=4))
+    edges = runs.edges[::3]
+    fitted = fit_constants(runs, edges, steps=20)
+    assert fitted.loss == min(fitted.of.values()) <= min(fitted.of["zero"], fitted.of["mean"])
+    with torch.no_grad():
+        again = runs(runs.mask(edges)[None], constants=fitted.constants, blocks=[1]).mean()
+    assert fitted.loss == pytest.approx(float(again), abs=1e-6)
+    wild = fit_constants(runs, edges, steps=20, rate=100.0)  # a descent that fails is not taken
+    assert wild.loss <= min(wild.of["zero"], wild.of["mean"])
+    with pytest.raises(SettingError, match="there is one block"):
+        fit_constants(MaskedRuns(Subject(asked)), edges)

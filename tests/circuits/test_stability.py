@@ -1,0 +1,59 @@
+"""Shares of edges over circuits, and circuits of other trainings with their heads matched."""
+
+import pytest
+
+from llc_lightning.circuits.circuit import Circuit, ScoredEdge
+from llc_lightning.circuits.edge import Edge
+from llc_lightning.circuits.stability import Stability, consensus, matched, over_examples, over_orders
+from llc_lightning.runtime.errors import SettingError
+from tests.circuits.nets import question
+
+
+def circuit(*edges: str) -> Circuit:
+    """Returns a circuit of some edges."""
+    scored = tuple(ScoredEdge(Edge.parse(f"{one[0]} -> {one[1]}"), 1.0) for one in edges)
+    return Circuit(scored, "acdc", "zero", "train", 16, 0)
+
+
+def test_shares_count_the_circuits_that_hold_an_edge() -> None:
+    found = Stability("order", (circuit("ab", "bc"), circuit("ab"), circuit("ab", "ac"), circuit("ab", "bc")))
+    assert {str(edge): share for edge, share in found.shares.items()} == {"a -> b": 1, "b -> c": 0.5, "a -> c": 0.25}
+    assert [str(edge) for edge in found.in_all] == ["a -> b"]
+    assert found.jaccard == pytest.approx((1 / 2 + 1 / 3 + 1 + 1 / 2 + 1 / 2 + 1 / 3) / 6)
+    assert found.told() == (
+        "Over 4 circuits that differ by order, of 1 to 2 edges, 1 edges are in all and 3 in any; two share 0.53 of "
+        "theirs."
+    )
+    agreed = consensus(found)
+    assert [(str(one.edge), one.score) for one in agreed.scored] == [("a -> b", 1.0), ("b -> c", 0.5)]
+    assert agreed.search["least share"] == 0.5
+    with pytest.raises(SettingError, match="1 circuits are given; a share needs two or more"):
+        Stability("order", (circuit("ab"),))
+
+
+def test_resamples_and_orders_are_found_on_the_network() -> None:
+    asked = question("rotary")
+    found = over_examples(asked, "acdc(threshold=0.01)", count=3)
+    assert found.by == "examples"
+    assert {one.n_examples for one in found.circuits} == {12}
+    assert len({one.scored for one in found.circuits}) == 3  # other examples, other effects
+    orders = over_orders(asked, threshold=0.01, count=2)
+    assert [one.search["order"] for one in orders.circuits] == ["random 0", "random 1"]
+
+
+def test_heads_that_do_the_same_get_the_same_numbers() -> None:
+    def induction(previous: int, other: int) -> Circuit:
+        first, second = f"net.0.attn.hook_{{}}[{previous}]", f"net.1.attn.hook_{{}}[{other}]"
+        edges = [
+            ("net.hook_embed", first.format("v")),
+            (first.format("z"), second.format("k")),
+            (second.format("z"), "net.out"),
+        ]
+        return Circuit(tuple(ScoredEdge(Edge(*one), 1.0) for one in edges), "acdc", "zero", "train", 16, 0)
+
+    assert matched(induction(0, 3), induction(1, 2)).edges == induction(1, 2).edges
+    assert matched(induction(1, 2), induction(1, 2)).edges == induction(1, 2).edges
+    many = [Edge("net.hook_embed", f"net.0.attn.hook_q[{head}]") for head in range(7)]
+    large = Circuit(tuple(ScoredEdge(edge, 1.0) for edge in many), "acdc", "zero", "train", 16, 0)
+    with pytest.raises(SettingError, match=r"'net\.0\.attn' has 7 units in the circuits, and roles are matched of up"):
+        matched(large, induction(1, 2))
