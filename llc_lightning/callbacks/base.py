@@ -290,8 +290,7 @@ class MeasurementCallback(CadencedCallback):
 
         def decided() -> Kept | None:
             if budget.share and self.name not in budget.accounts:
-                with quarantine(pl_module):
-                    budget.prepare(self, lambda: self._snapshot(trainer, pl_module, moment, weights))
+                self.tell(budget, trainer, pl_module, moment)
             return budget.decide(trainer, self, moment, replicate)
 
         kept = workers.gather(workers.on_zero(decided))[0]
@@ -304,6 +303,11 @@ class MeasurementCallback(CadencedCallback):
         of = {"replicate": replicate, "revision": self.plan.revision}
         part = part_of(moment.step, self.name, weights=weights, **of)
         workers.on_zero(lambda: budget.note(trainer, self, moment, part, kept, measured, weights=weights))
+
+    def tell(self, budget: BudgetCallback, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
+        """Tells a budget what it measures; on the first process alone."""
+        with quarantine(pl_module):
+            budget.prepare(self, lambda: self._snapshot(trainer, pl_module, moment, RAW))
 
     def _measure(
         self,

@@ -14,7 +14,7 @@ import lightning as L
 
 from llc_lightning.callbacks.folder import run_folder, writes
 from llc_lightning.callbacks.frame import callbacks_of
-from llc_lightning.callbacks.steps import planned_steps
+from llc_lightning.callbacks.steps import moment_of, planned_steps
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import snapshot_params
 from llc_lightning.measure.budget import Account, Costs, Kept, Purse, decide
@@ -29,6 +29,7 @@ from llc_lightning.results.snapshots import save_snapshot
 from llc_lightning.runtime.cadence import Cadence, Moment
 from llc_lightning.runtime.doors import call
 from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.quarantine import quarantine
 
 _COUNTED = 100_000
 """Steps of a training up to which the moments of a cadence are counted."""
@@ -58,6 +59,10 @@ class Measuring(Protocol):
     at: Any
     essential: bool
     """Whether what it measures first is left out last, at its last moment."""
+
+    def tell(self, budget: "BudgetCallback", trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
+        """Tells a budget what it measures."""
+        ...
 
 
 class TrainingClock:
@@ -122,17 +127,19 @@ class BudgetCallback(L.Callback):
 
     Args:
         share: Seconds of measuring for each second of training beside it; 0 measures nothing.
+        clock: What tells the seconds, if not those.
 
     Raises:
         SettingError: If the share is negative or no number.
     """
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, *, clock: Clock | None = None) -> None:
         if not 0 <= share < float("inf"):
             raise SettingError(
                 f"budget is {share}; give a share of the training's time, such as 0.1, or 0 for nothing."
             )
         self.share = share
+        self._seconds = clock
         self.clock = TrainingClock()
         self.accounts: dict[str, Account] = {}
         self._earlier: dict[str, Any] = {}
@@ -151,14 +158,15 @@ class BudgetCallback(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Imports what measuring needs, which is no part of it."""
         if stage == "fit" and self.share:
-            for name in _IMPORTED:
-                import_module(name)
+            with quarantine(pl_module):  # some draw random numbers
+                for name in _IMPORTED:
+                    import_module(name)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begins to count."""
         # On the processor its own time, so that what else it does makes nothing long.
         cpu = trainer.strategy.root_device.type == "cpu"
-        self.clock = TrainingClock(time.process_time if cpu else time.perf_counter)
+        self.clock = TrainingClock(self._seconds or (time.process_time if cpu else time.perf_counter))
         self.clock.begin(**{name: float(self._earlier.get(name, 0.0)) for name in ("training", "measuring")})
         self._is_told = self._left_something = False
 
@@ -169,8 +177,8 @@ class BudgetCallback(L.Callback):
         self.clock.step(trainer.global_step)
         if not self._is_told and self.clock.settled(trainer.global_step):
             self._is_told = True
-            if trainer.is_global_zero:
-                self._tell_too_short(trainer)
+            if trainer.is_global_zero and self.share:
+                self._tell_too_short(trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Says what was spent and what was left out."""
@@ -264,19 +272,23 @@ class BudgetCallback(L.Callback):
             return int(account.last < moment.step)
         return round((account.done + 1) * (end - moment.step) / max(moment.step, 1))
 
-    def _tell_too_short(self, trainer: L.Trainer) -> None:
+    def _tell_too_short(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Says of which callbacks not even one value can be measured."""
         end = planned_steps(trainer)
-        if end is None or not self.share:
+        if end is None:
             return
-        training = self.clock.until(trainer.global_step, end)
+        training, started = self.clock.until(trainer.global_step, end), self.clock.now()
+        for callback in _measuring(trainer):
+            if callback.name not in self.accounts:
+                callback.tell(self, trainer, pl_module, moment_of(trainer, "step"))
+        self.clock.measuring += self.clock.now() - started
         for name, account in self.accounts.items():
             seconds = account.seconds(account.least)
             if seconds > self.share * training and not account.done:
                 warnings.warn(
                     f"{name}: one value takes about {duration(seconds)}, and {self.share:g} of this training of about "
-                    f"{duration(training)} is {duration(self.share * training)}: none is measured. Give a larger budget "
-                    "or a longer training, or measure afterwards with analyze.py measure.",
+                    f"{duration(training)} is {duration(self.share * training)}: none is measured. Give a larger "
+                    "budget or a longer training, or measure afterwards with analyze.py measure.",
                     stacklevel=1,
                 )
 

@@ -210,7 +210,8 @@ def _planned(
     for detail in details(*most):
         due = {other: purse.to_come[other] * each.seconds(each.kept(detail)) for other, each in accounts.items()}
         # What is reserved is part of what is due.
-        if sum(due.values()) - sum(min(reserved.get(other, 0.0), due[other]) for other in due) <= free:
+        beside = sum(due.values()) - sum(min(reserved.get(other, 0.0), due[other]) for other in due)
+        if max(beside, own.seconds(own.kept(detail))) <= free:
             return own.kept(detail)
     return None
 
