@@ -1,10 +1,12 @@
 """Measures the snapshots of a run as its own configuration says, or as a file laid over it says."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 import lightning as L
+from lightning.fabric import Fabric
 
 from llc_lightning.callbacks.base import HasAnalysisSet, MeasurementCallback
 from llc_lightning.cli.files import faulty_file
@@ -14,11 +16,16 @@ from llc_lightning.cli.parser import Parser
 from llc_lightning.measure.measurements import Plan
 from llc_lightning.measure.offline import measure_snapshots, seed_of
 from llc_lightning.measure.snapshot import Snapshot, restore
+from llc_lightning.results.claims import TRAINING, is_held
+from llc_lightning.results.left_out import read_left_out
 from llc_lightning.results.run import CONFIG, Run, run_name
 from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch
 from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError, unknown
 from llc_lightning.runtime.progress import Progress
+from llc_lightning.runtime.workers import Workers
 
+_PAUSE = 1.0
+"""Seconds between looks at a training for what it has left out."""
 _BASES: dict[str, type] = {"model": L.LightningModule, "data": L.LightningDataModule}
 
 
@@ -41,8 +48,12 @@ def measure_run(
     out: Path | None = None,
     progress: Progress | None = None,
     own: Own | None = None,
+    follow: bool = False,
+    fabric: Fabric | None = None,
 ) -> list[Path]:
     """Measures what the run's configuration names and is not measured yet, and returns the files that were written.
+
+    Several calls at once share the work, whatever the host.
 
     Args:
         folder: The run folder.
@@ -53,30 +64,55 @@ def measure_run(
         out: The folder to write to; the run's own by default.
         progress: Shows how far it is.
         own: Where model and examples come from, if not from the configuration.
+        follow: Go on until the training has ended: meanwhile measure what its budget leaves out, then all that lacks.
+        fabric: The processes that share the work, launched; by default this one alone.
 
     Raises:
         StoreError: If the folder is no run, or has no configuration and ``own`` is not complete.
         SettingError: If a key is unknown or switched off, or the data gives nothing to measure on.
     """
-    run = Run.open(folder)
+    run, workers = Run.open(folder), Workers.of(fabric)
     made = _made(run, config, own)
     model, examples = _fitted(made)
+    if fabric is not None:
+        model.to(fabric.device)
+    chosen = _chosen(made, only, run)
+
+    def measured(parts: Collection[str] | None, steps: Sequence[int] | None) -> list[Path]:
+        return [
+            path
+            for name, callback in chosen.items()
+            for path in measure_snapshots(
+                model,
+                examples,
+                {name: callback.plan},
+                run,
+                steps=steps,
+                seed=callback.own_seed,
+                replicates=callback.replicates,
+                traces=callback.traces,
+                again=again,
+                out=out,
+                workers=workers,
+                progress=progress,
+                parts=parts,
+            )
+        ]
+
     written: list[Path] = []
-    for name, callback in _chosen(made, only, run).items():
-        written += measure_snapshots(
-            model,
-            examples,
-            {name: callback.plan},
-            run,
-            steps=steps,
-            seed=callback.own_seed,
-            replicates=callback.replicates,
-            traces=callback.traces,
-            again=again,
-            out=out,
-            progress=progress,
-        )
-    return written
+    while follow and workers.gather(is_held(folder, TRAINING))[0]:
+        left = workers.gather(_left_out(run, steps))[0]
+        done = measured(list(left), sorted(set(left.values()))) if left else []
+        written += done
+        if not done:
+            time.sleep(_PAUSE)
+    return [*written, *measured(None, steps)]
+
+
+def _left_out(run: Run, steps: Sequence[int] | None) -> dict[str, int]:
+    """Returns the steps of the parts of which a budget has left out something, where there is a snapshot to measure."""
+    there = set(run.snapshots) if steps is None else set(run.snapshots) & set(steps)
+    return {record["part"]: record["step"] for record in read_left_out(run.folder) if record["step"] in there}
 
 
 def restored(folder: Path, step: int | None = None, own: Own | None = None) -> Snapshot:

@@ -43,7 +43,7 @@ class Watch(L.Callback):
     def __call__(self) -> float:
         return self.now
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *given: Any, **more: Any) -> None:
         self.now += 1.0
 
 
@@ -134,7 +134,7 @@ def test_what_is_too_long_for_one_value_is_told_after_the_first_steps(tmp_path: 
             super().prepare(callback, take)
             self.accounts[callback.name].costs.once = 1000.0
 
-    made = [watch, Slow(SHARE, clock=watch), callbacks(AtEnd())[0]]
+    made: list[L.Callback] = [watch, Slow(SHARE, clock=watch), callbacks(AtEnd())[0]]
     with pytest.warns(UserWarning, match=r"llc: one value takes about 17 min, and 0.2 of this training .* none is"):
         fit(trainer(tmp_path, made, max_epochs=2))
     assert len(Run.open(tmp_path / "llc_lightning").measurements()) == 0

@@ -24,9 +24,8 @@ def accounts() -> dict[str, Account]:
     }
 
 
-def kept(name: str, whole: float, *, left: int = 1, **more: float) -> Kept | None:
-    to_come = dict.fromkeys(accounts(), left)
-    return decide(name, accounts(), Purse(whole, more.pop("spent", 0.0), to_come, **more))
+def kept(name: str, whole: float, *, spent: float = 0.0, last: bool = False) -> Kept | None:
+    return decide(name, accounts(), Purse(whole, spent, dict.fromkeys(accounts(), 1), last=last))
 
 
 @pytest.mark.parametrize(
@@ -89,8 +88,8 @@ def test_costs_are_learnt() -> None:
 
 def test_plans_are_narrowed_to_what_their_rows_do_not_depend_on() -> None:
     llc, ablation = (account.plan for account in accounts().values())
-    assert llc.narrowed(2, 1).n_beta == (10.0, 30.0)  # neighbours, for slopes between them
-    assert ablation.narrowed(1, 1).methods == ("zero",)
+    assert [job.resolution.n_beta for job in llc.narrowed(2, 1).jobs(SOME[:1], data="") if job.resolution] == [10, 30]
+    assert [job.method for job in ablation.narrowed(1, 1).jobs(SOME[:1], data="")] == ["zero"]
     for plan in (llc, ablation):
         whole = {job.columns["settings"] for job in plan.jobs(SOME, data="x")}
         assert {job.columns["settings"] for job in plan.narrowed(1, 1).jobs(SOME, data="x")} <= whole
