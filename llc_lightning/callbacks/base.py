@@ -1,8 +1,9 @@
 """What the measuring callbacks share: data, quarantine, sharing among ranks, and keeping what was measured."""
 
+import time
 import warnings
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -19,6 +20,7 @@ from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.callbacks.steps import moment_of
 from llc_lightning.components.loss import HasTasks, loss_fn
 from llc_lightning.measure.budget import Kept, screened
+from llc_lightning.measure.cost import duration
 from llc_lightning.measure.forecast import cost_told
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.keep import keep, part_of
@@ -38,6 +40,8 @@ from llc_lightning.runtime.workers import Workers
 
 _COUNTED = 100_000
 """Steps of a training of which those are counted that are measured."""
+_LONG = 5.0
+"""Seconds that a measurement takes before it is worth a word that it takes longer than the training between two."""
 OnError: TypeAlias = Literal["raise", "skip"]
 
 
@@ -107,6 +111,10 @@ class MeasurementCallback(CadencedCallback):
         self._replicated_at = -1
         self._cost_is_told = False
         self._doubted = False
+        self._slow_is_told = False
+        self.spent = 0.0
+        """Seconds of the first process that measuring without a budget has taken, all in all."""
+        self._trained = 0.0
         self._examples_are = ""
         self._folder = Path()
         self.essential = False
@@ -264,7 +272,8 @@ class MeasurementCallback(CadencedCallback):
         workers, budget = Workers.of(trainer), budget_of(trainer)
         try:
             if budget is None:
-                self._measure(trainer, pl_module, moment, replicate, weights)
+                with self._watched(trainer, moment):
+                    self._measure(trainer, pl_module, moment, replicate, weights)
             else:
                 self._measure_within(budget, trainer, pl_module, moment, replicate, weights)
         except LLCLightningError as error:
@@ -275,6 +284,26 @@ class MeasurementCallback(CadencedCallback):
                 raise MeasurementError(message) from error
             if workers.is_zero:
                 warnings.warn(message, stacklevel=2)
+
+    @contextmanager
+    def _watched(self, trainer: L.Trainer, moment: Moment) -> Generator[None]:
+        """Warns once where a measurement takes longer than the training since the one before."""
+        cpu = trainer.strategy.root_device.type == "cpu"
+        clock = time.process_time if cpu else time.perf_counter
+        began, others = clock(), callbacks_of(trainer, MeasurementCallback)
+        training = began - sum(one.spent for one in others)
+        yield
+        seconds = clock() - began
+        since, self._trained = training - self._trained, training
+        slow = self.spent > 0 and moment.event != "end" and seconds > max(since, _LONG)
+        self.spent += seconds
+        if slow and not self._slow_is_told and trainer.is_global_zero:
+            self._slow_is_told = True
+            warnings.warn(
+                f"{self.name} takes {duration(seconds)} at step {moment.step}, and the training took {duration(since)} "
+                "since it measured before: measure less often (when=), or bound it (--budget 0.1, BudgetCallback(0.1)).",
+                stacklevel=1,
+            )
 
     def _measure_within(
         self,

@@ -5,7 +5,6 @@ import warnings
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -143,6 +142,7 @@ class BudgetCallback(L.Callback):
         self.clock = TrainingClock()
         self.accounts: dict[str, Account] = {}
         self._earlier: dict[str, Any] = {}
+        self._counted: dict[tuple[str, int], Sequence[int] | None] = {}
         self._left_something = False
         self._is_told = False
 
@@ -217,7 +217,7 @@ class BudgetCallback(L.Callback):
         account, end = self.accounts[callback.name], planned_steps(trainer)
         callbacks = [one for one in _measuring(trainer) if one.name in self.accounts]
         to_come = {one.name: self._to_come(one, moment, end) for one in callbacks}
-        moments = _moments(callback, end)
+        moments = self._moments(callback, end)
         last = moment.event == "end" or (bool(moments) and moment.step >= moments[-1])
         passed = bisect_right(moments, moment.step) / len(moments) if moments else moment.step / end if end else 1.0
         to_come[callback.name] = 1 if last else max(1, to_come[callback.name])
@@ -265,12 +265,20 @@ class BudgetCallback(L.Callback):
 
     def _to_come(self, callback: Measuring, moment: Moment, end: int | None) -> int:
         """Returns how many moments of a callback are still to come; about, where they follow epochs."""
-        account, moments = self.accounts[callback.name], _moments(callback, end)
+        account, moments = self.accounts[callback.name], self._moments(callback, end)
         if moments is not None:
             return len(moments) - bisect_right(moments, account.last)
         if end is None:
             return int(account.last < moment.step)
         return round((account.done + 1) * (end - moment.step) / max(moment.step, 1))
+
+    def _moments(self, callback: Measuring, end: int | None) -> Sequence[int] | None:
+        """Returns the steps at which a callback is due, None where these are not known before."""
+        if callback.when is None or end is None or end > _COUNTED or callback.at != "batch":
+            return None
+        if (callback.name, end) not in self._counted:
+            self._counted[callback.name, end] = callback.when.moments(end)
+        return self._counted[callback.name, end]
 
     def _tell_too_short(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Says of which callbacks not even one value can be measured."""
@@ -295,18 +303,6 @@ class BudgetCallback(L.Callback):
 
 def _measuring(trainer: L.Trainer) -> list[Measuring]:
     return [one for one in callbacks_of(trainer, Measuring) if one.when is not None]
-
-
-def _moments(callback: Measuring, end: int | None) -> list[int] | None:
-    """Returns the steps at which a callback is due, None where these are not known before."""
-    if callback.when is None or end is None or end > _COUNTED or callback.at != "batch":
-        return None
-    return list(_counted(callback.when, end))
-
-
-@lru_cache(maxsize=64)
-def _counted(when: Cadence, end: int) -> tuple[int, ...]:
-    return tuple(when.moments(end) or ())
 
 
 def budget_of(trainer: L.Trainer) -> BudgetCallback | None:

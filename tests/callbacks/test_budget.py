@@ -14,6 +14,7 @@ from llc_lightning import AblationCallback, BudgetCallback, LLCCallback
 from llc_lightning.callbacks import base
 from llc_lightning.callbacks.base import MeasurementCallback
 from llc_lightning.callbacks.budget import TrainingClock
+from llc_lightning.measure.measurements import Outcome
 from llc_lightning.measure.offline import measure_snapshots
 from llc_lightning.results.left_out import read_left_out
 from llc_lightning.results.run import Run
@@ -42,6 +43,11 @@ class Watch(L.Callback):
 
     def __call__(self) -> float:
         return self.now
+
+    def wait(self, seconds: float) -> float:
+        """Lets seconds pass, and returns them."""
+        self.now += seconds
+        return seconds
 
     def on_train_batch_end(self, *given: Any, **more: Any) -> None:
         self.now += 1.0
@@ -173,3 +179,12 @@ def test_the_length_of_a_training_is_told_by_its_steps() -> None:
         clock.step(step)
     assert clock.until(30, 100) == pytest.approx(34.0 + 0.8 * 70)
     assert clock.until(30, None) == clock.training == 34.0
+
+
+def test_measuring_that_takes_longer_than_the_training_between_two_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watch: Watch
+) -> None:
+    monkeypatch.setattr(base.time, "process_time", watch)
+    monkeypatch.setattr(base, "measure", lambda *_, **__: Outcome([], seconds=watch.wait(9.0)))
+    with pytest.warns(UserWarning, match=r"llc takes 9 s at step 8, and the training took 4 s since it measured"):
+        fit(trainer(tmp_path, [watch, callbacks(Every(steps=4))[0]], max_steps=12))
