@@ -301,7 +301,7 @@ class MeasurementCallback(CadencedCallback):
             self._slow_is_told = True
             warnings.warn(
                 f"{self.name} takes {duration(seconds)} at step {moment.step}, and the training took {duration(since)} "
-                "since it measured before: measure less often (when=), or bound it (--budget 0.1, BudgetCallback(0.1)).",
+                "since it measured before: measure less often (when=), or bound it (--budget, BudgetCallback).",
                 stacklevel=1,
             )
 
