@@ -13,6 +13,8 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import nn
@@ -53,11 +55,11 @@ def main(arguments: list[str]) -> int:
 
 def _chains(case: Case, numbers: list[int], most: int, device: str) -> bool:
     """Prints chain-steps per second of more and more chains; bound: by bandwidth and launches."""
-    from devinterp.optim import SGMCMC
+    optimizers: Any = import_module("devinterp.optim")  # it carries no types
 
     nets = [case.problem.network().to(device) for _ in range(2)]
     plain = _seconds(_step(case, nets[0], torch.optim.SGD(nets[0].parameters(), lr=STEP_SIZE)), device)
-    sampler = SGMCMC.sgld(nets[1].parameters(), lr=STEP_SIZE, nbeta=N_BETA, localization=GAMMA)
+    sampler = optimizers.SGMCMC.sgld(nets[1].parameters(), lr=STEP_SIZE, nbeta=N_BETA, localization=GAMMA)
     devinterp = _seconds(_step(case, nets[1], sampler), device)
     weights, bandwidth = sum(one.numel() for one in nets[0].parameters()), _bandwidth(device)
     kept, first = True, 0.0
@@ -72,7 +74,7 @@ def _chains(case: Case, numbers: list[int], most: int, device: str) -> bool:
     return kept
 
 
-def _step(case: Case, network: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
+def _step(case: Case, network: Any, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
     data = case.problem.data
 
     def step() -> None:
@@ -94,13 +96,18 @@ def _ablations(device: str) -> bool:
 
     def one() -> None:
         with torch.no_grad():
-            handle = hook.register_forward_hook(lambda _, __, output: output * 1.0)
+            handle = hook.register_forward_hook(_copied)
             net.per_example_loss(batch).mean()
             handle.remove()
 
     loop = _seconds(one, device)
     print(f"\nablations/s: {1 / together:.0f}, by a plain loop {1 / loop:.0f}: {loop / together:.1f} times")
     return loop / together >= _OVER_LOOP
+
+
+def _copied(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+    """Stands for a replaced activation."""
+    return output * 1.0
 
 
 def _on(case: Case, device: str) -> Case:

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def claim(run: Path, name: str) -> Claim | None:
 
 def is_held(run: Path, name: str) -> bool:
     """Says whether a process holds a claim, and lives."""
-    path = _path(run, name)
+    path, age = _path(run, name), 0.0
     try:
         age = time.time() - path.stat().st_mtime
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -82,7 +82,7 @@ def is_held(run: Path, name: str) -> bool:
 
 
 @contextmanager
-def claimed(run: Path, name: str) -> Iterator[Claim | None]:
+def claimed(run: Path, name: str) -> Generator[Claim | None]:
     """Holds a claim meanwhile; None where another process has it."""
     held = claim(run, name)
     try:

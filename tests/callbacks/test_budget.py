@@ -185,6 +185,10 @@ def test_measuring_that_takes_longer_than_the_training_between_two_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watch: Watch
 ) -> None:
     monkeypatch.setattr(base.time, "process_time", watch)
-    monkeypatch.setattr(base, "measure", lambda *_, **__: Outcome([], seconds=watch.wait(9.0)))
+
+    def measured(*given: Any, **more: Any) -> Outcome:
+        return Outcome([], seconds=watch.wait(9.0))
+
+    monkeypatch.setattr(base, "measure", measured)
     with pytest.warns(UserWarning, match=r"llc takes 9 s at step 8, and the training took 4 s since it measured"):
         fit(trainer(tmp_path, [watch, callbacks(Every(steps=4))[0]], max_steps=12))

@@ -19,10 +19,10 @@ class Operations(TorchDispatchMode):
     """Counts operations by their names."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.made = Counter[str]()
 
-    def __torch_dispatch__(self, func: Any, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+    def __torch_dispatch__(self, func: Any, types: object, args: Any = (), kwargs: Any = None) -> object:
         self.made[func.overloadpacket.__name__] += 1
         return func(*args, **(kwargs or {}))
 
@@ -32,7 +32,7 @@ def operations(sampler: str, *, chains: int, draws: int) -> Counter[str]:
     x, y = torch.randn(64, 4, generator=generator), torch.randn(64, 5, generator=generator)
     params = {"weight": torch.randn(5, 4, generator=generator), "bias": torch.zeros(5)}
 
-    def loss(params: Params, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def loss(params: Params, batch: Any) -> Tensor:
         return (batch[0] @ params["weight"].T + params["bias"] - batch[1]).square().sum(-1)
 
     with Operations() as seen:
