@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llc_lightning.ablation.effects import ablation_effects
     from llc_lightning.callbacks.ablated_llc import AblatedLLCCallback
     from llc_lightning.callbacks.ablation import AblationCallback
+    from llc_lightning.callbacks.budget import BudgetCallback
     from llc_lightning.callbacks.llc import LLCCallback
     from llc_lightning.callbacks.posterior import PosteriorCallback
     from llc_lightning.callbacks.resume import ExactResume
@@ -36,6 +37,7 @@ __all__ = [
     "AtEnd",
     "AtStart",
     "AtSteps",
+    "BudgetCallback",
     "ChainSettings",
     "Every",
     "ExactResume",
@@ -67,6 +69,7 @@ _HOMES = {
     "AtEnd": "runtime.cadence",
     "AtStart": "runtime.cadence",
     "AtSteps": "runtime.cadence",
+    "BudgetCallback": "callbacks.budget",
     "ChainSettings": "llc.settings",
     "Every": "runtime.cadence",
     "ExactResume": "callbacks.resume",

@@ -15,6 +15,8 @@ from llc_lightning.cli.parser import Parser
 OTHERS = {
     "experiment": "Folder of the runs below checkpoints/; each run gets its own version_<n> in it.",
     "seed_everything": "Seed of the weights, the data and every measurement.",
+    "budget": "Seconds of measuring for each second of training beside it; what does not fit is left out, and "
+    "`analyze.py measure` measures it afterwards; null sets no limit.",
     "trainer": "Keys of Lightning's Trainer.",
     "trainer.accelerator": "The net is too small for a GPU to help.",
     "trainer.max_steps": "Optimizer steps; -1 for no limit but max_epochs.",

@@ -75,6 +75,7 @@ class AblationCallback(MeasurementCallback):
             seed=seed,
         )
         super().__init__(when, plan, name=name, data=data, on_error=on_error, share=share, at=at, seed=seed)
+        self.essential = "zero" in plan.methods
 
     def charts(self) -> Charts:
         """Returns a chart for every method."""

@@ -1,8 +1,9 @@
 """What the measuring callbacks share: data, quarantine, sharing among ranks, and keeping what was measured."""
 
+import time
 import warnings
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -11,16 +12,19 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 
+from llc_lightning.callbacks.budget import BudgetCallback, budget_of
 from llc_lightning.callbacks.cadenced import At, CadencedCallback
 from llc_lightning.callbacks.folder import open_folder, run_seed, writes
 from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.callbacks.steps import moment_of
 from llc_lightning.components.loss import HasTasks, loss_fn
+from llc_lightning.measure.budget import Kept, screened
+from llc_lightning.measure.cost import duration
 from llc_lightning.measure.forecast import cost_told
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.measurements import MEASUREMENTS, Outcome, Plan, measure, measurement_of
+from llc_lightning.measure.measurements import MEASUREMENTS, Outcome, Plan, components_at, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.measure.trial import trial
 from llc_lightning.report.charts import Charts, layout, quantity_charts
@@ -36,6 +40,8 @@ from llc_lightning.runtime.workers import Workers
 
 _COUNTED = 100_000
 """Steps of a training of which those are counted that are measured."""
+_LONG = 5.0
+"""Seconds that a measurement takes before it is worth a word that it takes longer than the training between two."""
 OnError: TypeAlias = Literal["raise", "skip"]
 
 
@@ -105,8 +111,14 @@ class MeasurementCallback(CadencedCallback):
         self._replicated_at = -1
         self._cost_is_told = False
         self._doubted = False
+        self._slow_is_told = False
+        self.spent = 0.0
+        """Seconds of the first process that measuring without a budget has taken, all in all."""
+        self._trained = 0.0
         self._examples_are = ""
         self._folder = Path()
+        self.essential = False
+        """Whether what it measures first is what a budget leaves out last, at its last moment."""
         self._memory = measurement_of(plan).memory()
 
     @classmethod
@@ -257,27 +269,13 @@ class MeasurementCallback(CadencedCallback):
             MeasurementError: If measuring or storing failed on any rank, with the same message on all of them; unless
                 errors are to be skipped.
         """
-        workers = Workers.of(trainer)
+        workers, budget = Workers.of(trainer), budget_of(trainer)
         try:
-            with ExitStack() as untouched:
-                workers.jointly(lambda: untouched.enter_context(quarantine(pl_module)))
-                _take_buffers_of_rank_zero(workers, pl_module)
-                snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment, weights))
-                if not self._cost_is_told:
-                    self._cost_is_told = True
-                    workers.on_zero(lambda: self._tell_cost(trainer, snapshot, workers))
-                outcome = measure(
-                    self.plan,
-                    snapshot,
-                    workers=workers,
-                    share=self.share,
-                    replicate=replicate,
-                    progress=progress_of(trainer),
-                    on_error=self.on_error,
-                    memory=self._memory,
-                )
-                self.seconds += outcome.seconds
-                workers.on_zero(lambda: self._keep(trainer, outcome, snapshot, replicate))
+            if budget is None:
+                with self._watched(trainer, moment):
+                    self._measure(trainer, pl_module, moment, replicate, weights)
+            else:
+                self._measure_within(budget, trainer, pl_module, moment, replicate, weights)
         except LLCLightningError as error:
             message = f"{self.name} at step {moment.step}: {error}"
             if isinstance(error, LostError):
@@ -286,6 +284,99 @@ class MeasurementCallback(CadencedCallback):
                 raise MeasurementError(message) from error
             if workers.is_zero:
                 warnings.warn(message, stacklevel=2)
+
+    @contextmanager
+    def _watched(self, trainer: L.Trainer, moment: Moment) -> Generator[None]:
+        """Warns once where a measurement takes longer than the training since the one before."""
+        cpu = trainer.strategy.root_device.type == "cpu"
+        clock = time.process_time if cpu else time.perf_counter
+        began, others = clock(), callbacks_of(trainer, MeasurementCallback)
+        training = began - sum(one.spent for one in others)
+        yield
+        seconds = clock() - began
+        since, self._trained = training - self._trained, training
+        slow = self.spent > 0 and moment.event != "end" and seconds > max(since, _LONG)
+        self.spent += seconds
+        if slow and not self._slow_is_told and trainer.is_global_zero:
+            self._slow_is_told = True
+            warnings.warn(
+                f"{self.name} takes {duration(seconds)} at step {moment.step}, and the training took {duration(since)} "
+                "since it measured before: measure less often (when=), or bound it (--budget, BudgetCallback).",
+                stacklevel=1,
+            )
+
+    def _measure_within(
+        self,
+        budget: BudgetCallback,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        moment: Moment,
+        replicate: int,
+        weights: Weights,
+    ) -> None:
+        """Measures what a budget allows, and notes what it does not; all ranks do what the first decides."""
+        workers, started = Workers.of(trainer), budget.clock.now()
+
+        def decided() -> Kept | None:
+            if budget.share and self.name not in budget.accounts:
+                self.tell(budget, trainer, pl_module, moment)
+            return budget.decide(trainer, self, moment, replicate)
+
+        kept = workers.gather(workers.on_zero(decided))[0]
+        measured: list[str] = []
+        try:
+            if kept is not None:
+                measured = self._measure(trainer, pl_module, moment, replicate, weights, kept)
+        finally:
+            budget.paid(self, kept, budget.clock.now() - started)
+        of = {"replicate": replicate, "revision": self.plan.revision}
+        part = part_of(moment.step, self.name, weights=weights, **of)
+        workers.on_zero(lambda: budget.note(trainer, self, moment, part, kept, measured, weights=weights))
+
+    def tell(self, budget: BudgetCallback, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
+        """Tells a budget what it measures; on the first process alone."""
+        with quarantine(pl_module):
+            budget.prepare(self, lambda: self._snapshot(trainer, pl_module, moment, RAW))
+
+    def _measure(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        moment: Moment,
+        replicate: int,
+        weights: Weights,
+        kept: Kept | None = None,
+    ) -> list[str]:
+        """Measures, and returns the addresses of what was; of all components without ``kept``."""
+        workers, plan = Workers.of(trainer), self.plan
+        with ExitStack() as untouched:
+            workers.jointly(lambda: untouched.enter_context(quarantine(pl_module)))
+            _take_buffers_of_rank_zero(workers, pl_module)
+            snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment, weights))
+            only: list[str] | None = None
+            if kept is not None:
+                plan = plan.narrowed(kept.rungs, kept.methods)
+                chosen = workers.on_zero(
+                    lambda: screened(snapshot, components_at(self.plan, snapshot), kept.components)
+                )
+                only = workers.gather(chosen)[0]
+            elif not self._cost_is_told:
+                self._cost_is_told = True
+                workers.on_zero(lambda: self._tell_cost(trainer, snapshot, workers))
+            outcome = measure(
+                plan,
+                snapshot,
+                workers=workers,
+                share=self.share,
+                replicate=replicate,
+                progress=progress_of(trainer),
+                on_error=self.on_error,
+                memory=self._memory,
+                only=only,
+            )
+            self.seconds += outcome.seconds
+            workers.on_zero(lambda: self._keep(trainer, outcome, snapshot, replicate))
+        return only or []
 
     def _tell_cost(self, trainer: L.Trainer, snapshot: Snapshot, workers: Workers) -> None:
         """Says before the first measurement what it will cost, and which setting would spare most of it."""

@@ -21,6 +21,7 @@ from llc_lightning.callbacks.progress import mend_epochs
 from llc_lightning.callbacks.steps import OneSetOfWeights, moment_of
 from llc_lightning.callbacks.stop import StopAtSignal
 from llc_lightning.components.loss import named_tensors
+from llc_lightning.results.claims import TRAINING, Claim, claim
 from llc_lightning.results.training import abandon_after, check_branch, forks
 from llc_lightning.runtime.cadence import Cadence, Moment
 from llc_lightning.runtime.digest import tensor_digest
@@ -147,6 +148,8 @@ class Before(L.Callback):
         self._forks: int | None = None
         self._from: int | None = None
         """The step of the checkpoint that it goes on from."""
+        self._claim: Claim | None = None
+        """Says to what follows the training that it lasts."""
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Notes which training it is."""
@@ -182,6 +185,8 @@ class Before(L.Callback):
             Workers.of(trainer).on_zero(apart)
         for callback in callbacks_of(trainer, Beginning):
             callback.at_beginning(trainer)
+        if training_of(trainer) and trainer.is_global_zero:
+            self._claim = claim(run_folder(trainer), TRAINING)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ends what is measured of the trained weights where SWA is about to replace them, one epoch before the end."""
@@ -194,11 +199,23 @@ class Before(L.Callback):
     ) -> None:
         """Looks whether the step is that of the weights."""
         self._look(trainer, pl_module)
+        if self._claim:
+            self._claim.renew()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Has done what is due at the end."""
         if self.ended is None:
             self._end(trainer, pl_module)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Says that the training is over."""
+        self.teardown(trainer, pl_module, "fit")
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Says that the training is over."""
+        if self._claim:
+            self._claim.release()
+        self._claim = None
 
     def _end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.ended = moment_of(trainer, "end")

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Optional, TypeVar, cast
 
 import lightning as L
 import yaml
@@ -14,6 +14,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.cli import ArgsType, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
+from llc_lightning.callbacks.budget import BudgetCallback
 from llc_lightning.callbacks.folder import LAST, run_folder, writes
 from llc_lightning.callbacks.last import LastCheckpoint
 from llc_lightning.callbacks.resume import ExactResume, read_checkpoint
@@ -29,6 +30,7 @@ from llc_lightning.results.run import CONFIG, RUNS, Run
 from llc_lightning.runtime.errors import LLCLightningError, SettingError, SnapshotError
 from llc_lightning.runtime.workers import Workers
 
+T = TypeVar("T")
 _LARGEST_SEED = 2**32 - 1  # numpy's, which Lightning seeds as well
 
 
@@ -109,6 +111,13 @@ class FitCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: Any) -> None:
         """Adds the keys beside Lightning's."""
         parser.add_argument(
+            "--budget",
+            type=Optional[float],  # noqa: UP045 - jsonargparse shows it as what a user may give
+            default=None,
+            help="Seconds of measuring for each second of training beside it, such as 0.1; 0 measures nothing, null "
+            "sets no limit. What does not fit is left out, and measured afterwards by analyze.py measure.",
+        )
+        parser.add_argument(
             "--experiment", type=str, default="default", help="Name of the folder below trainer.default_root_dir."
         )
         parser.add_lightning_class_args(LastCheckpoint, "last")
@@ -170,7 +179,9 @@ class FitCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Makes the trainer with a logger in the run folder, before those that the configuration names."""
-        config = self._get(self.config_init, "trainer")
+        config, budget = self._get(self.config_init, "trainer"), self._get(self.config_init, "budget")
+        if budget is not None:
+            kwargs["callbacks"] = [*_listed(config["callbacks"], L.Callback), BudgetCallback(budget)]
         if config["fast_dev_run"]:
             return super().instantiate_trainer(**kwargs)
         root, experiment = config["default_root_dir"], self._get(self.config_init, "experiment")
@@ -180,7 +191,7 @@ class FitCLI(LightningCLI):
         # What an interrupted session logged after the checkpoint is logged again, and counts once.
         later: dict[str, Any] = {} if self._goes_on_at is None else {"purge_step": self._goes_on_at + 1}
         own = TensorBoardLogger(root, name=experiment, version=self._version, default_hp_metric=False, **later)
-        return super().instantiate_trainer(logger=[own, *_loggers(config["logger"])], **kwargs)
+        return super().instantiate_trainer(logger=[own, *_listed(config["logger"], Logger)], **kwargs)
 
     def fit(self, **arguments: Any) -> None:
         """Trains; a checkpoint can hold nothing but plain values and tensors."""
@@ -248,10 +259,11 @@ def check_same_model(path: Path, checkpoint: dict[str, Any], model: Any) -> None
             )
 
 
-def _loggers(given: Any) -> list[Logger]:
-    if isinstance(given, Logger):
+def _listed(given: Any, kind: type[T]) -> list[T]:
+    """Returns one or several of a kind as a list, and an empty one for anything else."""
+    if isinstance(given, kind):
         return [given]
-    return list(cast("list[Logger]", given)) if isinstance(given, list) else []
+    return list(cast("list[T]", given)) if isinstance(given, list) else []
 
 
 def _refused(error: BaseException | None) -> LLCLightningError | None:

@@ -1,11 +1,13 @@
 """Measures the snapshots of a run as its own configuration says, or as a file laid over it says."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 import lightning as L
+from lightning.fabric import Fabric
 
 from llc_lightning.callbacks.base import HasAnalysisSet, MeasurementCallback
 from llc_lightning.cli.files import faulty_file
@@ -16,11 +18,16 @@ from llc_lightning.measure.measurements import Plan
 from llc_lightning.measure.offline import measure_snapshots, seed_of
 from llc_lightning.measure.posterior.plan import PosteriorPlan
 from llc_lightning.measure.snapshot import Snapshot, restore
+from llc_lightning.results.claims import TRAINING, is_held
+from llc_lightning.results.left_out import read_left_out
 from llc_lightning.results.run import CONFIG, Run, run_name
 from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch
 from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError, unknown
 from llc_lightning.runtime.progress import Progress
+from llc_lightning.runtime.workers import Workers
 
+_PAUSE = 1.0
+"""Seconds between looks at a training for what it has left out."""
 _BASES: dict[str, type] = {"model": L.LightningModule, "data": L.LightningDataModule}
 
 
@@ -44,8 +51,12 @@ def measure_run(
     progress: Progress | None = None,
     own: Own | None = None,
     on: Path | None = None,
+    follow: bool = False,
+    fabric: Fabric | None = None,
 ) -> list[Path]:
     """Measures what the run's configuration names and is not measured yet, and returns the files that were written.
+
+    Several calls at once share the work, whatever the host.
 
     Args:
         folder: The run folder.
@@ -57,33 +68,59 @@ def measure_run(
         progress: Shows how far it is.
         own: Where model and examples come from, if not from the configuration.
         on: A file of examples to watch in place of the run's own, in files of its name.
+        follow: Go on until the training has ended: meanwhile measure what its budget leaves out, then all that lacks.
+        fabric: The processes that share the work, launched; by default this one alone.
 
     Raises:
         StoreError: If the folder is no run, or has no configuration and ``own`` is not complete.
         SettingError: If a key is unknown or switched off, or the data gives nothing to measure on.
     """
-    run = Run.open(folder)
+    run, workers = Run.open(folder), Workers.of(fabric)
     made = _made(run, config, own)
     model, examples = _fitted(made)
+    if fabric is not None:
+        model.to(fabric.device)
+    plans = {
+        name if on is None else f"{name}_{on.stem}": (plan, callback)
+        for name, callback in _chosen(made, only, run).items()
+        if (plan := callback.plan if on is None else watching(callback.plan, on)) is not None
+    }
+
+    def measured(parts: Collection[str] | None, steps: Sequence[int] | None) -> list[Path]:
+        return [
+            path
+            for name, (plan, callback) in plans.items()
+            for path in measure_snapshots(
+                model,
+                examples,
+                {name: plan},
+                run,
+                steps=steps,
+                seed=callback.own_seed,
+                replicates=callback.replicates,
+                traces=callback.traces,
+                again=again,
+                out=out,
+                workers=workers,
+                progress=progress,
+                parts=parts,
+            )
+        ]
+
     written: list[Path] = []
-    for name, callback in _chosen(made, only, run).items():
-        plan = callback.plan if on is None else watching(callback.plan, on)
-        if plan is None:
-            continue
-        written += measure_snapshots(
-            model,
-            examples,
-            {name if on is None else f"{name}_{on.stem}": plan},
-            run,
-            steps=steps,
-            seed=callback.own_seed,
-            replicates=callback.replicates,
-            traces=callback.traces,
-            again=again,
-            out=out,
-            progress=progress,
-        )
-    return written
+    while follow and workers.gather(is_held(folder, TRAINING))[0]:
+        left = workers.gather(_left_out(run, steps))[0]
+        done = measured(list(left), sorted(set(left.values()))) if left else []
+        written += done
+        if not done:
+            time.sleep(_PAUSE)
+    return [*written, *measured(None, steps)]
+
+
+def _left_out(run: Run, steps: Sequence[int] | None) -> dict[str, int]:
+    """Returns the steps of the parts of which a budget has left out something, where there is a snapshot to measure."""
+    there = set(run.snapshots) if steps is None else set(run.snapshots) & set(steps)
+    return {record["part"]: record["step"] for record in read_left_out(run.folder) if record["step"] in there}
 
 
 def watching(plan: Plan, on: Path) -> Plan | None:

@@ -250,10 +250,20 @@ class RunsChains(Protocol):
 
 def _takes_long(plan: Plan, snapshot: Snapshot, components: Sequence[Component]) -> bool:
     """Says whether a measurement may take more than a few seconds, by a pass on some examples."""
-    steps, n = plan.cost(plan.jobs(components, data="")), n_examples(snapshot.data)
+    _, each = rough(plan, snapshot)
+    return plan.cost(plan.jobs(components, data="")) * each > _QUICK
+
+
+def rough(plan: Plan, snapshot: Snapshot) -> tuple[float, float]:
+    """Returns about what measuring costs, in seconds, by a pass on some examples: once, and for each unit of its cost.
+
+    Chains are taken to pass forward and back, and before they begin once over all examples.
+    """
+    n = n_examples(snapshot.data)
     examples = min(plan.examples or n, n)
+    once = examples
     if isinstance(plan, RunsChains):
-        examples = _BACKWARD * plan.settings.chains * min(plan.settings.batch_size or n, n)
+        once, examples = _BACKWARD * n, _BACKWARD * plan.settings.chains * min(plan.settings.batch_size or n, n)
     few = take(snapshot.data, slice(0, _PROBED))
     device = next(iter(snapshot.params.values())).device
     # On the processor its own time, so that what else it does makes no measurement long.
@@ -262,4 +272,5 @@ def _takes_long(plan: Plan, snapshot: Snapshot, components: Sequence[Component])
         snapshot.loss(snapshot.params, few)  # the first is another
         started = clock()
         snapshot.loss(snapshot.params, few)
-    return steps * examples * (clock() - started) / min(n, _PROBED) > _QUICK
+    seconds = (clock() - started) / min(n, _PROBED)
+    return once * seconds, examples * seconds

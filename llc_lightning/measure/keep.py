@@ -4,6 +4,7 @@ from pathlib import Path
 
 from llc_lightning.measure.measurements import Outcome
 from llc_lightning.results.arrays import write_arrays
+from llc_lightning.results.left_out import forget_left_out
 from llc_lightning.results.run import run_name
 from llc_lightning.results.schema import RAW, Weights
 from llc_lightning.results.store import Store, part_name
@@ -56,5 +57,6 @@ def keep(
     if outcome.arrays is not None:
         beside.append(write_arrays(folder, part, outcome.arrays))
     write_timing(folder, part, seconds=outcome.seconds, step=step, processes=processes)
+    forget_left_out(folder, part)
     # Rows come last: what has some is taken as measured, and never again.
     return [Store(folder).write(part, outcome.rows), *beside]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -81,6 +81,15 @@ class Plan(Protocol):
             data: The digest of the examples.
             replicate: Number of the set of random streams.
         """
+        ...
+
+    @property
+    def breadth(self) -> tuple[int, int]:
+        """How many rungs it measures at, and by how many methods or of how many losses; 1 where it has none."""
+        ...
+
+    def narrowed(self, rungs: int, methods: int) -> Plan:
+        """Returns the plan with the first of these alone; what is still measured has the same rows."""
         ...
 
     def cost(self, jobs: Sequence[Job]) -> int:
@@ -239,6 +248,7 @@ def measure(
     progress: Progress | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     memory: Any = None,
+    only: Collection[str] | None = None,
 ) -> Outcome:
     """Returns the rows and traces of a plan at a snapshot, a pure function of both; every process must call it.
 
@@ -254,6 +264,7 @@ def measure(
         on_error: ``skip`` gives rows with status ``error`` instead of an exception, of the components that failed.
         memory: What ``measurement_of(plan).memory()`` gave, the same at every snapshot, where this process keeps what
             it likes between them; by default nothing is kept.
+        only: The addresses of the components to measure, the same on every process; None for all of the plan's.
 
     Raises:
         MeasurementError: If the measurement failed on any process; with the same message on every process.
@@ -265,7 +276,9 @@ def measure(
     try:
         data = _examples_of_all(plan, snapshot, workers)
         skips = on_error == "skip"
-        measured = workers.jointly(lambda: _share(plan, snapshot, sharing, data, replicate, progress, memory, skips))
+        measured = workers.jointly(
+            lambda: _share(plan, snapshot, sharing, data, replicate, progress, memory, skips, only)
+        )
         if share:
             measured = replace(measured, results=workers.collect(measured.results))
         written = workers.on_zero(lambda: _written(plan, snapshot, measured, replicate))
@@ -273,7 +286,7 @@ def measure(
         if on_error == "raise":
             raise
         told = str(failure)
-        written = workers.on_zero(lambda: _all_failed(plan, snapshot, replicate, told))
+        written = workers.on_zero(lambda: _all_failed(plan, snapshot, replicate, told, only))
     rows, traces, arrays = written or ([], [], None)
     return Outcome(rows, traces, time.perf_counter() - started, arrays)
 
@@ -355,11 +368,12 @@ def _share(
     progress: Progress,
     memory: Any,
     skips: bool,
+    only: Collection[str] | None,
 ) -> Share:
     """Returns what this process measures."""
     kind = measurement_of(plan)
     memory = kind.memory() if memory is None else memory
-    components = components_at(plan, snapshot)
+    components = components_at(plan, snapshot, only)
     pieces = [(_at(plan, each), list(each.components)) for each in pieces_of(plan, snapshot, components, workers)]
     cost = sum(each.cost(each.jobs(some, data=data, replicate=replicate)) for each, some in pieces)
     results: list[tuple[str, Any]] = []
@@ -418,14 +432,21 @@ def _where(plan: Plan, snapshot: Snapshot, components: list[Component]) -> str:
     return f" (measuring {', '.join(names[:_SHOWN])}{more})" if names else ""
 
 
-def components_at(plan: Plan, snapshot: Snapshot) -> list[Component]:
-    """Returns what is measured at a snapshot; all that is named where a look at the examples fails."""
+def components_at(plan: Plan, snapshot: Snapshot, only: Collection[str] | None = None) -> list[Component]:
+    """Returns what is measured at a snapshot; all that is named where a look at the examples fails.
+
+    Args:
+        plan: The plan.
+        snapshot: The snapshot.
+        only: The addresses to choose from; None for all.
+    """
     try:
-        return plan.components_of(snapshot.loss.module, snapshot.data)
+        found = plan.components_of(snapshot.loss.module, snapshot.data)
     except LLCLightningError:
         raise
     except Exception:  # of whatever the module raises when it is looked at; its components then tell one by one
-        return plan.components_of(snapshot.loss.module)
+        found = plan.components_of(snapshot.loss.module)
+    return found if only is None else [component for component in found if component.address in only]
 
 
 def _written(
@@ -450,11 +471,11 @@ def _written(
 
 
 def _all_failed(
-    plan: Plan, snapshot: Snapshot, replicate: int, message: str
+    plan: Plan, snapshot: Snapshot, replicate: int, message: str, only: Collection[str] | None
 ) -> tuple[list[Row], list[Trace], xr.Dataset | None]:
     """Returns the rows that stand for a whole measurement that could not be made."""
     try:
-        components = components_at(plan, snapshot)
+        components = components_at(plan, snapshot, only)
     except LLCLightningError:
         return [], [], None
     data = data_digest(snapshot.data, plan.examples)

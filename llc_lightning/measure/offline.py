@@ -1,7 +1,8 @@
 """Measures the snapshots of a run through the same function as the callbacks: the same rows, to the byte."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +15,14 @@ from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.measurements import Plan, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot, restore
+from llc_lightning.results.claims import Claim, claim
 from llc_lightning.results.run import Run, run_name
 from llc_lightning.results.schema import KEY
 from llc_lightning.results.snapshots import load_snapshot, lost_snapshots, snapshot_epoch
 from llc_lightning.results.store import Store
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError
-from llc_lightning.runtime.progress import Progress
+from llc_lightning.runtime.progress import Advance, NoProgress, Progress
 from llc_lightning.runtime.quarantine import quarantine
 from llc_lightning.runtime.workers import Workers
 
@@ -40,8 +42,11 @@ def measure_snapshots(
     workers: Workers | None = None,
     share: bool = True,
     progress: Progress | None = None,
+    parts: Collection[str] | None = None,
 ) -> list[Path]:
     """Measures snapshots of a run and writes what the callbacks would have written; every process must call it.
+
+    What another call is at work on is left to it: each part is claimed first, and a claim ends with its process.
 
     Args:
         module: A module of the run's architecture, on the device to measure on; it is left as it is.
@@ -57,6 +62,7 @@ def measure_snapshots(
         workers: The processes that share the work; this one alone by default.
         share: Whether they share the components; otherwise each measures them all.
         progress: Shows how far it is.
+        parts: The parts to measure, as ``part_of`` names them; all by default.
 
     Returns:
         The files that were written, on every process.
@@ -78,7 +84,7 @@ def measure_snapshots(
         measurement
         for name, plan in fitted.items()
         for measurement in _measurements(name, plan, module, data, chosen, max(run.snapshots, default=0), replicates)
-        if again or not measurement.is_there(folder)
+        if (parts is None or measurement.part in parts) and (again or not measurement.is_there(folder))
     ]
     todo = workers.gather(todo)[0]
     seed = seed_of(run) if seed is None else seed
@@ -90,27 +96,63 @@ def measure_snapshots(
         if not here:
             continue
         workers.jointly(lambda path=path: restore(copy, load_snapshot(path), source=str(path)))
+
+        def snapshot(step: int = step, path: Path = path) -> Snapshot:
+            return Snapshot.of(copy, data, run=run_name(folder), seed=seed, step=step, epoch=snapshot_epoch(path))
+
         for measurement in here:
-            with quarantine(copy):
-                snapshot = Snapshot.of(
-                    copy, data, run=run_name(folder), seed=seed, step=step, epoch=snapshot_epoch(path)
-                )
+            with quarantine(copy), _claimed(workers, folder, measurement, again=again) as (mine, held):
+                if not mine:
+                    continue
                 outcome = measure(
                     measurement.plan,
-                    snapshot,
+                    snapshot(),
                     workers=workers,
                     share=share,
                     replicate=measurement.replicate,
-                    progress=progress,
+                    progress=_Renewing(progress, held),
                     memory=memories[measurement.name],
                 )
-            files = workers.on_zero(
-                lambda part=measurement.part, outcome=outcome, step=step: keep(
-                    folder, part, outcome, step=step, traces=traces, processes=workers.world_size
+                files = workers.on_zero(
+                    lambda part=measurement.part, outcome=outcome, step=step: keep(
+                        folder, part, outcome, step=step, traces=traces, processes=workers.world_size
+                    )
                 )
-            )
             written += workers.gather(files)[0] or []
     return written
+
+
+@contextmanager
+def _claimed(
+    workers: Workers, folder: Path, measurement: "_Planned", *, again: bool
+) -> Generator[tuple[bool, Claim | None]]:
+    """Yields whether a measurement is for these processes to make, and on the first of them its claim."""
+    held = workers.on_zero(lambda: claim(folder, measurement.part))
+    try:
+        mine = workers.on_zero(lambda: held is not None and (again or not measurement.is_there(folder)))
+        yield bool(workers.gather(mine)[0]), held
+    finally:
+        if held:
+            held.release()
+
+
+class _Renewing:
+    """Progress that renews a claim, while it shows itself as another does."""
+
+    def __init__(self, shown: Progress | None, held: Claim | None) -> None:
+        self._shown, self._held = shown or NoProgress(), held
+
+    @contextmanager
+    def task(self, description: str, total: int) -> Generator[Advance]:
+        """Opens a task."""
+        with self._shown.task(description, total) as advance:
+
+            def renewing(n: int = 1, note: str = "") -> None:
+                if self._held:
+                    self._held.renew()
+                advance(n, note)
+
+            yield renewing
 
 
 @dataclass(frozen=True)

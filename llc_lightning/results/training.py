@@ -9,7 +9,7 @@ FILE = "training"
 """Holds the name of the training whose rows are in the folder."""
 ABANDONED = "abandoned"
 """Where the rows lie that a training left when it went back to an earlier step."""
-_KEPT = ("measurements", "snapshots", "traces", "posterior", "timings")
+_KEPT = ("measurements", "snapshots", "traces", "posterior", "timings", "left_out")
 _STEP = re.compile(r"step=(\d+)")
 _FORK = re.compile(r"(?P<number>\d+)-after-step=(?P<step>\d+)")
 

@@ -78,10 +78,20 @@ class Cadence(ABC):
             >>> LogSpaced(5, at_start=True).count(1000), Every(epochs=2).count(1000)
             (6, None)
         """
+        moments = self.moments(max_steps)
+        return None if moments is None else len(moments)
+
+    def moments(self, max_steps: int) -> list[int] | None:
+        """Returns the steps of a training of so many at which it is due; None where it follows epochs.
+
+        Example:
+            >>> LogSpaced(3, at_start=True).moments(100), Every(epochs=2).moments(100)
+            ([0, 1, 10, 100], None)
+        """
         if any(self._due_epoch(epoch) for epoch in range(_MANY_EPOCHS)):
             return None
-        named = [self._due_steps(range(step, step + 1), max_steps) for step in range(max_steps + 1)]
-        return sum(named) + (self.at_start and not named[0]) + (self.at_end and not named[-1])
+        named = {step for step in range(max_steps + 1) if self._due_steps(range(step, step + 1), max_steps)}
+        return sorted(named | ({0} if self.at_start else set()) | ({max_steps} if self.at_end else set()))
 
     @abstractmethod
     def _due_steps(self, steps: range, max_steps: int | None) -> bool:

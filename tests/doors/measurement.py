@@ -40,6 +40,13 @@ class SpreadPlan:
         name = settings_name({"measure": self.kind, "data": data}, {"scale": self.scale}, baseline={"scale": 1.0})
         return [Job("weight_spread", component, name) for component in components]
 
+    @property
+    def breadth(self) -> tuple[int, int]:
+        return 1, 1
+
+    def narrowed(self, rungs: int, methods: int) -> Any:
+        return self
+
     def cost(self, jobs: Sequence[Job]) -> int:
         return len(jobs)
 

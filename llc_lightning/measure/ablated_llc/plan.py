@@ -136,6 +136,15 @@ class AblatedLLCPlan:
         joint = {"joint_shift": every} if self.joint else {}
         return {"llc_shift": every, **closing, **joint, **({"complement_shift": ("",)} if self.complement else {})}
 
+    @property
+    def breadth(self) -> tuple[int, int]:
+        """How many rungs there are, and how many methods."""
+        return len(self.n_beta), len(self.methods)
+
+    def narrowed(self, rungs: int, methods: int) -> AblatedLLCPlan:
+        """Returns the plan with the lowest rungs and the first methods."""
+        return replace(self, n_beta=tuple(sorted(self.n_beta)[:rungs]), methods=self.methods[:methods])
+
     def cost(self, jobs: Sequence[Job]) -> int:
         """Returns the steps of the chains of some jobs and of the whole model's, which every process runs."""
         return (len(jobs) + len(self.n_beta)) * self.settings.steps

@@ -120,6 +120,15 @@ class AblationPlan:
             for name, revision in methods.items()
         ]
 
+    @property
+    def breadth(self) -> tuple[int, int]:
+        """One rung, and how many methods there are."""
+        return 1, len(self.methods)
+
+    def narrowed(self, rungs: int, methods: int) -> AblationPlan:
+        """Returns the plan with the first methods, of which ``zero`` is the very first."""
+        return replace(self, methods=tuple(sorted(self.methods, key=lambda name: name != "zero")[:methods]))
+
     def cost(self, jobs: Sequence[Job]) -> int:
         """Returns the number of jobs."""
         return len(jobs)

@@ -122,6 +122,15 @@ class LLCPlan:
             for settings, at, loss in rungs
         ]
 
+    @property
+    def breadth(self) -> tuple[int, int]:
+        """How many rungs there are, and how many losses."""
+        return len(self.n_beta), len(self.losses)
+
+    def narrowed(self, rungs: int, methods: int) -> LLCPlan:
+        """Returns the plan with the lowest rungs, which are neighbours, and the first losses."""
+        return replace(self, n_beta=tuple(sorted(self.n_beta)[:rungs]), losses=self.losses[:methods])
+
     def cost(self, jobs: Sequence[Job]) -> int:
         """Returns the steps of the chains of some jobs."""
         return len(jobs) * self.settings.steps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -166,6 +166,15 @@ class PosteriorPlan:
             for component in components
             for method in ("", *(self.named_methods if component.point else ()))
         ]
+
+    @property
+    def breadth(self) -> tuple[int, int]:
+        """One rung, and how many methods there are."""
+        return 1, max(1, len(self.methods))
+
+    def narrowed(self, rungs: int, methods: int) -> PosteriorPlan:
+        """Returns the plan with the first methods."""
+        return replace(self, methods=self.methods[:methods])
 
     def cost(self, jobs: Sequence[Job]) -> int:
         """Returns the steps of the chains of some jobs."""
