@@ -154,8 +154,14 @@ class BudgetCallback(L.Callback):
         """Returns what was spent, and what measurements have cost."""
         costs = {name: dict(one.costs.points) for name, one in self.accounts.items()}
         moments = {name: [one.done, one.last] for name, one in self.accounts.items()}
-        spent = {"training": self.clock.training, "measuring": self.clock.measuring}
-        return {**spent, "costs": costs, "moments": moments, "left": self._left_something}
+        return {
+            "training": self.clock.training,
+            "measuring": self.clock.measuring,
+            # What has not been measured again since it was loaded stays known.
+            "costs": {**self._earlier.get("costs", {}), **costs},
+            "moments": {**self._earlier.get("moments", {}), **moments},
+            "left": self._left_something,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from what was spent."""
