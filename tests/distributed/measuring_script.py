@@ -18,13 +18,23 @@ import lightning as L
 from torch import Tensor, distributed
 
 from llc_lightning.callbacks.ablation import AblationCallback
+from llc_lightning.callbacks.budget import BudgetCallback
 from llc_lightning.callbacks.llc import LLCCallback
 from llc_lightning.callbacks.snapshots import SnapshotCallback
+from llc_lightning.measure.budget import Kept
 from llc_lightning.runtime.cadence import AtSteps
 from llc_lightning.runtime.errors import LLCLightningError
 from tests.callbacks.plain import Digests, PlainModule, examples, loader, trainer, validation
 
 SHORT: dict[str, Any] = {"n_beta": 100.0, "gamma": 100.0, "chains": 2, "draws": 4, "burn_in": 2, "batch_size": 16}
+
+
+class Some(BudgetCallback):
+    """Has two components of each measured; only the first process is asked."""
+
+    def decide(self, trainer: L.Trainer, *given: Any, **more: Any) -> Kept:
+        assert trainer.is_global_zero
+        return Kept(1, 1, 2)
 
 
 class Broken(PlainModule):
@@ -36,11 +46,12 @@ class Broken(PlainModule):
         return super().per_example_loss(batch)
 
 
-def measuring(**settings: Any) -> list[L.Callback]:
+def measuring(budget: L.Callback | None = None, **settings: Any) -> list[L.Callback]:
     """Returns callbacks of every kind."""
     when, data = AtSteps([4], at_start=True), examples(48)
     components = ["all", "layers", "conv[1]"]
     return [
+        *([budget] if budget else []),
         SnapshotCallback(when),
         LLCCallback(when, components=components, data=data, step_size=1e-5, **SHORT, **settings),
         AblationCallback(when, methods=["zero", "resample"], components="neurons", data=data, **settings),
@@ -50,6 +61,7 @@ def measuring(**settings: Any) -> list[L.Callback]:
 VARIANTS: dict[str, tuple[type[PlainModule], dict[str, Any] | None]] = {
     "without": (PlainModule, None),
     "shared": (PlainModule, {}),
+    "bounded": (PlainModule, {"budget": Some(1.0)}),
     "not shared": (PlainModule, {"share": False}),
     "broken, without": (Broken, None),
     "broken, skipped": (Broken, {"on_error": "skip"}),

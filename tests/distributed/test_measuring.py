@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from llc_lightning.results.left_out import read_left_out
 from llc_lightning.results.run import Run
+from llc_lightning.results.schema import KEY
 from tests.processes import run
 
 ROOT = Path(__file__).parents[2]
 TRAIN = str(ROOT / "train.py")
-VARIANTS = ["without", "shared", "not shared", "broken, without", "broken, skipped", "broken, raised"]
+VARIANTS = ["without", "shared", "bounded", "not shared", "broken, without", "broken, skipped", "broken, raised"]
 
 
 def job(folder: Path, processes: int, *variants: str) -> None:
@@ -51,7 +53,7 @@ def digests(folder: Path, variant: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     ("measured", "without"),
-    [("shared", "without"), ("not shared", "without"), ("broken, skipped", "broken, without")],
+    [("shared", "without"), ("bounded", "without"), ("not shared", "without"), ("broken, skipped", "broken, without")],
 )
 def test_training_is_untouched_on_both(two: Path, measured: str, without: str) -> None:
     assert digests(two, measured) == digests(two, without)
@@ -66,6 +68,17 @@ def test_sharing_changes_no_byte_of_the_table(two: Path) -> None:
     assert set(rows[0]["run"]) == {"shared/llc_lightning"}
     assert rows[0].drop(columns="run").equals(rows[1].drop(columns="run"))
     assert shared.keys() == alone.keys()
+
+
+def test_a_budget_leaves_out_the_same_on_both(two: Path) -> None:
+    tables = [Run.open(two / name / "llc_lightning").measurements() for name in ("shared", "bounded")]
+    every, some = (table.assign(run="").set_index(list(KEY)) for table in tables)
+    assert 0 < len(some) < len(every)
+    assert every.loc[some.index].equals(some)
+    left = read_left_out(two / "bounded" / "llc_lightning")
+    assert sorted((record["name"], record["step"]) for record in left) == [
+        (name, step) for name in ("ablation", "llc") for step in (0, 4)
+    ]
 
 
 def test_one_process_gives_the_same_bytes_where_its_weights_are_the_same(two: Path, one: Path) -> None:
