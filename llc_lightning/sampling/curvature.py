@@ -110,8 +110,8 @@ class Krylov:
         # A larger matrix that is cut off gives other last digits, by the lanes that happen to be beside.
         nodes = torch.zeros(*used.shape, most, dtype=torch.float64, device=used.device)
         weights = torch.zeros_like(nodes)
-        sizes: set[int] = set(used.flatten().tolist())
-        for size in sorted(sizes):
+        sizes: list[int] = used.flatten().tolist()
+        for size in sorted({*sizes}):
             one, here = self._of(size), (used == size)[..., None]
             first = one.nodes[..., :1].expand(*used.shape, most - size)  # inside of the spectrum
             nodes = nodes.where(~here, torch.cat([one.nodes, first], -1))
