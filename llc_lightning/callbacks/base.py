@@ -318,20 +318,24 @@ class MeasurementCallback(CadencedCallback):
         workers, started = Workers.of(trainer), budget.clock.now()
 
         def decided() -> Kept | None:
-            if budget.share and self.name not in budget.accounts:
+            known = budget.accounts.get(self.name)
+            if budget.share and not (known and known.components):
                 self.tell(budget, trainer, pl_module, moment)
             return budget.decide(trainer, self, moment, replicate)
 
-        kept = workers.gather(workers.on_zero(decided))[0]
-        measured: list[str] = []
-        try:
-            if kept is not None:
-                measured = self._measure(trainer, pl_module, moment, replicate, weights, kept)
-        finally:
-            budget.paid(self, kept, budget.clock.now() - started)
         of = {"replicate": replicate, "revision": self.plan.revision}
         part = part_of(moment.step, self.name, weights=weights, **of)
-        workers.on_zero(lambda: budget.note(trainer, self, moment, part, kept, measured, weights=weights))
+        measured: list[str] = []
+        try:
+            kept = workers.gather(workers.on_zero(decided))[0]
+            if kept is not None:
+                measured = self._measure(trainer, pl_module, moment, replicate, weights, kept)
+                if workers.is_zero:
+                    budget.learn(self, kept, budget.clock.now() - started)
+            workers.on_zero(lambda: budget.note(trainer, self, moment, part, kept, measured, weights=weights))
+        finally:
+            # Whatever became of it, and what was noted: none of it is training.
+            budget.clock.measuring += budget.clock.now() - started
 
     def tell(self, budget: BudgetCallback, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
         """Tells a budget what it measures; on the first process alone."""

@@ -5,6 +5,7 @@ import warnings
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -120,6 +121,9 @@ class BudgetCallback(L.Callback):
     of all the effects of ``zero`` at the last step. What is left out depends on the machine; a row that is kept is the
     row. What was is noted in ``left_out/``, with a snapshot of the step, and ``analyze.py measure`` fills it in later.
 
+    What is due before two steps are made is always left out: nothing tells by then how long the training takes. Of
+    weights that a callback averages (SWA, EMA) there is no snapshot: what is left out of those is told at once.
+
     The share is of the whole training where its length is known, else of the training so far. What is checked before
     the first step counts on neither side. Seconds are those of the first process: of its processor, where it trains on
     one, else of the clock.
@@ -149,15 +153,38 @@ class BudgetCallback(L.Callback):
     def state_dict(self) -> dict[str, Any]:
         """Returns what was spent, and what measurements have cost."""
         costs = {name: dict(one.costs.points) for name, one in self.accounts.items()}
-        return {"training": self.clock.training, "measuring": self.clock.measuring, "costs": costs}
+        moments = {name: [one.done, one.last] for name, one in self.accounts.items()}
+        return {
+            "training": self.clock.training,
+            "measuring": self.clock.measuring,
+            # What has not been measured again since it was loaded stays known.
+            "costs": {**self._earlier.get("costs", {}), **costs},
+            "moments": {**self._earlier.get("moments", {}), **moments},
+            "left": self._left_something,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from what was spent."""
         self._earlier = state_dict
+        self._left_something = bool(state_dict.get("left", False))
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Imports what measuring needs, which is no part of it."""
-        if stage == "fit" and self.share:
+        """Imports what measuring needs, which is no part of it; forgets a training before.
+
+        Raises:
+            SettingError: If what is measured depends on what was measured before.
+        """
+        if stage != "fit":
+            return
+        # A checkpoint is loaded later.
+        self.accounts, self._earlier, self._left_something = {}, {}, False
+        warm = [one.name for one in _measuring(trainer) if getattr(one.plan, "warm_start", False)]
+        if self.share and warm:
+            raise SettingError(
+                f"{warm[0]} has warm_start, so that its rows depend on those before, which a budget of {self.share:g} "
+                "may leave out: set warm_start to false, or the budget to 0 and measure afterwards."
+            )
+        if self.share:
             with quarantine(pl_module):  # some draw random numbers
                 for name in _IMPORTED:
                     import_module(name)
@@ -168,7 +195,7 @@ class BudgetCallback(L.Callback):
         cpu = trainer.strategy.root_device.type == "cpu"
         self.clock = TrainingClock(self._seconds or (time.process_time if cpu else time.perf_counter))
         self.clock.begin(**{name: float(self._earlier.get(name, 0.0)) for name in ("training", "measuring")})
-        self._is_told = self._left_something = False
+        self._is_told = False
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -189,26 +216,34 @@ class BudgetCallback(L.Callback):
         """Returns what was spent and what was left out, in sentences."""
         training, measuring = max(self.clock.training, 1e-9), self.clock.measuring
         share = f"{measuring / training:.3f} of the {training:.1f} s of training"
-        left, asked = Counter[str](), Counter[str]()
+        left, asked, moments = Counter[str](), Counter[str](), Counter[str]()
         for record in read_left_out(folder):
             left[record["name"]] += record["left"]
             asked[record["name"]] += record["asked"]
-        told = ", ".join(f"{left[name]:,} of {asked[name]:,} values of {name}" for name in left)
+            moments[record["name"]] += 1
+        # Where nothing was to be measured, nobody has counted what it would have been.
+        told = ", ".join(
+            f"{left[name]:,} of {asked[name]:,} values of {name}" if asked[name] else f"all {number} moments of {name}"
+            for name, number in moments.items()
+        )
         later = f"; left out: {told}; {call('analyze', 'measure', folder)} fills them in" if told else ""
         return f"budget {self.share:g}: measuring took {measuring:.1f} s, {share}{later}"
 
     def prepare(self, callback: Measuring, take: Callable[[], Snapshot]) -> None:
         """Learns what a callback measures, and guesses what that costs; ``take`` takes a snapshot."""
-        started = self.clock.now()
-        snapshot = take()
-        taken = self.clock.now() - started
-        once, each = rough(callback.plan, snapshot)
-        each *= 1.0 if isinstance(callback.plan, RunsChains) else _OF_A_PASS
-        costs = Costs(_KEEPING + _OFTEN * taken + once, each)
+        started, components, costs = self.clock.now(), list[Component](), Costs(_KEEPING, 0.0)
+        # A loss raises what it likes; measuring meets it again, and tells it or skips it.
+        with suppress(Exception):
+            snapshot = take()
+            taken = self.clock.now() - started
+            components = components_at(callback.plan, snapshot)
+            once, each = rough(callback.plan, snapshot)
+            each *= 1.0 if isinstance(callback.plan, RunsChains) else _OF_A_PASS
+            costs = Costs(_KEEPING + _OFTEN * taken + once, each)
         known: Mapping[Any, Any] = self._earlier.get("costs", {}).get(callback.name, {})
         costs.points |= {int(units): float(seconds) for units, seconds in known.items()}
-        components = components_at(callback.plan, snapshot)
-        self.accounts[callback.name] = Account(callback.plan, components, costs, callback.essential)
+        done, last = self._earlier.get("moments", {}).get(callback.name, (0, -1))
+        self.accounts[callback.name] = Account(callback.plan, components, costs, callback.essential, done, last)
 
     def decide(self, trainer: L.Trainer, callback: Measuring, moment: Moment, replicate: int) -> Kept | None:
         """Returns what is measured at a moment, None for nothing; for the first process to know."""
@@ -218,7 +253,8 @@ class BudgetCallback(L.Callback):
         callbacks = [one for one in _measuring(trainer) if one.name in self.accounts]
         to_come = {one.name: self._to_come(one, moment, end) for one in callbacks}
         moments = self._moments(callback, end)
-        last = moment.event == "end" or (bool(moments) and moment.step >= moments[-1])
+        ends = moment.event == "end" or (end is not None and moment.step >= end)
+        last = ends or (bool(moments) and moment.step >= moments[-1])
         passed = bisect_right(moments, moment.step) / len(moments) if moments else moment.step / end if end else 1.0
         to_come[callback.name] = 1 if last else max(1, to_come[callback.name])
         account.last = moment.step
@@ -227,13 +263,11 @@ class BudgetCallback(L.Callback):
         # Replicates are the first to be left out: there are some where nothing else was.
         return None if replicate and (kept != account.whole or self._left_something) else kept
 
-    def paid(self, callback: Measuring, kept: Kept | None, seconds: float) -> None:
-        """Notes what a moment has cost."""
-        self.clock.measuring += seconds
-        account = self.accounts.get(callback.name)
-        if account and kept:
-            account.done += 1
-            account.costs.see(account.units(kept), seconds)
+    def learn(self, callback: Measuring, kept: Kept, seconds: float) -> None:
+        """Learns what a moment has cost at which all was measured that was to be."""
+        account = self.accounts[callback.name]
+        account.done += 1
+        account.costs.see(account.units(kept), seconds)
 
     def note(
         self,
@@ -246,28 +280,41 @@ class BudgetCallback(L.Callback):
         *,
         weights: Weights,
     ) -> None:
-        """Notes what is left out, and keeps trained weights to measure it on; on the first process."""
+        """Notes what is left out, and keeps trained weights to measure it on; on the first process.
+
+        Of weights that a callback averages nothing is kept, and a warning is all that is left of it.
+        """
         account = self.accounts.get(callback.name)
         if not writes(trainer) or (account and kept == account.whole):
             return
-        self._left_something = True
-        folder = run_folder(trainer)
         plan = callback.plan.narrowed(kept.rungs, kept.methods) if kept else callback.plan
         components: Sequence[Component] = account.components if account else ()
         some = [component for component in components if component.address in measured]
         jobs = {"asked": callback.plan.jobs(components, data=""), "made": plan.jobs(some, data="")}
         numbers = {name: len(each) for name, each in jobs.items()}
-        what = {"name": callback.name, "step": moment.step, "left": numbers["asked"] - numbers["made"]}
+        left = numbers["asked"] - numbers["made"]
+        if kept and left <= 0:
+            return
+        self._left_something = True
+        if weights != RAW:
+            warnings.warn(
+                f"{callback.name}: of the averaged weights of step {moment.step} {left or 'all'} values are left out, "
+                "and no snapshot holds those weights to measure later; give a larger budget to have them.",
+                stacklevel=1,
+            )
+            return
+        folder = run_folder(trainer)
+        what = {"name": callback.name, "step": moment.step, "left": left}
         why = {"methods": plan.breadth[1], "rungs": plan.breadth[0]} if kept else {"methods": 0, "rungs": 0}
         write_left_out(folder, part, **what, asked=numbers["asked"], **why, components=measured)
-        if weights == RAW and moment.step not in Run(folder).snapshots:
+        if moment.step not in Run(folder).snapshots:
             save_snapshot(folder, moment.step, snapshot_params(trainer.lightning_module), epoch=moment.epoch)
 
     def _to_come(self, callback: Measuring, moment: Moment, end: int | None) -> int:
         """Returns how many moments of a callback are still to come; about, where they follow epochs."""
         account, moments = self.accounts[callback.name], self._moments(callback, end)
         if moments is not None:
-            return len(moments) - bisect_right(moments, account.last)
+            return len(moments) - bisect_right(moments, max(account.last, moment.step - 1))
         if end is None:
             return int(account.last < moment.step)
         return round((account.done + 1) * (end - moment.step) / max(moment.step, 1))

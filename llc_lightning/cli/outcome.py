@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 
 from llc_lightning.analysis.timing import timing
+from llc_lightning.callbacks.budget import budget_of
 from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.cli.console import analyze, following
 from llc_lightning.results.run import Run
@@ -51,10 +52,12 @@ def outcome(folder: Path, trainer: L.Trainer) -> str:
     if len(rows):
         lines.append(f"rows: {trust(rows['status'])}")
     seconds = sum(watch.seconds for watch in callbacks_of(trainer, Stopwatch))
-    measuring = timing(run.timings()).seconds
     if seconds > 0:
+        measuring = timing(run.timings()).seconds
         write_timing(folder, part_name(trainer.global_step, "fit"), seconds=seconds)
-        lines.append(f"time: {seconds:.0f} s, of which measuring {measuring:.0f} s ({measuring / seconds:.0%})")
+        share = f", of which measuring {measuring:.0f} s ({measuring / seconds:.0%})"
+        # A budget has told its own: what it leaves out may be measured beside, and is no time of the training.
+        lines.append(f"time: {seconds:.0f} s{'' if budget_of(trainer) else share}")
     return "\n".join([*lines, following(analyze("report", folder))])
 
 

@@ -14,7 +14,6 @@ from llc_lightning.components.component import Component
 from llc_lightning.measure.measurements import Plan
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.batches import n_examples, take
-from llc_lightning.runtime.errors import LLCLightningError
 
 _SHARES = (0.75, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.02, 0.01, 0.0)
 """Of components, tried one after the other; at least one is measured."""
@@ -141,6 +140,12 @@ class Account:
         """What is left out last."""
         return Kept(1, 1, len(self.components)) if self.essential else self.least
 
+    def reserved(self, whole: float) -> float:
+        """Returns the seconds to save for what is left out last; for the least where ``whole`` is never so much."""
+        least = self.seconds(self.least)
+        wanted = self.seconds(self.last_of_all)
+        return wanted if wanted <= whole else least if least <= whole else 0.0
+
     def units(self, kept: Kept) -> int:
         """Returns how much work that is."""
         at = kept.rungs, kept.methods
@@ -188,7 +193,7 @@ def decide(name: str, accounts: Mapping[str, Account], purse: Purse) -> Kept | N
     """
     own = accounts[name]
     reserved = {
-        other: account.seconds(account.last_of_all)
+        other: account.reserved(purse.whole)
         for other, account in accounts.items()
         if account.essential and purse.to_come[other] and not (other == name and purse.last)
     }
@@ -253,7 +258,7 @@ def screened(snapshot: Snapshot, components: Sequence[Component], number: int) -
             table: Any = attribution(snapshot.loss, snapshot.params, few, parts, "zero", seed=snapshot.seed)
         table = table[(table["component"] != "") & (table["loss"] == "train")]
         effect = dict(zip(table["component"], table["value"].abs().fillna(0.0), strict=True))
-    except LLCLightningError:
+    except Exception:  # a gradient is asked for that nothing else may need, and a model refuses it as it likes
         effect = {}
     ranked = sorted((one.address for one in parts), key=lambda address: -effect.get(address, 0.0))
     return [*whole, *ranked][:number]

@@ -9,18 +9,21 @@ import lightning as L
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from llc_lightning import AblationCallback, BudgetCallback, LLCCallback
-from llc_lightning.callbacks import base
+from llc_lightning.callbacks import base, budget
 from llc_lightning.callbacks.base import MeasurementCallback
 from llc_lightning.callbacks.budget import TrainingClock
+from llc_lightning.measure.budget import Purse
 from llc_lightning.measure.measurements import Outcome
 from llc_lightning.measure.offline import measure_snapshots
+from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.left_out import read_left_out
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import KEY
 from llc_lightning.runtime.cadence import AtEnd, Cadence, Every
-from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.errors import DataError, SettingError
 from tests.callbacks.plain import PlainModule, examples, fit, trainer
 
 SHARE = 0.2
@@ -126,12 +129,15 @@ def test_measuring_keeps_to_it_and_the_rest_is_filled_in(
     assert read_left_out(run) == []
 
 
-def test_a_budget_of_nothing_keeps_what_is_needed_to_measure_later(tmp_path: Path, watch: Watch) -> None:
+def test_a_budget_of_nothing_keeps_what_is_needed_to_measure_later(
+    tmp_path: Path, watch: Watch, capsys: pytest.CaptureFixture[str]
+) -> None:
     _, run = trained(tmp_path, watch, 0.0)
     assert watch.now == STEPS
     assert len(Run.open(run).measurements()) == 0
     assert list(Run.open(run).snapshots) == [12, 24]
     assert {record["step"] for record in read_left_out(run)} == {12, 24}
+    assert "left out: all 2 moments of ablation, all 3 moments of llc; " in capsys.readouterr().out
 
 
 def test_what_is_too_long_for_one_value_is_told_after_the_first_steps(tmp_path: Path, watch: Watch) -> None:
@@ -146,21 +152,117 @@ def test_what_is_too_long_for_one_value_is_told_after_the_first_steps(tmp_path: 
     assert len(Run.open(tmp_path / "llc_lightning").measurements()) == 0
 
 
+def ablation(when: Cadence, **more: Any) -> AblationCallback:
+    """The effects of zero on one unit."""
+    return AblationCallback(when, methods=["zero"], components=UNITS[:1], data=examples(32), **more)
+
+
+def test_the_last_moment_is_known_where_epochs_are_followed(
+    tmp_path: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purses: list[Purse] = []
+
+    def decide(name: str, accounts: Any, purse: Purse) -> None:
+        purses.append(purse)
+
+    monkeypatch.setattr(budget, "decide", decide)
+    fit(trainer(tmp_path, [watch, BudgetCallback(SHARE, clock=watch), ablation(Every(epochs=1))]), module=Module())
+    assert [purse.last for purse in purses] == [False, True]
+
+
+def test_a_loss_that_fails_is_skipped_as_without_a_budget(
+    tmp_path: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*given: Any) -> None:
+        raise ValueError("no such loss")
+
+    monkeypatch.setattr(budget, "rough", failing)
+    one = ablation(Every(steps=12), on_error="skip")
+    made = BudgetCallback(SHARE, clock=watch)
+    fit(trainer(tmp_path, [watch, made, one]), module=Module())
+    assert made.accounts["ablation"].done == 2
+    assert len(table(tmp_path / "llc_lightning"))
+
+
+def test_what_has_failed_is_paid_and_teaches_nothing(
+    tmp_path: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*given: Any, **more: Any) -> None:
+        watch.wait(0.5)
+        raise DataError("lost")
+
+    monkeypatch.setattr(base, "measure", failing)
+    made = BudgetCallback(SHARE, clock=watch)
+    with pytest.warns(UserWarning, match="lost"):
+        fit(trainer(tmp_path, [watch, made, ablation(AtEnd(), on_error="skip")]), module=Module())
+    assert (made.clock.measuring, made.accounts["ablation"].done) == (0.5, 0)
+    assert made.accounts["ablation"].costs.points == {}
+
+
+def test_keeping_what_is_needed_later_is_no_training(
+    tmp_path: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = budget.save_snapshot
+
+    def saving(*given: Any, **more: Any) -> Path:
+        watch.wait(0.25)
+        return save(*given, **more)
+
+    monkeypatch.setattr(budget, "save_snapshot", saving)
+    made = BudgetCallback(0.0, clock=watch)
+    fit(trainer(tmp_path, [watch, made, ablation(Every(steps=12))]), module=Module())
+    assert (made.clock.measuring, made.clock.training) == (0.5, STEPS)
+
+
+def test_averaged_weights_that_are_left_out_are_told_and_not_noted(tmp_path: Path, watch: Watch) -> None:
+    made: list[L.Callback] = [watch, BudgetCallback(0.0, clock=watch), EMAWeightAveraging(decay=0.8), ablation(AtEnd())]
+    with pytest.warns(UserWarning, match=r"ablation: of the averaged weights of step 24 all values are left out"):
+        fit(trainer(tmp_path, made), module=Module())
+    (record,) = read_left_out(tmp_path / "llc_lightning")
+    assert "averaged" not in record["part"]
+
+
+def test_rows_that_depend_on_those_before_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"ablation has warm_start, .* set warm_start to false, or the budget to 0"):
+        fit(trainer(tmp_path, [BudgetCallback(SHARE), ablation(Every(steps=12), warm_start=True)]))
+
+
 def test_its_state_is_plain_and_goes_on() -> None:
-    budget, watch = BudgetCallback(SHARE), Watch()
-    budget.clock = TrainingClock(watch)
-    budget.clock.begin()
+    made, watch = BudgetCallback(SHARE), Watch()
+    made.clock = TrainingClock(watch)
+    made.clock.begin()
     watch.now = 7.0
-    budget.clock.measuring = 2.0
+    made.clock.measuring = 2.0
     file = io.BytesIO()
-    torch.save(budget.state_dict(), file)
+    torch.save(made.state_dict(), file)
     file.seek(0)
     state = torch.load(file, weights_only=True)
-    assert json.loads(json.dumps(state)) == {"training": 5.0, "measuring": 2.0, "costs": {}}
+    plain: dict[str, Any] = {"training": 5.0, "measuring": 2.0, "costs": {}, "moments": {}, "left": False}
+    assert json.loads(json.dumps(state)) == plain
     again = TrainingClock(watch)
     again.begin(training=state["training"], measuring=state["measuring"])
     watch.now = 10.0
     assert (again.training, again.measuring) == (8.0, 2.0)
+
+
+def test_a_training_goes_on_with_what_was_decided_and_a_new_one_without(tmp_path: Path, watch: Watch) -> None:
+    made, measuring = BudgetCallback(5.0, clock=watch), ablation(Every(steps=3))
+    fit(trainer(tmp_path, [watch, made, measuring], max_steps=9), module=Module())
+    state = {**made.state_dict(), "left": True}
+    assert state["moments"] == {"ablation": [3, 9]}
+
+    def lost() -> Snapshot:
+        raise DataError("lost")
+
+    again, given = BudgetCallback(5.0, clock=watch), trainer(tmp_path / "again", [])
+    again.setup(given, PlainModule(), "fit")
+    again.load_state_dict(state)
+    known = {name: state[name] for name in ("moments", "left", "costs")}
+    assert again.state_dict() == {**again.state_dict(), **known}
+    again.prepare(measuring, lost)
+    assert again.state_dict() == {**again.state_dict(), **known}
+    again.setup(given, PlainModule(), "fit")
+    assert (again.accounts, again.state_dict()["left"]) == ({}, False)
 
 
 @pytest.mark.parametrize("share", [-0.1, float("nan"), float("inf")])

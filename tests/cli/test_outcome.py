@@ -1,13 +1,17 @@
 """What a finished training says of its time."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
 
-from llc_lightning.cli.outcome import Stopwatch
-from tests.callbacks.plain import PlainModule
+from llc_lightning import AblationCallback, BudgetCallback
+from llc_lightning.cli.outcome import Stopwatch, outcome
+from llc_lightning.results.timings import write_timing
+from llc_lightning.runtime.cadence import AtEnd
+from tests.callbacks.plain import PlainModule, examples, fit, trainer
 
 
 class Watch:
@@ -40,3 +44,14 @@ def test_a_checkpoint_without_a_time_counts_from_0() -> None:
     watch = Stopwatch()
     watch.load_state_dict({})
     assert watch.state_dict()["seconds"] < 60
+
+
+def test_what_is_measured_beside_a_budget_is_no_time_of_the_training(tmp_path: Path) -> None:
+    ablation = AblationCallback(AtEnd(), methods=["zero"], components=["conv[0]"], data=examples(32))
+    made = trainer(tmp_path, [Stopwatch(), BudgetCallback(0.0), ablation], max_epochs=1)
+    fit(made)
+    folder = tmp_path / "llc_lightning"
+    write_timing(folder, "step=00000012-ablation", seconds=1e4)  # another process has filled it in
+    told = outcome(folder, made)
+    assert "time: " in told
+    assert "measuring" not in told

@@ -5,6 +5,7 @@ import torch
 
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
+from llc_lightning.measure import budget
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.budget import Account, Costs, Detail, Kept, Purse, decide, details, screened
 from llc_lightning.measure.llc.plan import LLCPlan
@@ -75,6 +76,15 @@ def test_one_that_can_never_be_paid_for_does_not_hold_up_the_others() -> None:
     assert decide("llc", some, Purse(32.0, 0.0, to_come)) == Kept(3, 1, 10)
 
 
+def test_last_effects_that_can_never_be_paid_for_hold_up_no_others() -> None:
+    llc, ablation = accounts().values()
+    dear = Account(ablation.plan, SOME, Costs(1.0, 4.0), essential=True)  # 41 s for zero, 5 s for one of it
+    to_come = {"llc": 1, "dear": 1}
+    assert decide("llc", {"llc": llc, "dear": dear}, Purse(35.0, 0.0, to_come)) == Kept(1, 1, 5)
+    dear = Account(ablation.plan, SOME, Costs(1000.0, 0.0), essential=True)
+    assert decide("llc", {"llc": llc, "dear": dear}, Purse(35.0, 0.0, to_come)) == Kept(3, 1, 10)
+
+
 def test_costs_are_learnt() -> None:
     costs = Costs(1.0, 0.5)
     assert costs.of(4) == 3.0
@@ -105,6 +115,17 @@ def test_components_are_screened_by_their_attribution() -> None:
     chosen = screened(at, some, 2)
     assert chosen[0] == next(one.address for one in some if not one.point)
     assert chosen[1] == "hook_two[1]"
+
+
+def test_components_of_a_model_without_a_gradient_are_taken_as_they_are_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(*given: object, **more: object) -> None:
+        raise RuntimeError("no backward")
+
+    monkeypatch.setattr(budget, "attribution", refused)
+    some = find_components((at := snapshot()).loss.module, ("hook_two[*]",))
+    assert screened(at, some, 2) == [component.address for component in some[:2]]
 
 
 def test_details_come_in_the_order_in_which_they_are_left_out() -> None:
