@@ -17,7 +17,6 @@ from llc_lightning.cli.own import Own
 from llc_lightning.cli.parser import Parser
 from llc_lightning.measure.measurements import Plan
 from llc_lightning.measure.offline import measure_snapshots, seed_of
-from llc_lightning.measure.posterior.plan import PosteriorPlan
 from llc_lightning.measure.snapshot import Snapshot, restore
 from llc_lightning.results.claims import TRAINING, is_held
 from llc_lightning.results.left_out import read_left_out
@@ -41,6 +40,16 @@ class FitsData(Protocol):
 
     def fit_to(self, data: L.LightningDataModule) -> None:
         """Takes it."""
+        ...
+
+
+@runtime_checkable
+class WatchesFile(Protocol):
+    """A plan that can watch other examples than it measures on."""
+
+    @property
+    def on(self) -> str:
+        """Their file."""
         ...
 
 
@@ -161,11 +170,12 @@ def watching(plan: Plan, on: Path) -> Plan | None:
     Raises:
         SettingError: If the file does not exist, or the plan's chains do not take all examples.
     """
-    if not isinstance(plan, PosteriorPlan):
+    if not isinstance(plan, WatchesFile):
         return None
     if not on.is_file():
         raise SettingError(f"{on} does not exist; give a file that torch.save wrote of examples.")
-    return replace(plan, on=str(on))
+    watches: Any = plan
+    return replace(watches, on=str(on))
 
 
 def restored(folder: Path, step: int | None = None, own: Own | None = None) -> Snapshot:

@@ -31,6 +31,11 @@ def write(run: Path, **told: object) -> None:
     path(run).write_text(json.dumps(json.loads(text) | told), encoding="utf-8")
 
 
+def no_lock(*given: object) -> None:
+    """Stands for what a file system does that has no locks."""
+    raise OSError("no locks available")
+
+
 def age(run: Path, seconds: float) -> None:
     os.utime(path(run), times=(time.time() - seconds, time.time() - seconds))
 
@@ -68,7 +73,7 @@ def test_of_many_at_once_one_gets_it_also_a_dead_ones(
     tmp_path: Path, locks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not locks:  # as on a file system that has none; then one after the other
-        monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError("no locks available")))
+        monkeypatch.setattr("fcntl.flock", no_lock)
     with ThreadPool(8 if locks else 1) as pool:
         gone = subprocess.Popen([sys.executable, "-c", ""])
         gone.wait()
@@ -141,6 +146,6 @@ def test_what_is_ones_own_is_taken_from_whoever_held_it_who_leaves_it_alone(
 
 
 def test_files_are_listed_where_nothing_can_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError("no locks available")))
+    monkeypatch.setattr("fcntl.flock", no_lock)
     files.publish(tmp_path, "a.txt", lambda path: path.write_text("a"))
     assert list(files.listed(tmp_path)) == ["a.txt"]
