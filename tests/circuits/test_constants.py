@@ -41,3 +41,14 @@ def test_fitted_constants_are_never_worse_where_no_search_looked() -> None:
     assert wild.loss <= min(wild.of["zero"], wild.of["mean"])
     with pytest.raises(SettingError, match="there is one block"):
         fit_constants(MaskedRuns(Subject(asked)), edges)
+
+
+def test_the_whole_network_has_nothing_to_fit_and_a_loss_that_is_no_number_is_told() -> None:
+    runs = MaskedRuns(Subject(question("layer"), block=4))
+    whole = fit_constants(runs, runs.edges, steps=2)
+    assert whole.of["zero"] == whole.of["mean"] == whole.loss
+    runs.subject.losses = lambda block, edits, points=(): (torch.full((4,), torch.nan), {})
+    with pytest.raises(SettingError, match="no finite number with zero, nor with the means"):
+        fit_constants(runs, runs.edges, steps=2)
+    with pytest.raises(SettingError, match="'accuracy' is not known to be the better"):
+        fit_constants(MaskedRuns(Subject(question("layer", metric="accuracy"), block=4)), runs.edges)

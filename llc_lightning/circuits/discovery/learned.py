@@ -104,6 +104,11 @@ class Learned(Discovery):
             masks = self.sample(parameters, stream)
             masks = masks * _leading(runs, masks)  # what leads nowhere is no part of a circuit
             losses = runs(masks, constants=constants, blocks=[block]).mean(1)
+            if not losses.isfinite().all():
+                raise SettingError(
+                    f"the loss under masks is no finite number in step {step + 1} of {self.steps}, so that no mask can be "
+                    "learned from it; look at the network's own loss on these examples, or take another donor."
+                )
             if constants is not None:
                 told = torch.autograd.grad(losses.mean(), constants.tensors, retain_graph=True, allow_unused=True)
                 for one, slope in zip(constants.tensors, told, strict=True):
