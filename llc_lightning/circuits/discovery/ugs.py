@@ -19,10 +19,11 @@ from llc_lightning.runtime.errors import SettingError
 )  # fmt: skip
 @dataclass(frozen=True)
 class UniformGradientSampling(Learned):
-    """Each edge is kept with its probability ``p``, and with ``p (1 - p)`` by a share drawn uniformly from 0 to 1.
+    """Each edge is kept by a share whose mean is its probability ``p``: with ``p (1 - p)`` uniform from 0 to 1, else 0 or 1.
 
-    The loss' derivative by that share, averaged over the samples in which it lies between, has the expectation
-    ``L(kept) - L(ablated)`` under the other edges' masks. The price of an edge is added to it. Unlike the authors' own,
+    The loss' derivative by a share that lies between has the expectation ``L(kept) - L(ablated)`` under the other edges'
+    masks, so that its mean over all samples, 0 where the share does not lie between, has that of the gradient
+    ``p (1 - p) (L(kept) - L(ablated))`` by the parameter. The gradient of the price, ``p (1 - p)`` times it, is added. Unlike the authors' own,
     there is no price for nodes, and the rate does not depend on the price.
     """
 
@@ -46,9 +47,8 @@ class UniformGradientSampling(Learned):
         """Returns the estimate of the gradient."""
         (slopes,) = torch.autograd.grad(drawn.losses.sum(), drawn.masks)
         inside = (drawn.masks > 0) & (drawn.masks < 1)
-        does = torch.where(inside, slopes, 0).sum(0) / inside.sum(0).clamp_min(1)
         chance = torch.sigmoid(parameters.detach())
-        return (does + self.price) * chance * (1 - chance)
+        return torch.where(inside, slopes, 0).mean(0) + self.price * chance * (1 - chance)
 
     def chosen(self, parameters: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
         """Returns the probabilities."""
