@@ -22,8 +22,8 @@ class UniformGradientSampling(Learned):
     """Each edge is kept by a share whose mean is its probability ``p``: with ``p (1 - p)`` uniform from 0 to 1, else 0 or 1.
 
     The loss' derivative by a share that lies between has the expectation ``L(kept) - L(ablated)`` under the other edges'
-    masks, so that its mean over all samples, 0 where the share does not lie between, has that of the gradient
-    ``p (1 - p) (L(kept) - L(ablated))`` by the parameter. The gradient of the price, ``p (1 - p)`` times it, is added. Unlike the authors' own,
+    masks. Its mean over the samples in which it does, plus the price, times ``p (1 - p)`` is the gradient; in a step with
+    no such sample there is neither, so that both weigh the same and the price is the least that a kept edge does. Unlike the authors' own,
     there is no price for nodes, and the rate does not depend on the price.
     """
 
@@ -44,11 +44,12 @@ class UniformGradientSampling(Learned):
         return (1 - ((noise - chance) / within + 0.5).clamp(0, 1)).requires_grad_(True)
 
     def slope(self, parameters: Float[Tensor, "edge"], drawn: Samples, step: int) -> Float[Tensor, "edge"]:
-        """Returns the estimate of the gradient."""
+        """Returns the estimate of the gradient, 0 for an edge of which the step's samples tell nothing."""
         (slopes,) = torch.autograd.grad(drawn.losses.sum(), drawn.masks)
         inside = (drawn.masks > 0) & (drawn.masks < 1)
+        does = torch.where(inside, slopes, 0).sum(0) / inside.sum(0).clamp_min(1)
         chance = torch.sigmoid(parameters.detach())
-        return torch.where(inside, slopes, 0).mean(0) + self.price * chance * (1 - chance)
+        return torch.where(inside.any(0), does + self.price, 0) * chance * (1 - chance)
 
     def chosen(self, parameters: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
         """Returns the probabilities."""

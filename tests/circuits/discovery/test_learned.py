@@ -14,7 +14,7 @@ from llc_lightning.runtime.errors import SettingError
 from tests.circuits.nets import question
 
 
-def test_the_slope_of_sampled_masks_is_that_of_what_is_expected() -> None:
+def test_the_slope_of_sampled_masks_weighs_losses_and_price_alike() -> None:
     method, stream = UniformGradientSampling(samples=4, price=0.5), torch.Generator().manual_seed(0)
     parameters = torch.tensor([-2.0, 0.0, 2.0])
     total, calls = torch.zeros(3), 4000
@@ -25,8 +25,9 @@ def test_the_slope_of_sampled_masks_is_that_of_what_is_expected() -> None:
     chance = parameters.double().sigmoid().requires_grad_(True)  # the mean of each share: losses are linear in it
     expected = -chance[0] - 2 * chance[1] - 3 * chance[2] + 2 * chance[0] * chance[1] + 0.5 * chance.sum()
     (slope,) = torch.autograd.grad(expected, chance)
-    found = (total / calls).tolist()
-    assert found == pytest.approx((slope * chance * (1 - chance)).tolist(), rel=0.06)
+    within = chance * (1 - chance)
+    told = 1 - (1 - within) ** method.samples  # steps in which a sample tells of an edge
+    assert (total / calls).tolist() == pytest.approx((told * slope * within).tolist(), rel=0.06)
 
 
 def test_pruning_keeps_as_many_edges_as_were_asked_for() -> None:
