@@ -49,8 +49,8 @@ def fit_constants(
 
     They are those of optimal ablation (Li & Janson 2024, arXiv:2409.09951), of a circuit instead of a component.
     One half of the blocks of examples is descended on with Adam, from the means (or from a better start); the other
-    decides between zero, the means and what the descent came through, so that the result is never worse there. The means are
-    those over all examples.
+    decides between zero, the means and what the descent came through, so that the result is never worse there. The
+    means are those over all examples.
 
     Args:
         runs: The network; the donor is not used.
@@ -82,8 +82,8 @@ def fit_constants(
         told(name, constants)
     if not losses:
         raise SettingError(
-            "the loss of the circuit is no finite number with zero, nor with the means in the place of what is ablated, "
-            "so that no constants can be fitted to it; look at the network's own loss on these examples."
+            "the loss of the circuit is no finite number with zero, nor with the means in the place of what is "
+            "ablated, so that no constants can be fitted to it; look at the network's own loss on these examples."
         )
     start = best[min(losses, key=lambda name: losses[name])].trainable()
     search: Any = torch.optim.Adam(start.tensors, lr=rate)  # whose step is not typed

@@ -120,13 +120,13 @@ def consensus(stability: Stability, *, least: float = 0.5, graph: Graph | None =
         heard = graph.heard([one.edge for one in chosen])
         chosen = [one for one in chosen if one.edge.reader in heard]
     names = {name: _all_of(stability, name) for name in ("method", "donor", "loss", "source", "seed")}
-    numbers = {name: _one_of(stability, name) for name in ("seed", "n_examples", "of")}
     search = {"by": stability.by, "circuits": len(stability.circuits), "least share": least}
     if "," in names["seed"]:
         search["seeds"] = names["seed"]
     return Circuit(
         tuple(chosen), method=f"consensus of {names['method']}", donor=names["donor"], loss=names["loss"],
-        source=names["source"], search=search, **numbers,
+        source=names["source"], search=search, seed=_one_of(stability, "seed"),
+        n_examples=_one_of(stability, "n_examples"), of=_one_of(stability, "of"),
     )  # fmt: skip
 
 

@@ -110,8 +110,8 @@ class Learned(Discovery):
             losses = runs(masks, constants=constants, blocks=[block]).mean(1)
             if not losses.isfinite().all():
                 raise SettingError(
-                    f"the loss under masks is no finite number in step {step + 1} of {self.steps}, so that no mask can be "
-                    "learned from it; look at the network's own loss on these examples, or take another donor."
+                    f"the loss under masks is no finite number in step {step + 1} of {self.steps}, so that no mask can "
+                    "be learned from it; look at the network's own loss on these examples, or take another donor."
                 )
             if constants is not None:
                 told = torch.autograd.grad(losses.mean(), constants.tensors, retain_graph=True, allow_unused=True)

@@ -19,12 +19,12 @@ from llc_lightning.runtime.errors import SettingError
 )  # fmt: skip
 @dataclass(frozen=True)
 class UniformGradientSampling(Learned):
-    """Each edge is kept by a share whose mean is its probability ``p``: with ``p (1 - p)`` uniform from 0 to 1, else 0 or 1.
+    """Each edge is kept by a share whose mean is its probability ``p``, with ``p (1 - p)`` uniform, else 0 or 1.
 
-    The loss' derivative by a share that lies between has the expectation ``L(kept) - L(ablated)`` under the other edges'
-    masks. Its mean over the samples in which it does, plus the price, times ``p (1 - p)`` is the gradient; in a step with
-    no such sample there is neither, so that both weigh the same and the price is the least that a kept edge does. Unlike the authors' own,
-    there is no price for nodes, and the rate does not depend on the price.
+    The loss' derivative by a share between 0 and 1 has the expectation ``L(kept) - L(ablated)`` under the other edges'
+    masks. Its mean over the samples in which the share lies there, plus the price, times ``p (1 - p)`` is the gradient;
+    in a step with no such sample there is neither, so that both weigh the same and the price is the least that a kept
+    edge does. Unlike the authors' own, there is no price for nodes, and the rate does not depend on the price.
     """
 
     price: float = 0.1

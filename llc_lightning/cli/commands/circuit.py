@@ -57,9 +57,11 @@ def _asked(options: Namespace) -> list[str]:
     """Returns the words that ask for the same circuit again."""
     words: list[str] = []
     for name in ("method", "donor", "edges", "among", "metric", "joined", "neurons", "mask", "step", "examples"):
-        value = getattr(options, name)
+        value: object = getattr(options, name)
         if value is True:
             words += [f"--{name}"]
-        elif value not in (None, False, "", ["*"]):
-            words += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
+        elif name == "among" and value != ["*"]:
+            words += ["--among", *options.among]
+        elif name != "among" and value not in (None, False, ""):
+            words += [f"--{name}", str(value)]
     return words
