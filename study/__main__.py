@@ -11,6 +11,7 @@ from llc_lightning.analysis.across import Measurements
 from llc_lightning.report.answers.every import answers
 from llc_lightning.report.cells import Table
 from llc_lightning.report.over_runs import asked_for, write_over_runs
+from llc_lightning.runtime.errors import LLCLightningError
 from study.parts import PARTS, RUNS, SMOKE, TABLES, Part, PartFailed, matters, missing, table_of
 
 
@@ -26,6 +27,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="with tables: also write them as a page")
     parser.add_argument("--export", type=Path, metavar="FOLDER", help="with --out: also figures and tables as files")
     given = parser.parse_args()
+    if given.export and not given.out:
+        parser.error("--export needs --out.")
     parts = [one for one in (SMOKE if given.smoke else PARTS) if not given.only or {one.name, one.net} & {*given.only}]
     if given.what == "run":
         return _run(missing(parts, given.tables), given)
@@ -68,7 +71,7 @@ def _run(parts: list[Part], given: argparse.Namespace) -> int:
     def made(part: Part) -> str:
         try:
             part.make(given.runs, given.tables)
-        except PartFailed as error:
+        except (PartFailed, LLCLightningError) as error:
             return f"failed: {error}"
         return f"kept {part.name}"
 

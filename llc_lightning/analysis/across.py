@@ -52,8 +52,13 @@ class Over:
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
-def over(values: Iterable[Measured | float], level: float = table.LEVEL) -> Over:
+def over(values: Iterable[Measured | float], level: float = table.LEVEL, *, chains: int = 0) -> Over:
     """Returns the mean of finite values with its interval.
+
+    Args:
+        values: One for each run.
+        level: Probability of the interval.
+        chains: That the error of a single run is estimated from, as of ``table.half_width``.
 
     Example:
         >>> print(over([1.0, 2.0, 3.0]), over([Measured(2.0, 0.1)]))
@@ -67,7 +72,7 @@ def over(values: Iterable[Measured | float], level: float = table.LEVEL) -> Over
     every = np.array([one.value for one in told])
     mean = float(every.mean())
     if len(told) == 1:
-        reach = float(special.ndtri(upper)) * told[0].stderr
+        reach = float(table.half_width(np.array([told[0].stderr]), np.array([float(chains)]), level)[0])
     else:
         reach = float(special.stdtrit(len(told) - 1, upper)) * float(every.std(ddof=1)) / np.sqrt(len(told))
     return Over(mean, mean - reach, mean + reach, len(told))
@@ -82,14 +87,37 @@ class ByRun(Generic[T]):
     """What the finding is of, such as a score or a method."""
     found: tuple[T, ...]
 
-    def over(self, number: Callable[[T], Measured | float], level: float = table.LEVEL) -> Over:
-        """Returns one of its numbers over the runs."""
-        return over([number(one) for one in self.found], level)
+    def over(
+        self,
+        number: Callable[[T], Measured | float],
+        level: float = table.LEVEL,
+        *,
+        chains: Callable[[T], int] = lambda _: 0,
+        own: Callable[[T], tuple[float, float]] | None = None,
+    ) -> Over:
+        """Returns one of its numbers over the runs.
+
+        Args:
+            number: The number.
+            level: Probability of the interval.
+            chains: That a single run's error is estimated from.
+            own: The interval of a single run, where it has one of its own.
+        """
+        found = over([number(one) for one in self.found], level, chains=min(map(chains, self.found)))
+        first, *others = self.found
+        if own is None or found.runs != 1 or others:
+            return found
+        low, high = own(first)
+        return Over(found.mean, low, high, 1)
 
 
 def shifts_over(runs: Sequence[Measurements]) -> list[ByRun[Shift]]:
-    """Returns how every method changes the LLC, by net, kind and method."""
-    return _by_run(runs, lambda run: shifts(run.rows), lambda one: (one.kind, one.method))
+    """Returns how every method changes the LLC, by net, kind, method and resolution."""
+
+    def key(one: Shift) -> tuple[str, ...]:
+        return one.kind, one.method, f"{one.n_beta:g}, {one.gamma:g}"
+
+    return _by_run(runs, lambda run: shifts(run.rows), key)
 
 
 def collapses_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list[ByRun[Collapse]]:
@@ -113,22 +141,37 @@ def found_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list
     def found(run: Measurements) -> list[tuple[str, Found]]:
         if len({*run.truth.values()}) < 2:
             return []
-        at = table.select(run.rows, step=max(table.steps(run.rows), default=0))
-        own = table.select(at, quantity="llc", component=list(run.truth))
+        every = table.select(run.rows, quantity="llc")
+        own = every.loc[np.asarray(every["component"].str.replace(_SIDE, "", regex=True).isin(run.truth), dtype=bool)]
+        if not len(own):
+            return []
+        step = table.steps(own)[-1]
+        own = table.select(own, step=step)
+        kind = next(iter(table.distinct(own, "kind") - {"incoming", "outgoing"}), None)
         rungs = sorted({*zip(table.numbers(own, "n_beta"), table.numbers(own, "gamma"), strict=True)})
         told: list[tuple[str, Found]] = []
         for n_beta, gamma in rungs:
-            scored = scores(at, step=table.steps(at)[0], n_beta=float(n_beta), gamma=float(gamma))
+            scored = scores(run.rows, step=step, n_beta=float(n_beta), gamma=float(gamma), kind=kind)
             for one in found_by(scored, run.truth, level=level):
-                at_rung = float(table.numbers(table.select(scored, score=one.score), "n_beta")[0])
-                told.append(("" if np.isnan(at_rung) else f"n_beta {at_rung:g}", one))
+                told.append((_rung(table.select(scored, score=one.score)), one))
         return [*dict.fromkeys(told)]
 
     every = _by_run(runs, found, lambda one: (one[1].score, one[0]))
     return [ByRun(one.net, one.key, tuple(pair[1] for pair in one.found)) for one in every]
 
 
-def led_over(runs: Sequence[Measurements], *, kind: str | None = None) -> list[tuple[Measurements, Led]]:
+_SIDE = ":(in|out)$"
+
+
+def _rung(scored: pd.DataFrame) -> str:
+    """Returns the resolution of a score; '' for one that has none."""
+    n_beta, gamma = (float(table.numbers(scored, name)[0]) for name in ("n_beta", "gamma"))
+    return "" if np.isnan(n_beta) else f"n_beta {n_beta:g}, gamma {gamma:g}"
+
+
+def led_over(
+    runs: Sequence[Measurements], level: float = table.LEVEL, *, kind: str | None = None
+) -> list[tuple[Measurements, Led]]:
     """Returns both phase times of every component, of every run in which it can be dated, by its largest rung."""
     told: list[tuple[Measurements, Led]] = []
     for run in runs:
@@ -137,7 +180,7 @@ def led_over(runs: Sequence[Measurements], *, kind: str | None = None) -> list[t
             continue
         gamma = float(table.numbers(llc, "gamma").max())
         n_beta = float(table.numbers(table.select(llc, gamma=gamma), "n_beta").max())
-        told += [(run, one) for one in led(run.rows, n_beta=n_beta, gamma=gamma, kind=kind)]
+        told += [(run, one) for one in led(run.rows, n_beta=n_beta, gamma=gamma, kind=kind, level=level)]
     return told
 
 

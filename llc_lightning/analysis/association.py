@@ -34,7 +34,7 @@ class Association:
     effect_reliability: float
     """Share of the effect's spread over components that is no sampling error."""
     corrected: float
-    """The correlation without the errors of either side, at most 1; NaN where a reliability is not positive."""
+    """The correlation without the errors of either side, by chance above 1; NaN where a reliability is not positive."""
     partial: Correlation | None
     """With the weight norm held fixed."""
 
@@ -108,7 +108,7 @@ def _pairs(
                 continue
             whole = spearman(x, y, seed=seed, level=level, permutations=permutations)
             low, high = _interval(x, y, level, seed) if whole.defined else (float("nan"),) * 2
-            by_error = first.reliability(method)
+            by_error = _reliability(*_shared(first.values[llc], first.values[method], first.errors[method])[1:])
             partial: Correlation | None = None
             if norm is not None:
                 given = _shared(first.values[llc], first.values[method], norm)
@@ -136,11 +136,11 @@ class _Wide:
         """Returns the scores of one view."""
         return [name for name, its in self.views.items() if its == view]
 
-    def reliability(self, score: str) -> float:
-        """Returns 1 - mean(stderr^2) / variance over components."""
-        values, errors = (np.array(list(of[score].values())) for of in (self.values, self.errors))
-        spread = float(np.var(values, ddof=1)) if len(values) > 2 else 0.0
-        return 1 - float(np.mean(np.nan_to_num(errors) ** 2)) / spread if spread else float("nan")
+
+def _reliability(values: Float[np.ndarray, "component"], errors: Float[np.ndarray, "component"]) -> float:
+    """Returns 1 - mean(stderr^2) / variance over components; NaN where an error is not known."""
+    spread = float(np.var(values, ddof=1)) if len(values) > 2 else 0.0
+    return 1 - float(np.mean(errors**2)) / spread if spread else float("nan")
 
 
 def _wide(rows: pd.DataFrame, step: int, rung: Rung, kind: str, replicate: int) -> _Wide:
@@ -174,7 +174,7 @@ def _corrected(rho: float, *reliabilities: float) -> float:
     product = float(np.prod(reliabilities))
     if not all(one > 0 for one in reliabilities):
         return float("nan")
-    return float(np.clip(rho / np.sqrt(product), -1, 1))
+    return float(rho / np.sqrt(product))
 
 
 def _interval(

@@ -46,8 +46,8 @@ class Collapse:
 
     @property
     def corrected(self) -> float:
-        """Returns the share of what is attainable, at most 1."""
-        return min(self.within / self.attainable, 1.0) if self.attainable > 0 else float("nan")
+        """Returns the share of what is attainable; by chance it may be above 1."""
+        return self.within / self.attainable if self.attainable > 0 else float("nan")
 
 
 @revisions.of_newest
@@ -70,7 +70,7 @@ def collapse(
         step: Training step; None takes the last with points enough.
         kind: Kind of component; None takes the smallest units measured.
         methods: Ablation methods, of which the first is that which others are held against.
-        gamma: Of the wrLLC; None takes the largest that was measured.
+        gamma: Of the wrLLC; None takes the one with the most n_beta.
         level: Probability of the intervals.
         seed: Of the resamples.
 
@@ -78,7 +78,15 @@ def collapse(
         SettingError: If no wrLLC was measured at this gamma.
     """
     kind = kind or table.unit_kind(rows) or ""
-    own = table.select(rows, step=_last(rows, kind) if step is None else step)
+    for at in _steps(rows, kind) if step is None else [step]:
+        if found := _at(table.select(rows, step=at), kind, methods, gamma, level, seed):
+            return found
+    return []
+
+
+def _at(
+    own: pd.DataFrame, kind: str, methods: Sequence[str], gamma: float | None, level: float, seed: int
+) -> list[Collapse]:
     measured = table.distinct(table.select(own, quantity="ablation_effect", kind=kind, loss="train"), "method")
     asked = [method for method in methods if method in measured]
     if not asked:
@@ -99,7 +107,7 @@ def collapse(
         "points": len(points),
         "components": len(table.distinct(points, "component")),
         "n_beta_alone": 1 - float(around @ around) / float(((y - y.mean()) ** 2).sum()),
-        "attainable": _attainable(own, points, kind, gamma),
+        "attainable": _attainable(own, points, kind, asked[0]),
     }
     return [
         Collapse(
@@ -113,11 +121,11 @@ def collapse(
     ]
 
 
-def _last(rows: pd.DataFrame, kind: str) -> int:
-    """Returns the last step at which both views of a kind were measured."""
+def _steps(rows: pd.DataFrame, kind: str) -> list[int]:
+    """Returns the steps at which both views of a kind were measured, the last first."""
     llc = table.steps(table.restricted_llc(rows, kind=kind))
     effects = table.steps(table.select(rows, quantity="ablation_effect", kind=kind, loss="train"))
-    return max({*llc} & {*effects}, default=-1)
+    return sorted({*llc} & {*effects}, reverse=True)
 
 
 def _points(rows: pd.DataFrame, kind: str, methods: Sequence[str], gamma: float | None) -> pd.DataFrame:
@@ -127,20 +135,25 @@ def _points(rows: pd.DataFrame, kind: str, methods: Sequence[str], gamma: float 
     for method in methods:
         found = headline_points(rows, kind=kind, method=method, gamma=gamma)
         good = found.loc[np.asarray(found["ok"], dtype=bool)]
-        one = good[[*on, "llc", "effect"]].rename(columns={"effect": method})
+        one = good[[*on, "gamma", "llc", "effect"]].rename(columns={"effect": method})
         if one.duplicated(["component", "n_beta"]).any():
             raise DataError(
                 "a component's wrLLC was measured under several settings; leave only the rows of one, by the column "
                 "settings."
             )
         parts.append(one)
-    return reduce(lambda left, right: left.merge(right.drop(columns="llc"), on=on), parts)
+    return reduce(lambda left, right: left.merge(right.drop(columns=["llc", "gamma"]), on=on), parts)
 
 
-def _attainable(rows: pd.DataFrame, points: pd.DataFrame, kind: str, gamma: float | None) -> float:
+def _attainable(rows: pd.DataFrame, points: pd.DataFrame, kind: str, method: str) -> float:
     """Returns the correlation of log wrLLC with its replicate around the means of each n_beta."""
-    again = rows.loc[np.equal(table.replicates(rows), 1) | ~np.asarray(rows["quantity"] == "llc", dtype=bool)]
-    second = _points(again.assign(replicate=0), kind, ["zero"], gamma) if len(again) else points[:0]
+    gamma = float(table.numbers(points, "gamma")[0])
+    again = table.select(rows, quantity="llc", kind=kind, gamma=gamma)
+    again = again.loc[np.equal(table.replicates(again), 1)]
+    if not len(again):
+        return float("nan")
+    effects = table.select(rows, quantity="ablation_effect")
+    second = _points(pd.concat([again.assign(replicate=0), effects]), kind, [method], gamma)
     both = points.merge(second[["component", "n_beta", "llc"]], on=["component", "n_beta"], suffixes=("", "_again"))
     if len(both) < MIN_POINTS:
         return float("nan")

@@ -141,8 +141,8 @@ def found_by(
     """Returns how well every score finds what matters, the best first.
 
     Effects and shifts count by their size, whatever their sign; a restricted LLC below 0 is none. All values count,
-    whatever their status, and one that is missing as the least, so that no score gains by what it could not
-    measure. The interval is the bootstrap's, resampling the components that
+    whatever their status, and one that is missing, of a component that another score has, as the least, so that
+    no score gains by what it could not measure. The interval is the bootstrap's, resampling the components that
     matter and those that do not apart; with two of a kind it is wide, and over seeds the spread of the AUROC itself
     says more.
 
@@ -160,15 +160,18 @@ def found_by(
             f"{sum(truth.values())} of {len(truth)} components are known to matter; to tell them apart takes some that "
             "do and some that do not."
         )
-    told = [_found(name, rows, truth, level, seed) for name, rows in table.by(scored, "score")]
+    asked = [component for component in table.natural(table.distinct(scored, "component")) if component in truth]
+    told = [
+        _found(str(name), rows.set_index("component").reindex(asked).reset_index(), truth, level, seed)
+        for name, rows in table.by(scored, "score")
+    ]
     return sorted((one for one in told if one is not None), key=lambda one: -one.auroc)
 
 
 def _found(name: str, rows: pd.DataFrame, truth: Mapping[str, bool], level: float, seed: int) -> Found | None:
-    some = rows.loc[np.asarray(rows["component"].isin(truth), dtype=bool)]
-    values = table.numbers(some, "value")
+    values = table.numbers(rows, "value")
     values = np.nan_to_num(values if name.startswith(WHOLE) else np.abs(values), nan=-np.inf)
-    labels = np.array([truth[component] for component in table.texts(some, "component")], dtype=bool)
+    labels = np.array([truth[component] for component in table.texts(rows, "component")], dtype=bool)
     if labels.all() or not labels.any():
         return None
     low, high = _interval(values[labels], values[~labels], level, seed)
@@ -179,7 +182,7 @@ def _found(name: str, rows: pd.DataFrame, truth: Mapping[str, bool], level: floa
         high,
         average_precision(values.tolist(), labels.tolist()),
         len(labels),
-        int(table.ok(some).sum()),
+        int(table.ok(rows).sum()),
     )
 
 

@@ -7,6 +7,10 @@ import pandas as pd
 
 from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.table import Measured
+from llc_lightning.runtime.errors import DataError
+
+_CLOSING = ("llc_unrecovered", "recovery_gap", "recovery_closure")
+"""What is told of the trained weights."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,12 @@ class Shift:
     """LLC of the ablated model at its own minimum (``llc_ablated``), on average."""
     shift: Measured
     """After minus before (``llc_shift``), on average; its error is that of the measurements."""
+    chains: int
+    """Healthy chains of the fewest of these; their number gives the intervals of a single run."""
     spread: float
     """SD of the shift over components; NaN with one."""
+    closed: int
+    """How many of the ok ones have all of what follows, ok; these alone enter there."""
     unrecovered: Measured
     """``llc_unrecovered``, the estimate around the trained weights, on average; no value where it was not measured."""
     recovered: Measured
@@ -42,11 +50,15 @@ class Shift:
 def shifts(rows: pd.DataFrame, *, step: int | None = None) -> list[Shift]:
     """Returns the change of the LLC by every method, kind, and resolution at one step.
 
-    Only components whose shift is ok enter any of the means, so that before, after and shift are of the same ones.
+    Only components whose shift is ok enter any of the means, so that before, after and shift are of the same ones; what
+    is said of the trained weights is of those among them of which all of it is ok.
 
     Args:
         rows: The measurement table.
         step: Training step; None takes the last one with shifts.
+
+    Raises:
+        DataError: If a component was measured under several settings, so that it is not known which is meant.
     """
     every = table.first_replicate(table.select(rows, quantity="llc_shift"))
     if not len(every):
@@ -58,16 +70,22 @@ def shifts(rows: pd.DataFrame, *, step: int | None = None) -> list[Shift]:
 
 
 def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_beta: float, gamma: float) -> Shift:
+    if shifted.duplicated("component").any():
+        raise DataError(
+            f"the {method} shift of a {kind} was measured under several settings; leave only the rows of one, by the "
+            "column settings."
+        )
     good = shifted.loc[table.ok(shifted)]
     at = {"n_beta": n_beta, "gamma": gamma}
     named = table.distinct(good, "component")
-
-    def mean(quantity: str, *, ok: bool = True) -> Measured:
-        these = table.select(here, quantity=quantity, kind=kind, method=method, component=named, **at)
-        return _mean(these.loc[table.ok(these)] if ok else these)
-
+    own = table.select(here, kind=kind, method=method, component=named, **at)
+    after = table.select(own, quantity="llc_ablated")
+    closing = table.select(own, quantity=_CLOSING)
+    closing = closing.loc[table.ok(closing)]
+    counts = closing["component"].value_counts()
+    closed = closing.loc[np.asarray(closing["component"].map(counts) == len(_CLOSING), dtype=bool)]
     control = table.select(here, quantity="llc_ablated", component="", **at)
-    gap = mean("recovery_gap", ok=False)
+    unrecovered, gap, closure = (_mean(table.select(closed, quantity=quantity)) for quantity in _CLOSING)
     values = table.numbers(good, "value")
     return Shift(
         step=table.steps(here)[0],
@@ -78,12 +96,14 @@ def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_
         components=len(shifted),
         ok=len(good),
         before=_mean(control.loc[table.ok(control)]),
-        after=mean("llc_ablated"),
+        after=_mean(after.loc[table.ok(after)]),
         shift=_mean(good),
+        chains=int(table.numbers(after, "chains").min()) if len(after) else 0,
         spread=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
-        unrecovered=mean("llc_unrecovered"),
+        closed=len(closed) // len(_CLOSING),
+        unrecovered=unrecovered,
         recovered=Measured(n_beta * gap.value, n_beta * gap.stderr),
-        closure=mean("recovery_closure"),
+        closure=closure,
     )
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import lightning as L
@@ -21,8 +22,8 @@ from llc_lightning.callbacks.progress import mend_epochs
 from llc_lightning.callbacks.steps import OneSetOfWeights, moment_of
 from llc_lightning.callbacks.stop import StopAtSignal
 from llc_lightning.components.loss import named_tensors
-from llc_lightning.results.claims import TRAINING, Claim, claim
-from llc_lightning.results.training import abandon_after, check_branch, forks
+from llc_lightning.results.claims import TRAINING, Claim, take
+from llc_lightning.results.training import abandon_after, check_branch, forks, mark_ended
 from llc_lightning.runtime.cadence import Cadence, Moment
 from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.doors import call
@@ -185,8 +186,9 @@ class Before(L.Callback):
             Workers.of(trainer).on_zero(apart)
         for callback in callbacks_of(trainer, Beginning):
             callback.at_beginning(trainer)
-        if training_of(trainer) and trainer.is_global_zero:
-            self._claim = claim(run_folder(trainer), TRAINING)
+        if training_of(trainer):
+            place = run_folder(trainer)
+            self._claim = Workers.of(trainer).on_zero(lambda: _begun(place))
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Ends what is measured of the trained weights where SWA is about to replace them, one epoch before the end."""
@@ -199,8 +201,6 @@ class Before(L.Callback):
     ) -> None:
         """Looks whether the step is that of the weights."""
         self._look(trainer, pl_module)
-        if self._claim:
-            self._claim.renew()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Has done what is due at the end."""
@@ -242,9 +242,11 @@ class After(L.Callback):
         self.before = before
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Says where everything is and what to type next; train.py, which hears no such notes, says more."""
+        """Says that it has ended, where everything is and what to type next; train.py says more."""
         if training_of(trainer):
             folder = run_folder(trainer)
+            if trainer.is_global_zero:
+                mark_ended(folder, ended=True)
             rank_zero_info(f"wrote {folder}, next: {call('analyze', 'summary', folder)}")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -255,3 +257,9 @@ class After(L.Callback):
         for callback in _on(trainer):
             if callback.when is not None and callback.when.at_end:
                 callback.at_averaged(trainer, pl_module, ended)
+
+
+def _begun(folder: Path) -> Claim:
+    """Returns the claim of a training that begins or goes on, which no other can hold."""
+    mark_ended(folder, ended=False)
+    return take(folder, TRAINING)

@@ -41,6 +41,18 @@ class Question:
         """What is measured, as rows spell it."""
         return "train" if self.metric is None else f"metric:{self.metric.name}"
 
+    def check_minimised(self) -> None:
+        """Checks that less is better of what is measured.
+
+        Raises:
+            SettingError: If it is a metric of which more is better, or neither is known to be.
+        """
+        if self.metric is not None and not self.metric.minimised:
+            raise SettingError(
+                f"{self.metric.name!r} is not known to be the better the smaller it is, and what is searched for keeps "
+                "it small; take the loss or kl, or a search by sizes of effects: top, greedy, path_patching."
+            )
+
     @classmethod
     def of(
         cls,

@@ -15,7 +15,10 @@ from llc_lightning.circuits.wiring.base import Sender
 
 @dataclass(frozen=True)
 class Constants:
-    """What each sender says where it is ablated, the same on all examples and at all positions."""
+    """What each sender says where it is ablated, the same on all examples and at all positions.
+
+    What only fills positions says what it always says, and is in no mean.
+    """
 
     values: Mapping[str, tuple[Float[Tensor, "*unit"], ...]]
     """By sender, for each part of it."""
@@ -51,17 +54,27 @@ class Constants:
             parts = zip(self.values[name], sender.writes, strict=True)
             written = [subject.streams.added(writes, one[None, None], unit)[0, 0] for one, writes in parts]
             found.append(torch.stack(written).sum(0) - own)
-        return torch.stack(found)
+        shifts, point = torch.stack(found), next(iter(subject.graph.readers.values())).stream
+        real = subject.examples.counting(point, -1)
+        if real is None:
+            return shifts
+        rows = subject.examples.blocks.rows[block].to(real.device)
+        return torch.where(real[rows], shifts, 0)
 
 
 def _mean(subject: Subject, sender: Sender) -> tuple[Tensor, ...]:
     found: list[Tensor] = []
     for part in sender.component.members:
         own = subject.examples.activations(part.point)
+        real = subject.examples.counting(part.point, part.axis_in(own))
         if part.units is not None:
             own = own.index_select(part.axis_in(own[0]), torch.tensor(part.units, device=own.device))
-            own = own.squeeze(-2) if part.unit_axis == -2 else own
-        found.append(own.flatten(0, -2).mean(0))
+            if part.unit_axis == -2:
+                own, real = own.squeeze(-2), None if real is None else real.squeeze(-2)
+        rows = own.flatten(0, -2)
+        if real is not None:
+            rows = rows[real.expand(*own.shape[:-1], 1).flatten().to(rows.device)]
+        found.append(rows.mean(0))
     return tuple(found)
 
 

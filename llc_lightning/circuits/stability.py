@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, permutations
@@ -13,6 +13,7 @@ from llc_lightning.circuits.base import Question
 from llc_lightning.circuits.circuit import Circuit, ScoredEdge
 from llc_lightning.circuits.discovery.base import Discovery, find_circuit
 from llc_lightning.circuits.edge import Edge
+from llc_lightning.circuits.graph import Graph
 from llc_lightning.components.address import Address
 from llc_lightning.runtime.batches import n_examples, take
 from llc_lightning.runtime.errors import SettingError, at_least
@@ -54,7 +55,7 @@ class Stability:
     def jaccard(self) -> float:
         """Mean over pairs of circuits of the share of their edges that both hold; 1 where all are the same."""
         pairs = [(set(one.edges), set(other.edges)) for one, other in combinations(self.circuits, 2)]
-        return sum(len(one & other) / max(1, len(one | other)) for one, other in pairs) / len(pairs)
+        return sum(_jaccard(one, other) for one, other in pairs) / len(pairs)
 
     def told(self) -> str:
         """Returns in one sentence how much they differ."""
@@ -66,14 +67,20 @@ class Stability:
         )
 
 
-def over_examples(question: Question, method: str | Discovery, *, count: int = 16) -> Stability:
+def over_examples(
+    question: Question, method: str | Discovery | Callable[[Question], Circuit], *, count: int = 16
+) -> Stability:
     """Returns the circuits of examples drawn anew from the question's with replacement.
 
     Args:
         question: The network, examples and donor.
-        method: How circuits are found.
+        method: How circuits are found, or a function that finds them.
         count: How many.
+
+    Raises:
+        SettingError: If there are fewer than two.
     """
+    at_least(2, count=count)
     n = n_examples(question.data)
     drawn = [
         torch.randint(n, (n,), generator=generator(question.seed, "resampled examples", draw)) for draw in range(count)
@@ -86,7 +93,8 @@ def over_examples(question: Question, method: str | Discovery, *, count: int = 1
         )
         for rows in drawn
     ]
-    return Stability("examples", tuple(find_circuit(one, method) for one in asked))
+    found = (find_circuit(one, method) if isinstance(method, str | Discovery) else method(one) for one in asked)
+    return Stability("examples", tuple(found))
 
 
 def over_orders(question: Question, *, threshold: float = 0.1, count: int = 8) -> Stability:
@@ -96,14 +104,43 @@ def over_orders(question: Question, *, threshold: float = 0.1, count: int = 8) -
     return Stability("order", tuple(find_circuit(question, order) for order in orders))
 
 
-def consensus(stability: Stability, *, least: float = 0.5) -> Circuit:
-    """Returns the circuit of the edges that a share of circuits hold, each with its share as its score."""
+def consensus(stability: Stability, *, least: float = 0.5, graph: Graph | None = None) -> Circuit:
+    """Returns the circuit of the edges that a share of circuits hold, each with its share as its score.
+
+    What the circuits do not have in common it tells of all of them, names with commas between; a number that differs
+    is 0, and the seeds then stand in ``search``.
+
+    Args:
+        stability: The circuits.
+        least: The share, from 0 to 1.
+        graph: The network's; with it, edges that lead nowhere among those that are left are left out too.
+    """
     chosen = [ScoredEdge(edge, share) for edge, share in stability.shares.items() if share >= least]
+    if graph is not None:
+        heard = graph.heard([one.edge for one in chosen])
+        chosen = [one for one in chosen if one.edge.reader in heard]
+    names = {name: _all_of(stability, name) for name in ("method", "donor", "loss", "source", "seed")}
     search = {"by": stability.by, "circuits": len(stability.circuits), "least share": least}
-    return replace(
-        stability.circuits[0], scored=tuple(chosen), method=f"consensus of {stability.circuits[0].method}",
-        faithfulness={}, search=search,
+    if "," in names["seed"]:
+        search["seeds"] = names["seed"]
+    return Circuit(
+        tuple(chosen), method=f"consensus of {names['method']}", donor=names["donor"], loss=names["loss"],
+        source=names["source"], search=search, seed=_one_of(stability, "seed"),
+        n_examples=_one_of(stability, "n_examples"), of=_one_of(stability, "of"),
     )  # fmt: skip
+
+
+def _all_of(stability: Stability, name: str) -> str:
+    return ", ".join(dict.fromkeys(str(getattr(one, name)) for one in stability.circuits))
+
+
+def _one_of(stability: Stability, name: str) -> int:
+    different = {getattr(one, name) for one in stability.circuits}
+    return different.pop() if len(different) == 1 else 0
+
+
+def _jaccard(one: set[Edge], other: set[Edge]) -> float:
+    return len(one & other) / len(one | other) if one or other else 1.0
 
 
 def matched(circuit: Circuit, reference: Circuit) -> Circuit:

@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from llc_lightning.ablation.engine.base import Shared
@@ -10,7 +11,6 @@ from llc_lightning.analysis.table import Measured
 from llc_lightning.circuits.base import Question, edge_scores
 from llc_lightning.circuits.circuit import Circuit
 from llc_lightning.circuits.discovery.base import DISCOVERIES, find_circuit
-from llc_lightning.circuits.discovery.top import Top
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.evaluation.faithfulness import faithfulness
 from llc_lightning.circuits.gradients import Subject
@@ -22,7 +22,7 @@ from llc_lightning.report.cells import Table
 from llc_lightning.report.graph import Drawing, Frame, Line
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.batches import take
-from llc_lightning.runtime.errors import SettingError, at_least, unless_none
+from llc_lightning.runtime.errors import LLCLightningError, SettingError, at_least, unless_none
 
 
 def circuit_of_run(options: Namespace) -> Circuit:
@@ -50,33 +50,43 @@ def picture_of_run(options: Namespace) -> Drawing:
         LLCLightningError: If they cannot be measured or drawn.
     """
     at_least(1, examples=options.examples, **unless_none(edges=options.edges))
-    steps = sorted(Run.open(options.run).snapshots) if options.over_steps else [options.step]
+    if options.resamples:
+        at_least(2, resamples=options.resamples)
+    if not options.over_steps:
+        return Drawing((_frame(options, options.step),))
     frames: list[Frame] = []
-    for step in steps:
-        asked, source = _question(options, step)
-        circuit = _found(options, asked, source)
-        shares = _shares(options, asked)
-        lines = [
-            Line(
-                one.edge.sender, one.edge.reader, one.score, one.stderr, one.status,
-                shares.get(one.edge, 0.0) if options.resamples else None,
-            )
-            for one in circuit.scored
-        ]  # fmt: skip
-        frames.append(Frame(source[source.rfind("step") :], tuple(lines), circuit_table(circuit).note))
+    errors: list[LLCLightningError] = []
+    for step in sorted(Run.open(options.run).snapshots):
+        try:
+            frames.append(_frame(options, step))
+        except LLCLightningError as error:  # the other snapshots may have a circuit
+            errors.append(error)
+            frames.append(Frame(f"step {step}", (), f"No circuit could be measured: {error}"))
+    if len(errors) == len(frames) and errors:
+        raise errors[0]
     return Drawing(tuple(frames))
 
 
-def _shares(options: Namespace, asked: Question) -> Mapping[Edge, float]:
-    """Returns how many of the circuits of resampled examples hold each edge; nothing where none are asked for."""
+def _frame(options: Namespace, step: int | None) -> Frame:
+    """Returns the picture of one snapshot."""
+    asked, source = _question(options, step)
+    circuit = _found(options, asked, source)
+    shares = _shares(options, asked)
+    lines = [
+        Line(
+            one.edge.sender, one.edge.reader, one.score, one.stderr, one.status,
+            None if shares is None else shares.get(one.edge, 0.0),
+        )
+        for one in circuit.scored
+    ]  # fmt: skip
+    return Frame(source[source.rfind("step") :], tuple(lines), circuit_table(circuit).note)
+
+
+def _shares(options: Namespace, asked: Question) -> Mapping[Edge, float] | None:
+    """Returns how many of the circuits of resampled examples hold each edge; None where none are asked for."""
     if not options.resamples:
-        return {}
-    return over_examples(asked, _method(options), count=options.resamples).shares
-
-
-def _method(options: Namespace) -> str | Top:
-    """Returns the search that the options ask for, edges by their scores among them."""
-    return options.method if _is_discovery(options.method) else Top(options.method, options.edges or 10)
+        return None
+    return over_examples(asked, partial(_looked_for, options), count=options.resamples).shares
 
 
 def _question(options: Namespace, step: int | None) -> tuple[Question, str]:
@@ -93,9 +103,14 @@ def _question(options: Namespace, step: int | None) -> tuple[Question, str]:
 
 def _found(options: Namespace, asked: Question, source: str) -> Circuit:
     """Returns the circuit, with its faithfulness where that can be told."""
-    found = _searched(options, asked) if _is_discovery(options.method) else _scored(options, asked)
-    found = replace(found, source=source)
-    return _judged(found, asked) if isinstance(asked.donor, Shared) and _are_whole(found) and found.scored else found
+    found = replace(_looked_for(options, asked), source=source)
+    can_be_judged = isinstance(asked.donor, Shared) and _are_whole(found) and found.scored and not found.faithfulness
+    return _judged(found, asked) if can_be_judged else found
+
+
+def _looked_for(options: Namespace, asked: Question) -> Circuit:
+    """Returns the circuit that the options ask for, on the examples of the question."""
+    return _searched(options, asked) if _is_discovery(options.method) else _scored(options, asked)
 
 
 def _scored(options: Namespace, asked: Question) -> Circuit:
@@ -146,17 +161,20 @@ def circuit_table(circuit: Circuit) -> Table:
     )
 
 
-def circuit_file(options: Namespace) -> Path:
-    """Returns where the circuit goes, after checking that it can.
+def circuit_file(options: Namespace) -> Path | None:
+    """Returns where the circuit goes, after checking that it can; None where it is shown.
 
     Raises:
-        SettingError: If the file is of no sort that is written, or several steps do not go into it.
+        SettingError: If the file is of no sort that is written, or several steps or shares of circuits do not go there.
     """
-    path: Path = options.out
-    if path.suffix not in {".json", ".svg", ".html"}:
-        raise SettingError(f"--out is {path}; give a file that ends in .json, .svg or .html.")
-    if options.over_steps and path.suffix != ".html":
-        raise SettingError(f"--over-steps makes several pictures, and --out is {path}; give a file that ends in .html.")
+    path: Path | None = options.out
+    suffix, told = ("", "there is no --out") if path is None else (path.suffix, f"--out is {path}")
+    if path is not None and suffix not in {".json", ".svg", ".html"}:
+        raise SettingError(f"{told}; give a file that ends in .json, .svg or .html.")
+    if options.over_steps and suffix != ".html":
+        raise SettingError(f"--over-steps makes several pictures, and {told}; give a file that ends in .html.")
+    if options.resamples and suffix not in {".svg", ".html"}:
+        raise SettingError(f"--resamples is told in pictures, and {told}; give a file that ends in .svg or .html.")
     return path
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from lightning.fabric import Fabric
 
-from llc_lightning.runtime.errors import at_least
+from llc_lightning.runtime.errors import SettingError, at_least, one_line
 from llc_lightning.runtime.workers import Workers, leave_peers
 
 
@@ -19,14 +19,21 @@ def launched(accelerator: str, devices: int, nodes: int) -> Generator[Fabric | N
         nodes: Hosts; the command is started on each, by torchrun or srun.
 
     Raises:
-        SettingError: If a number is below 1.
+        SettingError: If a number is below 1, or the host has no such devices.
     """
     at_least(1, devices=devices, nodes=nodes)
     several = devices * nodes > 1
     if accelerator == "cpu" and not several:
         yield None
         return
-    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy="ddp" if several else "auto")
+    strategy = "ddp" if several else "auto"
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy)
+    except (RuntimeError, ValueError) as error:
+        raise SettingError(
+            f"cannot compute on {devices} of accelerator {accelerator!r}: {one_line(error)}; choose another with "
+            "--accelerator, or fewer with --devices."
+        ) from error
     fabric.launch()
     yield fabric
     if several:

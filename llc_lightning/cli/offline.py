@@ -1,7 +1,8 @@
 """Measures the snapshots of a run as its own configuration says, or as a file laid over it says."""
 
+import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -16,16 +17,18 @@ from llc_lightning.cli.own import Own
 from llc_lightning.cli.parser import Parser
 from llc_lightning.measure.measurements import Plan
 from llc_lightning.measure.offline import measure_snapshots, seed_of
-from llc_lightning.measure.posterior.plan import PosteriorPlan
 from llc_lightning.measure.snapshot import Snapshot, restore
 from llc_lightning.results.claims import TRAINING, is_held
 from llc_lightning.results.left_out import read_left_out
 from llc_lightning.results.run import CONFIG, Run, run_name
 from llc_lightning.results.snapshots import load_snapshot, snapshot_epoch
+from llc_lightning.results.training import has_ended
 from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError, unknown
 from llc_lightning.runtime.progress import Progress
 from llc_lightning.runtime.workers import Workers
 
+Record = dict[str, Any]
+"""A note of what a budget has left out of a part."""
 _PAUSE = 1.0
 """Seconds between looks at a training for what it has left out."""
 _BASES: dict[str, type] = {"model": L.LightningModule, "data": L.LightningDataModule}
@@ -37,6 +40,16 @@ class FitsData(Protocol):
 
     def fit_to(self, data: L.LightningDataModule) -> None:
         """Takes it."""
+        ...
+
+
+@runtime_checkable
+class WatchesFile(Protocol):
+    """A plan that can watch other examples than it measures on."""
+
+    @property
+    def on(self) -> str:
+        """Their file."""
         ...
 
 
@@ -73,8 +86,14 @@ def measure_run(
 
     Raises:
         StoreError: If the folder is no run, or has no configuration and ``own`` is not complete.
-        SettingError: If a key is unknown or switched off, or the data gives nothing to measure on.
+        SettingError: If a key is unknown or switched off, the data gives nothing to measure on, or ``follow`` is given
+            together with ``again`` or ``out``.
     """
+    if follow and (again or out is not None):
+        raise SettingError(
+            f"got --follow with {'--again' if again else '--out'}; it measures what a training leaves out, once, into "
+            "the run itself: leave one of them away."
+        )
     run, workers = Run.open(folder), Workers.of(fabric)
     made = _made(run, config, own)
     model, examples = _fitted(made)
@@ -107,20 +126,42 @@ def measure_run(
             )
         ]
 
+    followed = _followed(run, steps, workers, measured) if follow else []
+    return [*followed, *measured(None, steps)]
+
+
+def _followed(
+    run: Run,
+    steps: Sequence[int] | None,
+    workers: Workers,
+    measured: Callable[[Collection[str] | None, Sequence[int] | None], list[Path]],
+) -> list[Path]:
+    """Measures what a training leaves out until it has ended, and returns the files that were written.
+
+    What could not be measured, such as what another process has claimed, is not tried again while its note is the same.
+    """
     written: list[Path] = []
-    while follow and workers.gather(is_held(folder, TRAINING))[0]:
-        left = workers.gather(_left_out(run, steps))[0]
-        done = measured(list(left), sorted(set(left.values()))) if left else []
-        written += done
-        if not done:
-            time.sleep(_PAUSE)
-    return [*written, *measured(None, steps)]
+    tried: dict[str, Record] = {}
+    waiting = False
+    while (left := workers.gather(workers.on_zero(lambda: _left_out(run, steps)))[0]) is not None:
+        new = {part: record for part, record in left.items() if tried.get(part) != record}
+        tried = left
+        if new:
+            written += measured(list(new), sorted({record["step"] for record in new.values()}))
+            continue
+        waited, waiting = waiting, workers.is_zero and not is_held(run.folder, TRAINING)
+        if waiting and not waited:
+            print(f"waiting for the training of {run.folder} to begin or go on; Ctrl-C ends it", file=sys.stderr)
+        time.sleep(_PAUSE)
+    return written
 
 
-def _left_out(run: Run, steps: Sequence[int] | None) -> dict[str, int]:
-    """Returns the steps of the parts of which a budget has left out something, where there is a snapshot to measure."""
+def _left_out(run: Run, steps: Sequence[int] | None) -> dict[str, Record] | None:
+    """Returns the notes of what a budget has left out where there is a snapshot; None once the training has ended."""
+    if has_ended(run.folder):
+        return None
     there = set(run.snapshots) if steps is None else set(run.snapshots) & set(steps)
-    return {record["part"]: record["step"] for record in read_left_out(run.folder) if record["step"] in there}
+    return {record["part"]: record for record in read_left_out(run.folder) if record["step"] in there}
 
 
 def watching(plan: Plan, on: Path) -> Plan | None:
@@ -129,11 +170,12 @@ def watching(plan: Plan, on: Path) -> Plan | None:
     Raises:
         SettingError: If the file does not exist, or the plan's chains do not take all examples.
     """
-    if not isinstance(plan, PosteriorPlan):
+    if not isinstance(plan, WatchesFile):
         return None
     if not on.is_file():
         raise SettingError(f"{on} does not exist; give a file that torch.save wrote of examples.")
-    return replace(plan, on=str(on))
+    watches: Any = plan
+    return replace(watches, on=str(on))
 
 
 def restored(folder: Path, step: int | None = None, own: Own | None = None) -> Snapshot:

@@ -29,7 +29,7 @@ class Forecast:
         """All in all."""
         return self.once + sum(self.components.values())
 
-    def times(self, number: int) -> Forecast:
+    def times(self, number: float | int) -> Forecast:
         """Returns the cost of so many of it."""
         lighter = None if self.with_minibatches is None else number * self.with_minibatches
         return Forecast(number * self.once, {at: number * some for at, some in self.components.items()}, lighter)

@@ -37,7 +37,7 @@ def keep(
     """Writes a measurement into the folder of a run, replacing an older one of the same part.
 
     Args:
-        folder: The run folder; only one process may write to it.
+        folder: The run folder; only one process may write a part of it at a time.
         part: What ``part_of`` gives.
         outcome: What was measured.
         step: Optimizer updates done.

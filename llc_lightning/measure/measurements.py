@@ -374,7 +374,7 @@ def _share(
     kind = measurement_of(plan)
     memory = kind.memory() if memory is None else memory
     components = components_at(plan, snapshot, only)
-    pieces = [(_at(plan, each), list(each.components)) for each in pieces_of(plan, snapshot, components, workers)]
+    pieces = [(at_rungs(plan, each), list(each.components)) for each in pieces_of(plan, snapshot, components, workers)]
     cost = sum(each.cost(each.jobs(some, data=data, replicate=replicate)) for each, some in pieces)
     results: list[tuple[str, Any]] = []
     with progress.task(f"{plan.kind} at step {snapshot.step}", cost) as advance:
@@ -411,7 +411,7 @@ def pieces_of(plan: Plan, snapshot: Snapshot, components: Sequence[Component], w
     return dealt(pieces, workers)
 
 
-def _at(plan: Plan, piece: Piece) -> Plan:
+def at_rungs(plan: Plan, piece: Piece) -> Plan:
     """Returns the plan at the rungs of a piece."""
     some: Any = plan
     return replace(some, n_beta=piece.n_beta) if piece.n_beta else plan

@@ -1,10 +1,11 @@
 """Measures the snapshots of a run through the same function as the callbacks: the same rows, to the byte."""
 
 import warnings
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from torch import nn
@@ -15,16 +16,19 @@ from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.keep import keep, part_of
 from llc_lightning.measure.measurements import Plan, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot, restore
-from llc_lightning.results.claims import Claim, claim
+from llc_lightning.results.claims import claim
 from llc_lightning.results.run import Run, run_name
 from llc_lightning.results.schema import KEY
 from llc_lightning.results.snapshots import load_snapshot, lost_snapshots, snapshot_epoch
 from llc_lightning.results.store import Store
+from llc_lightning.results.training import forks, forks_before
 from llc_lightning.runtime.batches import Batch, n_examples
-from llc_lightning.runtime.errors import SettingError, SnapshotError, StoreError
-from llc_lightning.runtime.progress import Advance, NoProgress, Progress
+from llc_lightning.runtime.errors import LLCLightningError, MeasurementError, SettingError, SnapshotError, StoreError
+from llc_lightning.runtime.progress import Progress
 from llc_lightning.runtime.quarantine import quarantine
-from llc_lightning.runtime.workers import Workers
+from llc_lightning.runtime.workers import Workers, one_sentence
+
+T = TypeVar("T")
 
 
 def measure_snapshots(
@@ -79,21 +83,27 @@ def measure_snapshots(
     workers, folder = workers or Workers(), out or run.folder
     loss_fn(module)
     fitted = {name: plan.fitted(n_examples(data)) for name, plan in plans.items()}
-    chosen = _chosen(run, steps)
-    todo = [
-        measurement
-        for name, plan in fitted.items()
-        for measurement in _measurements(name, plan, module, data, chosen, max(run.snapshots, default=0), replicates)
-        if (parts is None or measurement.part in parts) and (again or not measurement.is_there(folder))
-    ]
-    todo = workers.gather(todo)[0]
-    seed = seed_of(run) if seed is None else seed
+    known = _first(workers, lambda: len(forks(run.folder)))
+    chosen = _first(workers, lambda: _chosen(run, steps))
+
+    def lacking() -> list[_Planned]:
+        last = max(run.snapshots, default=0)
+        return [
+            measurement
+            for name, plan in fitted.items()
+            for measurement in _measurements(name, plan, module, data, chosen, last, replicates)
+            if (parts is None or measurement.part in parts) and (again or not measurement.is_there(folder))
+        ]
+
+    todo = _first(workers, lacking)
+    given = seed
+    seed = _first(workers, lambda: seed_of(run) if given is None else given)
     copy = independent_copy(module)
     written: list[Path] = []
     memories = {name: measurement_of(plan).memory() for name, plan in fitted.items()}
     for step, path in chosen.items():
         here = [measurement for measurement in todo if measurement.step == step]
-        if not here:
+        if not here or not _first(workers, lambda step=step, path=path: _is_current(run, step, path, known)):
             continue
         workers.jointly(lambda path=path: restore(copy, load_snapshot(path), source=str(path)))
 
@@ -101,7 +111,7 @@ def measure_snapshots(
             return Snapshot.of(copy, data, run=run_name(folder), seed=seed, step=step, epoch=snapshot_epoch(path))
 
         for measurement in here:
-            with quarantine(copy), _claimed(workers, folder, measurement, again=again) as (mine, held):
+            with quarantine(copy), _claimed(workers, folder, measurement, again=again) as mine:
                 if not mine:
                     continue
                 outcome = measure(
@@ -110,49 +120,61 @@ def measure_snapshots(
                     workers=workers,
                     share=share,
                     replicate=measurement.replicate,
-                    progress=_Renewing(progress, held),
+                    progress=progress,
                     memory=memories[measurement.name],
                 )
                 files = workers.on_zero(
-                    lambda part=measurement.part, outcome=outcome, step=step: keep(
-                        folder, part, outcome, step=step, traces=traces, processes=workers.world_size
+                    lambda part=measurement.part, outcome=outcome, step=step, path=path: (
+                        keep(folder, part, outcome, step=step, traces=traces, processes=workers.world_size)
+                        if _is_current(run, step, path, known)
+                        else []
                     )
                 )
             written += workers.gather(files)[0] or []
     return written
 
 
+def _first(workers: Workers, do: Callable[[], T]) -> T:
+    """Returns what ``do`` returns on the first process, on all: each could see another folder while others write to it.
+
+    Raises:
+        LLCLightningError: What it raises there.
+    """
+    told: list[T] = []
+    error: LLCLightningError | None = None
+    if workers.is_zero:
+        try:
+            told = [do()]
+        except LLCLightningError as raised:
+            error = raised
+        except Exception as raised:  # whatever it is, the others wait for it
+            error = MeasurementError(one_sentence(raised))
+    told, error = workers.gather((told, error))[0]
+    if error is not None:
+        raise error
+    return told[0]
+
+
+def _is_current(run: Run, step: int, path: Path, known: int) -> bool:
+    """Says whether a snapshot is still of the branch that the training is on."""
+    current = path.is_file() and not forks_before(run.folder, step, known)
+    if not current:
+        warnings.warn(
+            f"the training has gone back to before step {step}, which is not measured any more.", stacklevel=2
+        )
+    return current
+
+
 @contextmanager
-def _claimed(
-    workers: Workers, folder: Path, measurement: "_Planned", *, again: bool
-) -> Generator[tuple[bool, Claim | None]]:
-    """Yields whether a measurement is for these processes to make, and on the first of them its claim."""
+def _claimed(workers: Workers, folder: Path, measurement: "_Planned", *, again: bool) -> Generator[bool]:
+    """Yields whether a measurement is for these processes to make, which have claimed it."""
     held = workers.on_zero(lambda: claim(folder, measurement.part))
     try:
         mine = workers.on_zero(lambda: held is not None and (again or not measurement.is_there(folder)))
-        yield bool(workers.gather(mine)[0]), held
+        yield bool(workers.gather(mine)[0])
     finally:
         if held:
             held.release()
-
-
-class _Renewing:
-    """Progress that renews a claim, while it shows itself as another does."""
-
-    def __init__(self, shown: Progress | None, held: Claim | None) -> None:
-        self._shown, self._held = shown or NoProgress(), held
-
-    @contextmanager
-    def task(self, description: str, total: int) -> Generator[Advance]:
-        """Opens a task."""
-        with self._shown.task(description, total) as advance:
-
-            def renewing(n: int = 1, note: str = "") -> None:
-                if self._held:
-                    self._held.renew()
-                advance(n, note)
-
-            yield renewing
 
 
 @dataclass(frozen=True)
@@ -218,7 +240,7 @@ def _chosen(run: Run, steps: Sequence[int] | None) -> dict[int, Path]:
         )
     if steps is None:
         if gone:
-            warnings.warn(f"{run.folder} is measured without some steps{_told_lost(gone)}.", stacklevel=3)
+            warnings.warn(f"{run.folder} is measured without some steps{_told_lost(gone)}.", stacklevel=5)
         return there
     missing = sorted(set(steps) - set(there))
     if missing:

@@ -20,7 +20,7 @@ from llc_lightning.runtime.errors import StoreError
 _ABOUT = (
     "Complexity is the LLC, the local learning coefficient: how many directions of the weights the loss pins down, at "
     "a resolution n_beta; wrLLC is that of one part's own weights. Need is the ablation effect: by how much the loss "
-    "rises without the part. Every answer stands with its interval over runs, and with what would change it."
+    "rises without the part. Intervals are over runs; every answer stands with what would change it."
 )
 
 
@@ -29,6 +29,7 @@ def write_over_runs(
     out: Path,
     *,
     commands: Sequence[str] = (),
+    told: Sequence[str] = (),
     level: float = table.LEVEL,
     static: bool = False,
     export: Path | None = None,
@@ -39,6 +40,7 @@ def write_over_runs(
         runs: The runs.
         out: The page.
         commands: What made them, to be told.
+        told: What else is to be said, such as which runs were left out.
         level: Probability of the intervals.
         static: Draw the figures as SVG, without hover and zoom.
         export: A folder for every figure as PNG and SVG and every table as CSV; none by default.
@@ -48,7 +50,7 @@ def write_over_runs(
         DataError: If a run measured something under several settings, so that it is not known which is meant.
     """
     found = answers(runs, level=level)
-    text = _page(runs, found, commands, level, static=static)
+    text = _page(runs, found, commands, told, level, static=static)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")
@@ -93,7 +95,13 @@ def _share(part: int, whole: int) -> str:
 
 
 def _page(
-    runs: Sequence[Measurements], found: Sequence[Answer], commands: Sequence[str], level: float, *, static: bool
+    runs: Sequence[Measurements],
+    found: Sequence[Answer],
+    commands: Sequence[str],
+    told: Sequence[str],
+    level: float,
+    *,
+    static: bool,
 ) -> str:
     parts = [section(one.question, one.panels, one.tables, static=static, above=_said(one)) for one in found]
     headings = [*(one.question for one in found), "What was measured", "Words"]
@@ -111,7 +119,7 @@ def _page(
 <main>
 {"".join(parts)}
 <section id="{anchor("What was measured")}"><h2>What was measured</h2>{table_card(asked_for(runs), wide=True)}
-{_commands(commands)}</section>
+{"".join(f'<p class="note">{escaped(one)}</p>' for one in told)}{_commands(commands)}</section>
 {glossary.section()}
 </main>
 <footer>Made by llc_lightning from the rows of these runs alone.</footer>"""

@@ -39,7 +39,7 @@ for (const head of document.querySelectorAll("th")) {
     const down = head.dataset.sorted !== "down";
     const number = (row) => parseFloat(row.cells[at].textContent.replace("+", ""));
     const rows = [...body.rows];
-    const numeric = rows.filter((row) => row.cells[at].textContent !== "-").every((row) => !isNaN(number(row)));
+    const numeric = rows.filter((row) => row.cells[at].textContent !== "-" && row.cells[at].textContent !== "no value").every((row) => !isNaN(number(row)));
     const value = (row) => (numeric ? (isNaN(number(row)) ? -Infinity : number(row)) : row.cells[at].textContent);
     rows.sort((a, b) => (value(a) < value(b) ? 1 : value(a) > value(b) ? -1 : 0) * (down ? 1 : -1));
     for (const other of head.parentNode.cells) delete other.dataset.sorted;

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from llc_lightning.runtime.errors import LLCLightningError, SettingError, StoreError
 
@@ -23,7 +24,7 @@ def publish(run: Path, name: str, write: Callable[[Path], object]) -> Path:
 
     The file is written beside its place, flushed to disk, listed in the manifest and only then moved into place.
     Whoever reads, or kills the process at any moment, finds the whole old file or the whole new one, and either is
-    listed. Only one process of a run may publish.
+    listed. Several processes may publish, each of them other files.
 
     Args:
         run: The run folder; it is made if it is not there.
@@ -136,6 +137,14 @@ def checked_name(kind: str, name: str) -> str:
     return name
 
 
+def lock(file: IO[Any]) -> None:
+    """Waits until this process alone has locked a file, until it is closed; does nothing where nothing can lock."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
 def _list(run: Path, name: str, digest: str, size: int) -> None:
     """Appends to the manifest in one write, unless the last entry of the file says the same."""
     if listed(run).get(name, [""])[-1] == digest:
@@ -143,6 +152,7 @@ def _list(run: Path, name: str, digest: str, size: int) -> None:
     entry = {"path": name, "sha256": digest, "bytes": size, "check": _check(name, digest)}
     line = json.dumps(entry).encode() + b"\n"
     with (run / MANIFEST).open("a+b", buffering=0) as manifest:
+        lock(manifest)  # since not every file system appends as one act
         end = manifest.seek(0, os.SEEK_END)
         manifest.seek(max(end - 1, 0))
         cut_off = end > 0 and manifest.read(1) != b"\n"

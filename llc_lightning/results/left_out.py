@@ -37,6 +37,8 @@ def read_left_out(run: Path) -> list[dict[str, Any]]:
     for path in sorted((run / FOLDER).glob("*.json")):
         try:
             records.append(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:  # it has been measured meanwhile
+            continue
         except (OSError, ValueError) as error:
             raise StoreError(f"{path} is damaged: {one_line(error)}; delete it, it is a note alone.") from error
     return records

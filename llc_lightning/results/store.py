@@ -33,7 +33,7 @@ def part_name(step: int, name: str) -> str:
 class Store:
     """The measurements of one run.
 
-    Only one process of a run writes (rank 0); any number may read meanwhile.
+    One process writes a part at a time, the one that has claimed it; any number may read meanwhile.
     """
 
     run: Path

@@ -7,6 +7,8 @@ from llc_lightning.runtime.errors import StoreError
 
 FILE = "training"
 """Holds the name of the training whose rows are in the folder."""
+ENDED = ".ended"
+"""Says that the training has ended of itself; one that was stopped leaves none, since it can go on."""
 ABANDONED = "abandoned"
 """Where the rows lie that a training left when it went back to an earlier step."""
 _KEPT = ("measurements", "snapshots", "traces", "posterior", "timings", "left_out")
@@ -43,6 +45,24 @@ def claim(run: Path, training: str) -> bool:
     return True
 
 
+def mark_ended(run: Path, ended: bool) -> None:
+    """Notes that the training of a run has ended, or that it goes on.
+
+    Raises:
+        StoreError: If the folder cannot be written to.
+    """
+    path = run / ENDED
+    try:
+        path.touch() if ended else path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; make the folder writable.") from error
+
+
+def has_ended(run: Path) -> bool:
+    """Says whether the training of a run has ended, other than by a signal or an error."""
+    return (run / ENDED).is_file()
+
+
 def abandon_after(run: Path, step: int) -> list[Path]:
     """Moves what was measured and kept after a step into a folder of its own, and returns what was moved.
 
@@ -70,6 +90,11 @@ def forks(run: Path) -> list[int]:
     return [step for _, step in numbered]
 
 
+def forks_before(run: Path, step: int, known: int) -> list[int]:
+    """Returns the steps before ``step`` that a training went back to since it had gone back ``known`` times."""
+    return [fork for fork in forks(run)[known:] if fork < step]
+
+
 def check_branch(run: Path, step: int, known: int) -> None:
     """Checks that a checkpoint is not of what its training has abandoned since.
 
@@ -81,8 +106,7 @@ def check_branch(run: Path, step: int, known: int) -> None:
     Raises:
         StoreError: If it is: two branches would share a table.
     """
-    earlier = [fork for fork in forks(run)[known:] if fork < step]
-    if earlier:
+    if earlier := forks_before(run, step, known):
         raise StoreError(
             f"the checkpoint of step {step} is of a branch that this training left when it went back to step "
             f"{earlier[-1]}: the rows of {run} are of the other one; give another folder (default_root_dir, or the "

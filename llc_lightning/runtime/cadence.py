@@ -91,7 +91,8 @@ class Cadence(ABC):
         if any(self._due_epoch(epoch) for epoch in range(_MANY_EPOCHS)):
             return None
         named = {step for step in range(max_steps + 1) if self._due_steps(range(step, step + 1), max_steps)}
-        return sorted(named | ({0} if self.at_start else set()) | ({max_steps} if self.at_end else set()))
+        ends = [*([0] if self.at_start else []), *([max_steps] if self.at_end else [])]
+        return sorted(named.union(ends))
 
     @abstractmethod
     def _due_steps(self, steps: range, max_steps: int | None) -> bool:

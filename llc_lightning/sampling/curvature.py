@@ -110,8 +110,9 @@ class Krylov:
         # A larger matrix that is cut off gives other last digits, by the lanes that happen to be beside.
         nodes = torch.zeros(*used.shape, most, dtype=torch.float64, device=used.device)
         weights = torch.zeros_like(nodes)
-        sizes: set[int] = set(used.flatten().tolist())
-        for size in sorted(sizes):
+        for size in range(1, most + 1):
+            if not bool((used == size).any()):
+                continue
             one, here = self._of(size), (used == size)[..., None]
             first = one.nodes[..., :1].expand(*used.shape, most - size)  # inside of the spectrum
             nodes = nodes.where(~here, torch.cat([one.nodes, first], -1))

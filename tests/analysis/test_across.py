@@ -36,10 +36,10 @@ def test_runs_of_a_net_come_together_and_those_of_another_do_not() -> None:
 
 def test_scores_are_judged_at_every_rung_and_effects_once() -> None:
     found = {one.key: one.found for one in found_over([Measurements("a", "a", scored(), TRUTH)] * 2)}
-    assert [one.auroc for one in found["wrLLC:min", "n_beta 30"]] == [1.0, 1.0]
-    assert [one.auroc for one in found["wrLLC", "n_beta 300"]] == [1.0, 1.0]
+    assert [one.auroc for one in found["wrLLC:min", "n_beta 30, gamma 1"]] == [1.0, 1.0]
+    assert [one.auroc for one in found["wrLLC", "n_beta 300, gamma 1"]] == [1.0, 1.0]
     assert len(found["zero", ""]) == 2
-    assert ("zero", "n_beta 30") not in found
+    assert ("zero", "n_beta 30, gamma 1") not in found
 
 
 def test_without_a_truth_nothing_is_judged_and_without_wrllc_nothing_dated() -> None:
@@ -52,3 +52,22 @@ def test_an_error_names_the_run() -> None:
     twice = pd.concat([twice, twice.loc[twice["quantity"] == "llc"].assign(settings="other", n_examples=1)])
     with pytest.raises(DataError, match=r"^second: .*several settings"):
         collapses_over([Measurements("first", "a", rows(scatter=0.0)), Measurements("second", "a", twice)])
+
+
+def test_a_single_run_has_the_interval_of_its_own_chains() -> None:
+    one = over([Measured(2.0, 0.1)], chains=4)
+    assert one.high - one.mean == pytest.approx(0.318, abs=1e-3)
+
+
+def test_a_component_that_a_score_lacks_counts_as_its_least() -> None:
+    some = scored().loc[lambda rows: ~((rows["component"] == "a[0]") & (rows["quantity"] == "ablation_effect"))]
+    found = {one.key: one.found[0] for one in found_over([Measurements("a", "a", some, TRUTH)])}
+    assert found["zero", ""].components == UNITS
+    assert found["zero", ""].auroc < 1.0
+    assert found["wrLLC:min", "n_beta 30, gamma 1"].auroc == 1.0
+
+
+def test_a_truth_is_judged_at_the_last_step_with_a_coefficient() -> None:
+    later = scored().loc[lambda rows: rows["quantity"] == "ablation_effect"].assign(step=9)
+    found = found_over([Measurements("a", "a", pd.concat([scored(), later]), TRUTH)])
+    assert ("wrLLC", "n_beta 30, gamma 1") in {one.key for one in found}

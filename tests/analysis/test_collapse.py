@@ -77,3 +77,17 @@ def test_nothing_of_too_few_points_or_without_effects() -> None:
     table = rows(scatter=0.0)
     assert collapse(table.loc[table["component"].isin(["a[0]", "a[1]"])]) == []
     assert collapse(table.loc[table["quantity"] == "llc"]) == []
+
+
+def test_without_a_replicate_nothing_is_known_of_what_is_attainable() -> None:
+    table = rows(scatter=0.0).loc[lambda rows: rows["replicate"] == 0]
+    (one, _) = collapse(table, gamma=1.0)
+    assert np.isnan(one.attainable)
+    assert np.isnan(one.corrected)
+    assert one.within > 0.99
+
+
+def test_the_last_step_that_has_points_enough_counts() -> None:
+    table = rows(scatter=0.0)
+    (one, _) = collapse(pd.concat([table, table.assign(step=9, status="not-mixed")]))
+    assert one.step == 0

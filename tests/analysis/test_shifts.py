@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from llc_lightning.analysis.shifts import shifts
+from llc_lightning.runtime.errors import DataError
 from tests.analysis.synthetic import frame
 
 
@@ -41,3 +42,19 @@ def test_nothing_without_shifts_and_no_value_where_none_is_ok() -> None:
     (one,) = shifts(rows().assign(status="not-mixed"))
     assert one.ok == 0
     assert np.isnan([one.before.value, one.after.value, one.shift.value]).all()
+
+
+def test_what_is_said_of_the_trained_weights_is_of_the_same_components() -> None:
+    table = rows()
+    table.loc[(table["component"] == "a[0]") & (table["quantity"] == "recovery_closure"), "status"] = "not-recovered"
+    (one,) = shifts(table)
+    assert (one.ok, one.closed) == (2, 1)
+    assert one.closure.value == -2.0
+    assert (one.unrecovered.value, one.recovered.value) == (44.0 - 60.0, pytest.approx(60.0))
+    assert one.shift.value == -4.0
+
+
+def test_one_component_under_two_settings_is_refused() -> None:
+    table = rows()
+    with pytest.raises(DataError, match="several settings"):
+        shifts(pd.concat([table, table.assign(settings="others")]))

@@ -1,5 +1,7 @@
 """The constants of a whole circuit: what they add, and that a fit is never worse than what is plain."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.components.loss import Edit
 from llc_lightning.runtime.errors import SettingError
-from tests.circuits.nets import net, question
+from tests.circuits.nets import N, net, question
 
 
 def test_with_no_edge_a_network_hears_constants_alone() -> None:
@@ -41,3 +43,28 @@ def test_fitted_constants_are_never_worse_where_no_search_looked() -> None:
     assert wild.loss <= min(wild.of["zero"], wild.of["mean"])
     with pytest.raises(SettingError, match="there is one block"):
         fit_constants(MaskedRuns(Subject(asked)), edges)
+
+
+def test_the_whole_network_has_nothing_to_fit_and_a_loss_that_is_no_number_is_told() -> None:
+    runs = MaskedRuns(Subject(question("layer"), block=4))
+    whole = fit_constants(runs, runs.edges, steps=2)
+    assert whole.of["zero"] == whole.of["mean"] == whole.loss
+    runs.subject.losses = lambda block, edits, points=(): (torch.full((4,), torch.nan), {})
+    with pytest.raises(SettingError, match="no finite number with zero, nor with the means"):
+        fit_constants(runs, runs.edges, steps=2)
+    with pytest.raises(SettingError, match="'accuracy' is not known to be the better"):
+        fit_constants(MaskedRuns(Subject(question("layer", metric="accuracy"), block=4)), runs.edges)
+
+
+def test_what_fills_positions_enters_no_mean_and_is_not_ablated() -> None:
+    asked, (_, batch) = replace(question("layer"), mask="0!=3"), net("layer")
+    runs, counts = MaskedRuns(Subject(asked)), batch[0] != 3
+    assert not counts.all()
+    means, points = Constants.means(runs.subject), ["net.hook_embed", "net.blocks.0.attn.hook_z"]
+    said = asked.loss.activations(asked.params, batch, points)
+    assert torch.allclose(means.values["net.hook_embed"][0], said[points[0]][counts].mean(0), atol=1e-6)
+    head = said[points[1]][:, :, 1][counts].mean(0)
+    assert torch.allclose(means.values["net.blocks.0.attn.hook_z[1]"][0], head, atol=1e-6)
+    (shifts,) = (means.shifts(runs.subject, 0)[:, :N],)
+    assert not shifts[:, ~counts].any()
+    assert shifts[:, counts].any(-1).any(1).all()

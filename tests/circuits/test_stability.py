@@ -1,5 +1,7 @@
 """Shares of edges over circuits, and circuits of other trainings with their heads matched."""
 
+from dataclasses import replace
+
 import pytest
 
 from llc_lightning.circuits.circuit import Circuit, ScoredEdge
@@ -57,3 +59,25 @@ def test_heads_that_do_the_same_get_the_same_numbers() -> None:
     large = Circuit(tuple(ScoredEdge(edge, 1.0) for edge in many), "acdc", "zero", "train", 16, 0)
     with pytest.raises(SettingError, match=r"'net\.0\.attn' has 7 units in the circuits, and roles are matched of up"):
         matched(large, induction(1, 2))
+
+
+def test_circuits_of_no_edge_are_the_same() -> None:
+    assert Stability("examples", (circuit(), circuit())).jaccard == 1
+    assert Stability("examples", (circuit(), circuit("ab"))).jaccard == 0
+
+
+def test_a_consensus_tells_what_its_circuits_do_not_have_in_common() -> None:
+    found = Stability("donor", (circuit("ab"), replace(circuit("ab"), donor="mean", seed=1)))
+    agreed = consensus(found)
+    assert (agreed.donor, agreed.method, agreed.seed) == ("zero, mean", "consensus of acdc", 0)
+    assert agreed.search["seeds"] == "0, 1"
+    assert agreed.n_examples == 16
+    graph = question("layer").graph
+    dead, live = graph.select("net.hook_embed -> net.blocks.0.attn.hook_q[0]") + graph.select("net.hook_embed -> *post")
+    both = Circuit((ScoredEdge(dead, 1.0), ScoredEdge(live, 1.0)), "acdc", "zero", "train", 16, 0)
+    assert consensus(Stability("order", (both, both)), graph=graph).edges == (live,)
+
+
+def test_one_resample_is_refused_before_anything_is_searched_for() -> None:
+    with pytest.raises(SettingError, match="count is 1; give an integer of at least 2"):
+        over_examples(question("layer"), pytest.fail, count=1)

@@ -1,6 +1,7 @@
 """The command analyze.py."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -212,6 +213,18 @@ def test_several_runs_are_reported_together(
     told = called(capsys, "report", run, young, "--out", tmp_path / "over.html", "--static")
     assert "Not measured: of no run is it known which components matter." in told
     assert "cis/version_0" in (tmp_path / "over.html").read_text(encoding="utf-8")
+
+
+def test_of_one_training_made_twice_the_first_counts(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
+) -> None:
+    for name in ("version_0", "version_1"):
+        shutil.copytree(run, tmp_path / "one" / name)
+        (tmp_path / "one" / name / "config.yaml").write_text("seed_everything: 3\nexperiment: one\n")
+    folders = [tmp_path / "one" / name for name in ("version_0", "version_1")]
+    told = called(capsys, "report", *folders, "--out", tmp_path / "over.html", "--static")
+    assert "one/version_1 is left out, since another run of one has the same seed, 3." in " ".join(told.split())
+    assert "one/version_1 is left out" in (tmp_path / "over.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """``analyze.py circuit``: the most important edges of a run, as a table and as a file."""
 
 import json
+import re
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -8,11 +10,13 @@ import pytest
 from llc_lightning.circuits.base import Question, edge_scores
 from llc_lightning.circuits.circuit import Circuit
 from llc_lightning.circuits.graph import Graph
+from llc_lightning.cli import circuit
 from llc_lightning.cli.analyze import main as analyze
 from llc_lightning.cli.offline import restored
 from llc_lightning.cli.train import main as train
 from llc_lightning.results.run import Run
 from llc_lightning.runtime.batches import take
+from llc_lightning.runtime.errors import SettingError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke" / "induction.yaml"
@@ -51,14 +55,15 @@ def test_a_circuit_is_shown_and_stored(capsys: pytest.CaptureFixture[str], run: 
     some = [run, "--method", "eap", "--donor", "mean", "--edges", 3, "--examples", 32]
     path = tmp_path / "circuit.json"
     assert f"wrote {path}" in told(capsys, *some, "--out", path)
-    circuit = Circuit.load(path)
-    assert [str(edge) for edge in circuit.edges] == [one.component for one in expected]
-    assert [one.stderr for one in circuit.scored] == pytest.approx([one.stderr for one in expected])
-    assert circuit.faithfulness["average"] == "ratio_of_means"
+    found = Circuit.load(path)
+    assert [str(edge) for edge in found.edges] == [one.component for one in expected]
+    assert [one.stderr for one in found.scored] == pytest.approx([one.stderr for one in expected])
+    assert found.faithfulness["average"] == "ratio_of_means"
     assert json.loads(told(capsys, *some, "--json")) == json.loads(path.read_text())
     shown = told(capsys, *some)
     assert all(one.component in shown for one in expected)
     assert "of what the network does" in shown
+    assert f"circuit {run} --method eap --donor mean --edges 3 --examples 32 --out circuit.json" in shown
 
 
 def test_what_is_wrong_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str], run: Path) -> None:
@@ -68,6 +73,10 @@ def test_what_is_wrong_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str],
         (["--among", "net.hook_embed -> net.x"], "unknown reader 'net.x'"),
         (["--edges", "0"], "edges is 0"),
         (["--out", "circuit.csv"], "give a file that ends in .json"),
+        (["--resamples", "4"], "--resamples is told in pictures, and there is no --out"),
+        (["--resamples", "4", "--out", "c.json"], "--resamples is told in pictures, and --out is c.json"),
+        (["--resamples", "1", "--out", "c.svg"], "resamples is 1; give an integer of at least 2"),
+        (["--over-steps"], "--over-steps makes several pictures, and there is no --out"),
         (["--method", "eap", "--metric", "kl"], "has its minimum at the unablated run"),
     ):
         assert message in told(capsys, run, "--examples", 16, *more, code=1)
@@ -75,11 +84,11 @@ def test_what_is_wrong_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str],
 
 def test_a_circuit_is_searched_for(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     some = [run, "--method", "acdc(threshold=0.001,order=random,draw=2)", "--examples", 16, "--metric", "kl"]
-    circuit = Circuit.from_json(told(capsys, *some, "--json"))
-    assert circuit.search["order"] == "random 2"
-    assert circuit.loss == "metric:kl"
-    assert circuit.scored
-    assert f"The {len(circuit.scored)} edges that were found" in told(capsys, *some)
+    found = Circuit.from_json(told(capsys, *some, "--json"))
+    assert found.search["order"] == "random 2"
+    assert found.loss == "metric:kl"
+    assert found.scored
+    assert f"The {len(found.scored)} edges that were found" in told(capsys, *some)
     refused = told(capsys, *some, "--edges", 3, code=1)
     assert "takes what it finds; leave --edges and --among out" in refused
 
@@ -95,3 +104,40 @@ def test_pictures_are_written(capsys: pytest.CaptureFixture[str], run: Path, tmp
     assert page.count("<section") == len(Run.open(run).snapshots)
     assert "a file that ends in .json, .svg or .html" in told(capsys, *some, "--out", "c.png", code=1)
     assert "--over-steps makes several pictures" in told(capsys, *some, "--over-steps", "--out", "c.svg", code=1)
+
+
+def test_shares_are_of_circuits_found_as_the_one_that_is_shown(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
+) -> None:
+    path, one = tmp_path / "c.svg", "net.hook_embed -> *hook_q[?]"  # which lead nowhere by themselves
+    told(
+        capsys, run, "--method", "eap", "--among", one, "--edges", 99, "--examples", 8, "--resamples", 2, "--out", path
+    )
+    shares = re.findall(r"in (\d+)% of circuits", path.read_text())
+    assert shares == ["100"] * path.read_text().count("<path")
+    assert shares
+    some = ("--method", "exact", "--donor", "optimal(steps=2)", "--edges", 2, "--examples", 8)
+    told(capsys, run, *some, "--among", "net.hook_embed -> *post", "--resamples", 2, "--out", path)
+    assert "in 100% of circuits" in path.read_text()
+
+
+def test_a_snapshot_without_a_circuit_leaves_the_others(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, plain = [0, *Run.open(run).snapshots], circuit._question
+    some, path = [run, "--method", "eap", "--examples", 8, "--over-steps", "--out"], tmp_path / "c.html"
+
+    def fails(options: Namespace, step: int | None) -> tuple[Question, str]:
+        if step in failing:
+            raise SettingError("there is nothing.")
+        return plain(options, step)
+
+    monkeypatch.setattr(circuit, "_question", fails)
+    monkeypatch.setattr(circuit, "Run", Namespace(open=lambda _: Namespace(snapshots=steps)))
+    failing = steps[:1]
+    told(capsys, *some, path)
+    page = path.read_text()
+    assert page.count("<section") == len(steps)
+    assert page.count("No circuit could be measured: there is nothing.") == 1
+    failing = steps
+    assert "there is nothing." in told(capsys, *some, path, code=1)

@@ -3,12 +3,20 @@
 import hashlib
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
+from llc_lightning.cli import offline
 from llc_lightning.cli.analyze import main as analyze
 from llc_lightning.cli.train import main as train
+from llc_lightning.results.claims import TRAINING, Claim, take
+from llc_lightning.results.left_out import read_left_out, write_left_out
 from llc_lightning.results.run import Run
+from llc_lightning.results.training import has_ended, mark_ended
+from tests.processes import run as run_script
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SMOKE = Path(__file__).parents[2] / "configs" / "smoke" / "cis.yaml"
@@ -152,3 +160,104 @@ def test_a_snapshot_that_is_gone_is_told(capsys: pytest.CaptureFixture[str], run
 def test_a_run_without_configuration_says_what_to_do(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     (run / "config.yaml").unlink()
     assert "or use measure_snapshots in Python" in told(capsys, run, code=1)
+
+
+def noted(run: Path, part: Path) -> str:
+    """Takes a part away as if a budget had left it out, and returns its name."""
+    part.unlink()
+    name = part.name.removesuffix(".parquet")
+    write_left_out(run, name, name="ablation", step=12, left=1, asked=1)
+    return name
+
+
+def test_following_waits_for_a_training_to_begin_and_ends_with_it(
+    capsys: pytest.CaptureFixture[str], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digests(run)
+    (run / ".ended").unlink()
+    (first,) = (run / "measurements").glob("step=00000012-ablation*.parquet")
+    (second,) = (run / "measurements").glob("step=00000006-ablation*.parquet")
+    second.unlink()
+    seen: list[bool] = []
+    claims: list[Claim] = []
+
+    def looked(_: float) -> None:
+        """Stands for what happens while nothing is to be done."""
+        seen.append(first.exists())
+        if len(seen) == 2:
+            claims.append(take(run, TRAINING))
+            noted(run, first)
+        if len(seen) == 5:
+            assert not second.exists(), "it is not noted, and comes last"
+            mark_ended(run, ended=True)
+
+    monkeypatch.setattr(offline, "time", SimpleNamespace(sleep=looked))
+    assert analyze(["measure", str(run), "--follow", "--only", "ablation"]) == 0
+    err = capsys.readouterr().err
+    assert seen == [True, True, True, True, True]
+    assert [line for line in err.splitlines() if line] == [
+        f"waiting for the training of {run} to begin or go on; Ctrl-C ends it"
+    ]
+    assert digests(run) == before
+    assert read_left_out(run) == []
+    claims[0].release()
+
+
+def test_following_leaves_what_it_is_not_asked_for_and_does_not_spin(
+    capsys: pytest.CaptureFixture[str], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run / ".ended").unlink()
+    (part,) = (run / "measurements").glob("step=00000012-ablation*.parquet")
+    name, calls = noted(run, part), [0, 0]
+    measure = offline.measure_snapshots
+
+    def counting(*given: Any, **more: Any) -> list[Path]:
+        calls[0] += 1
+        return measure(*given, **more)
+
+    def looked(_: float) -> None:
+        calls[1] += 1
+        if calls[1] == 3:
+            mark_ended(run, ended=True)
+
+    monkeypatch.setattr(offline, "time", SimpleNamespace(sleep=looked))
+    monkeypatch.setattr(offline, "measure_snapshots", counting)
+    told(capsys, run, "--follow", "--only", "llc")
+    assert calls == [2, 3]
+    assert [record["part"] for record in read_left_out(run)] == [name]
+
+
+def test_a_training_that_is_stopped_is_waited_for_and_one_that_has_ended_is_not(run: Path) -> None:
+    assert has_ended(run)
+    assert list(run.glob(".*.claim")) == []
+    mark_ended(run, ended=False)
+    assert not has_ended(run)
+
+
+@pytest.mark.parametrize("more", [["--again"], ["--out", "elsewhere"]])
+def test_following_goes_with_neither_again_nor_another_folder(
+    capsys: pytest.CaptureFixture[str], run: Path, more: list[str]
+) -> None:
+    assert f"error: got --follow with {more[0]}; it measures" in told(capsys, run, "--follow", *more, code=1)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_devices_that_are_not_there_are_an_error_of_one_sentence(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    said = told(capsys, run, "--accelerator", "cuda", code=1)
+    assert said.startswith("error: cannot compute on 1 of accelerator 'cuda': ")
+    assert len(said.splitlines()) == 1
+    with pytest.raises(SystemExit):
+        analyze(["measure", str(run), "--accelerator", "foo"])
+
+
+def test_two_processes_write_the_bytes_of_one(run: Path, tmp_path: Path) -> None:
+    before = digests(run)
+    for part in (run / "measurements").glob("step=00000012-*"):
+        part.unlink()
+    command = ("measure", str(run), "--steps", "12", "--devices", "2")
+    done = run_script(str(SMOKE.parents[2] / "analyze.py"), *command, folder=tmp_path, processes=2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("wrote ") == 1
+    assert digests(run) == before
+    timings = Run.open(run).timings()
+    assert set(timings.loc[timings["step"] == 12, "processes"]) == {2}

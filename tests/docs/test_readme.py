@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 # Written by a run, by make or `llc-lightning init`, or a reader's own, so not in a checkout.
 MADE = re.compile(
-    r"checkpoints/|\.venv|\.peers|measurements/|traces/|posterior/|abandoned/|timings/|snapshots/|report\.html"
+    r"checkpoints/|\.venv|\.peers|measurements/|traces/|posterior/|abandoned/|left_out/|timings/|snapshots/|report\.html"
     r"|^config\.yaml|^mine\.py|^my_model\.py"
 )
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -1,7 +1,7 @@
 """Snapshots measured afterwards give the rows that callbacks gave, to the byte."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from llc_lightning.callbacks.llc import LLCCallback
 from llc_lightning.callbacks.snapshots import SnapshotCallback
 from llc_lightning.llc.revision import llc_revision
 from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.measure import offline
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.measure.measurements import Plan
@@ -23,6 +24,7 @@ from llc_lightning.measure.offline import measure_snapshots
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import KEY
 from llc_lightning.results.snapshots import save_snapshot
+from llc_lightning.results.training import abandon_after
 from llc_lightning.runtime.cadence import AtSteps
 from llc_lightning.runtime.errors import AddressError, MeasurementError, SettingError, SnapshotError
 from llc_lightning.runtime.workers import Workers
@@ -153,9 +155,75 @@ def test_two_processes_write_the_same_once(live: Run, tmp_path: Path) -> None:
     assert run.timings()["processes"].tolist() == [2] * 4
 
 
-def test_what_is_measured_is_not_measured_again(live: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from llc_lightning.measure import offline
+def counted(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None] = lambda _: None) -> list[tuple[str, int]]:
+    """Returns a list that is told kind and step of each measurement when it begins, after ``before`` of its step."""
+    begun: list[tuple[str, int]] = []
+    measure = offline.measure
 
+    def spy(plan: Any, snapshot: Any, **more: Any) -> Any:
+        before(snapshot.step)
+        begun.append((plan.kind, snapshot.step))
+        return measure(plan, snapshot, **more)
+
+    monkeypatch.setattr(offline, "measure", spy)
+    return begun
+
+
+def test_two_calls_at_once_measure_no_part_twice(live: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = copied(live, tmp_path)
+    within: list[list[Path]] = []
+
+    def again(step: int) -> None:
+        if not within:
+            within.append([])
+            within[0] = measure_snapshots(Wrapped(), DATA, PLANS, run, steps=[2, 5])
+
+    begun = counted(monkeypatch, again)
+    written = measure_snapshots(Wrapped(), DATA, PLANS, run, steps=[2, 5])
+    assert sorted(begun) == [("ablation", 2), ("ablation", 5), ("llc", 2), ("llc", 5)]
+    assert len(written) == 2
+    assert {path.name for path in written}.isdisjoint(path.name for path in within[0])
+    assert len(files(run)) == 6
+    assert list(run.folder.glob(".*.claim")) == []
+
+
+def test_what_a_training_goes_back_before_is_not_kept(
+    live: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copied(live, tmp_path)
+
+    def goes_back(step: int) -> None:
+        if step == 5:
+            abandon_after(run.folder, 3)
+
+    counted(monkeypatch, goes_back)
+    with pytest.warns(UserWarning, match="the training has gone back to before step 5, which is not measured any more"):
+        written = measure_snapshots(Wrapped(), DATA, {"ablation": PLANS["ablation"]}, run, steps=[2, 5])
+    assert [path.name for path in written] == [f"step=00000002-{ABLATED}.parquet"]
+    assert len(files(run)) == 1
+
+
+def test_processes_measure_what_the_first_of_them_sees(
+    live: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copied(live, tmp_path)
+
+    def act(workers: Workers) -> list[Path]:
+        seen = Run.open(run.folder)
+        if not workers.is_zero:
+            vars(seen)["snapshots"] = {}
+        return measure_snapshots(Wrapped(), DATA, {"ablation": PLANS["ablation"]}, seen, steps=[2], workers=workers)
+
+    one, other = Stage(2).play(act)
+    assert one == other
+    assert len(one) == 1
+    with pytest.raises(SnapshotError, match="has no snapshot of step 3"):
+        raise Stage(2).play(lambda workers: measure_snapshots(Wrapped(), DATA, PLANS, run, steps=[3], workers=workers))[
+            1
+        ]
+
+
+def test_what_is_measured_is_not_measured_again(live: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = copied(live, tmp_path, parts=True)
     parts: list[tuple[str, int, int]] = []
     measure = offline.measure

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -23,6 +24,9 @@ from llc_lightning.runtime.registry import NoFacts, Registry
 @dataclass(frozen=True)
 class Discovery(ABC):
     """A way to find circuits; its options are the fields of its class, written as those of ablation methods."""
+
+    minimises: ClassVar[bool] = True
+    """Whether it keeps loss or metric small, so that less must be better; else it looks at sizes of effects."""
 
     @cached_property
     def name(self) -> str:
@@ -64,6 +68,9 @@ def find_circuit(question: Question | MaskedRuns, method: str | Discovery) -> Ci
         LLCLightningError: If something names nothing or cannot be used; the message says what to change.
     """
     chosen = unspell(method, DISCOVERIES) if isinstance(method, str) else method
+    asked = question.subject.question if isinstance(question, MaskedRuns) else question
+    if chosen.minimises:
+        asked.check_minimised()
     return chosen.find(question if isinstance(question, MaskedRuns) else MaskedRuns(Subject(question)))
 
 

@@ -50,6 +50,7 @@ class EdgePruning(Learned):
         return found
 
     def chosen(self, parameters: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
-        """Returns the probabilities of being kept, of the largest ones alone."""
-        least = parameters.topk(min(self.edges, len(parameters))).values[-1]
-        return torch.where(parameters >= least, 0.5 + 0.5 * torch.sigmoid(parameters), 0.0)
+        """Returns numbers above one half that grow with the parameter for the largest ones, 0 for all others."""
+        most = parameters.topk(min(self.edges, len(parameters)))
+        scores = 0.5 + 0.5 * torch.sigmoid(most.values).clamp_min(1e-6)  # as many as were asked for, however small
+        return torch.zeros_like(parameters).scatter(0, most.indices, scores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from llc_lightning.circuits.base import edge_scores
 from llc_lightning.circuits.circuit import Circuit, ScoredEdge
@@ -20,6 +21,7 @@ from llc_lightning.runtime.errors import at_least
 class Greedy(Discovery):
     """Every edge of it leads on to the output, which the edges with the largest scores need not."""
 
+    minimises: ClassVar[bool] = False
     score: str = "exact"
     """The way to score edges."""
     edges: int = 10

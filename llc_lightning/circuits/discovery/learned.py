@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor
 from llc_lightning.circuits.circuit import Circuit, ScoredEdge
 from llc_lightning.circuits.constants import Constants
 from llc_lightning.circuits.discovery.base import Discovery
-from llc_lightning.circuits.fitted_constants import fit_constants
+from llc_lightning.circuits.evaluation.faithfulness import CONSTANTS, faithfulness
+from llc_lightning.circuits.fitted_constants import FittedConstants, fit_constants, halves
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.runtime.errors import SettingError, at_least
@@ -47,7 +48,9 @@ class Learned(Discovery):
     """Which stream of random numbers."""
     constants: bool = False
     """Whether ablated senders say constants, which are learned together with the masks, instead of what a donor says
-    (optimal ablation, Li & Janson 2024, arXiv:2409.09951). Those of the circuit that is found are fitted anew."""
+    (optimal ablation, Li & Janson 2024, arXiv:2409.09951). They start from the means over all examples, every second
+    block is held out of the search, and those of the circuit that is found are fitted anew: its faithfulness is that
+    on the blocks held out, with those constants as its donor, which are not kept."""
     start: float = field(default=1.0, init=False)
     """Of every parameter."""
 
@@ -82,9 +85,10 @@ class Learned(Discovery):
         searches: list[Any] = [torch.optim.AdamW([parameters], lr=self.rate, betas=_BETAS, weight_decay=0.0)]
         if constants is not None:
             searches.append(torch.optim.AdamW(constants.tensors, lr=_RATE, betas=_BETAS, weight_decay=0.0))
+        blocks = halves(runs)[0] if self.constants else range(len(runs.subject.examples.blocks))
         stream = generator(asked.seed, "masks", self.draw)
         for step in range(self.steps):
-            block = int(torch.randint(len(runs.subject.examples.blocks), (), generator=stream))
+            block = blocks[int(torch.randint(len(blocks), (), generator=stream))]
             self._step(runs, parameters, constants, stream, block, step)
             for search in searches:
                 search.step()
@@ -104,6 +108,11 @@ class Learned(Discovery):
             masks = self.sample(parameters, stream)
             masks = masks * _leading(runs, masks)  # what leads nowhere is no part of a circuit
             losses = runs(masks, constants=constants, blocks=[block]).mean(1)
+            if not losses.isfinite().all():
+                raise SettingError(
+                    f"the loss under masks is no finite number in step {step + 1} of {self.steps}, so that no mask can "
+                    "be learned from it; look at the network's own loss on these examples, or take another donor."
+                )
             if constants is not None:
                 told = torch.autograd.grad(losses.mean(), constants.tensors, retain_graph=True, allow_unused=True)
                 for one, slope in zip(constants.tensors, told, strict=True):
@@ -118,7 +127,15 @@ class Learned(Discovery):
         if constants is None:
             return found
         fitted = fit_constants(runs, found.edges, starts=[constants.detached()])
-        return self.circuit(runs, scored, told | {f"loss with {name} constants": v for name, v in fitted.of.items()})
+        told |= {f"loss with {name} constants": value for name, value in fitted.of.items()}
+        return replace(self.circuit(runs, scored, told), donor=CONSTANTS, faithfulness=_judged(runs, found, fitted))
+
+
+def _judged(runs: MaskedRuns, found: Circuit, fitted: FittedConstants) -> dict[str, float | int | str]:
+    """Returns the faithfulness with constants, on the examples that no descent saw; nothing of a circuit of no edge."""
+    if not found.scored:
+        return {}
+    return faithfulness(runs, found.edges, constants=fitted.constants, blocks=halves(runs)[1]).as_row()
 
 
 def _leading(runs: MaskedRuns, masks: Float[Tensor, "lane edge"]) -> Float[Tensor, "lane edge"]:

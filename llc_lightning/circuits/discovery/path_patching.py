@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
+from typing import ClassVar
 
 import torch
 
@@ -25,6 +26,7 @@ class PathPatching(Discovery):
     sender does. Readers come from the output back; one from which no edge that stays leads on is passed over.
     """
 
+    minimises: ClassVar[bool] = False
     threshold: float = 0.1
     """Least absolute change of the loss, in nats, or the metric's unit."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from llc_lightning.circuits.base import edge_scores
 from llc_lightning.circuits.circuit import Circuit
@@ -16,6 +17,7 @@ from llc_lightning.runtime.errors import at_least
 class Top(Discovery):
     """As many edges as are asked for; those among them that lead nowhere are left out."""
 
+    minimises: ClassVar[bool] = False
     score: str = "exact"
     """The way to score edges."""
     edges: int = 10

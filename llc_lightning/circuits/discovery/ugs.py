@@ -19,11 +19,12 @@ from llc_lightning.runtime.errors import SettingError
 )  # fmt: skip
 @dataclass(frozen=True)
 class UniformGradientSampling(Learned):
-    """Each edge is kept with its probability ``p``, and with ``p (1 - p)`` by a share drawn uniformly from 0 to 1.
+    """Each edge is kept by a share whose mean is its probability ``p``, with ``p (1 - p)`` uniform, else 0 or 1.
 
-    The loss' derivative by that share, averaged over the samples in which it lies between, has the expectation
-    ``L(kept) - L(ablated)`` under the other edges' masks. The price of an edge is added to it. Unlike the authors' own,
-    there is no price for nodes, and the rate does not depend on the price.
+    The loss' derivative by a share between 0 and 1 has the expectation ``L(kept) - L(ablated)`` under the other edges'
+    masks. Its mean over the samples in which the share lies there, plus the price, times ``p (1 - p)`` is the gradient;
+    in a step with no such sample there is neither, so that both weigh the same and the price is the least that a kept
+    edge does. Unlike the authors' own, there is no price for nodes, and the rate does not depend on the price.
     """
 
     price: float = 0.1
@@ -43,12 +44,12 @@ class UniformGradientSampling(Learned):
         return (1 - ((noise - chance) / within + 0.5).clamp(0, 1)).requires_grad_(True)
 
     def slope(self, parameters: Float[Tensor, "edge"], drawn: Samples, step: int) -> Float[Tensor, "edge"]:
-        """Returns the estimate of the gradient."""
+        """Returns the estimate of the gradient, 0 for an edge of which the step's samples tell nothing."""
         (slopes,) = torch.autograd.grad(drawn.losses.sum(), drawn.masks)
         inside = (drawn.masks > 0) & (drawn.masks < 1)
         does = torch.where(inside, slopes, 0).sum(0) / inside.sum(0).clamp_min(1)
         chance = torch.sigmoid(parameters.detach())
-        return (does + self.price) * chance * (1 - chance)
+        return torch.where(inside.any(0), does + self.price, 0) * chance * (1 - chance)
 
     def chosen(self, parameters: Float[Tensor, "edge"]) -> Float[Tensor, "edge"]:
         """Returns the probabilities."""

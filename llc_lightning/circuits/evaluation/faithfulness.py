@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llc_lightning.circuits.constants import Constants
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.runtime.errors import SettingError, unknown
@@ -17,6 +18,8 @@ from llc_lightning.runtime.status import join
 
 _GAP = 3.0
 """Errors by which the network must differ from the ablated one for shares to mean something."""
+CONSTANTS = "constants"
+"""The donor's name where constants were given."""
 AVERAGES = ("ratio_of_means", "mean_of_ratios")
 
 
@@ -27,6 +30,7 @@ class Conditions:
     level: str
     """What is ablated: ``edge``."""
     donor: str
+    """What says what is ablated; ``constants`` for constants that were given."""
     direction: str
     """``noising``: what is left out of the circuit is ablated in the run on the examples."""
     positions: str
@@ -65,34 +69,51 @@ class Faithfulness:
         return row | asdict(self.conditions)
 
 
-def faithfulness(runs: MaskedRuns, edges: Sequence[Edge], *, average: str = AVERAGES[0]) -> Faithfulness:
+def faithfulness(
+    runs: MaskedRuns,
+    edges: Sequence[Edge],
+    *,
+    average: str = AVERAGES[0],
+    constants: Constants | None = None,
+    blocks: Sequence[int] | None = None,
+) -> Faithfulness:
     """Returns the faithfulness of a circuit: all edges but its own are ablated.
 
     Args:
         runs: The network and its donor.
         edges: The circuit.
         average: ``ratio_of_means``, or ``mean_of_ratios``, which examples with a small denominator rule.
+        constants: What takes the donor's place.
+        blocks: Which blocks of examples; all by default.
 
     Raises:
         SettingError: If there is no such average, or the network does nothing that its ablation does not.
     """
-    return of_many(runs, [edges], average=average)[0]
+    return of_many(runs, [edges], average=average, constants=constants, blocks=blocks)[0]
 
 
-def of_many(runs: MaskedRuns, circuits: Sequence[Sequence[Edge]], *, average: str = AVERAGES[0]) -> list[Faithfulness]:
+def of_many(
+    runs: MaskedRuns,
+    circuits: Sequence[Sequence[Edge]],
+    *,
+    average: str = AVERAGES[0],
+    constants: Constants | None = None,
+    blocks: Sequence[int] | None = None,
+) -> list[Faithfulness]:
     """Returns the faithfulness of several circuits; arguments and errors as of :func:`faithfulness`."""
     if average not in AVERAGES:
         raise SettingError(unknown("average", average, AVERAGES))
     masks = torch.stack([runs.mask([]), runs.mask(runs.edges), *(runs.mask(edges) for edges in circuits)])
     with torch.no_grad():
-        none, every, *found = runs(masks).double().cpu()
+        none, every, *found = runs(masks, constants=constants, blocks=blocks).double().cpu()
     if float(every.mean()) == float(none.mean()):
         raise SettingError(
             "with all edges ablated the network does as it does with none, so that no part of it can be faithful; take "
             "another donor, metric or examples."
         )
     asked = runs.subject.question
-    conditions = Conditions("edge", asked.donor.name, "noising", "all", average, asked.name)
+    donor = asked.donor.name if constants is None else CONSTANTS
+    conditions = Conditions("edge", donor, "noising", "all", average, asked.name)
     return [_of(one, none, every, len(edges), conditions) for one, edges in zip(found, circuits, strict=True)]
 
 

@@ -40,8 +40,8 @@ def run(options: Namespace) -> None:
     """Scores, and shows or writes the circuit."""
     from llc_lightning.cli.circuit import circuit_file, circuit_of_run, circuit_table, write_circuit
 
-    if options.out is not None:
-        path = circuit_file(options)
+    path = circuit_file(options)
+    if path is not None:
         write_circuit(options, path)
         end(options, [path], analyze("report", options.run))
         return
@@ -49,5 +49,19 @@ def run(options: Namespace) -> None:
     if options.json:
         sys.stdout.write(circuit.to_json() + "\n")
     else:
-        then = analyze("circuit", options.run, "--method", options.method, "--out", "circuit.json")
+        then = analyze("circuit", options.run, *_asked(options), "--out", "circuit.json")
         sys.stdout.write(f"{rendered([], [circuit_table(circuit)])}\n{following(then)}\n")
+
+
+def _asked(options: Namespace) -> list[str]:
+    """Returns the words that ask for the same circuit again."""
+    words: list[str] = []
+    for name in ("method", "donor", "edges", "among", "metric", "joined", "neurons", "mask", "step", "examples"):
+        value: object = getattr(options, name)
+        if value is True:
+            words += [f"--{name}"]
+        elif name == "among" and value != ["*"]:
+            words += ["--among", *options.among]
+        elif name != "among" and value not in (None, False, ""):
+            words += [f"--{name}", str(value)]
+    return words

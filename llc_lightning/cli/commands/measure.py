@@ -23,7 +23,9 @@ def add_options(one: Options) -> None:
     one.add_argument("--follow", action="store_true", help="go on until the training has ended")
     one.add_argument("--devices", type=whole, default=1, metavar="N", help="processes of this host that share the work")
     one.add_argument("--nodes", type=whole, default=1, metavar="N", help="hosts, started by torchrun or srun")
-    one.add_argument("--accelerator", default="cpu", help="cpu, cuda or auto (default: cpu)")
+    one.add_argument(
+        "--accelerator", default="cpu", choices=["cpu", "cuda", "auto"], help="what computes (default: cpu)"
+    )
     one.add_argument("--out", type=Path, metavar="RUN2", help="write to this folder instead of the run's own")
     common(one)
 
@@ -35,6 +37,7 @@ def run(options: Namespace) -> None:
     from llc_lightning.cli.own import Own
 
     with launched(options.accelerator, options.devices, options.nodes) as fabric:
+        is_first = fabric is None or fabric.is_global_zero
         written = measure_run(
             options.run,
             steps=options.steps,
@@ -42,11 +45,11 @@ def run(options: Namespace) -> None:
             config=options.config,
             again=options.again,
             out=options.out,
-            progress=Bars(),
+            progress=Bars() if is_first else None,
             own=Own.of(options),
             follow=options.follow,
             fabric=fabric,
             on=options.on,
         )
-        if fabric is None or fabric.is_global_zero:
+        if is_first:
             end(options, written, analyze("report", options.out or options.run))

@@ -58,8 +58,8 @@ def run(options: Namespace) -> None:
         ((path, each) for path in found_in if (each := read_arrays(path)).attrs.get("on", "") == name), (None, None)
     )
     if path is None or arrays is None:
-        told = analyze("measure", opened.folder, "--on", options.on or "FILE")
-        raise StoreError(f"{opened.folder} holds nothing that was measured on {name or 'its own examples'}: {told}.")
+        command = analyze("measure", opened.folder, "--on", options.on or "FILE")
+        raise StoreError(f"{opened.folder} holds nothing that was measured on {name or 'its own examples'}: {command}.")
     if "kernel" not in arrays:
         raise StoreError(f"the chains of the whole model failed in {path.name}: {arrays['status'].values[0]}.")
     found = clustering(arrays)

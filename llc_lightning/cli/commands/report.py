@@ -68,13 +68,15 @@ def _over_runs(options: Namespace) -> None:
 
     if options.control:
         raise SettingError("--control is for one run; give it as one more RUN.")
-    if len(set(options.runs)) < len(options.runs):
+    if len({path.resolve() for path in options.runs}) < len(options.runs):
         raise SettingError(f"report got {', '.join(map(str, options.runs))}; give each run once.")
     runs, told = measurements_of(options.runs)
     out = options.out or Path("report.html")
-    asked = " ".join(["python analyze.py report", *map(quoted, options.runs)])
+    more = ["--level", options.level, *(["--static"] if options.static else []), "--out", quoted(out)]
+    more += ["--export", quoted(options.export)] if options.export else []
+    asked = " ".join(map(str, ["python analyze.py report", *map(quoted, options.runs), *more]))
     written, found = write_over_runs(
-        runs, out, commands=[asked], level=options.level, static=options.static, export=options.export
+        runs, out, commands=[asked], told=told, level=options.level, static=options.static, export=options.export
     )
     if not options.json:
         sys.stdout.write(rendered([*told, *(f"{one.question} {one.verdict}" for one in found)], []))

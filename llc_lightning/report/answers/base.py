@@ -23,6 +23,8 @@ class Answer:
     """One sentence over all nets, or what was not measured."""
     details: tuple[str, ...]
     """A sentence for each net."""
+    nets: tuple[str, ...]
+    """Of which something is said."""
     change: str
     """What would change the verdict."""
     tables: tuple[Table, ...] = ()
@@ -43,6 +45,11 @@ def between(values: Sequence[float], spec: str) -> str:
 def two(one: Over) -> str:
     """Returns a mean with two decimals and its sign."""
     return f"{one.mean:+.2f}" if np.isfinite(one.mean) else NONE
+
+
+def capped(one: Over) -> str:
+    """Returns a mean that errors alone can lift above 1, with two decimals and its sign."""
+    return f"{min(one.mean, 1.0):+.2f}" if np.isfinite(one.mean) else NONE
 
 
 def by_method(

@@ -21,23 +21,30 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
     rows: list[tuple[str, ...]] = []
     said: list[_Said] = []
     for one in found:
-        kind, method = one.key
-        first = one.found[0]
-        shift = one.over(lambda it: it.shift, level)
+        kind, method, rung = one.key
+        shift = one.over(lambda it: it.shift, level, chains=_chains)
         rows.append(
             (
-                *(one.net, kind, method, f"{first.n_beta:g}, {first.gamma:g}"),
-                *(str(one.over(number, level)) for number in _OF_SHIFT),
+                *(one.net, kind, method, rung),
+                *(str(one.over(number, level, chains=_chains)) for number in _OF_SHIFT),
                 str(one.over(lambda it: it.spread, level)),
-                f"{sum(it.ok for it in one.found)} of {sum(it.components for it in one.found)}",
-                str(len(one.found)),
+                *_counts(one.found),
+                f"{shift.runs} of {len(one.found)}",
             )
         )
         if np.isfinite(shift.mean):
-            said.append((one.net, kind, method, shift, one.over(lambda it: it.before, level)))
+            said.append((one.net, kind, method, shift, one.over(lambda it: it.before)))
     head = (
         *("net", "kind", "method", "n_beta, gamma", "LLC before", "LLC after", "change (A3 - full)"),
-        *("at the trained weights (A1)", "n_beta x R", "closure", "SD over components", "ok", "runs"),
+        *(
+            "at the trained weights (A1)",
+            "n_beta x R",
+            "closure",
+            "SD over components",
+            "ok",
+            "of these closed",
+            "runs with ok ones",
+        ),
     )
     note = (
         "Before: the LLC of the whole model, re-optimised; after: that of the ablated model at its own minimum; "
@@ -50,6 +57,7 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
         question="How do ablations change the LLC?",
         verdict=_verdict(said, measured=bool(rows)),
         details=tuple(_change_sentences(said)),
+        nets=tuple(dict.fromkeys(net for net, *_ in said)),
         change="Rows that are not ok are left out: longer chains or another gamma that make them ok may move a mean. "
         "A change belongs to its (n_beta, gamma).",
         tables=(Table("changes", "The LLC before and after", head, tuple(rows), note),) if rows else (),
@@ -75,11 +83,20 @@ _OF_SHIFT: tuple[Callable[[Shift], table.Measured], ...] = (
 )
 
 
+def _chains(one: Shift) -> int:
+    return one.chains
+
+
+def _counts(found: Sequence[Shift]) -> tuple[str, str]:
+    ok, asked, closed = (sum(getattr(one, name) for one in found) for name in ("ok", "components", "closed"))
+    return f"{ok} of {asked}", str(closed)
+
+
 def _verdict(said: Sequence[_Said], *, measured: bool) -> str:
     if not said:
         return "Measured, but no change is ok." if measured else "Not measured: no run has the LLC under ablation."
     lower, higher = (sum(clear for clear in ends) for ends in zip(*(_clear(one[3]) for one in said), strict=True))
-    shares = [100 * shift.mean / before.mean for *_, shift, before in said if np.isfinite(before.mean)]
+    shares = [100 * shift.mean / before.mean for *_, shift, before in said if before.mean > 0]
     of = f", by {between(shares, '+.0f')} % of what it was" if shares else ""
     span = between([one[3].mean for one in said], "+.3g")
     return (
@@ -94,11 +111,11 @@ def _clear(shift: Over) -> tuple[bool, bool]:
 
 def _change_sentences(said: Sequence[_Said]) -> list[str]:
     told: list[str] = []
-    for net in dict.fromkeys(net for net, *_ in said):
-        here = [one for one in said if one[0] == net]
+    for net, kind in dict.fromkeys((net, kind) for net, kind, *_ in said):
+        here = [one for one in said if one[:2] == (net, kind)]
         means = [shift.mean for *_, shift, _ in here]
         clear = [method for _, _, method, shift, _ in here if any(_clear(shift))]
-        kind, before = here[0][1], here[0][4]
+        before = here[0][4]
         doubt = "clear of 0 by every method" if len(clear) == len(here) else (
             f"clear of 0 by {', '.join(clear)} alone" if clear else "clear of 0 by no method"
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from llc_lightning.analysis import across, table
 from llc_lightning.analysis.across import Measurements
@@ -24,10 +25,20 @@ def answers(runs: Sequence[Measurements], *, level: float = table.LEVEL) -> list
     Raises:
         DataError: If a run measured something under several settings, so that it is not known which is meant.
     """
-    return [
+    nets = list(dict.fromkeys(run.net for run in runs))
+    found = [
         changes(across.shifts_over(runs), level),
         finding(across.found_over(runs, level), level),
         sharing(across.collapses_over(runs, level), level),
         ordering(across.associations_over(runs, level), level),
-        leading(across.led_over(runs)),
+        leading(across.led_over(runs, level)),
     ]
+    return [_with_absent(one, nets) for one in found]
+
+
+def _with_absent(one: Answer, nets: Sequence[str]) -> Answer:
+    """Adds of which nets nothing is said."""
+    absent = [net for net in nets if net not in one.nets]
+    if not one.nets or not absent:
+        return one
+    return replace(one, details=(*one.details, f"Not measured, or too little of it is ok: {', '.join(absent)}."))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from llc_lightning.analysis.across import ByRun
+from llc_lightning.analysis.across import ByRun, Over
 from llc_lightning.analysis.scores import INCOMING, WHOLE, Found
 from llc_lightning.report.answers.base import Answer, between
 from llc_lightning.report.cells import NONE, Table
@@ -30,7 +30,7 @@ def finding(found: Sequence[ByRun[Found]], level: float) -> Answer:
     ordered = sorted(found, key=lambda one: (nets.index(one.net), -_area(one)))
     rows = tuple(
         (
-            *(one.net, one.key[0], one.key[1] or NONE, f"{_area(one):.3f}"),
+            *(one.net, one.key[0], one.key[1] or NONE, str(_with_interval(one, level))),
             ", ".join(f"{it.auroc:.2f}" for it in one.found),
             f"{one.over(lambda it: it.precision).mean:.3f}",
             f"{sum(it.ok for it in one.found)} of {sum(it.components for it in one.found)}",
@@ -40,13 +40,15 @@ def finding(found: Sequence[ByRun[Found]], level: float) -> Answer:
     head = ("net", "score", "at", "AUROC", "each run", "average precision", "ok")
     note = (
         "AUROC: probability that a component that matters scores above one that does not; by chance 0.5. All values "
-        "count, whatever their status; a missing one is the least."
+        "count, whatever their status; a missing one is the least. Intervals are over runs, of one run over resamples "
+        "of its components; beyond 0 and 1 they are those of a mean, not of an AUROC."
     )
     said = tuple(_sentence(net, [one for one in found if one.net == net]) for net in nets)
     return Answer(
         question="Can the LLC find the components that matter?",
         verdict=_verdict(found, nets),
         details=said,
+        nets=tuple(nets),
         change="One more seed in which the order breaks; what matters is known by construction here, of few components "
         "a net.",
         tables=(Table("found", "What finds the components that matter", head, rows, note),) if rows else (),
@@ -70,6 +72,10 @@ def _quoted(found: Sequence[ByRun[Found]]) -> list[tuple[str, list[float]]]:
         for score, called in _QUOTED.items()
     ]
     return [(called, areas) for called, areas in told if areas]
+
+
+def _with_interval(one: ByRun[Found], level: float) -> Over:
+    return one.over(lambda it: it.auroc, level, own=lambda it: (it.low, it.high))
 
 
 def _area(one: ByRun[Found]) -> float:

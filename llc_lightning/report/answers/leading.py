@@ -35,6 +35,7 @@ def leading(found: Sequence[tuple[Measurements, Led]]) -> Answer:
         question="Does one of them see a component form before the other?",
         verdict=_verdict([one for _, one in found]),
         details=(*said, lesson) if rows else (),
+        nets=tuple(nets),
         change="Snapshots closer together where the loss falls: nothing finer than these is ever resolved.",
         tables=(
             Table(

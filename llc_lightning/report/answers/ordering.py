@@ -9,7 +9,7 @@ import numpy as np
 from llc_lightning.analysis.across import ByRun, Over
 from llc_lightning.analysis.association import Association
 from llc_lightning.analysis.scores import WHOLE
-from llc_lightning.report.answers.base import Answer, between, by_method, two
+from llc_lightning.report.answers.base import Answer, between, by_method, capped, two
 from llc_lightning.report.cells import Table
 from llc_lightning.report.panel import Rule
 
@@ -21,14 +21,12 @@ def ordering(found: Sequence[ByRun[Association]], level: float) -> Answer:
     bars: list[tuple[str, str, Over]] = []
     for one in found:
         score, method = one.key
-        rho, partial = (
-            one.over(lambda it: it.rho.rho, level),
-            one.over(lambda it: it.partial.rho if it.partial else float("nan")),
-        )
+        rho = one.over(lambda it: it.rho.rho, level, own=lambda it: (it.rho.low, it.rho.high))
+        partial = one.over(lambda it: it.partial.rho if it.partial else float("nan"))
         corrected = one.over(lambda it: it.corrected, level)
         reliability = one.over(lambda it: it.reliability, level)
         each = ", ".join(f"{it.rho.rho:+.2f}" for it in one.found)
-        rows.append((one.net, score, method, f"{rho.mean:+.2f}", each, two(reliability), two(corrected), two(partial)))
+        rows.append((one.net, score, method, str(rho), each, two(reliability), capped(corrected), two(partial)))
         if score == WHOLE:
             bars.append((one.net, method, rho))
         if (score, method) == (WHOLE, "zero"):
@@ -48,12 +46,13 @@ def ordering(found: Sequence[ByRun[Association]], level: float) -> Answer:
     )
     note = (
         "Rank correlations at the rung whose median n_beta x zero effect is nearest 10. Without errors: divided by the "
-        "root of both reliabilities, at most 1."
+        "root of both reliabilities; a mean above 1 counts as 1. Intervals: over runs, of one run over resamples."
     )
     return Answer(
         question="Do both order the components alike, and what does either add?",
         verdict=_verdict([one for one in found if one.key == (WHOLE, "zero")]),
         details=tuple(said),
+        nets=tuple(one.net for one in found if one.key == (WHOLE, "zero")),
         change="Another resolution: far from n_beta x effect = 10 the correlation falls, on either side.",
         tables=(Table("order", "Rank correlations at the matched resolution", head, tuple(rows), note),)
         if rows
@@ -74,7 +73,7 @@ def _verdict(found: Sequence[ByRun[Association]]) -> str:
     rho = {one.net: one.over(lambda it: it.rho.rho).mean for one in found}
     least = min(rho, key=lambda net: rho[net])
     corrected = [value for one in found if np.isfinite(value := one.over(lambda it: it.corrected).mean)]
-    beyond = f" ({between(corrected, '+.2f')} but for errors)" if corrected else ""
+    beyond = f" ({between([min(value, 1.0) for value in corrected], '+.2f')} but for errors)" if corrected else ""
     span = between(list(rho.values()), "+.2f")
     return (
         f"wrLLC and the zero effect order the components with a rank correlation of {span}{beyond}; what is "
@@ -83,4 +82,4 @@ def _verdict(found: Sequence[ByRun[Association]]) -> str:
 
 
 def _but_for(corrected: Over) -> str:
-    return f", {corrected.mean:+.2f} but for errors" if np.isfinite(corrected.mean) else ""
+    return f", {capped(corrected)} but for errors" if np.isfinite(corrected.mean) else ""

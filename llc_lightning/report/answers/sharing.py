@@ -25,7 +25,7 @@ def sharing(found: Sequence[ByRun[Collapse]], level: float) -> Answer:
     bars: list[tuple[str, str, Over]] = []
     for one in found:
         kind, method = one.key
-        share = one.over(lambda it: it.within, level)
+        share = one.over(lambda it: it.within, level, own=lambda it: (it.low, it.high))
         corrected = one.over(lambda it: it.corrected, level)
         alone = one.over(lambda it: it.n_beta_alone, level)
         attainable = one.over(lambda it: it.attainable, level)
@@ -49,6 +49,7 @@ def sharing(found: Sequence[ByRun[Collapse]], level: float) -> Answer:
         question="Is wrLLC the ablation effect over again, and does that differ across architectures?",
         verdict=_verdict(first),
         details=tuple(said),
+        nets=tuple(net for net, share in first if np.isfinite(share.mean)),
         change="Longer chains, which raise what is attainable; another rung.",
         tables=(Table("within", "What an effect explains beyond n_beta", head, tuple(rows), note),) if rows else (),
         panels=by_method(
@@ -79,7 +80,7 @@ def _much(share: float) -> str:
 
 
 def _shared_sentence(net: str, kind: str, method: str, alone: Over, share: Over, corrected: Over) -> str:
-    beyond = f", {corrected.mean:.2f} of what the chains' errors allow" if np.isfinite(corrected.mean) else ""
+    beyond = f", {min(corrected.mean, 1.0):.2f} of what the chains' errors allow" if np.isfinite(corrected.mean) else ""
     return (
         f"{net}: the {method} effect explains {_much(share.mean)} of wrLLC of {plural(kind)} within a rung "
         f"({share}{beyond}); n_beta alone explains {alone.mean:.3f} of the whole spread."

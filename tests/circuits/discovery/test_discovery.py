@@ -1,12 +1,14 @@
 """One contract for every way to find circuits, whoever registers it."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
 from llc_lightning.circuits.circuit import Circuit
 from llc_lightning.circuits.discovery.base import DISCOVERIES, Discovery, find_circuit
+from llc_lightning.circuits.gradients import Subject
+from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.runtime.errors import SettingError
 from tests.circuits.nets import net, question
 
@@ -46,3 +48,20 @@ def test_the_circuit_that_was_built_is_found(name: str) -> None:
     truth = {edge for edge, role in model.ground_truth(edges=True).items() if role and " -> " in edge}
     moved = {edge for edge in truth if "hook_pos_embed" not in edge}  # donors keep positions
     assert {str(edge) for edge in found.edges} == moved
+
+
+@pytest.mark.parametrize("name", ["acdc", "ugs(steps=1)"])
+def test_metrics_of_which_more_is_better_are_not_kept_small(name: str) -> None:
+    with pytest.raises(SettingError, match="'accuracy' is not known to be the better the smaller it is"):
+        find_circuit(question("layer", metric="accuracy"), name)
+    assert find_circuit(question("layer", metric="accuracy"), "top(edges=5)").scored
+
+
+@pytest.mark.parametrize("name", ["ugs", "edge_pruning", "subnetwork_probing"])
+def test_a_loss_that_is_no_number_is_told_instead_of_an_empty_circuit(name: str) -> None:
+    asked = question("layer")
+    broken = replace(asked, params={key: one * float("nan") for key, one in asked.params.items()})
+    runs = MaskedRuns(Subject(asked))
+    runs.subject.question = broken
+    with pytest.raises(SettingError, match="the loss under masks is no finite number in step 1 of 2"):
+        quick(name).find(runs)
