@@ -19,8 +19,8 @@ _MOST = 1000
 """Edges that a picture may have and still be read."""
 _COLUMN, _ROW, _BOX, _MARGIN = 190, 46, (92, 26), 24
 """Pixels between columns and rows, of a part's box, and around all."""
-_WIDEST, _BOW = 7.0, 31
-"""Pixels of the widest edge, and how far a curve's handles lie above its ends: four thirds of what its middle does."""
+_WIDEST = 7.0
+"""Pixels of the widest edge."""
 _PORTS = {"q": -8, "k": 0, "v": 8}
 """Pixels below a box's middle at which a head's query, key and value are read."""
 _HEAD = re.compile(r"(?P<part>.*attn)\.(?:hook_|.*[:.])?(?P<port>[qkv])?[^\[]*\[(?P<unit>\d+)\]")
@@ -166,14 +166,23 @@ class Drawing:
         x0, x1, y1 = x0 + _BOX[0] / 2, x1 - _BOX[0] / 2, y1 + _port(one.reader)
         wide = 1 + (_WIDEST - 1) * abs(one.value) / self.largest if one.value == one.value else 1
         color, dash = CORRECTED if one.value >= 0 else RAW, "" if one.status == "ok" else ' stroke-dasharray="5 4"'
-        # What passes over a column bows, to go between its boxes where it would go behind one.
-        bend, bow = max(30.0, (x1 - x0) / 2), _BOW if x1 - x0 > _COLUMN else 0
         solid = 0.9 if one.share is None else 0.2 + 0.7 * one.share
         return (
-            f'<path d="M{x0:g} {y0:g} C{x0 + bend:g} {y0 - bow:g} {x1 - bend:g} {y1 - bow:g} {x1:g} {y1:g}" '
+            f'<path d="{self._path(x0, y0, x1, y1)}" '
             f'fill="none" stroke="{color}" stroke-width="{wide:.2f}" stroke-opacity="{solid:.2f}"{dash}>'
             f"<title>{html.escape(one.told)}</title></path>"
         )
+
+    def _path(self, x0: float, y0: float, x1: float, y1: float) -> str:
+        """Returns the way from one point to another: between the boxes of every column that it passes over."""
+        half, path, x, y = _BOX[0] / 2, f"M{x0:g} {y0:g}", x0, y0
+        for column in sorted({at for at, _ in self.places.values() if x0 < at - half and at + half < x1}):
+            straight = y0 + (y1 - y0) * (column - x0) / (x1 - x0)
+            lanes = [up + side for at, up in self.places.values() if at == column for side in (-_ROW / 2, _ROW / 2)]
+            lane = min(lanes, key=lambda one: abs(one - straight))
+            path += f"{_bent(x, y, column - half, lane)} L{column + half:g} {lane:g}"
+            x, y = column + half, lane
+        return path + _bent(x, y, x1, y1)
 
     def _box(self, name: str, *, is_used: bool) -> str:
         (x, y), (wide, high) = self.places[name], _BOX
@@ -199,6 +208,11 @@ class Drawing:
                 f'</output> <input type="range" min="0" max="{len(self.frames) - 1}" value="0"></label></p>'
             )
         return _PAGE.format(title=html.escape(title), slider=slider, frames=frames, positive=CORRECTED, negative=RAW)
+
+
+def _bent(x0: float, y0: float, x1: float, y1: float) -> str:
+    bend = max(30.0, (x1 - x0) / 2)
+    return f" C{x0 + bend:g} {y0:g} {x1 - bend:g} {y1:g} {x1:g} {y1:g}"
 
 
 def _kind(name: str) -> str:

@@ -63,3 +63,19 @@ def test_nothing_and_too_much_are_refused_and_500_edges_drawn() -> None:
     with pytest.raises(SettingError, match="a picture of 1001 edges cannot be read; take up to 1000"):
         Drawing((Frame("step 0", many),))
     assert Drawing((Frame("step 0", many[:500]),)).svg(Frame("step 0", many[:500])).count("<path") == 500
+
+
+def test_what_passes_over_a_column_goes_between_its_boxes() -> None:
+    first = [Line("net.hook_embed", f"net.blocks.0.attn.hook_v[{head}]", 1.0) for head in range(3)]
+    second = [Line(f"net.blocks.0.attn.hook_z[{head}]", f"net.blocks.1.attn.hook_k[{head}]", 1.0) for head in range(3)]
+    over = [Line("net.hook_embed", f"net.blocks.1.attn.hook_q[{head}]", 1.0) for head in range(3)]
+    drawn = Drawing((Frame("step 0", (*first, *second, *over)),))
+    column = {place for name, place in drawn.places.items() if name.startswith("head 0.")}
+    ((x, _), *_) = column
+    for one in over:
+        path = re.findall(r'd="(.*?)"', drawn._curve(one))[0]
+        ends = re.fullmatch(r"M.* (\S+) (\S+) L(\S+) (\S+) C.*", path)
+        assert ends is not None
+        left, y, right, again = map(float, ends.groups())
+        assert (left, right, y) == (x - 46, x + 46, again)  # straight from one side of the column to the other
+        assert min(abs(y - up) for _, up in column) > 13
