@@ -98,10 +98,10 @@ def _verdict(said: Sequence[_Said], *, measured: bool) -> str:
     lower, higher = (sum(clear for clear in ends) for ends in zip(*(_clear(one[3]) for one in said), strict=True))
     shares = [100 * shift.mean / before.mean for *_, shift, before in said if before.mean > 0]
     of = f", by {between(shares, '+.0f')} % of what it was" if shares else ""
-    span = between([one[3].mean for one in said], "+.3g")
+    span, nets = between([one[3].mean for one in said], "+.3g"), ", ".join(dict.fromkeys(net for net, *_ in said))
     return (
-        f"Without one component the LLC of the re-optimised rest changes by {span} on average{of}: of {len(said)} nets "
-        f"and methods it is clearly lower in {lower} and clearly higher in {higher}."
+        f"In {nets}, without one component the LLC of the re-optimised rest changes by {span} on average{of}: of "
+        f"{len(said)} nets and methods it is clearly lower in {lower} and clearly higher in {higher}."
     )
 
 
