@@ -104,6 +104,11 @@ def measure_run(
         for name, callback in _chosen(made, only, run).items()
         if (plan := callback.plan if on is None else watching(callback.plan, on)) is not None
     }
+    if not plans:
+        raise SettingError(
+            f"--on {on} is of examples to watch, and nothing that is measured here watches any; give the key posterior, "
+            "with a cadence (when:) and more, with --config."
+        )
 
     def measured(parts: Collection[str] | None, steps: Sequence[int] | None) -> list[Path]:
         return [

@@ -261,3 +261,11 @@ def test_two_processes_write_the_bytes_of_one(run: Path, tmp_path: Path) -> None
     assert digests(run) == before
     timings = Run.open(run).timings()
     assert set(timings.loc[timings["step"] == 12, "processes"]) == {2}
+
+
+def test_examples_to_watch_are_refused_where_nothing_watches(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    said = told(capsys, run, "--on", "others.pt", code=1)
+    assert said.startswith(
+        "error: --on others.pt is of examples to watch, and nothing that is measured here watches any"
+    )
+    assert len(said.splitlines()) == 1
