@@ -106,8 +106,8 @@ def measure_run(
     }
     if not plans:
         raise SettingError(
-            f"--on {on} is of examples to watch, and nothing that is measured here watches any; give the key posterior, "
-            "with a cadence (when:) and more, with --config."
+            f"--on {on} is of examples to watch, and nothing that is measured here watches any; give the key "
+            "posterior, with a cadence (when:) and more, with --config."
         )
 
     def measured(parts: Collection[str] | None, steps: Sequence[int] | None) -> list[Path]:
