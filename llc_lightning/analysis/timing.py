@@ -49,7 +49,9 @@ class Timing:
             return ""
         said = f"Measuring took {self.seconds:.0f} s"
         some = f"{self.seconds - self.beside:.0f} s of them, " if self.beside else ""
-        return f"{said}, {some}{100 * self.share:.0f} % of the run's {self.elapsed:.0f} s." if self.share else f"{said}."
+        return (
+            f"{said}, {some}{100 * self.share:.0f} % of the run's {self.elapsed:.0f} s." if self.share else f"{said}."
+        )
 
 
 def timing(timings: pd.DataFrame, *, elapsed: float = 0.0) -> Timing:

@@ -315,9 +315,7 @@ class Work:
     """Of all processes, to be dealt to them."""
 
 
-def _agreed(
-    plan: Plan, snapshot: Snapshot, only: Collection[str] | None, workers: Workers, sharing: Workers
-) -> Work:
+def _agreed(plan: Plan, snapshot: Snapshot, only: Collection[str] | None, workers: Workers, sharing: Workers) -> Work:
     """Returns what there is to measure, once all processes are known to have the same examples, weights and pieces.
 
     Their rows are to be of one measurement, and each component in a row of one of them.

@@ -180,7 +180,7 @@ def test_two_that_follow_a_training_measure_all_once_though_it_and_one_of_them_a
     assert not training.ended(), "it is measured while it trains"
     for one in (training, first):
         one.send(signal.SIGKILL, everybody=True)
-    wait_for(training, lambda: False)
+        one.finish()
     (tmp_path / "go").touch()
     everybody = [start(tmp_path, *more, resume=True, environment=how), follow(), second]
     ended = [each.finish() for each in everybody]
