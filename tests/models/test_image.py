@@ -297,6 +297,18 @@ class TestSettings:
             trainer(max_epochs=-1).fit(small(), data(drawn))
 
 
+def test_ablations_can_be_conditioned_on_the_class(batch: Batch) -> None:
+    model = small(tasks=("mnist", "fashion"))
+    labels = model.labels(batch)
+    assert torch.equal(torch.stack([labels["mnist"], labels["fashion"]], dim=1), batch[1])
+    pairs = [tuple(pair) for pair in batch[1].tolist()]
+    same = torch.tensor([[one == other for one in pairs] for other in pairs])
+    assert torch.equal(labels["class"][:, None] == labels["class"], same)
+    table = ablation_effects(model, batch, "layers", ["resample", "resample(label=class)", "resample(label=fashion)"])
+    assert table["value"].isna().sum() == 0
+    assert len(table["value"].unique()) == len(table)
+
+
 def test_every_task_has_its_accuracy_and_loss_logged(drawn: MNISTFashionData, tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path, name="", version="")
     fitted = trainer(max_epochs=2, logger=logger, log_every_n_steps=5)
