@@ -85,7 +85,7 @@ def test_a_place_that_cannot_be_written_is_one_sentence(runs: list[Measurements]
 
 def ordered(net: str, rho: float, corrected: float, resolution: float = 10.0) -> ByRun[Association]:
     """Returns how one run of a net orders its components."""
-    rung, whole = Rung(100.0, 10.0, resolution), Correlation(rho, rho, rho, None, 32)
+    rung, whole = Rung(100.0, 10.0, resolution), Correlation(rho, rho, rho, 0.0, 32)
     one = Association("wrLLC", "zero", 9, rung, whole, 1.0, 1.0, corrected, None)
     return ByRun(net, ("wrLLC", "zero", "9", "n_beta 100, gamma 10"), (one,), 3)
 
@@ -102,10 +102,8 @@ def test_what_either_adds_is_told_but_for_errors() -> None:
 def test_a_rung_that_is_not_matched_is_in_no_sentence() -> None:
     far = ordering([ordered("far", 0.9, 0.95, 2000.0)], 0.95)
     assert far.verdict.startswith("Not measured")
-    assert far.details == (
-        "far (1 of 3 runs, step 9, n_beta 100, gamma 10): no matched rung, the nearest has a median n_beta x zero effect "
-        "of 2e+03.",
-    )
+    at = "far (1 of 3 runs, step 9, n_beta 100, gamma 10)"
+    assert far.details == (f"{at}: no matched rung, the nearest has a median n_beta x zero effect of 2e+03.",)
     assert far.panels == ()
 
 
