@@ -100,11 +100,20 @@ class Streams:
             units: The readers' units.
             which: The sum of each lane; None for one each.
         """
-        sums = self.normalised(reader, sums)
         which = torch.arange(len(units), device=sums.device) if which is None else which
+        return self.mapped(reader, self.normalised(reader, sums), units, which)
+
+    def mapped(
+        self,
+        reader: Reader,
+        sums: Float[Tensor, "sum row *position d_model"],
+        units: Int[Tensor, "lane"],
+        which: Int[Tensor, "lane"],
+    ) -> Float[Tensor, "lane row *position output"]:
+        """Returns what the maps of lanes' readers make of normalised sums; see :meth:`read`."""
         if reader.reads is None:
             return sums[which]
-        mine = torch.tensor(sorted({int(unit) for unit in units}), device=units.device)
+        mine = torch.tensor(sorted(set(units.tolist())), device=units.device)
         own = torch.searchsorted(mine, units)
         flat, matrix = sums.flatten(1, -2), self.matrix(reader.reads, mine)
         if len(sums) * len(mine) <= 2 * len(units):  # most pairs are asked for: one product for all
