@@ -193,7 +193,9 @@ COMPLETE, STEADY = 0.05, 0.10
 
 def _completeness(donor: str) -> bool:
     """Prints which part of the total the edges that leave the embeddings reach; says whether statuses tell so."""
-    print(f"\nshare of the total that the edges from the embeddings sum to, and change by twice the steps, donor {donor}")
+    print(
+        f"\nshare of the total that the edges from the embeddings sum to, and change by twice the steps, donor {donor}"
+    )
     kept: list[bool] = []
     for method, twice in (("eap_ig(steps=5)", "eap_ig(steps=10,check=false)"), ("eap", "")):
         cells: list[str] = []

@@ -85,9 +85,9 @@ class Signals:
     """The activations of the unablated run."""
     shifts: Float[Tensor, "sender row *position d_model"]
     """What donors say more than each sender."""
-    masks: Mapping[str, Float[Tensor, "lane sender"]]
+    masks: Mapping[str, Float[Tensor, "lane _"]]
     """By reader the shares of what its senders say, which are the first of all."""
-    given: Mapping[str, Float[Tensor, "lane sender"]]
+    given: Mapping[str, Float[Tensor, "lane _"]]
     """By reader the shares of their donors."""
     _more: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
@@ -150,7 +150,9 @@ class Signals:
 
     def _said(self, sender: Sender, made: Mapping[int, Tensor]) -> Float[Tensor, "lane row *position d_model"]:
         """Returns what a head says more, given some of its query, key and value."""
-        reader = next(one for one in self.by_hand.subject.graph.readers.values() if one.feeds == sender.component.address)
+        reader = next(
+            one for one in self.by_hand.subject.graph.readers.values() if one.feeds == sender.component.address
+        )
         head, streams = reader.head, self.by_hand.subject.streams
         if head is None:
             raise RuntimeError(f"{sender.component.address} is no head")

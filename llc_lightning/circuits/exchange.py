@@ -77,7 +77,9 @@ class Exchanges:
         for part, writes in zip(sender.component.members, sender.writes, strict=True):
             place = Place.of([part], self.examples.first[part.point], few=True)
             apart = place.compact(self._apart(part, donor, block), slice(None))[0]
-            apart = apart if part.positions is None and place.units is not None else torch.where(place.where[0], apart, 0)
+            apart = (
+                apart if part.positions is None and place.units is not None else torch.where(place.where[0], apart, 0)
+            )
             if place.units is not None and place.unit_axis == -2:
                 apart = apart.squeeze(-2)
             units = torch.full((len(apart),), sender.unit, device=apart.device)
@@ -164,10 +166,12 @@ class Heard:
         return {**aim, "where": where[:, None] & moved, "value": heard.reshape(shape)}
 
     def _lanes(self, numbers: Sequence[int]) -> list[Reader]:
-        """Returns the reader of every lane; one that puts nothing in has that before it, which asks for nothing more."""
+        """Returns the reader of every lane; one that puts nothing in has that of the one before it."""
         lanes: list[Reader] = []
         for number in numbers:
-            lanes.append(self.hearing.readers[number] if number >= 0 else lanes[-1] if lanes else self.hearing.readers[0])
+            lanes.append(
+                self.hearing.readers[number] if number >= 0 else lanes[-1] if lanes else self.hearing.readers[0]
+            )
         return lanes
 
     def _heard(self, readers: Sequence[Reader], which: Int[Tensor, "lane"]) -> tuple[Tensor, Tensor]:

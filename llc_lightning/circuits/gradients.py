@@ -288,7 +288,7 @@ class Subject:
         )
 
     def towards(self, block: int, draw: int, share: float | Sequence[float], points: Sequence[str]) -> list[Change]:
-        """Returns the edits that move whole hook points by a share of the way to the donor; copies by one share each."""
+        """Returns the edits that move whole hook points by a share of the way to the donor, copies by their own."""
         return [ChangeAt(point, partial(_moved, self._way(point, block, draw), share)) for point in points]
 
     @cached_property

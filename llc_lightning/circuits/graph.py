@@ -112,7 +112,9 @@ class Graph:
         """
         found: dict[Edge, None] = {}
         for one in [spec] if isinstance(spec, str | Edge) else spec:
-            found.update(dict.fromkeys([one] if isinstance(one, Edge) and one in self._every else self._named(str(one))))
+            found.update(
+                dict.fromkeys([one] if isinstance(one, Edge) and one in self._every else self._named(str(one)))
+            )
         return list(found)
 
     def _named(self, text: str) -> list[Edge]:

@@ -72,7 +72,6 @@ class _Shift(NamedTuple):
     draw: int
 
 
-
 @dataclass(frozen=True)
 class SharedEdges:
     """Edges into units of one hook point, under methods that make values for all examples."""
@@ -133,9 +132,7 @@ class SharedEdges:
 
     def _heard(self, block: int, shifts: Sequence[_Shift]) -> Heard:
         size = self.examples.blocks.size
-        found = [
-            self.exchanges(self.senders[one.sender], self.methods[one.kind], block)[one.draw] for one in shifts
-        ]
+        found = [self.exchanges(self.senders[one.sender], self.methods[one.kind], block)[one.draw] for one in shifts]
         every = torch.stack([one.expand(size, *one.shape[1:]) for one in found])
         return self.hearing.of(self.examples.blocks.batches[block], every)
 
