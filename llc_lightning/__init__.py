@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llc_lightning.callbacks.ablated_llc import AblatedLLCCallback
     from llc_lightning.callbacks.ablation import AblationCallback
     from llc_lightning.callbacks.budget import BudgetCallback
+    from llc_lightning.callbacks.circuit import CircuitCallback
     from llc_lightning.callbacks.llc import LLCCallback
     from llc_lightning.callbacks.posterior import PosteriorCallback
     from llc_lightning.callbacks.resume import ExactResume
@@ -39,6 +40,7 @@ __all__ = [
     "AtSteps",
     "BudgetCallback",
     "ChainSettings",
+    "CircuitCallback",
     "Every",
     "ExactResume",
     "HuggingFaceCallback",
@@ -71,6 +73,7 @@ _HOMES = {
     "AtSteps": "runtime.cadence",
     "BudgetCallback": "callbacks.budget",
     "ChainSettings": "llc.settings",
+    "CircuitCallback": "callbacks.circuit",
     "Every": "runtime.cadence",
     "ExactResume": "callbacks.resume",
     "HuggingFaceCallback": "huggingface",

@@ -11,11 +11,11 @@ from llc_lightning.measure.measurements import MEASUREMENTS, Plan, measure, meas
 from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.registry import register_all
-from tests.measure.small import ABLATED_LLC, ABLATION, LLC, POSTERIOR, alone, snapshot
+from tests.measure.small import ABLATED_LLC, ABLATION, CIRCUIT, LLC, POSTERIOR, alone, snapshot
 
 register_all("llc_lightning.callbacks")
 PLANS = {name: entry.item.off(name).plan for name, entry in CALLBACKS.items()}
-PLANS |= {plan.kind: plan for plan in (LLC, ABLATION, ABLATED_LLC, POSTERIOR)}  # which are quick
+PLANS |= {plan.kind: plan for plan in (LLC, ABLATION, ABLATED_LLC, POSTERIOR, CIRCUIT)}  # which are quick
 EVERY = pytest.mark.parametrize("name", MEASUREMENTS.names())
 
 

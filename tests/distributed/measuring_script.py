@@ -19,6 +19,7 @@ from torch import Tensor, distributed
 
 from llc_lightning.callbacks.ablation import AblationCallback
 from llc_lightning.callbacks.budget import BudgetCallback
+from llc_lightning.callbacks.circuit import CircuitCallback
 from llc_lightning.callbacks.llc import LLCCallback
 from llc_lightning.callbacks.snapshots import SnapshotCallback
 from llc_lightning.measure.budget import Kept
@@ -55,6 +56,7 @@ def measuring(budget: L.Callback | None = None, **settings: Any) -> list[L.Callb
         SnapshotCallback(when),
         LLCCallback(when, components=components, data=data, step_size=1e-5, **SHORT, **settings),
         AblationCallback(when, methods=["zero", "resample"], components="neurons", data=data, **settings),
+        CircuitCallback(when, edges="out:input[*] -> out[0]", donor="mean", data=data, **settings),
     ]
 
 

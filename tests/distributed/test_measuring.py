@@ -62,7 +62,7 @@ def test_training_is_untouched_on_both(two: Path, measured: str, without: str) -
 
 def test_sharing_changes_no_byte_of_the_table(two: Path) -> None:
     shared, alone = parts(two, "shared"), parts(two, "not shared")
-    assert len(shared) == 6
+    assert len(shared) == 8
     # The name of the run is in every row, and is the only difference.
     rows = [Run.open(two / name / "llc_lightning").measurements() for name in ("shared", "not shared")]
     assert set(rows[0]["run"]) == {"shared/llc_lightning"}
@@ -77,13 +77,13 @@ def test_a_budget_leaves_out_the_same_on_both(two: Path) -> None:
     assert every.loc[some.index].equals(some)
     left = read_left_out(two / "bounded" / "llc_lightning")
     assert sorted((record["name"], record["step"]) for record in left) == [
-        (name, step) for name in ("ablation", "llc") for step in (0, 4)
+        (name, step) for name in ("ablation", "circuit", "llc") for step in (0, 4)
     ]
 
 
 def test_one_process_gives_the_same_bytes_where_its_weights_are_the_same(two: Path, one: Path) -> None:
     first = [name for name in parts(one, "shared") if name.startswith("step=00000000")]
-    assert len(first) == 3
+    assert len(first) == 4
     assert all(parts(two, "shared")[name] == parts(one, "shared")[name] for name in first)
 
 

@@ -12,6 +12,7 @@ from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
 from llc_lightning.measure.ablation.plan import AblationPlan
+from llc_lightning.measure.circuit.plan import CircuitPlan
 from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.measure.measurements import Outcome, measure
 from llc_lightning.measure.posterior.plan import PosteriorPlan
@@ -47,6 +48,7 @@ POSTERIOR = PosteriorPlan(
     look_every=2,
     methods=("zero", "resample"),
 )
+CIRCUIT = CircuitPlan(components=("* -> W_mid[*]",), donor="mean")
 ABLATED = [
     *(f"hook_one[{i}]" for i in range(5)),
     *(f"hook_two[{i}]" for i in range(3)),
@@ -92,7 +94,7 @@ def snapshot(net: torch.nn.Module | None = None, *, step: int = 30, n: int = 64,
 
 
 @functools.cache
-def alone(plan: LLCPlan | AblationPlan | AblatedLLCPlan | PosteriorPlan) -> Outcome:
+def alone(plan: LLCPlan | AblationPlan | AblatedLLCPlan | PosteriorPlan | CircuitPlan) -> Outcome:
     """Returns what one process measures at the snapshot; do not change it."""
     return measure(plan, snapshot())
 

@@ -8,10 +8,10 @@ from llc_lightning.components.component import Component
 from llc_lightning.measure.measurements import Plan, measure, measurement_of
 from llc_lightning.measure.sharing import Piece, by_component, dealt
 from llc_lightning.runtime.workers import Workers
-from tests.measure.small import ABLATED_LLC, ABLATION, LLC, POSTERIOR, Stage, alone, snapshot
+from tests.measure.small import ABLATED_LLC, ABLATION, CIRCUIT, LLC, POSTERIOR, Stage, alone, snapshot
 from tests.measure.test_measurements import plain, same
 
-PLANS = [LLC, ABLATION, ABLATED_LLC, POSTERIOR]
+PLANS = [LLC, ABLATION, ABLATED_LLC, POSTERIOR, CIRCUIT]
 
 
 def parts(*addresses: str) -> tuple[Component, ...]:

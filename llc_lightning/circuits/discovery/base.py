@@ -28,6 +28,11 @@ class Discovery(ABC):
     minimises: ClassVar[bool] = True
     """Whether it keeps loss or metric small, so that less must be better; else it looks at sizes of effects."""
 
+    @property
+    def scores_are_effects(self) -> bool:
+        """Whether what it says of an edge is in the unit of the loss or metric; else a pure number."""
+        return True
+
     @cached_property
     def name(self) -> str:
         """Its registered name, with the options that are not the default ones."""

@@ -60,6 +60,11 @@ class Learned(Discovery):
         if not self.rate > 0:
             raise SettingError(f"rate is {self.rate}; give a number above 0.")
 
+    @property
+    def scores_are_effects(self) -> bool:
+        """No: they are probabilities."""
+        return False
+
     @abstractmethod
     def sample(self, parameters: Float[Tensor, "edge"], stream: torch.Generator) -> Float[Tensor, "lane edge"]:
         """Returns masks; gradients may flow from them to the parameters."""

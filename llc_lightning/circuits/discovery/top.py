@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from llc_lightning.circuits.base import edge_scores
+from llc_lightning.ablation.engine.spelling import unspell
+from llc_lightning.circuits.base import SCORES, edge_scores, facts_of
 from llc_lightning.circuits.circuit import Circuit
 from llc_lightning.circuits.discovery.base import DISCOVERIES, Discovery
 from llc_lightning.circuits.masked import MaskedRuns
@@ -25,6 +26,11 @@ class Top(Discovery):
     def __post_init__(self) -> None:
         """Checks the settings."""
         at_least(1, edges=self.edges)
+
+    @property
+    def scores_are_effects(self) -> bool:
+        """Whether its scores stand for effects."""
+        return facts_of(unspell(self.score, SCORES)).estimates
 
     def find(self, runs: MaskedRuns) -> Circuit:
         """Returns the circuit."""
