@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,7 @@ from llc_lightning.ablation.engine.replacing import at_places, lanes_at_once
 from llc_lightning.circuits.exchange import attended, holds
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.replacing import Behind
+from llc_lightning.circuits.streams import listed
 from llc_lightning.circuits.wiring.base import Reader, Sender
 from llc_lightning.runtime.batches import chunks
 
@@ -112,8 +114,9 @@ class Signals:
     def _live(self, readers: Sequence[Reader]) -> list[int]:
         """Returns the senders that say something else and are heard by one of the readers."""
         names = self._names(readers[0])
-        heard = torch.stack([self.masks[reader.component.address] for reader in readers]).flatten(0, 1).any(0).tolist()
-        return [at for at, name in enumerate(names) if name in self._more and heard[at]]
+        heard = torch.stack([self.masks[reader.component.address] for reader in readers]).flatten(0, 1).any(0)
+        on = listed(heard)
+        return [at for at, name in enumerate(names) if name in self._more and on[at]]
 
     def _hears(self, reader: Reader) -> bool:
         return bool(self.given[reader.component.address].any()) or bool(self._live([reader]))
@@ -123,10 +126,10 @@ class Signals:
         names = [reader.component.address for reader in readers]
         shares = torch.stack([self.given[name] for name in names], dim=1).flatten(0, 1).to(self.shifts)
         live, own = self._live(readers), self.known[readers[0].stream]
-        which = torch.arange(len(shares))
+        which = torch.arange(len(shares), device=shares.device)
         if not live:
-            shares, which = shares.unique(dim=0, return_inverse=True)
-        given = [at for at, some in enumerate(shares.any(0).tolist()) if some]
+            shares, which = cast("tuple[Tensor, Tensor]", cast("Any", shares).unique(dim=0, return_inverse=True))
+        given = [at for at, some in enumerate(listed(shares.any(0))) if some]
         sums = own + (shares[:, given] @ self.shifts[given].flatten(1)).view(len(shares), *own.shape)
         if live:
             carried = torch.stack([self.masks[name][:, live] for name in names], dim=1).to(sums)
@@ -141,9 +144,9 @@ class Signals:
         heads: dict[str, dict[int, Tensor]] = {}
         for point in dict.fromkeys(reader.component.point for reader in readers):
             at = [i for i, reader in enumerate(readers) if reader.component.point == point]
-            units = torch.tensor([readers[i].unit for i in at]).repeat(len(which))
+            units = torch.tensor([readers[i].unit for i in at], device=which.device).repeat(len(which))
             found = streams.mapped(readers[at[0]], normalised, units, which[:, at].flatten())
-            for i, one in zip(at, found.unflatten(0, (-1, len(at))).unbind(1), strict=True):
+            for i, one in zip(at, found.view(-1, len(at), *found.shape[1:]).unbind(1), strict=True):
                 heads.setdefault(readers[i].feeds, {})[_part(readers[i])] = one
         for name, made in heads.items():
             self._more[name] = self._said(self.by_hand.subject.graph.senders[name], made)

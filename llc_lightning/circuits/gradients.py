@@ -208,7 +208,7 @@ class Subject:
             else:
                 asked = self._through_norm(first, known[first.stream], asked, ())
             both = said.flatten(2).transpose(0, 1) @ asked.flatten(2).permute(1, 2, 0)
-            mean = both.unflatten(0, (copies, -1)).mean(0)
+            mean = both.view(copies, -1, *both.shape[1:]).mean(0)
             for i, sender in enumerate(senders):
                 every.update((Edge(sender, name), mean[:, i, j]) for j, name in enumerate(names))
         return torch.stack([every[edge] for edge in self.graph.edges])
@@ -328,7 +328,7 @@ class Subject:
 
 
 def _moved(way: Tensor, share: float | Sequence[float], activation: Tensor) -> Tensor:
-    if isinstance(share, float):
+    if isinstance(share, int | float):
         return activation + share * way
     return activation + torch.cat([one * way for one in share])
 

@@ -15,6 +15,7 @@ from llc_lightning.circuits.by_hand import ByHand, Signals
 from llc_lightning.circuits.constants import Constants
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.gradients import ChangeAt, Subject
+from llc_lightning.circuits.streams import listed
 from llc_lightning.circuits.wiring.base import Reader
 from llc_lightning.components.loss import Change
 from llc_lightning.runtime.batches import chunks
@@ -88,13 +89,13 @@ class MaskedRuns:
         graph = self.subject.graph
         if masks.requires_grad or given.requires_grad:
             return list(graph.readers.values())
-        changed: list[bool] = ((masks != 1) | (given != 0)).any(0).tolist()
+        changed = listed(((masks != 1) | (given != 0)).any(0))
         names = {edge.reader for edge, on in zip(self.edges, changed, strict=True) if on} & self.live(masks)
         return [reader for name, reader in graph.readers.items() if name in names]
 
     def live(self, masks: Float[Tensor, "lane edge"]) -> set[str]:
         """Returns the readers from which some edges that are kept under any mask lead on to the output."""
-        on: list[bool] = (masks != 0).any(0).tolist()
+        on = listed((masks != 0).any(0))
         return self.subject.graph.heard([edge for edge, some in zip(self.edges, on, strict=True) if some])
 
     @cached_property

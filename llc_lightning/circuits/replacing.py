@@ -24,6 +24,7 @@ from llc_lightning.ablation.engine.plan import Pass
 from llc_lightning.ablation.engine.replacing import Replacing, Source, at_places
 from llc_lightning.ablation.metrics import Metric
 from llc_lightning.circuits.exchange import Exchanges, Heard, Hearing
+from llc_lightning.circuits.streams import listed
 from llc_lightning.circuits.wiring.base import Sender
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
@@ -143,7 +144,7 @@ class SharedEdges:
         every = list(dict.fromkeys(shifts)) if every is None else every
         heard = self._heard(block, every) if heard is None else heard
         number = {shift: at for at, shift in enumerate(every)}
-        what = heard(one.components.tolist(), [number[shift] for shift in shifts])
+        what = heard(listed(one.components), [number[shift] for shift in shifts])
         known = {point: heard.known[point] for point in self.starts}
         return self.lanes(batch, [what], clean=examples.clean[block], answers=examples.answers(block), known=known)
 
@@ -175,7 +176,7 @@ class FittedEdges(Replacing):
     ) -> Losses:
         """Returns the losses of lanes whose readers hear values from the senders that they aim at."""
         shift = torch.stack([self._shift(at, batch, aims[at], value) for at, value in enumerate(values)]).sum(0)
-        what = self.hearing.of(batch, shift)(aims[0]["edge"].tolist(), range(len(shift)))
+        what = self.hearing.of(batch, shift)(listed(aims[0]["edge"]), range(len(shift)))
         return self.lanes(batch, [what], clean=clean, answers=answers)
 
     def fitting(self, *, with_tasks: bool, metrics: Sequence[Metric]) -> FittedEdges:
