@@ -14,7 +14,7 @@ from torch import Tensor
 from llc_lightning.ablation.engine.lanes import Lanes
 from llc_lightning.ablation.engine.place import Place
 from llc_lightning.ablation.engine.replacing import at_places, lanes_at_once
-from llc_lightning.circuits.exchange import attended, holds
+from llc_lightning.circuits.exchange import VALUE, attended, holds, pattern
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.replacing import Behind
 from llc_lightning.circuits.streams import listed
@@ -159,6 +159,11 @@ class Signals:
         head, streams = reader.head, self.by_hand.subject.streams
         if head is None:
             raise RuntimeError(f"{sender.component.address} is no head")
-        q, k, v = (made.get(at, self.known[point].select(-2, head.unit)) for at, point in enumerate(head.points))
-        apart = attended(q, k, v) - self.known[head.output.point].select(-2, head.unit)
+        own = [self.known[point].select(-2, head.unit) for point in head.points]
+        if VALUE in made and len(made) == 1:  # the pattern stays as it is
+            said = pattern(*own[:2]) @ made[VALUE]
+        else:
+            lanes = len(next(iter(made.values())))
+            said = attended(*(made.get(at, one.expand(lanes, *one.shape)) for at, one in enumerate(own)))
+        apart = said - self.known[head.output.point].select(-2, head.unit)
         return streams.added(sender.writes[0], apart, torch.full((len(apart),), sender.unit))

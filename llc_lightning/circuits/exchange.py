@@ -19,7 +19,7 @@ from llc_lightning.circuits.wiring.base import Reader, Sender
 from llc_lightning.components.component import Component
 from llc_lightning.runtime.batches import Batch
 
-_VALUE = 2
+VALUE = 2
 """The number of the value among query, key and value."""
 _KEPT = 1 << 26
 """Numbers of differences that are kept at most."""
@@ -187,7 +187,7 @@ class Heard:
         if head.reads:  # a key or value is heard by all positions behind it
             moved = moved.to(torch.uint8).cummax(-1).values.bool()
         three = [self.known[point].movedim(-2, 0) for point in head.points]
-        if head.reads == _VALUE:  # patterns stay as they are
+        if head.reads == VALUE:  # patterns stay as they are
             return pattern(*three[:2])[units] @ heard, moved
         return attended(*(heard if at == head.reads else one[units] for at, one in enumerate(three))), moved
 
