@@ -85,17 +85,17 @@ def nets() -> list[Net]:
 
 
 @cache
-def question(name: str, training: int, data: int, metric: str = "") -> Question:
+def question(name: str, training: int, data: int, metric: str = "", donor: str = DONOR) -> Question:
     """Returns what is asked of a net's edges on one data set."""
     one = net(name, training)
     graph = Graph.of(one.loss.module)
-    return Question.of(one.loss, one.params, one.data(N, data), graph, DONOR, metric, seed=data)
+    return Question.of(one.loss, one.params, one.data(N, data), graph, donor, metric, seed=data)
 
 
 @cache
-def scores(name: str, training: int, data: int, method: str) -> Scores:
+def scores(name: str, training: int, data: int, method: str, donor: str = DONOR) -> Scores:
     """Returns the scores of all edges."""
-    asked = question(name, training, data, METRICS.get(name, "") if method == "exact" else "")
+    asked = question(name, training, data, METRICS.get(name, "") if method == "exact" else "", donor)
     return Scores(net(name, training), tuple(edge_scores(asked, method)))
 
 
@@ -134,7 +134,7 @@ def truth() -> bool:
         print(f"{method:30}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
     print("!n: so many of the data sets say by their status that the estimates are not to be trusted")
     _precision()
-    return all([*kept, _margins()])
+    return all([*kept, _margins(), *[_completeness(donor) for donor in (DONOR, "zero")]])
 
 
 GOALS = {
@@ -185,6 +185,43 @@ def _margins() -> bool:
         kept.append(max(outside) <= 0.03 if name == "ioi_strict" else True)
         print(f"{net(name, training).name:20} {told}{'' if all(kept[-2:]) else ' MISSED'}", flush=True)
     return all(kept)
+
+
+COMPLETE, STEADY = 0.05, 0.10
+"""How far the edges that leave the embeddings may miss the total, and how much twice the steps may change."""
+
+
+def _completeness(donor: str) -> bool:
+    """Prints which part of the total the edges that leave the embeddings reach; says whether statuses tell so."""
+    print(
+        f"\nshare of the total that the edges from the embeddings sum to, and change by twice the steps, donor {donor}"
+    )
+    kept: list[bool] = []
+    for method, twice in (("eap_ig(steps=5)", "eap_ig(steps=10,check=false)"), ("eap", "")):
+        cells: list[str] = []
+        for name, training in _cells():
+            told = [_share(name, training, data, method, twice, donor) for data in DATA_SEEDS]
+            kept += [flagged == (abs(share - 1) > COMPLETE or change > STEADY) for share, change, flagged in told]
+            shares, changes = [one[0] for one in told], [one[1] for one in told]
+            flags = sum(one[2] for one in told)
+            cells.append(f"{min(shares):.2f}..{max(shares):.2f} {max(changes):.2f}{f' !{flags}' if flags else ' ok'}")
+        print(f"{method:30}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
+    print("ok or flagged as these say: " + ("in every case" if all(kept) else "MISSED"))
+    return all(kept)
+
+
+def _share(name: str, training: int, data: int, method: str, twice: str, donor: str) -> tuple[float, float, bool]:
+    """Returns the share of the total, the change by twice the steps, and whether the statuses speak against it."""
+    asked, found = question(name, training, data, donor=donor), scores(name, training, data, method, donor)
+    subject = Subject(asked)
+    blocks = range(len(subject.examples.blocks))
+    total = torch.cat([subject.total(at)[subject.examples.blocks.real(at)] for at in blocks]).double().mean()
+    leaving = [one.value for one in found.effects if Edge.parse(one.component).sender in subject.inputs]
+    change = 0.0
+    if twice:
+        finer = torch.tensor([one.value for one in scores(name, training, data, twice, donor).effects])
+        change = float((finer - torch.tensor([one.value for one in found.effects])).abs().sum() / finer.abs().sum())
+    return sum(leaving) / float(total), change, _is_flagged(found)
 
 
 def sizes() -> bool:
