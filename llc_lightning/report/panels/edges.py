@@ -70,8 +70,8 @@ def _series(one: EdgeLife, rows: pd.DataFrame, axis: Axis, at: int, level: float
 @PANELS.register(
     "edges",
     summary="the connections of a network over training",
-    section="Circuits",
-    place=45,
+    section="Connections",
+    place=67,
     quantities=("edge_effect", "edge_score", "edge_share", "circuit_edge", "circuit_edges", "circuit_faithfulness"),
 )
 def _drawn(view: View) -> list[Panel | None]:
