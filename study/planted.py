@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from llc_lightning import AblatedLLCCallback, AblationCallback, AtEnd, LLCCallback, SnapshotCallback
+from llc_lightning import AblatedLLCCallback, AblationCallback, AtEnd, LLCCallback, PosteriorCallback, SnapshotCallback
 from llc_lightning.models.planted import PlantedModel
 from llc_lightning.runtime.seeding import generator
 
@@ -53,8 +53,14 @@ def measure(seed: int, root: Path) -> None:
                 AtEnd(), n_beta=300.0, gamma=10.0, components="neurons", methods=["zero", "mean"], data=data, chains=8,
                 draws=200, burn_in=150, batch_size=64, closure=True, examples=4096,
             ),
-            AblationCallback(AtEnd(), components="neurons", methods=["zero", "mean", "resample", "optimal"], data=data,
-                             examples=4096),
+            PosteriorCallback(
+                AtEnd(), n_beta=300.0, gamma=10.0, components="neurons", methods=["zero", "mean"], data=data, chains=8,
+                draws=200, burn_in=150, batch_size=64,
+            ),
+            AblationCallback(
+                AtEnd(), components="neurons", methods=["zero", "mean", "resample", "optimal"],
+                attribution=["zero", "mean"], data=data, examples=4096,
+            ),
         ],
     )  # fmt: skip
     trainer.fit(model, DataLoader(TensorDataset(*data), batch_size=64))

@@ -165,6 +165,8 @@ _SIDE = ":(in|out)$"
 
 def _rung(scored: pd.DataFrame) -> str:
     """Returns the resolution of a score; '' for one that has none."""
+    if not len(scored):  # of orders at random
+        return ""
     n_beta, gamma = (float(table.numbers(scored, name)[0]) for name in ("n_beta", "gamma"))
     return "" if np.isnan(n_beta) else f"n_beta {n_beta:g}, gamma {gamma:g}"
 

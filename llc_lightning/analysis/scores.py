@@ -14,6 +14,9 @@ from llc_lightning.runtime.ranking import auroc, average_precision
 WHOLE, INCOMING, OUTGOING, SMALLER = "wrLLC", "wrLLC:in", "wrLLC:out", "wrLLC:min"
 """The restricted LLC of all weights of a component, of one side of it, and the smaller of both sides."""
 
+RANDOM = "random"
+"""Orders of the components at random, which any score should beat."""
+
 LLC, EFFECT, SIZE = "llc", "effect", "size"
 """What a score is of: the loss around the weights, as chains or a re-optimisation see it; the loss at the trained
 weights under an ablation; the weights alone."""
@@ -22,6 +25,8 @@ _SIDES = ("incoming", "outgoing")
 """The kinds of the sides."""
 _OTHERS = {
     "weight_norm": SIZE,
+    "attribution": EFFECT,
+    "response": LLC,
     **dict.fromkeys(("llc_ablated", "llc_shift", "llc_unrecovered", "llc_complement", "recovery_gap"), LLC),
     **dict.fromkeys(("posterior_effect", "ablated_covariance"), LLC),
 }
@@ -144,7 +149,7 @@ def found_by(
     whatever their status, and one that is missing, of a component that another score has, as the least, so that
     no score gains by what it could not measure. The interval is the bootstrap's, resampling the components that
     matter and those that do not apart; with two of a kind it is wide, and over seeds the spread of the AUROC itself
-    says more.
+    says more. ``random`` is what orders at random reach: their mean, and the interval that so many of them lie in.
 
     Args:
         scored: What :func:`scores` returns.
@@ -165,7 +170,10 @@ def found_by(
         _found(str(name), rows.set_index("component").reindex(asked).reset_index(), truth, level, seed)
         for name, rows in table.by(scored, "score")
     ]
-    return sorted((one for one in told if one is not None), key=lambda one: -one.auroc)
+    found = [one for one in told if one is not None]
+    if found:
+        found.append(_at_random([truth[component] for component in asked], level, seed))
+    return sorted(found, key=lambda one: -one.auroc)
 
 
 def _found(name: str, rows: pd.DataFrame, truth: Mapping[str, bool], level: float, seed: int) -> Found | None:
@@ -184,6 +192,17 @@ def _found(name: str, rows: pd.DataFrame, truth: Mapping[str, bool], level: floa
         len(labels),
         int(table.ok(rows).sum()),
     )
+
+
+def _at_random(labels: Sequence[bool], level: float, seed: int) -> Found:
+    """Returns what orders at random reach of components of which so many matter."""
+    n, true = len(labels), sum(labels)
+    orders = np.random.default_rng(seed).permuted(np.tile(np.array(labels), (_BOOTSTRAP, 1)), axis=1)  # the best first
+    ranks = np.where(orders, np.arange(1, n + 1), 0)
+    areas = 1 - (ranks.sum(1) - true * (true + 1) / 2) / (true * (n - true))
+    low, high = np.quantile(areas, [(1 - level) / 2, (1 + level) / 2])
+    precision = np.where(orders, orders.cumsum(1) / np.arange(1, n + 1), 0).sum(1).mean() / true
+    return Found(RANDOM, 0.5, float(low), float(high), float(precision), n, n)
 
 
 def _interval(true: np.ndarray, false: np.ndarray, level: float, seed: int) -> Sequence[float]:

@@ -21,6 +21,8 @@ class AblationCallback(MeasurementCallback):
             ``noise(scale=0.5)``; one or several.
         components: ``layers``, ``neurons``, addresses such as ``net.hook_hidden[7]``, globs, ``pairs:neurons``; one or
             several.
+        attribution: Methods whose effects are also estimated from gradients, such as ``zero`` and ``mean``: a few
+            passes for all components, in rows ``attribution``; one or several.
         metrics: What else to measure besides the loss, such as ``kl(output=net.hook_out)``; one or several.
         mask: Which positions count, where some are padded: an entry of the examples that is true there, such as
             ``attention_mask`` or ``1``, or ``NAME!=NUMBER``, such as ``labels!=-100``; by default what the module's
@@ -50,6 +52,7 @@ class AblationCallback(MeasurementCallback):
         *,
         methods: str | Sequence[str] = "zero",
         components: str | Sequence[str] = "layers",
+        attribution: str | Sequence[str] = (),
         metrics: str | Sequence[str] = (),
         mask: str = "",
         resamples: int = 0,
@@ -66,6 +69,7 @@ class AblationCallback(MeasurementCallback):
         plan = AblationPlan(
             components=(components,) if isinstance(components, str) else tuple(components),
             methods=(methods,) if isinstance(methods, str) else tuple(methods),
+            attribution=(attribution,) if isinstance(attribution, str) else tuple(attribution),
             metrics=(metrics,) if isinstance(metrics, str) else tuple(metrics),
             mask=mask,
             resamples=resamples,

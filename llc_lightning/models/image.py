@@ -115,6 +115,16 @@ class ImageModel(L.LightningModule):
         images, labels = batch
         return self._losses(self(images), labels), labels >= 0
 
+    def labels(self, batch: Examples) -> dict[str, Int64[Tensor, "example"]]:
+        """Returns what ablations can be conditioned on, as in ``resample(label=class)``.
+
+        That is the label of each task by its name, -1 where an example has none, and ``class``, the labels of both
+        tasks in one.
+        """
+        labels = batch[1]
+        by_task = dict(zip(self.named_tasks or _UNNAMED, labels.unbind(dim=1), strict=True))
+        return by_task | {"class": (labels[:, 0] + 1) * (self.layout.classes + 1) + labels[:, 1] + 1}
+
     def task_quantities(self, batch: Examples) -> list[TaskQuantity]:
         """Returns the accuracy on each task and over all labels.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llc_lightning.analysis.scores import found_by, scores
+from llc_lightning.analysis.scores import RANDOM, found_by, scores
 from llc_lightning.runtime.errors import DataError
 from tests.analysis.synthetic import frame
 
@@ -111,9 +111,19 @@ def test_the_best_comes_first_and_the_interval_holds_the_area() -> None:
     for _ in range(100):
         values = draws.normal(0.0, 1.0, 60) + 10 + 1.0 * (np.arange(60) < 20)
         one = pd.DataFrame({"component": list(truth), "score": "x", "value": values, "stderr": 0.1, "status": "ok"})
-        (found,) = found_by(one, truth)
+        found = next(one for one in found_by(one, truth) if one.score == "x")
         held += found.low <= 0.7602 <= found.high  # Phi(1 / sqrt(2))
     assert held >= 85  # of 95 expected, with a standard deviation of 2.2
+
+
+def test_orders_at_random_are_told() -> None:
+    truth = {"a[0]": True, "a[1]": False, "a[2]": False}
+    one = pd.DataFrame(
+        {"component": list(truth), "score": "x", "value": [3.0, 2.0, 1.0], "stderr": 0.1, "status": "ok"}
+    )
+    best, random = found_by(one, truth)
+    assert (best.score, random.score, random.auroc, random.low, random.high) == ("x", RANDOM, 0.5, 0.0, 1.0)
+    assert random.precision == pytest.approx((1 + 1 / 2 + 1 / 3) / 3, abs=0.03)
 
 
 @pytest.mark.parametrize("matters", [True, False])

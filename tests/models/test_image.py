@@ -297,6 +297,20 @@ class TestSettings:
             trainer(max_epochs=-1).fit(small(), data(drawn))
 
 
+def test_ablations_can_be_conditioned_on_the_class(batch: Batch, drawn: MNISTFashionData) -> None:
+    model = small(tasks=("mnist", "fashion"))
+    labels = model.labels(batch)
+    assert torch.equal(torch.stack([labels["mnist"], labels["fashion"]], dim=1), batch[1])
+    pairs = [tuple(pair) for pair in batch[1].tolist()]
+    same = torch.tensor([[one == other for one in pairs] for other in pairs])
+    assert torch.equal(labels["class"][:, None] == labels["class"], same)
+    parts, methods = ["net.hook_hidden.1"], ["resample(label=class)", "resample(label=mnist)"]
+    table = ablation_effects(model, drawn.analysis_set(), parts, methods)
+    layer, of_mnist = table["value"][table["loss"] == "train"]
+    assert layer == pytest.approx(0, abs=1e-6)  # the whole last layer, exchanged within a class, brings no loss
+    assert abs(of_mnist) > 1e-4
+
+
 def test_every_task_has_its_accuracy_and_loss_logged(drawn: MNISTFashionData, tmp_path: Path) -> None:
     logger = CSVLogger(tmp_path, name="", version="")
     fitted = trainer(max_epochs=2, logger=logger, log_every_n_steps=5)

@@ -78,10 +78,35 @@ def attribution(
         AddressError: If a component is unknown or has no activation, or there is none.
         DataError: If the data cannot be used.
     """
-    at_least(0, steps=steps)
-    chosen = [_given_values(method) for method in resolve_methods(methods)]
     found = find_components(loss.listing, components)
-    check_components(found, chosen)
+    return effects_table(
+        attributed(
+            loss, params, data, found, methods, steps=steps, metrics=metrics, counterfactual=counterfactual,
+            mask=mask, seed=seed,
+        )
+    )  # fmt: skip
+
+
+def attributed(
+    loss: ModuleLoss,
+    params: Params,
+    data: Batch,
+    components: Sequence[Component],
+    methods: str | Method | Sequence[str | Method],
+    *,
+    steps: int = 0,
+    metrics: str | Metric | Sequence[str | Metric] = (),
+    counterfactual: Batch | None = None,
+    mask: str = "",
+    seed: int,
+) -> list[Effect]:
+    """Returns the unablated losses, then the estimates of every component, as :func:`attribution` has them in a table.
+
+    Arguments and errors are those of :func:`attribution`.
+    """
+    at_least(0, steps=steps)
+    chosen = check_attributed(methods)
+    check_components(components, chosen)
     measured, plain = resolve_metrics(metrics), loss.with_edits(())
     names = ("train", *(f"metric:{metric.name}" for metric in measured))
     with torch.no_grad():
@@ -91,19 +116,27 @@ def attribution(
             Blocks.of(for_params(data, params)),
             names,
             metrics=measured,
-            points=[member.point for component in found for member in component.members],
+            points=[member.point for component in components for member in component.members],
             partners=None if counterfactual is None else for_params(counterfactual, params),
             mask=Mask.of(plain, params, mask),
         )
-        points = [member.point for component in found for member in component.members]
+        points = [member.point for component in components for member in component.members]
         check_read(plain, params, examples.blocks.batches[0], list(dict.fromkeys(points)))
-        effects = [effect for method in chosen for effect in _estimated(examples, found, method, steps, seed)]
-    order = {component.address: place for place, component in enumerate(found)}
-    return effects_table([*examples.unablated, *sorted(effects, key=lambda effect: order[effect.component])])
+        effects = [effect for method in chosen for effect in _estimated(examples, components, method, steps, seed)]
+    order = {component.address: place for place, component in enumerate(components)}
+    return [*examples.unablated, *sorted(effects, key=lambda effect: order[effect.component])]
+
+
+def check_attributed(methods: str | Method | Sequence[str | Method]) -> list[Shared]:
+    """Returns the methods that are meant, after checking that their values come from activations alone.
+
+    Raises:
+        SettingError: If one is unknown, edits weights or fits its values.
+    """
+    return [_given_values(method) for method in resolve_methods(methods)]
 
 
 def _given_values(method: Method) -> Shared:
-    """Returns a method, after checking that its values come from activations alone."""
     if not isinstance(method, Shared):
         raise SettingError(
             f"attribution estimates from the values of a method, and {method.name!r} fits them or edits weights; use "

@@ -12,6 +12,7 @@ from llc_lightning.ablation.engine.base import check_components, entry_of, resol
 from llc_lightning.ablation.engine.mask import check_mask
 from llc_lightning.ablation.engine.replacing import by_side
 from llc_lightning.ablation.metrics import resolve_metrics
+from llc_lightning.ablation.procedures.attribution import check_attributed
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.measurable import find_measurable
@@ -38,6 +39,8 @@ class AblationPlan:
     """What ``find_components`` understands."""
     methods: tuple[str, ...]
     """Names of registered ablation methods, with options as in ``noise(scale=0.5)``."""
+    attribution: tuple[str, ...] = ()
+    """Methods whose effects are also estimated from gradients, for all components in a few passes."""
     metrics: tuple[str, ...] = ()
     """What else to measure besides the loss, such as ``kl``; on the loss ``metric:NAME``."""
     resamples: int = 0
@@ -57,6 +60,9 @@ class AblationPlan:
     def __post_init__(self) -> None:
         check_each_once(components=self.components, methods=self.methods)
         resolve_methods(self.methods)
+        if self.attribution:
+            check_each_once(attribution=self.attribution)
+            check_attributed(self.attribution)
         resolve_metrics(self.metrics)
         check_mask(self.mask)
         at_least(0, resamples=self.resamples)
@@ -73,7 +79,8 @@ class AblationPlan:
             AddressError: If an address names nothing, or a component lacks the side that a method ablates.
             SettingError: If a method that mixes units is asked to ablate some of them.
         """
-        methods = resolve_methods(self.methods)
+        estimated = check_attributed(self.attribution) if self.attribution else []
+        methods = [*resolve_methods(self.methods), *estimated]
         if data is None:
             components = find_components(module, self.components)
         else:
@@ -89,9 +96,15 @@ class AblationPlan:
         return {method.name: entry_of(method).revision for method in resolve_methods(self.methods)}
 
     @property
+    def attributed(self) -> dict[str, int]:
+        """The revision of every estimate from gradients, by its method's name in rows."""
+        methods = check_attributed(self.attribution) if self.attribution else []
+        return {method.name: entry_of(method).revision for method in methods}
+
+    @property
     def revision(self) -> int:
         """The revision of all its methods together."""
-        return revision_of(*self.revisions.values())
+        return revision_of(*self.revisions.values(), *self.attributed.values())
 
     def settings_with(self, data: str, *, revision: int = 1) -> str:
         """Returns what names the settings in rows.
@@ -106,18 +119,15 @@ class AblationPlan:
         return settings_name({"measure": self.kind, "data": data}, options, baseline=BASELINE, revision=revision)
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
-        """Returns one job for each component and method; a replicate is the same again."""
-        methods = self.revisions
+        """Returns one job for each component and method, measured or estimated; a replicate is the same again."""
+        asked = [
+            *(("ablation_effect", *method) for method in self.revisions.items()),
+            *(("attribution", *method) for method in self.attributed.items()),
+        ]
         return [
-            Job(
-                "ablation_effect",
-                component,
-                self.settings_with(data, revision=revision),
-                method=name,
-                revision=revision,
-            )
+            Job(quantity, component, self.settings_with(data, revision=revision), method=name, revision=revision)
             for component in components
-            for name, revision in methods.items()
+            for quantity, name, revision in asked
         ]
 
     @property
@@ -134,5 +144,5 @@ class AblationPlan:
         return len(jobs)
 
     def owns(self, quantity: str, loss: str) -> bool:
-        """Says whether a row is an effect on the training loss: tasks and metrics come beside."""
-        return quantity == "ablation_effect" and loss == TRAIN
+        """Says whether a row is an effect on the training loss or its estimate: tasks and metrics come beside."""
+        return quantity in ("ablation_effect", "attribution") and loss == TRAIN

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from llc_lightning.ablation.engine.effect import Effect, warm_start
 from llc_lightning.ablation.engine.sweep import sweep
+from llc_lightning.ablation.procedures.attribution import attributed
 from llc_lightning.ablation.significance import with_statistics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import TaskQuantity
@@ -63,10 +64,23 @@ class AblationMeasurement(Measurement[AblationPlan]):
             found = with_statistics(found, resamples=plan.resamples, seed=seed)
         if plan.warm_start:
             memory.update(warm_start(found))
+        estimated = self._estimated(plan, snapshot, components, seed) if plan.attribution else []
+        advance(len(components) * len(plan.attribution))
         by_address: dict[str, list[Effect]] = {component.address: [] for component in components}
-        for effect in found:
+        for effect in [*found, *estimated]:
             by_address[effect.component or components[0].address].append(effect)
         return list(by_address.values())
+
+    def _estimated(
+        self, plan: AblationPlan, snapshot: Snapshot, components: list[Component], seed: int
+    ) -> list[Effect]:
+        """Returns what gradients say of the effects on the training loss."""
+        examples = _examples(plan, snapshot)
+        names = {f"attribution(of={name})": name for name in plan.attributed}
+        found = attributed(
+            snapshot.loss, snapshot.params, examples, components, plan.attribution, mask=plan.mask, seed=seed
+        )
+        return [replace(one, quantity="attribution", method=names[one.method]) for one in found if one.component]
 
     def once(self, plan: AblationPlan, snapshot: Snapshot) -> list[TaskQuantity]:
         """Returns the module's own quantities; none where the plan wants no tasks."""
@@ -114,7 +128,7 @@ MEASUREMENTS.register(
     summary="by how much the loss rises when the activation of a component is replaced, or its weights are edited",
     plan=AblationPlan,
     quantities=(
-        *("loss", "ablation_effect", "sign_accuracy", "accuracy", "circuits_solved", "baseline_loss"),
+        *("loss", "ablation_effect", "attribution", "sign_accuracy", "accuracy", "circuits_solved", "baseline_loss"),
         *("attention_score", "fourier_share"),
     ),
 )(AblationMeasurement())
@@ -123,7 +137,7 @@ MEASUREMENTS.register(
 def _effects(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect], data: str) -> Iterator[Row]:
     """Yields the rows of effects and plain losses, each loss once though every process measures them."""
     # A plain loss has no method.
-    revisions = {"": 1} | plan.revisions
+    revisions = {"": 1} | plan.attributed | plan.revisions
     settings = {name: plan.settings_with(data, revision=revision) for name, revision in revisions.items()}
     losses: set[str] = set()
     for effect in found:

@@ -220,7 +220,14 @@ MEASUREMENTS.register(
     source="Baker et al. 2025, arXiv:2504.18274; Adam et al. 2025, arXiv:2509.26537; Kreer et al. 2025, "
     "arXiv:2509.26544",
     plan=PosteriorPlan,
-    quantities=("functional_variance", "susceptibility", "loss_gain", "posterior_effect", "ablated_covariance"),
+    quantities=(
+        "functional_variance",
+        "response",
+        "susceptibility",
+        "loss_gain",
+        "posterior_effect",
+        "ablated_covariance",
+    ),
 )(PosteriorMeasurement())
 
 
@@ -302,11 +309,12 @@ def _told(plan: PosteriorPlan, snapshot: Snapshot, job: Job, record: LLCRecord, 
 def _rows(
     plan: PosteriorPlan, snapshot: Snapshot, same: dict[str, Any], each: Sampled, watched: Watched
 ) -> Iterator[Row]:
-    """Yields what a component's own chains say: the variance of all losses, and gains and responses by task."""
+    """Yields what a component's own chains say: the variance of all losses, its response, and both by task."""
     told, weights = each.responses, watched.of_tasks
     same["n_examples"] = 0 if told is None else len(watched.numbers)
     missing = Jackknifed(np.full(1, math.nan), np.full(1, math.nan))
     yield _row("functional_variance", TRAIN, missing if told is None else told.variance, 0, same, plan.n_beta**2)
+    yield _row("response", TRAIN, missing if told is None else told.response, 0, same)
     if told is None or told.by_task is None or weights is None:
         return
     response, gains = told.by_task

@@ -91,12 +91,24 @@ class Structure:
         """
 
         def of(kept: npt.NDArray[np.bool_]) -> Array:
-            loss = self.loss[kept].mean()
-            own = self.loss2[kept].mean() - loss**2
-            each = own - (self.product[kept].mean(0) - loss * self.e[kept].mean(0))
+            each = self._apart(kept)
             return each if groups is None else groups @ each
 
         return self._told(of)
+
+    def response(self) -> Jackknifed:
+        """Returns the root mean square of :meth:`susceptibility` over the examples, one number."""
+
+        def of(kept: npt.NDArray[np.bool_]) -> Array:
+            return np.sqrt(np.square(self._apart(kept)).mean())
+
+        return self._told(of)
+
+    def _apart(self, kept: npt.NDArray[np.bool_]) -> Array:
+        """Returns the plain susceptibility to each example over some chains, [example]."""
+        loss = self.loss[kept].mean()
+        own = self.loss2[kept].mean() - loss**2
+        return own - (self.product[kept].mean(0) - loss * self.e[kept].mean(0))
 
     def published(self, whole: Structure) -> Jackknifed:
         """Returns ``E_C[phi (L - l_j)] - E_C[phi] (E[L] - E[l_j])``, [example], with ``phi = L(w) - L(w*)``.
@@ -120,6 +132,7 @@ class Structure:
         """
         return Responses(
             self.variance(),
+            self.response(),
             _as_kept(self.gain()),
             _as_kept(self.susceptibility()),
             None if self.pairs is None else _as_kept(self.kernel()),
@@ -136,6 +149,8 @@ class Responses:
 
     variance: Jackknifed
     """The functional variance."""
+    response: Jackknifed
+    """The root mean square of the susceptibilities to the examples."""
     gain: Jackknifed
     """By example, as float32."""
     susceptibility: Jackknifed

@@ -18,6 +18,12 @@ register_quantity(
     source="Baker et al. 2025, arXiv:2504.18274; linear response: Elliott and Murfet 2026, arXiv:2605.07980",
 )
 register_quantity(
+    "response",
+    unit=f"({LOSS_UNIT})^2",
+    definition="Root mean square over watched examples of the susceptibility to each, under the posterior over the "
+    "weights in params_moved: how far the component's freedom tells examples apart.",
+)
+register_quantity(
     "loss_gain",
     unit=LOSS_UNIT,
     definition="E[l(w) - l(w*)] under the posterior over the weights in params_moved, with the mean loss l of the "

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from llc_lightning import ablation_effects
+from llc_lightning.ablation.procedures.attribution import attribution
 from llc_lightning.components.loss import Edit
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.ablation.rows import Warm
@@ -14,6 +15,7 @@ from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.measurements import measure
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, decode_details
+from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.status import is_failed
 from tests.ablation.padded import OwnMask, Padded, examples
 from tests.components.nets import MLP
@@ -175,3 +177,26 @@ def test_a_warm_start_is_told_and_is_named_by_other_settings() -> None:
     assert after.settings != replace(plan, warm_start=False).settings_with(data_digest(snapshot().data))
     cold = measure(replace(plan, warm_start=False), snapshot(), memory=warm).rows
     assert one(cold, quantity="ablation_effect").value == before.value
+
+
+def test_estimates_from_gradients_come_beside_the_effects() -> None:
+    taken = snapshot()
+    plan = replace(ABLATION, components=("hook_one[*]", "hook_two"), methods=("zero",), tasks=False)
+    both = replace(plan, attribution=("zero", "mean"))
+    rows = measure(both, taken).rows
+    estimated = [row for row in rows if row.quantity == "attribution"]
+    assert [row for row in rows if row.quantity != "attribution"] == measure(plan, taken).rows
+    expected = attribution(
+        taken.loss, taken.params, taken.data, list(both.components), ["zero", "mean"], seed=taken.seed
+    )
+    told = {(row.component, f"attribution(of={row.method})"): (row.value, row.stderr) for row in estimated}
+    wanted = expected.set_index(["component", "method"])[["value", "stderr"]].T.to_dict("list")
+    assert len(estimated) == 12
+    assert told == {key: tuple(pair) for key, pair in wanted.items()}
+    assert {row.n_examples for row in estimated} == {64}
+
+
+@pytest.mark.parametrize("method", ["optimal", "weight_zero"])
+def test_what_has_no_values_of_its_own_is_not_estimated(method: str) -> None:
+    with pytest.raises(SettingError, match="attribution estimates from the values of a method"):
+        replace(ABLATION, attribution=(method,))

@@ -114,6 +114,16 @@ def test_the_functional_variance_is_the_diagonal_of_the_kernel() -> None:
     assert row.value == pytest.approx(N_BETA**2 * np.diag(told("kernel")[0]).mean(), rel=1e-5)
 
 
+@pytest.mark.parametrize(("component", "columns"), [("one", [0, 1, 2]), ("two", [3, 4, 5])])
+def test_the_response_is_the_size_of_the_susceptibilities(component: str, columns: list[int]) -> None:
+    x, r, outcome = least_squares()
+    row = next(row for row in outcome.rows if (row.quantity, row.component) == ("response", component))
+    covariance = exact(x, r, columns)[0]
+    wanted = np.sqrt(np.square(covariance.mean() - covariance.mean(0)).mean())
+    assert row.value == pytest.approx(wanted, abs=3.5 * row.stderr)
+    assert row.stderr < 0.2 * wanted
+
+
 @pytest.mark.parametrize(("component", "others"), [("one", [3, 4, 5]), ("two", [0, 1, 2])])
 def test_effects_under_the_posterior_are_those_of_the_closed_form(component: str, others: list[int]) -> None:
     """Means and covariances of two quadratics: without a component's output the loss is one of the other's weights."""
