@@ -106,14 +106,12 @@ def _frame(
     step: int, rows: pd.DataFrame, llc: pd.DataFrame, least: float, shares: Mapping[tuple[int, str], float]
 ) -> Frame:
     inside = rows.loc[np.abs(table.numbers(rows, "value")) >= least]
-    lines = tuple(
-        Line(
-            *str(edge).split(" -> "), float(value), float(stderr), str(status),
-            shares.get((step, str(edge)), 0.0) if shares else None,
-        )
-        for edge, value, stderr, status in _cells(inside, ["component", "value", "stderr", "status"])
-    )  # fmt: skip
-    return Frame(f"step {step}", lines, f"{len(lines)} of {len(rows)} edges.{_told_llc(step, llc)}")
+    lines: list[Line] = []
+    for edge, value, stderr, status in _cells(inside, ["component", "value", "stderr", "status"]):
+        sender, _, reader = str(edge).partition(" -> ")
+        share = shares.get((step, str(edge)), 0.0) if shares else None
+        lines.append(Line(sender, reader, float(value), float(stderr), str(status), share))
+    return Frame(f"step {step}", tuple(lines), f"{len(lines)} of {len(rows)} edges.{_told_llc(step, llc)}")
 
 
 def _told_llc(step: int, llc: pd.DataFrame) -> str:

@@ -35,7 +35,7 @@ def edges(rows: pd.DataFrame, *, quantity: str, method: str, level: float = tabl
     series = tuple(_series(one, found, axis, at, level) for at, one in enumerate(largest))
     transitions = {at: one for at, one in llc_transitions(rows, level=level).items() if one is not None}
     spans = tuple(
-        Span(*axis.place([one.low, one.high]).tolist(), f"LLC at n_beta {n_beta:g}")
+        Span(float(axis.place([one.low])[0]), float(axis.place([one.high])[0]), f"LLC at n_beta {n_beta:g}")
         for (n_beta, _), one in transitions.items()
     )
     first, last = lives[0].enters, lives[-1].enters
