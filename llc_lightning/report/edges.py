@@ -115,10 +115,13 @@ def _frame(
 
 
 def _told_llc(step: int, llc: pd.DataFrame) -> str:
-    told = [
-        f"LLC at n_beta {n_beta:g} {Measured(float(value), float(stderr))}{'' if status == 'ok' else f' ({status})'}"
-        for n_beta, value, stderr, status in _cells(
-            table.select(llc, step=step), ["n_beta", "value", "stderr", "status"]
-        )
-    ]
+    """Returns the LLC at the step, or at the nearest one where it was measured."""
+    told: list[str] = []
+    for n_beta, some in table.by(llc, "n_beta"):
+        apart = np.abs(np.log1p(table.numbers(some, "step")) - np.log1p(step))
+        (cells,) = _cells(some.iloc[[int(apart.argmin())]], ["step", "value", "stderr", "status"])
+        at, value, stderr, status = cells
+        where = "" if int(at) == step else f" at step {int(at)}"
+        doubt = "" if status == "ok" else f" ({status})"
+        told.append(f"LLC at n_beta {n_beta:g}{where}: {Measured(float(value), float(stderr))}{doubt}")
     return f" {', '.join(told)}." if told else ""

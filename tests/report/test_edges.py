@@ -41,7 +41,9 @@ def test_every_step_has_a_picture_with_its_llc() -> None:
         *(("step 40", 2), ("step 80", 2), ("step 160", 1)),
     ]
     assert [one.share for one in drawn.frames[2].lines] == [0.25]
-    assert drawn.frames[2].about == "1 of 2 edges. LLC at n_beta 30 9.0000 ± 0.0010."
+    assert drawn.frames[2].about == "1 of 2 edges. LLC at n_beta 30: 9.0000 ± 0.0010."
+    sparse = drawing_of_rows(EDGES, full_llc(LLC.loc[LLC["step"] != 20]), 0.1)
+    assert sparse.frames[2].about.endswith(" LLC at n_beta 30 at step 10: 1.0000 ± 0.0010.")
     assert 'max="5"' in drawn.page("over training")
     assert all(one.share is None for one in drawing_of_rows(EDGES, full_llc(LLC), 0.1).frames[3].lines)
     with pytest.raises(StoreError, match="give --least"):
