@@ -84,11 +84,14 @@ def plans(net: str) -> dict[str, Plan]:
     else:
         layers = LLCPlan(components=("all", "layers"), n_beta=(300.0,), gamma=1000.0, settings=LAYERS)
         effects = AblationPlan(components=("neurons", "layers"), methods=("zero", "mean", "resample"), examples=4096)
+    some = tuple(f"net.hook_hidden{'' if net == 'cis' else '.0'}[{unit}]" for unit in range(8))
     return {
         "llc": LLCPlan(n_beta=(100.0, 300.0, 1000.0) if net == "cis" else (100.0, 300.0), **units),
         "llc of layers": layers,
         "ablation": effects,
-        "ablated_llc": AblatedLLCPlan(methods=("zero",), n_beta=(300.0,), examples=4096, budget=100, **units),
+        "ablated_llc": AblatedLLCPlan(
+            **units | {"components": some}, methods=("zero", "mean"), n_beta=(300.0,), examples=4096, budget=30
+        ),
         "posterior": PosteriorPlan(n_beta=300.0, watched=256, **units),
     }
 

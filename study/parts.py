@@ -40,8 +40,8 @@ class Part:
     net: str
     """Its configuration in ``configs/``."""
     seed: int
-    settings: str
-    """What is measured: a file of this folder, '' for what the configuration says."""
+    settings: tuple[str, ...] = ()
+    """What is measured: files of this folder, laid one over the other; none for what the configuration says."""
     afterwards: bool = False
     """Whether it is measured once it is trained, and not while it trains."""
     smoke: bool = False
@@ -56,15 +56,16 @@ class Part:
         if self.net == planted.NAME:
             return [["-m", "study.planted", "--seed", str(self.seed), "--root", str(root)]]
         run = root / self.name / "version_0"
-        overlay = _NO_MEASURING if self.afterwards else f"study/{self.settings}.yaml" if self.settings else ""
+        settings = [f"study/{name}.yaml" for name in self.settings]
+        overlays = [_NO_MEASURING] if self.afterwards else settings
         train = [
             *("train.py", "fit", "-c", f"configs/{'smoke/' if self.smoke else ''}{self.net}.yaml"),
-            *(("-c", overlay) if overlay else ()),
+            *(word for overlay in overlays for word in ("-c", overlay)),
             *("--experiment", self.name, "--seed_everything", str(self.seed)),
             *("--trainer.default_root_dir", str(root), "--trainer.enable_progress_bar", "false"),
             *(("--ckpt_path", "last") if (run / "last.ckpt").exists() else ()),
         ]
-        measure = ["analyze.py", "measure", str(run), "--config", f"study/{self.settings}.yaml", "--steps"]
+        measure = ["analyze.py", "measure", str(run), "--config", *settings, "--steps"]
         return [train, measure] if self.afterwards else [train]
 
     def make(self, root: Path, tables: Path) -> None:
@@ -125,20 +126,20 @@ def _ended(command: Sequence[str], log: Path) -> tuple[int, float]:
 
 
 _LIVE = {
-    "cis": "cis",
-    "cis_mse": "cis",
-    "induction": "induction",
-    "mnist_fashion": "images",
-    "modular_addition": "modular",
-    "ioi": "ioi",
-    "mnist_fashion_cnn": "cnn",
-    "mnist_fashion_super": "images",
+    "cis": ("cis",),
+    "cis_mse": ("cis", "cis_mse"),
+    "induction": ("induction",),
+    "mnist_fashion": ("images",),
+    "modular_addition": ("modular",),
+    "ioi": ("ioi",),
+    "mnist_fashion_cnn": ("cnn",),
+    "mnist_fashion_super": ("images",),
 }
 _STATED = (11, 12, 13)
 """Seeds of the run that was stated before it was made."""
 PARTS = [
-    *(Part(net, seed, "heads", afterwards=True) for net in ("induction_strict", "ioi_strict") for seed in _STATED),
-    *(Part(planted.NAME, seed, "") for seed in range(3)),
+    *(Part(net, seed, ("heads",), afterwards=True) for net in ("induction_strict", "ioi_strict") for seed in _STATED),
+    *(Part(planted.NAME, seed) for seed in range(3)),
     *(Part(net, seed, settings) for seed in range(3) for net, settings in _LIVE.items()),
 ]
-SMOKE = [Part(net, seed, "", smoke=True) for net in ("cis", "induction") for seed in range(2)]
+SMOKE = [Part(net, seed, smoke=True) for net in ("cis", "induction") for seed in range(2)]

@@ -377,7 +377,7 @@ EXPERIMENTS = {
             "data.task.positions": 64,
             "data.batch_size": 32,
             "data.batches_per_epoch": 50,
-            "data.validation_size": 256,
+            "data.validation_size": 512,
             "data.analysis_size": 2048,
             "llc.curvature_examples": 64,
             "llc_units.gamma": 1000.0,

@@ -51,6 +51,11 @@ def both_llcs(**values: Any) -> Config:
 
 
 _ALL = {
+    "budget": Because(
+        None,
+        "it is there to be measured, and trains too briefly for a tenth of that to hold its LLCs; a long training of "
+        "your own may begin with 0.1",
+    ),
     "trainer.accelerator": "cpu",
     "trainer.max_steps": -1,
     "trainer.max_epochs": -1,
@@ -238,7 +243,7 @@ SEQUENCES = Family(
         "trainer.max_steps": 20,
         "trainer.log_every_n_steps": 5,
         "data.batch_size": 32,
-        "data.validation_size": 256,
+        "data.validation_size": 512,
         "data.analysis_size": 256,
         "llc.gamma": 100.0,
         "llc_units.when": AT_END,

@@ -11,7 +11,7 @@ from scipy import special
 from llc_lightning.analysis import table
 from llc_lightning.analysis.association import Association, associations
 from llc_lightning.analysis.collapse import Collapse, collapse
-from llc_lightning.analysis.phases import Led, led
+from llc_lightning.analysis.phases import Dated, Led, dated, led
 from llc_lightning.analysis.scores import Found, found_by, scores
 from llc_lightning.analysis.shifts import Shift, shifts
 from llc_lightning.analysis.table import Measured
@@ -169,6 +169,11 @@ def _rung(scored: pd.DataFrame) -> str:
         return ""
     n_beta, gamma = (float(table.numbers(scored, name)[0]) for name in ("n_beta", "gamma"))
     return "" if np.isnan(n_beta) else f"n_beta {n_beta:g}, gamma {gamma:g}"
+
+
+def dated_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list[tuple[Measurements, Dated]]:
+    """Returns when every run changes, by every view that has a phase time."""
+    return [(run, one) for run in runs for one in dated(run.rows, level=level) if one.phase]
 
 
 def led_over(

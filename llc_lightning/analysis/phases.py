@@ -7,6 +7,9 @@ be known better than their distance, which the interval has in it.
 That wrLLC passes half its way at another step than the effect means nothing by itself: a saturating function of an
 effect passes half its way at another step than the effect does. What is compared is therefore the wrLLC with what the
 curve through all points (:func:`~llc_lightning.analysis.curve.fit_curve`) says of the effect of the same step.
+
+Of the whole net each view has a phase time of its own: the loss, the LLC, the mean wrLLC and the mean effect of its
+components.
 """
 
 from collections.abc import Sequence
@@ -39,6 +42,8 @@ class Phase:
     low: float
     high: float
     """Ends of the interval by the errors of the measurements, widened to the snapshots on both sides."""
+    farthest: int
+    """The step at which the trajectory is farthest from where it began."""
     since: int
     until: int
     """The snapshots between which it lies."""
@@ -57,10 +62,12 @@ class Led:
     component: str
     llc: Phase
     effect: Phase
-    expected: Phase
-    """Of the wrLLC that the curve expects of the effect, with the scatter of all points around the curve."""
+    expected: Phase | None
+    """Of the wrLLC that the curve expects of the effect, with the scatter of all points around the curve; None where
+    that hides its way."""
     ratio: float
-    """Step of the wrLLC, counted from 1, over that of what is expected: below 1 it leads."""
+    """Step of the wrLLC, counted from 1, over that of what is expected: below 1 it leads. NaN where that is not known,
+    as are its ends."""
     low: float
     high: float
     first: int
@@ -115,6 +122,7 @@ def phase(
         step=float(np.expm1(place)),
         low=min(float(np.expm1(ends[0])), float(steps[until - 1])),
         high=max(float(np.expm1(ends[1])), float(steps[until])),
+        farthest=int(steps[far]),
         since=int(steps[until - 1]),
         until=int(steps[until]),
         inside=int(((share > 0.1) & (share < 0.9)).sum()),
@@ -200,9 +208,65 @@ def _led(component: str, every: pd.DataFrame, curve: Curve, level: float) -> Led
         phase(steps, *one, level=level, seed=seed)
         for seed, one in enumerate((llc, (expected, moved), (effect[0], np.nan_to_num(effect[1]))))
     ]
-    if any(one is None for one in phases):
+    measured, told, by_effect = phases
+    if measured is None or by_effect is None:
         return None
-    measured, told, by_effect = (one for one in phases if one is not None)
-    ends = ((measured.step, told.step), (measured.low, told.high), (measured.high, told.low))
-    ratio, low, high = ((1 + one) / (1 + other) for one, other in ends)
-    return Led(component, measured, by_effect, told, ratio, low, high, steps[0], len(every) - len(points))
+    ratios = (np.nan,) * 3
+    if told:
+        ends = ((measured.step, told.step), (measured.low, told.high), (measured.high, told.low))
+        ratios = tuple((1 + one) / (1 + other) for one, other in ends)
+    return Led(component, measured, by_effect, told, *ratios, first=steps[0], left_out=len(every) - len(points))
+
+
+@dataclass(frozen=True)
+class Dated:
+    """When a whole net changes, by one view."""
+
+    view: str
+    phase: Phase | None
+    """None where the view hardly moves."""
+    flagged: int
+    """Values that are not ok; they count, since no estimate around weights that still fall is ok."""
+    snapshots: int
+
+
+@revisions.of_newest
+def dated(rows: pd.DataFrame, *, method: str = "zero", level: float = table.LEVEL) -> list[Dated]:
+    """Returns when the net changes by every view that was measured.
+
+    The views are the loss, the LLC of the whole model, the mean wrLLC of its smallest units, each at the largest gamma
+    and n_beta, and the mean effect of ablating these; of units whose number changes the snapshots with the most count.
+
+    Args:
+        rows: The measurement table.
+        method: Ablation method of the effect.
+        level: Probability of the intervals.
+    """
+    kind = table.unit_kind(rows) or ""
+    losses = table.select(rows, quantity="loss", loss="train", component="")
+    effects = table.select(rows, quantity="ablation_effect", loss="train", kind=kind, method=method)
+    views = {
+        "loss": table.most_examples(losses, ["step"]),
+        "LLC": _largest(table.full_llc(rows)),
+        "mean wrLLC": _largest(table.restricted_llc(rows)),
+        f"mean {method} effect": table.most_examples(effects, ["step", "component"]),
+    }
+    return [_dated(name, found, level) for name, found in views.items() if len(found)]
+
+
+def _largest(llc: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows at the largest gamma, and of these the ones at the largest n_beta."""
+    strongest = table.select(llc, gamma=float(llc["gamma"].max())) if len(llc) else llc
+    return table.select(strongest, n_beta=float(strongest["n_beta"].max())) if len(strongest) else llc
+
+
+def _dated(view: str, rows: pd.DataFrame, level: float) -> Dated:
+    known = rows.loc[np.isfinite(table.numbers(rows, "value"))]
+    snapshots = table.by(known, "step")
+    most = max((len(one) for _, one in snapshots), default=0)
+    full = [(int(step), one) for step, one in snapshots if len(one) == most]
+    values = np.array([table.numbers(one, "value").mean() for _, one in full])
+    errors = np.array([np.sqrt(np.square(table.numbers(one, "stderr")).sum()) / most for _, one in full])
+    flagged = sum(len(one) - int(table.ok(one).sum()) for _, one in full)
+    found = phase([step for step, _ in full], values, np.nan_to_num(errors), level=level)
+    return Dated(view, found, flagged, len(full))

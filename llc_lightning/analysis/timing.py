@@ -29,6 +29,8 @@ class Timing:
     costs: tuple[Cost, ...]
     elapsed: float
     """Seconds of all training sessions, measuring included; 0 where they are not known."""
+    beside: float = 0.0
+    """Those of the measuring that no training has waited for: it was done beside it, or afterwards."""
 
     @property
     def seconds(self) -> float:
@@ -37,26 +39,32 @@ class Timing:
 
     @property
     def share(self) -> float | None:
-        """Share of the run spent measuring; None where it is not known, or where more was measured after the run."""
-        return self.seconds / self.elapsed if 0 < self.seconds <= self.elapsed else None
+        """Share of the run spent measuring; None where it is not known."""
+        within = self.seconds - self.beside
+        return within / self.elapsed if 0 < within <= self.elapsed else None
 
     def sentence(self) -> str:
         """Says how long measuring took; empty where no time was noted."""
         if not self.costs:
             return ""
         said = f"Measuring took {self.seconds:.0f} s"
-        return f"{said}, {100 * self.share:.0f} % of the run's {self.elapsed:.0f} s." if self.share else f"{said}."
+        some = f"{self.seconds - self.beside:.0f} s of them, " if self.beside else ""
+        return (
+            f"{said}, {some}{100 * self.share:.0f} % of the run's {self.elapsed:.0f} s." if self.share else f"{said}."
+        )
 
 
 def timing(timings: pd.DataFrame, *, elapsed: float = 0.0) -> Timing:
     """Returns what measuring cost by callback, the dearest first.
 
     Args:
-        timings: One row for each part, with the columns ``part`` (``step=00000500-llc``) and ``seconds``.
+        timings: One row for each part, with the columns ``part`` (``step=00000500-llc``) and ``seconds``, and where
+            some was measured beside the training ``beside``.
         elapsed: Seconds of the run, for a table that has none under ``fit``.
     """
     named = timings.assign(name=[part.partition("-")[2] or part for part in table.texts(timings, "part")])
     seconds = {str(name): table.numbers(part, "seconds").tolist() for name, part in table.by(named, "name")}
     elapsed = max(seconds.pop(_FIT, []), default=0.0) or elapsed
+    aside = table.numbers(timings[timings["beside"].eq(True)], "seconds").sum() if "beside" in timings else 0.0
     costs = [Cost(name, len(some), sum(some)) for name, some in seconds.items()]
-    return Timing(tuple(sorted(costs, key=lambda cost: -cost.seconds)), elapsed)
+    return Timing(tuple(sorted(costs, key=lambda cost: -cost.seconds)), elapsed, float(aside))

@@ -41,8 +41,8 @@ _OFTEN = 3
 """Times that a measurement passes over the examples and the weights besides, as a snapshot does once."""
 _KEEPING = 0.1
 """Seconds that rows take to be written and drawn."""
-_OF_A_PASS = 1 / 3
-"""What an ablation takes of a pass: layers before it are passed once for many."""
+_OF_A_PASS = 2 / 3
+"""What an ablation is taken to take of a pass: layers before it are passed once for many, but the first is slow."""
 _MARGIN = 0.95
 """What of the budget is planned with."""
 _IMPORTED = ("pyarrow.parquet", "pandas", "xarray", "zarr", "llc_lightning.report.tensorboard")

@@ -53,10 +53,11 @@ def outcome(folder: Path, trainer: L.Trainer) -> str:
         lines.append(f"rows: {trust(rows['status'])}")
     seconds = sum(watch.seconds for watch in callbacks_of(trainer, Stopwatch))
     if seconds > 0:
-        measuring = timing(run.timings()).seconds
+        cost = timing(run.timings())
+        measuring = cost.seconds - cost.beside
         write_timing(folder, part_name(trainer.global_step, "fit"), seconds=seconds)
         share = f", of which measuring {measuring:.0f} s ({measuring / seconds:.0%})"
-        # A budget has told its own: what it leaves out may be measured beside, and is no time of the training.
+        # A budget has told its own.
         lines.append(f"time: {seconds:.0f} s{'' if budget_of(trainer) else share}")
     return "\n".join([*lines, following(analyze("report", folder))])
 

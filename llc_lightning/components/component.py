@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -96,3 +97,13 @@ class Component:
             else:
                 mask.index_fill_(part.axis, torch.tensor(part.index, device=like.device), True)
         return masks
+
+
+def parameters_of(components: Iterable[Component]) -> set[str]:
+    """Returns the names of the parameters that the weight sides of some components are parts of.
+
+    Example:
+        >>> parameters_of([Component("a", "layer", weights=(WeightSlice("W"), WeightSlice("b")))]) == {"W", "b"}
+        True
+    """
+    return {part.parameter for component in components for part in component.weights}

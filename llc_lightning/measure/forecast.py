@@ -15,7 +15,8 @@ from llc_lightning.components.component import Component
 from llc_lightning.llc.estimator import estimate_parts, lane_batches
 from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.measure.cost import MINIBATCH, Clock, Forecast, duration
-from llc_lightning.measure.measurements import Plan, at_rungs, components_at, measurement_of, pieces_of
+from llc_lightning.measure.measurements import Plan, at_rungs, components_at, measurement_of, undealt
+from llc_lightning.measure.sharing import dealt
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.allocator import keep_freed_memory
 from llc_lightning.runtime.batches import LossFn, n_examples, take
@@ -228,7 +229,7 @@ class Told:
 def cost_told(plan: Plan, snapshot: Snapshot, workers: Workers) -> Told | None:
     """Returns what there is to say of the cost of a process's share, None where it is short or cannot be told."""
     try:
-        pieces = pieces_of(plan, snapshot, components_at(plan, snapshot), workers)
+        pieces = dealt(undealt(plan, snapshot, components_at(plan, snapshot), workers), workers)
         components = list({component.address: component for piece in pieces for component in piece.components}.values())
         if not _takes_long(plan, snapshot, components):
             return None

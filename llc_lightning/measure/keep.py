@@ -32,7 +32,14 @@ def part_of(step: int, name: str, *, weights: Weights = RAW, replicate: int = 0,
 
 
 def keep(
-    folder: Path, part: str, outcome: Outcome, *, step: int, traces: bool = True, processes: int = 1
+    folder: Path,
+    part: str,
+    outcome: Outcome,
+    *,
+    step: int,
+    traces: bool = True,
+    processes: int = 1,
+    beside: bool = False,
 ) -> list[Path]:
     """Writes a measurement into the folder of a run, replacing an older one of the same part.
 
@@ -43,6 +50,7 @@ def keep(
         step: Optimizer updates done.
         traces: Whether to keep every draw of every chain.
         processes: How many processes shared the work.
+        beside: Whether no training has waited for it.
 
     Returns:
         The files that hold measurements; not that of the timing.
@@ -51,12 +59,12 @@ def keep(
         SettingError: If two rows have the same key.
         StoreError: If the disk is full, or the folder cannot be written to.
     """
-    beside: list[Path] = []
+    others: list[Path] = []
     if traces and outcome.traces:
-        beside.append(write_trace(folder, part, outcome.traces, run=run_name(folder), step=step))
+        others.append(write_trace(folder, part, outcome.traces, run=run_name(folder), step=step))
     if outcome.arrays is not None:
-        beside.append(write_arrays(folder, part, outcome.arrays))
-    write_timing(folder, part, seconds=outcome.seconds, step=step, processes=processes)
+        others.append(write_arrays(folder, part, outcome.arrays))
+    write_timing(folder, part, seconds=outcome.seconds, step=step, processes=processes, beside=beside)
     forget_left_out(folder, part)
     # Rows come last: what has some is taken as measured, and never again.
-    return [Store(folder).write(part, outcome.rows), *beside]
+    return [Store(folder).write(part, outcome.rows), *others]

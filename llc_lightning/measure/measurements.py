@@ -22,7 +22,7 @@ from llc_lightning.measure.jobs import Job, data_digest
 from llc_lightning.measure.sharing import Piece, by_component, dealt
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.measure.units import told_in_full
-from llc_lightning.results.schema import Row, encode_details
+from llc_lightning.results.schema import Row, encode_details, settings_hash
 from llc_lightning.results.traces import Trace
 from llc_lightning.runtime.allocator import keep_freed_memory
 from llc_lightning.runtime.batches import Batch
@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _SHOWN = 3
+_DRAWN = "give every process the same, drawn from the seed alone"
+_SAME = {
+    "examples": _DRAWN,
+    "weights or buffers": _DRAWN,
+    "components": "one of them could not look at the model as the other did, as where its memory is full",
+}
+"""What all processes must have alike, and what to do where they have not."""
 TRAIN = "train"
 """The training loss, in the column ``loss``."""
 
@@ -168,6 +175,14 @@ class Measurement(ABC, Generic[P]):
         """
         return [Piece((component,)) for component in components]
 
+    def expect(self, snapshot: Snapshot, components: Sequence[Component]) -> None:
+        """Hears of all components that this process is about to measure, piece by piece: what they share is found once.
+
+        Args:
+            snapshot: Where; what is found stays with it.
+            components: Of what.
+        """
+
     def joined(self, plan: P, measured: Sequence[Any]) -> Any:
         """Returns what was measured of one component, some rungs in each, as if it had been measured at once."""
         (whole,) = measured
@@ -274,11 +289,9 @@ def measure(
     started = time.perf_counter()
     sharing = workers if share else Workers()
     try:
-        data = _examples_of_all(plan, snapshot, workers)
+        work = _agreed(plan, snapshot, only, workers, sharing)
         skips = on_error == "skip"
-        measured = workers.jointly(
-            lambda: _share(plan, snapshot, sharing, data, replicate, progress, memory, skips, only)
-        )
+        measured = workers.jointly(lambda: _share(plan, snapshot, work, sharing, replicate, progress, memory, skips))
         if share:
             measured = replace(measured, results=workers.collect(measured.results))
         written = workers.on_zero(lambda: _written(plan, snapshot, measured, replicate))
@@ -291,28 +304,46 @@ def measure(
     return Outcome(rows, traces, time.perf_counter() - started, arrays)
 
 
-def _examples_of_all(plan: Plan, snapshot: Snapshot, workers: Workers) -> str:
-    """Returns the digest of the examples, once all processes are known to have the same, and the same weights.
+@dataclass(frozen=True)
+class Work:
+    """What there is to measure, the same on every process."""
 
-    Their rows are to be of one measurement.
+    data: str
+    """Digest of the examples."""
+    components: list[Component]
+    pieces: list[Piece]
+    """Of all processes, to be dealt to them."""
+
+
+def _agreed(plan: Plan, snapshot: Snapshot, only: Collection[str] | None, workers: Workers, sharing: Workers) -> Work:
+    """Returns what there is to measure, once all processes are known to have the same examples, weights and pieces.
+
+    Their rows are to be of one measurement, and each component in a row of one of them.
 
     Raises:
         MeasurementError: If they have not, with the same message on every process.
     """
-    data = workers.jointly(lambda: data_digest(snapshot.data, plan.examples))
-    if workers.world_size == 1:
-        return data
-    state = {**snapshot.params, **dict(snapshot.loss.module.named_buffers())}
-    weights = workers.jointly(lambda: tensor_digest(state))
-    everywhere = workers.gather((data, weights))
-    for what, at in (("examples", 0), ("weights or buffers", 1)):
+
+    def own() -> tuple[Work, tuple[str, ...]]:
+        components = components_at(plan, snapshot, only)
+        pieces = undealt(plan, snapshot, components, sharing)
+        work = Work(data_digest(snapshot.data, plan.examples), components, pieces)
+        if workers.world_size == 1:
+            return work, ()
+        state = {**snapshot.params, **dict(snapshot.loss.module.named_buffers())}
+        dealt_to_all = settings_hash({"pieces": [(piece.addresses, piece.n_beta) for piece in pieces]})
+        return work, (work.data, tensor_digest(state), dealt_to_all)
+
+    work, digests = workers.jointly(own)
+    everywhere = workers.gather(digests)
+    for at, (what, remedy) in enumerate(_SAME.items() if digests else ()):
         other = next((rank for rank, each in enumerate(everywhere) if each[at] != everywhere[0][at]), None)
         if other is not None:
             raise MeasurementError(
                 f"rank {other} has other {what} to measure than rank 0 (digest {everywhere[other][at]}, not "
-                f"{everywhere[0][at]}); give every process the same, drawn from the seed alone."
+                f"{everywhere[0][at]}); {remedy}."
             )
-    return data
+    return work
 
 
 @dataclass(frozen=True)
@@ -349,10 +380,8 @@ def apart(measure: Callable[[list[Component]], Sequence[Any]], components: list[
 class Share:
     """What one process measured, or all of them together."""
 
-    data: str
-    """Digest of the examples."""
-    components: list[Component]
-    """All of them, whoever measures them."""
+    work: Work
+    """All of it, whoever measures it."""
     results: Sequence[tuple[str, Any]]
     """Those of each component, with its address."""
     once: Any
@@ -362,23 +391,22 @@ class Share:
 def _share(
     plan: Plan,
     snapshot: Snapshot,
+    work: Work,
     workers: Workers,
-    data: str,
     replicate: int,
     progress: Progress,
     memory: Any,
     skips: bool,
-    only: Collection[str] | None,
 ) -> Share:
     """Returns what this process measures."""
     kind = measurement_of(plan)
     memory = kind.memory() if memory is None else memory
-    components = components_at(plan, snapshot, only)
-    pieces = [(at_rungs(plan, each), list(each.components)) for each in pieces_of(plan, snapshot, components, workers)]
-    cost = sum(each.cost(each.jobs(some, data=data, replicate=replicate)) for each, some in pieces)
+    pieces = [(at_rungs(plan, each), list(each.components)) for each in dealt(work.pieces, workers)]
+    cost = sum(each.cost(each.jobs(some, data=work.data, replicate=replicate)) for each, some in pieces)
     results: list[tuple[str, Any]] = []
     with progress.task(f"{plan.kind} at step {snapshot.step}", cost) as advance:
         stop_if_asked()
+        kind.expect(snapshot, [component for _, together in pieces for component in together])
         for each, together in pieces:
 
             def measured(some: list[Component], each: Plan = each) -> Sequence[Any]:
@@ -397,18 +425,17 @@ def _share(
                         f"{one_sentence(error).rstrip('.')}{_where(plan, snapshot, together)}"
                     ) from error
             results += zip([component.address for component in together], found, strict=True)
-        return Share(data, components, results, kind.once(plan, snapshot) if workers.is_zero else None)
+        return Share(work, results, kind.once(plan, snapshot) if workers.is_zero else None)
 
 
-def pieces_of(plan: Plan, snapshot: Snapshot, components: Sequence[Component], workers: Workers) -> list[Piece]:
-    """Returns what one of the processes measures of some components."""
+def undealt(plan: Plan, snapshot: Snapshot, components: Sequence[Component], workers: Workers) -> list[Piece]:
+    """Returns the pieces that the processes are dealt of some components; all in one where there is one process."""
     if workers.world_size == 1 or not components:
         return [Piece(tuple(components))] if components else []
     try:
-        pieces = measurement_of(plan).pieces(plan, snapshot, components)
+        return measurement_of(plan).pieces(plan, snapshot, components)
     except Exception:  # of weights that cannot be measured; the measurement itself then tells of which
-        pieces = [Piece((component,)) for component in components]
-    return dealt(pieces, workers)
+        return [Piece((component,)) for component in components]
 
 
 def at_rungs(plan: Plan, piece: Piece) -> Plan:
@@ -452,10 +479,10 @@ def components_at(plan: Plan, snapshot: Snapshot, only: Collection[str] | None =
 def _written(
     plan: Plan, snapshot: Snapshot, share: Share, replicate: int
 ) -> tuple[list[Row], list[Trace], xr.Dataset | None]:
-    kind, data = measurement_of(plan), share.data
+    kind, data = measurement_of(plan), share.work.data
     results: list[Any] = []
     failed: list[Failed] = []
-    for some in by_component(share.results, share.components):
+    for some in by_component(share.results, share.work.components):
         broken = [each for each in some if isinstance(each, Failed)]
         failed += broken[:1]
         results += [] if broken else [some[0] if len(some) == 1 else kind.joined(plan, some)]

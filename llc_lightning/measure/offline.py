@@ -125,7 +125,7 @@ def measure_snapshots(
                 )
                 files = workers.on_zero(
                     lambda part=measurement.part, outcome=outcome, step=step, path=path: (
-                        keep(folder, part, outcome, step=step, traces=traces, processes=workers.world_size)
+                        keep(folder, part, outcome, step=step, traces=traces, processes=workers.world_size, beside=True)
                         if _is_current(run, step, path, known)
                         else []
                     )

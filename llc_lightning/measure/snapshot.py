@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from llc_lightning.components.still import stand_at
 from llc_lightning.results.schema import RAW, Weights
 from llc_lightning.runtime.batches import Batch, Params, for_params, n_examples
 from llc_lightning.runtime.errors import SnapshotError
+from llc_lightning.sampling.centre import Centres
 
 
 @runtime_checkable
@@ -45,6 +46,8 @@ class Snapshot:
     """The examples, on the device of the parameters."""
     weights: Weights = RAW
     """Which weights of the step they are."""
+    centres: Centres = field(init=False, default_factory=Centres, compare=False, repr=False)
+    """What has been found out about losses at the weights; a copy with others knows nothing."""
 
     @classmethod
     def of(

@@ -66,9 +66,8 @@ def claim(run: Path, name: str) -> Claim | None:
     try:
         run.mkdir(parents=True, exist_ok=True)
         for _ in range(2):
-            with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
+            with suppress(FileExistsError):
+                _make(path, text)
                 return Claim(path, text)
             if is_held(run, name):
                 return None
@@ -86,10 +85,8 @@ def take(run: Path, name: str) -> Claim:
         StoreError: If the folder cannot be written to.
     """
     path, text = _path(run, name), _new()
-    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        new.write_text(text, encoding="utf-8")
-        new.replace(path)
+        _beside(path, text).replace(path)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; make the folder writable.") from error
     return Claim(path, text)
@@ -118,6 +115,31 @@ def is_held(run: Path, name: str) -> bool:
 
 def _path(run: Path, name: str) -> Path:
     return run / f".{checked_name('claim', name)}.claim"
+
+
+def _make(path: Path, text: str) -> None:
+    """Makes a file that has its text from its first instant, whenever this process is killed.
+
+    Raises:
+        FileExistsError: If it is there.
+    """
+    new = _beside(path, text)
+    try:
+        path.hardlink_to(new)
+    except FileExistsError:
+        raise
+    except OSError:  # of a file system without links
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    finally:
+        new.unlink()
+
+
+def _beside(path: Path, text: str) -> Path:
+    """Returns a file beside another, which nobody else writes, with a text."""
+    new = path.with_name(f"{path.name}.{uuid4().hex}.tmp")
+    new.write_text(text, encoding="utf-8")
+    return new
 
 
 def _new() -> str:

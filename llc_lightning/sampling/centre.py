@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.components.alone import check_alone
-from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, take
+from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, plain, take
 from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.errors import SettingError
 
@@ -97,6 +97,39 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
         for name, value in total.items()
     }
     return Centre(params, torch.cat(losses), gradient, variance)
+
+
+class Centres:
+    """What is known of losses at one set of weights, each found once for all who ask."""
+
+    def __init__(self) -> None:
+        self._expected: set[str] = set()
+        self._known: dict[str, Centre] = {}
+
+    def expect(self, names: Collection[str]) -> None:
+        """Has the gradient for further parameters found along with the next, which spares a pass over the data."""
+        self._expected |= set(names)
+
+    def of(self, name: str, loss: LossFn, params: Params, data: Batch, moved: Collection[str]) -> Centre:
+        """Returns the centre of a loss, with the gradient for at least the parameters ``moved``.
+
+        Args:
+            name: Tells the loss from others.
+            loss: The loss per example.
+            params: The weights, always the same.
+            data: The examples, always the same for a loss.
+            moved: Names of parameters.
+
+        Raises:
+            SettingError: As :func:`centre_of` does.
+        """
+        found = self._known.get(name)
+        if found is None or not set(moved) <= found.gradient.keys():
+            names = {*moved, *self._expected, *(found.gradient if found else ())}
+            with torch.inference_mode(False), torch.enable_grad():  # the caller's mode must not reach the gradients
+                plain_params = {key: tensor.detach().clone() for key, tensor in params.items()}
+                found = self._known[name] = centre_of(loss, plain_params, plain(data), names)
+        return found
 
 
 def _check_flat(loss: LossFn, params: Params, moving: Params, data: Batch) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llc_lightning.analysis.phases import led, phase
+from llc_lightning.analysis.phases import dated, led, phase
 from llc_lightning.runtime.errors import DataError, SettingError
 from tests.analysis.synthetic import frame, planted_curve
 
@@ -139,3 +139,47 @@ def test_a_component_without_points_that_count_is_not_dated() -> None:
     table = run(1.0)
     table.loc[table["component"] == "a[3]", "status"] = "not-mixed"
     assert "a[3]" not in {one.component for one in led(table, n_beta=N_BETA, gamma=GAMMA)}
+
+
+def test_scatter_that_hides_what_the_effect_lets_expect_resolves_nothing() -> None:
+    rows = run(1.0)
+    scattered = np.asarray(rows["quantity"] == "llc") & np.asarray(rows["component"] != "a[0]")
+    factors = np.exp(np.random.default_rng(1).normal(0.0, 1.5, len(rows)))
+    rows = rows.assign(value=np.where(scattered, rows["value"] * factors, rows["value"]))
+    one = next(one for one in led(rows, n_beta=N_BETA, gamma=GAMMA) if one.component == "a[0]")
+    assert one.expected is None
+    assert np.isnan(one.ratio)
+    assert one.verdict == "not resolved"
+
+
+def test_every_view_dates_the_net_and_counts_what_is_not_ok() -> None:
+    rows = run(1.0)
+    loss = [
+        {"quantity": "loss", "step": step, "value": value, "stderr": 0.001, "n_examples": 100}
+        for step, value in zip(STEPS, 3 - 2 * grown(STEPS, 200.0), strict=True)
+    ]
+    fewer = [{**one, "value": 9.0, "n_examples": 10} for one in loss]
+    peak = np.exp(-(np.log(np.asarray(STEPS) / 100.0) ** 2))
+    whole = [
+        {"quantity": "llc", "params_moved": "all", "step": step, "value": 50 * value, "stderr": 0.1, "chains": 4,
+         "n_beta": n_beta, "gamma": GAMMA, "status": "not-local" if step > 300 else "ok"}
+        for n_beta in (1.0, N_BETA)
+        for step, value in zip(STEPS, n_beta * peak, strict=True)
+    ]  # fmt: skip
+    views = {one.view: one for one in dated(pd.concat([rows, frame([*loss, *fewer, *whole])], ignore_index=True))}
+    assert list(views) == ["loss", "LLC", "mean wrLLC", "mean zero effect"]
+    assert views["loss"].phase is not None
+    assert views["loss"].phase.step == pytest.approx(200.0, rel=0.03)
+    assert views["LLC"].phase is not None
+    assert views["LLC"].phase.farthest == 100
+    assert views["LLC"].flagged == sum(step > 300 for step in STEPS)
+    assert views["mean wrLLC"].phase is not None
+    assert views["mean zero effect"].phase is not None
+    assert views["mean zero effect"].snapshots == len(STEPS)
+    assert views["mean wrLLC"].phase.step < views["mean zero effect"].phase.step  # its curve saturates
+
+
+def test_a_view_that_was_not_measured_dates_nothing() -> None:
+    rows = run(1.0)
+    assert [one.view for one in dated(rows.loc[rows["quantity"] == "llc"])] == ["mean wrLLC"]
+    assert dated(rows.loc[rows["quantity"] == "loss"]) == []

@@ -1,5 +1,7 @@
 """The cost of measuring."""
 
+import math
+
 import pandas as pd
 import pytest
 
@@ -34,3 +36,14 @@ def test_no_share_is_told_where_it_is_not_known(elapsed: float) -> None:
 
 def test_nothing_measured_is_nothing_said() -> None:
     assert timing(pd.DataFrame({"part": [], "seconds": []}), elapsed=9.0).sentence() == ""
+
+
+def test_what_was_measured_beside_the_training_is_no_share_of_it() -> None:
+    parts = ["step=00000001-llc", "step=00000002-llc", "step=00000003-llc", "step=00000003-fit"]
+    told = pd.DataFrame(
+        {"part": parts, "seconds": [10.0, 200.0, 5.0, 100.0], "beside": [False, True, math.nan, math.nan]}
+    )
+    found = timing(told)
+    assert (found.seconds, found.beside, found.share) == (215.0, 200.0, 0.15)
+    assert found.sentence() == "Measuring took 215 s, 15 s of them, 15 % of the run's 100 s."
+    assert timing(told.drop(columns="beside")).share is None

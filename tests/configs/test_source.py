@@ -3,6 +3,7 @@
 import re
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from configs.source.__main__ import FOLDER, files, text_of
 from configs.source.experiments import EXPERIMENTS, Experiment
 from configs.source.families import CIS, Because
+from llc_lightning.data.sequence_data import SequenceData
 
 ROOT = FOLDER.parent
 CONFIGS = sorted(FOLDER.rglob("*.yaml"))
@@ -69,6 +71,14 @@ def made(told: Any) -> Any:
 @pytest.mark.parametrize("path", OF_EXPERIMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_model_and_data_set_can_be_made(path: Path, group: str) -> None:
     assert made(yaml.safe_load(path.read_text(encoding="utf-8"))[group])
+
+
+@pytest.mark.parametrize("path", OF_EXPERIMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_two_processes_have_something_to_validate_on(path: Path) -> None:
+    data = made(yaml.safe_load(path.read_text(encoding="utf-8"))["data"])
+    if isinstance(data, SequenceData):  # of whole batches, and each process takes some; the others have many
+        data.trainer = SimpleNamespace(global_rank=1, world_size=2)
+        assert len(data.val_dataloader())
 
 
 def test_an_entry_is_all_that_an_experiment_needs() -> None:

@@ -12,6 +12,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from llc_lightning.callbacks.resume import read_checkpoint
+from llc_lightning.results.files import listed
 from llc_lightning.results.run import Run
 from tests.processes import Script
 
@@ -147,3 +148,44 @@ def test_a_job_whose_time_ends_goes_on_in_its_own_folder_when_it_is_requeued(
     assert "continuing checkpoints/smoke_cis/version_0" in again.stdout
     assert content(tmp_path) == whole
     assert not (place(tmp_path) / "requeued").exists()
+
+
+HELD = """
+import time
+from pathlib import Path
+import lightning as L
+
+class Held(L.Callback):
+    def on_train_batch_end(self, trainer, *rest):
+        while trainer.global_step == 8 and not Path("go").exists():
+            time.sleep(0.01)
+"""
+
+
+def test_two_that_follow_a_training_measure_all_once_though_it_and_one_of_them_are_killed(
+    tmp_path: Path, whole: dict[str, bytes]
+) -> None:
+    (tmp_path / "held.py").write_text(HELD)
+    how: dict[str, str] = {"PYTHONPATH": str(tmp_path)}
+    more = ["--budget", "0", "--trainer.callbacks+=held.Held"]
+    training = start(tmp_path, *more, environment=how)
+    wait_for(training, (place(tmp_path) / "config.yaml").exists)
+
+    def follow() -> Script:
+        analyze = str(ROOT / "analyze.py")
+        return Script(analyze, "measure", str(place(tmp_path)), "--follow", folder=tmp_path, environment=how)
+
+    first, second = follow(), follow()
+    wait_for(training, lambda: any(name.endswith(".parquet") for name in content(tmp_path)))
+    assert not training.ended(), "it is measured while it trains"
+    for one in (training, first):
+        one.send(signal.SIGKILL, everybody=True)
+        one.finish()
+    (tmp_path / "go").touch()
+    everybody = [start(tmp_path, *more, resume=True, environment=how), follow(), second]
+    ended = [each.finish() for each in everybody]
+    assert [each.returncode for each in ended] == [0, 0, 0], [each.stderr for each in ended]
+    assert content(tmp_path) == whole
+    often = {name: len(each) for name, each in listed(place(tmp_path)).items() if name.endswith(".parquet")}
+    assert often == dict.fromkeys(often, 1)
+    assert len(often) == sum(name.endswith(".parquet") for name in whole)

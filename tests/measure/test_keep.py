@@ -26,6 +26,7 @@ def test_rows_traces_and_timing(tmp_path: Path) -> None:
     assert tree.attrs == {"run": run.name, "step": 30}
     assert tree["posterior"].sizes == {"estimate": 10, "chain": 2, "draw": 6}
     timing = run.timings().iloc[0]
+    assert not timing["beside"]
     assert (timing["part"], timing["step"], timing["processes"]) == (part, 30, 3)
     assert timing["seconds"] == measured.seconds > 0
 

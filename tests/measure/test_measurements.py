@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.measure.measurements import Outcome, Plan, measure, measurement_of, pieces_of
+from llc_lightning.measure.measurements import Outcome, Plan, measure, measurement_of, undealt
+from llc_lightning.measure.sharing import dealt
 from llc_lightning.results.schema import COLUMNS, Row, decode_details
 from llc_lightning.results.traces import Trace
 from llc_lightning.runtime.errors import MeasurementError
@@ -111,6 +112,39 @@ def test_processes_share_batches_of_components_and_rungs(monkeypatch: pytest.Mon
     )
 
 
+def unable_to_deal(monkeypatch: pytest.MonkeyPatch, *ranks: int) -> Callable[..., list[Outcome]]:
+    """Returns what measures on two processes, of which some cannot tell the pieces of the work."""
+    kind, at_work = measurement_of(LLC), list[int]()
+    pieces = kind.pieces
+
+    def unable(*given: Any) -> Any:
+        if at_work[-1] in ranks:
+            raise torch.OutOfMemoryError("none left")
+        return pieces(*given)
+
+    def act(workers: Workers, **more: Any) -> Outcome:
+        at_work.append(workers.rank)
+        return measure(LLC, snapshot(), workers=workers, **more)
+
+    monkeypatch.setattr(kind, "pieces", unable)
+    return lambda **more: Stage(2).play(lambda workers: act(workers, **more))
+
+
+def test_where_pieces_cannot_be_told_components_are_dealt_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert same(unable_to_deal(monkeypatch, 0, 1)()[0], alone(LLC))
+
+
+def test_processes_that_would_deal_differently_measure_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = unable_to_deal(monkeypatch, 1)
+    one, other = play()
+    assert isinstance(one, MeasurementError)
+    assert str(one) == str(other)
+    assert "rank 1 has other components to measure than rank 0" in str(one)
+    rows = play(on_error="skip")[0].rows
+    assert {row.status for row in rows} == {"error"}
+    assert {row.component for row in rows} == {row.component for row in alone(LLC).rows}
+
+
 @PLANS
 def test_components_are_measured_the_same_alone_and_beside_others(plan: Plan) -> None:
     everything = {row.key: row for row in alone(plan).rows}
@@ -191,7 +225,8 @@ def test_a_skipped_failure_is_a_row_for_everything_that_was_asked_for_and_the_ot
     assert {row.key for row in one.rows} >= main
     failed = [row for row in one.rows if row.status == "error"]
     addresses = [component.address for component in plan.components_of(Net())]
-    pieces = pieces_of(plan, snapshot(), plan.components_of(Net()), Workers(1, 2))
+    second = Workers(1, 2)
+    pieces = dealt(undealt(plan, snapshot(), plan.components_of(Net()), second), second)
     of_rank_one = {address for piece in pieces for address in piece.addresses}
     assert {row.component or "all" for row in failed} == of_rank_one
     assert all(math.isnan(row.value) for row in failed)

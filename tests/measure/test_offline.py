@@ -153,6 +153,7 @@ def test_two_processes_write_the_same_once(live: Run, tmp_path: Path) -> None:
     ]
     assert len(after) == len(one) == 6
     assert run.timings()["processes"].tolist() == [2] * 4
+    assert run.timings()["beside"].all()
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None] = lambda _: None) -> list[tuple[str, int]]:

@@ -149,3 +149,28 @@ def test_files_are_listed_where_nothing_can_lock(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("fcntl.flock", no_lock)
     files.publish(tmp_path, "a.txt", lambda path: path.write_text("a"))
     assert list(files.listed(tmp_path)) == ["a.txt"]
+
+
+def test_a_claim_is_whole_or_not_there_whenever_its_process_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "hardlink_to", killed)
+        with pytest.raises(KeyboardInterrupt):
+            claim(tmp_path, "part")
+    assert not list(tmp_path.iterdir())
+    assert claim(tmp_path, "part")
+
+
+def test_a_file_system_without_links_holds_claims_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unable(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "hardlink_to", unable)
+    assert claim(tmp_path, "part")
+    assert is_held(tmp_path, "part")
+    assert claim(tmp_path, "part") is None
+    assert len(list(tmp_path.iterdir())) == 1

@@ -54,7 +54,7 @@ def test_what_the_tables_say_is_told_with_a_page(made: Path, tmp_path: Path) -> 
 def test_the_parts_have_names_of_their_own_and_settings_that_are_there() -> None:
     names = [one.name for one in (*PARTS, *SMOKE)]
     assert len(set(names)) == len(names)
-    assert all((ROOT / "study" / f"{one.settings}.yaml").is_file() for one in PARTS if one.settings)
+    assert all((ROOT / "study" / f"{name}.yaml").is_file() for one in PARTS for name in one.settings)
 
 
 def test_what_matters_is_known_of_nets_that_were_made_for_it() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llc_lightning.components.component import Component
+from llc_lightning.components.component import Component, parameters_of
 from llc_lightning.components.loss import task_loss
 from llc_lightning.llc.estimator import estimate_parts
 from llc_lightning.llc.facts import ChainLosses
@@ -48,12 +48,15 @@ class LLCMeasurement(Measurement[LLCPlan]):
         memory: Any,
     ) -> list[Estimated]:
         """Returns the estimates of some components."""
-        parts = [Restriction(component.moved(snapshot.params)) for component in components]
-        by_loss = [_of_loss(plan, snapshot, parts, loss, replicate, advance) for loss in plan.losses]
+        by_loss = [_of_loss(plan, snapshot, components, loss, replicate, advance) for loss in plan.losses]
         return [
             Estimated(component, tuple(_kept(record) for columns in by_loss for record in columns[number]))
             for number, component in enumerate(components)
         ]
+
+    def expect(self, snapshot: Snapshot, components: Sequence[Component]) -> None:
+        """Has the gradient found for all pieces at once."""
+        snapshot.centres.expect(parameters_of(components))
 
     def pieces(self, plan: LLCPlan, snapshot: Snapshot, components: Sequence[Component]) -> list[Piece]:
         """Returns the components whose chains run as one batch, rung by rung: half a batch costs as much as a whole."""
@@ -124,9 +127,9 @@ def _kept(record: LLCRecord) -> LLCRecord:
 
 
 def _of_loss(
-    plan: LLCPlan, snapshot: Snapshot, parts: list[Restriction], loss: str, replicate: int, advance: Advance
+    plan: LLCPlan, snapshot: Snapshot, components: list[Component], loss: str, replicate: int, advance: Advance
 ) -> list[list[LLCRecord]]:
-    """Returns the records of all parts under one loss, a list of rungs for each."""
+    """Returns the records of all components under one loss, a list of rungs for each."""
     whole, params, data = snapshot.loss, snapshot.params, snapshot.data
     of_all = loss == TRAIN
     sampled, examples = (whole, data) if of_all else task_loss(whole, params, data, loss)
@@ -134,12 +137,13 @@ def _of_loss(
         sampled,
         params,
         examples,
-        parts,
+        [Restriction(component.moved(params)) for component in components],
         plan.resolutions,
         plan.settings,
         seed=snapshot.seed,
         replicate=replicate,
         trivial_loss=snapshot.trivial_loss if of_all else None,
+        centre=snapshot.centres.of(loss, sampled, params, examples, parameters_of(components)),
         tasks=tasks_of_module(whole, params, data) if of_all and plan.tasks and whole.task_names else None,
         done=lambda n: advance(n),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from llc_lightning.components.component import Component
+from llc_lightning.components.component import Component, parameters_of
 from llc_lightning.llc.covariance import Array, Jackknifed
 from llc_lightning.llc.estimator import estimate_parts, moved_by_default
 from llc_lightning.llc.facts import ChainLosses
@@ -126,6 +126,10 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
                 one = replace(one, under=everything.record, effects={name: next(effects) for name in methods})
             found.append(one)
         return found
+
+    def expect(self, snapshot: Snapshot, components: Sequence[Component]) -> None:
+        """Has the gradient found for the whole model and its parts at once."""
+        snapshot.centres.expect(parameters_of(components))
 
     def pieces(self, plan: PosteriorPlan, snapshot: Snapshot, components: Sequence[Component]) -> list[Piece]:
         """Returns the whole model, then the components whose chains run as one batch, in which half costs as much."""
@@ -247,7 +251,8 @@ class _Chains:
         methods = list(plan.named_methods.values())
         models = models_without(at, ablated, methods, self.watched.numbers) if ablated else None
         under = [OfWeights(plan.look_every, models, at.params, name=ABLATED)] if models else []
-        (record,) = self._records([Restriction(None)], *under)
+        trained = moved_by_default(at.loss, at.params) or at.params
+        (record,) = self._records([Restriction(None)], trained, *under)
         sampled = self._sampled(Component("", "all"), record, whole=True)
         losses = self.watched.losses
         effects = effects_under(record, models.losses(at.params) - losses, losses) if models else []
@@ -257,16 +262,17 @@ class _Chains:
         """Yields what the chains of components know."""
         for some in chunks(len(components), _TOGETHER):  # the draws of a few lanes are in memory at a time
             parts = [Restriction(component.moved(self.snapshot.params)) for component in components[some]]
-            for component, record in zip(components[some], self._records(parts), strict=True):
+            moved = parameters_of(components[some])
+            for component, record in zip(components[some], self._records(parts, moved), strict=True):
                 yield self._sampled(component, record, whole=False)
 
-    def _records(self, parts: list[Restriction], *more: Observable) -> list[LLCRecord]:
+    def _records(self, parts: list[Restriction], moved: Collection[str], *more: Observable) -> list[LLCRecord]:
         plan, at = self.plan, self.snapshot
         seen = ExampleLosses(plan.look_every, self.watched.examples, self.watched.losses, name=OBSERVED)
         records = estimate_parts(
             at.loss, at.params, at.data, parts, [plan.resolution], plan.settings, seed=at.seed,
             replicate=self.replicate, observe=[seen, *more], trivial_loss=at.trivial_loss,
-            done=lambda n: self.advance(n),
+            centre=at.centres.of(TRAIN, at.loss, at.params, at.data, moved), done=lambda n: self.advance(n),
         )  # fmt: skip
         return [each[0] for each in records]
 

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from llc_lightning.analysis.across import Measurements
-from llc_lightning.analysis.phases import Led
+from llc_lightning.analysis.phases import Dated, Led
 from llc_lightning.report.answers.base import Answer
-from llc_lightning.report.cells import Table
+from llc_lightning.report.cells import NONE, Table
 
 _MOST = 6
 """Components of a run that the table lists."""
 
 
-def leading(found: Sequence[tuple[Measurements, Led]]) -> Answer:
+def leading(found: Sequence[tuple[Measurements, Led]], whole: Sequence[tuple[Measurements, Dated]]) -> Answer:
     """Does one of them see a component form before the other?"""
     rows = tuple(
-        (run.net, run.name, one.component, str(one.llc), str(one.effect), str(one.expected),
-         f"{one.ratio:.2f} [{one.low:.2f}, {one.high:.2f}]", str(one.llc.inside), one.verdict)
+        (run.net, run.name, one.component, str(one.llc), str(one.effect), str(one.expected or NONE),
+         f"{one.ratio:.2f} [{one.low:.2f}, {one.high:.2f}]" if one.expected else NONE, str(one.llc.inside), one.verdict)
         for run, one in _farthest(found)
     )  # fmt: skip
     head = (
@@ -35,20 +35,33 @@ def leading(found: Sequence[tuple[Measurements, Led]]) -> Answer:
         question="Does one of them see a component form before the other?",
         verdict=_verdict([one for _, one in found]),
         details=(*said, lesson) if rows else (),
-        nets=tuple(nets),
+        nets=tuple(dict.fromkeys([*nets, *(run.net for run, _ in whole)])),
         change="Snapshots closer together where the loss falls: nothing finer than these is ever resolved.",
-        tables=(
-            Table(
-                "led",
-                "When half of the way is done",
-                head,
-                rows,
-                f"Steps with intervals; of each run the {_MOST} components whose ratio is farthest from 1.",
-            ),
-        )
-        if rows
-        else (),
+        tables=(*_of_nets(whole), *_of_components(head, rows)),
     )
+
+
+def _of_components(head: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> list[Table]:
+    note = (
+        f"Steps with intervals; of each run the {_MOST} components whose ratio is farthest from 1. {NONE}: the scatter "
+        "of all points around the curve hides what the effect lets expect."
+    )
+    return [Table("led", "When half of the way of a component is done", head, rows, note)] if rows else []
+
+
+def _of_nets(whole: Sequence[tuple[Measurements, Dated]]) -> list[Table]:
+    rows = tuple(
+        (run.net, run.name, one.view, str(one.phase), str(one.phase.farthest), str(one.phase.inside),
+         f"{one.snapshots}", str(one.flagged) if one.flagged else NONE)
+        for run, one in whole
+        if one.phase
+    )  # fmt: skip
+    head = ("net", "run", "view", "half of the way", "farthest at", "snapshots inside", "snapshots", "values not ok")
+    note = (
+        "Steps with intervals, by each view alone. Values that are not ok count here: no estimate around weights that "
+        "still fall is ok."
+    )
+    return [Table("dated", "When the net changes", head, rows, note)] if rows else []
 
 
 def _verdict(found: Sequence[Led]) -> str:
@@ -67,7 +80,7 @@ def _counts(found: Sequence[Led]) -> tuple[int, int]:
 
 def _farthest(found: Sequence[tuple[Measurements, Led]]) -> list[tuple[Measurements, Led]]:
     """Returns of every run the components whose ratio of steps is farthest from 1."""
-    ordered = sorted(found, key=lambda one: -abs(np.log(one[1].ratio)))
+    ordered = sorted(found, key=lambda one: -abs(np.nan_to_num(np.log(one[1].ratio))))
     kept = [[one for one in ordered if one[0] is run][:_MOST] for run in {id(run): run for run, _ in found}.values()]
     return [one for each in kept for one in each]
 
