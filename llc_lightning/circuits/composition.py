@@ -122,7 +122,12 @@ class _Head:
 
 
 def _composed(first: Tensor, second: Tensor) -> float:
-    return float((first @ second).norm() / (first.norm() * second.norm()))
+    return _size(first @ second) / (_size(first) * _size(second))
+
+
+def _size(values: Tensor) -> float:
+    """Returns the Frobenius norm."""
+    return float(values.square().sum()) ** 0.5
 
 
 def _ports(graph: Graph, head: str) -> dict[str, Reader]:
@@ -165,4 +170,4 @@ def _read(streams: Streams, known: Mapping[str, Tensor], graph: Graph, edge: Edg
     reader, sums = graph.reader(edge), known[graph.reader(edge).stream]
     without = sums - streams.said(graph.sender(edge), known)
     every, less = streams.read(reader, torch.stack([sums, without]), torch.tensor([reader.unit] * 2)).double()
-    return float((every - less).norm() / every.norm())
+    return _size(every - less) / _size(every)
