@@ -52,7 +52,7 @@ class Constants:
 
     def told(self) -> dict[str, tuple[tuple[float, ...], ...]]:
         """Returns the numbers of every sender, for each part of it."""
-        return {name: tuple(tuple(one.tolist()) for one in some) for name, some in self.values.items()}
+        return {name: tuple(tuple(map(float, one)) for one in some) for name, some in self.values.items()}
 
     def trainable(self) -> Constants:
         """Returns the same constants, of which gradients are taken."""
