@@ -2,13 +2,14 @@
 
 ``truth`` prints, for every way to score, AUROC and average precision against the truth, over nets, seeds of the
 training and seeds of the data, with intervals; ``sizes`` the areas of the curves of faithfulness; ``simulated`` the
-tests of circuits on simulated scores; ``peer`` the costs beside auto-circuit (``make peers``). The nets are trained
+tests of circuits on simulated scores; ``peer`` the costs beside auto-circuit (``make peers``); ``--leaderboard`` alone
+what else ranks parts of a circuit beside them, such as LLCs (:mod:`benchmarks.leaderboard`). The nets are trained
 once, about a minute each, and stay in ``checkpoints/``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from statistics import mean, stdev
@@ -73,6 +74,10 @@ def main(names: list[str]) -> int:
     Raises:
         SystemExit: If there is no such table.
     """
+    if names == ["--leaderboard"]:
+        from benchmarks.leaderboard import leaderboard  # which builds on this file
+
+        return 0 if leaderboard() else 1
     unknown = [name for name in names if name not in TABLES]
     if unknown:
         raise SystemExit(f"unknown table {unknown[0]!r}; use one of: {', '.join(TABLES)}.")
@@ -100,12 +105,17 @@ def scores(name: str, training: int, data: int, method: str, donor: str = DONOR)
 
 
 def labelled(name: str, training: int, data: int, method: str) -> tuple[list[float], list[bool]]:
-    """Returns the scores of the edges of which the truth is known.
+    """Returns the scores of the edges of which the truth is known, and whether each is true."""
+    return judged(name, training, data, scores(name, training, data, method).values)
+
+
+def judged(name: str, training: int, data: int, found: Mapping[Edge, float]) -> tuple[list[float], list[bool]]:
+    """Returns the given scores of the edges of which the truth is known, and whether each is true.
 
     Of indirect objects only the heads are known, so that an edge between them counts as true where its exact effect is
     above ``MATTERS``; whether one touches another head decides nothing there but that it must stay below.
     """
-    exact, found = scores(name, training, data, "exact"), scores(name, training, data, method).values
+    exact = scores(name, training, data, "exact")
     known = {edge: value for edge, value in found.items() if edge in exact.values}
     if name != "ioi_strict":
         return scored(Graph.of(net(name, training).loss.module), net(name, training).truth, known)
