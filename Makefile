@@ -94,7 +94,7 @@ peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready .pee
 .peers/auto-circuit-1.0.1/.ready:
 	@echo "Installing auto-circuit 1.0.1 into .peers/auto-circuit-1.0.1: up to 2 GB, a few minutes"
 	$(PYTHON3) -m venv .peers/auto-circuit-1.0.1
-	.peers/auto-circuit-1.0.1/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch 'numpy<3' pandas plotly tqdm ordered-set pyyaml einops fancy-einsum jaxtyping rich sentencepiece wandb accelerate beartype typeguard transformers-stream-generator 'transformers==4.57.6' 'datasets==3.6.0'
+	.peers/auto-circuit-1.0.1/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch 'numpy<3' pandas plotly tqdm ordered-set pyyaml einops fancy-einsum jaxtyping rich sentencepiece wandb accelerate beartype blobfile typeguard transformers-stream-generator 'transformers==4.57.6' 'datasets==3.6.0'
 	.peers/auto-circuit-1.0.1/bin/python -m pip install --quiet --disable-pip-version-check --no-deps auto-circuit==1.0.1 transformer-lens==2.18.0 better-abc
 	.peers/auto-circuit-1.0.1/bin/python -W ignore -c 'import auto_circuit.utils.graph_utils'
 	@touch $@

@@ -2,13 +2,14 @@
 
 ``truth`` prints, for every way to score, AUROC and average precision against the truth, over nets, seeds of the
 training and seeds of the data, with intervals; ``sizes`` the areas of the curves of faithfulness; ``simulated`` the
-tests of circuits on simulated scores; ``peer`` the costs beside auto-circuit (``make peers``). The nets are trained
+tests of circuits on simulated scores; ``peer`` the costs beside auto-circuit (``make peers``); ``--leaderboard`` alone
+what else ranks parts of a circuit beside them, such as LLCs (:mod:`benchmarks.leaderboard`). The nets are trained
 once, about a minute each, and stay in ``checkpoints/``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from statistics import mean, stdev
@@ -73,6 +74,10 @@ def main(names: list[str]) -> int:
     Raises:
         SystemExit: If there is no such table.
     """
+    if names == ["--leaderboard"]:
+        from benchmarks.leaderboard import leaderboard  # which builds on this file
+
+        return 0 if leaderboard() else 1
     unknown = [name for name in names if name not in TABLES]
     if unknown:
         raise SystemExit(f"unknown table {unknown[0]!r}; use one of: {', '.join(TABLES)}.")
@@ -85,27 +90,32 @@ def nets() -> list[Net]:
 
 
 @cache
-def question(name: str, training: int, data: int, metric: str = "") -> Question:
+def question(name: str, training: int, data: int, metric: str = "", donor: str = DONOR) -> Question:
     """Returns what is asked of a net's edges on one data set."""
     one = net(name, training)
     graph = Graph.of(one.loss.module)
-    return Question.of(one.loss, one.params, one.data(N, data), graph, DONOR, metric, seed=data)
+    return Question.of(one.loss, one.params, one.data(N, data), graph, donor, metric, seed=data)
 
 
 @cache
-def scores(name: str, training: int, data: int, method: str) -> Scores:
+def scores(name: str, training: int, data: int, method: str, donor: str = DONOR) -> Scores:
     """Returns the scores of all edges."""
-    asked = question(name, training, data, METRICS.get(name, "") if method == "exact" else "")
+    asked = question(name, training, data, METRICS.get(name, "") if method == "exact" else "", donor)
     return Scores(net(name, training), tuple(edge_scores(asked, method)))
 
 
 def labelled(name: str, training: int, data: int, method: str) -> tuple[list[float], list[bool]]:
-    """Returns the scores of the edges of which the truth is known.
+    """Returns the scores of the edges of which the truth is known, and whether each is true."""
+    return judged(name, training, data, scores(name, training, data, method).values)
+
+
+def judged(name: str, training: int, data: int, found: Mapping[Edge, float]) -> tuple[list[float], list[bool]]:
+    """Returns the given scores of the edges of which the truth is known, and whether each is true.
 
     Of indirect objects only the heads are known, so that an edge between them counts as true where its exact effect is
     above ``MATTERS``; whether one touches another head decides nothing there but that it must stay below.
     """
-    exact, found = scores(name, training, data, "exact"), scores(name, training, data, method).values
+    exact = scores(name, training, data, "exact")
     known = {edge: value for edge, value in found.items() if edge in exact.values}
     if name != "ioi_strict":
         return scored(Graph.of(net(name, training).loss.module), net(name, training).truth, known)
@@ -134,7 +144,7 @@ def truth() -> bool:
         print(f"{method:30}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
     print("!n: so many of the data sets say by their status that the estimates are not to be trusted")
     _precision()
-    return all([*kept, _margins()])
+    return all([*kept, _margins(), *[_completeness(donor) for donor in (DONOR, "zero")]])
 
 
 GOALS = {
@@ -185,6 +195,43 @@ def _margins() -> bool:
         kept.append(max(outside) <= 0.03 if name == "ioi_strict" else True)
         print(f"{net(name, training).name:20} {told}{'' if all(kept[-2:]) else ' MISSED'}", flush=True)
     return all(kept)
+
+
+COMPLETE, STEADY = 0.05, 0.10
+"""How far the edges that leave the embeddings may miss the total, and how much twice the steps may change."""
+
+
+def _completeness(donor: str) -> bool:
+    """Prints which part of the total the edges that leave the embeddings reach; says whether statuses tell so."""
+    print(
+        f"\nshare of the total that the edges from the embeddings sum to, and change by twice the steps, donor {donor}"
+    )
+    kept: list[bool] = []
+    for method, twice in (("eap_ig(steps=5)", "eap_ig(steps=10,check=false)"), ("eap", "")):
+        cells: list[str] = []
+        for name, training in _cells():
+            told = [_share(name, training, data, method, twice, donor) for data in DATA_SEEDS]
+            kept += [flagged == (abs(share - 1) > COMPLETE or change > STEADY) for share, change, flagged in told]
+            shares, changes = [one[0] for one in told], [one[1] for one in told]
+            flags = sum(one[2] for one in told)
+            cells.append(f"{min(shares):.2f}..{max(shares):.2f} {max(changes):.2f}{f' !{flags}' if flags else ' ok'}")
+        print(f"{method:30}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
+    print("ok or flagged as these say: " + ("in every case" if all(kept) else "MISSED"))
+    return all(kept)
+
+
+def _share(name: str, training: int, data: int, method: str, twice: str, donor: str) -> tuple[float, float, bool]:
+    """Returns the share of the total, the change by twice the steps, and whether the statuses speak against it."""
+    asked, found = question(name, training, data, donor=donor), scores(name, training, data, method, donor)
+    subject = Subject(asked)
+    blocks = range(len(subject.examples.blocks))
+    total = torch.cat([subject.total(at)[subject.examples.blocks.real(at)] for at in blocks]).double().mean()
+    leaving = [one.value for one in found.effects if Edge.parse(one.component).sender in subject.inputs]
+    change = 0.0
+    if twice:
+        finer = torch.tensor([one.value for one in scores(name, training, data, twice, donor).effects])
+        change = float((finer - torch.tensor([one.value for one in found.effects])).abs().sum() / finer.abs().sum())
+    return sum(leaving) / float(total), change, _is_flagged(found)
 
 
 def sizes() -> bool:

@@ -8,7 +8,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.circuits_nets import Net, net
+from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.influence import donors
 from llc_lightning.circuits.base import Question, edge_scores
 from llc_lightning.circuits.discovery.base import find_circuit
@@ -59,7 +60,7 @@ def _beside(size: int) -> bool:
                 started = time.process_time()
                 found = ours(question)
                 mine.append(time.process_time() - started)
-                values = answer["values"], found
+                values = answer["values"], {_named(edge): value for edge, value in found.items()}
             apart = max(abs(values[0][edge] - value) for edge, value in values[1].items())
             ratio = median(a / b for a, b in zip(theirs[1:], mine[1:], strict=True))
             kept.append(ratio >= GOALS[name] and (name == "ig" or apart <= 1e-5))
@@ -76,23 +77,26 @@ def _question(one: Net, size: int) -> Question:
     return Question.of(one.loss, one.params, one.data(size, 0), graph, "resample(draws=1)", seed=0)
 
 
-def _exact(question: Question) -> dict[str, float]:
-    return {_named(Edge.parse(found.component)): found.value for found in edge_scores(question, "exact")}
+def _exact(question: Question) -> dict[Edge, float]:
+    return _by_edge(question, edge_scores(question, "exact"))
 
 
-def _ig(question: Question) -> dict[str, float]:
-    scores = edge_scores(question, "eap_ig(steps=5,check=false)")
-    return {_named(Edge.parse(found.component)): found.value for found in scores}
+def _ig(question: Question) -> dict[Edge, float]:
+    return _by_edge(question, edge_scores(question, "eap_ig(steps=5,check=false)"))
 
 
-def _acdc(question: Question) -> dict[str, float]:
+def _by_edge(question: Question, scores: Sequence[Effect]) -> dict[Edge, float]:
+    return {edge: found.value for edge, found in zip(question.graph.edges, scores, strict=True)}
+
+
+def _acdc(question: Question) -> dict[Edge, float]:
     # The peer's divergence is over all positions, also those at which nothing is asked.
     asked = Question.of(
         question.loss, question.params, question.data, question.graph, question.donor,
         "kl(output=net.unembed.hook_out)", seed=0,
     )  # fmt: skip
     kept = find_circuit(asked, "acdc(threshold=0.1)").edges
-    return {_named(edge): float(edge in kept) for edge in question.graph.edges}
+    return {edge: float(edge in kept) for edge in question.graph.edges}
 
 
 def _named(edge: Edge) -> str:

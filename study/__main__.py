@@ -12,7 +12,7 @@ from llc_lightning.report.answers.every import answers
 from llc_lightning.report.cells import Table
 from llc_lightning.report.over_runs import asked_for, write_over_runs
 from llc_lightning.runtime.errors import LLCLightningError
-from study.parts import PARTS, RUNS, SMOKE, TABLES, Part, PartFailed, matters, missing, table_of
+from study.parts import PARTS, RUNS, SMOKE, TABLES, Part, PartFailed, matters, missing, older, table_of
 
 
 def main() -> int:
@@ -41,6 +41,9 @@ def _tables(parts: list[Part], given: argparse.Namespace) -> int:
     if not runs:
         print(f"there are no tables in {given.tables}; make some with: python -m study run")
         return 1
+    changed = [part.name for part in older(parts, given.tables)]
+    if changed:
+        print(f"Made by settings that have changed since: {', '.join(changed)}.")
     found = answers(runs)
     for one in found:
         print(f"\n## {one.question}\n")

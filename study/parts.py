@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -68,6 +69,14 @@ class Part:
         measure = ["analyze.py", "measure", str(run), "--config", *settings, "--steps"]
         return [train, measure] if self.afterwards else [train]
 
+    @property
+    def digest(self) -> str:
+        """Names what it was asked: 16 hexadecimal digits of its configuration and settings."""
+        config = Path("configs", "smoke" if self.smoke else "", f"{self.net}.yaml")
+        files = [HERE / "planted.py"] if self.net == planted.NAME else [config]
+        files += [HERE / f"{name}.yaml" for name in self.settings]
+        return hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=8).hexdigest()
+
     def make(self, root: Path, tables: Path) -> None:
         """Trains and measures it, and keeps its table.
 
@@ -86,14 +95,15 @@ class Part:
             spent += cpu
             if code:
                 raise PartFailed(f"{self.name}: {' '.join(command)} ended with {code}; see {log}.")
-        keep(Run.open(run), self.name, tables, {"seconds": time.monotonic() - began, "cpu_seconds": spent})
+        cost = {"seconds": time.monotonic() - began, "cpu_seconds": spent}
+        keep(Run.open(run), self.name, tables, {"asked": self.digest, **cost})
 
 
-def keep(run: Run, name: str, tables: Path, cost: dict[str, float]) -> None:
-    """Writes the rows of a run, without what no analysis reads, and beside them what they cost."""
+def keep(run: Run, name: str, tables: Path, facts: dict[str, float | str]) -> None:
+    """Writes the rows of a run, without what no analysis reads, and beside them what was asked and what they cost."""
     tables.mkdir(parents=True, exist_ok=True)
     rows = run.measurements().drop(columns=list(_LEFT_OUT))
-    (tables / f"{name}.json").write_text(json.dumps({"rows": len(rows), **cost}, indent=1) + "\n", encoding="utf-8")
+    (tables / f"{name}.json").write_text(json.dumps({"rows": len(rows), **facts}, indent=1) + "\n", encoding="utf-8")
     half = tables / f".{name}.parquet"
     rows.to_parquet(half, compression="zstd", compression_level=19, index=False)
     half.replace(tables / f"{name}.parquet")
@@ -102,6 +112,16 @@ def keep(run: Run, name: str, tables: Path, cost: dict[str, float]) -> None:
 def missing(parts: Sequence[Part], tables: Path) -> list[Part]:
     """Returns the parts that have no table yet."""
     return [part for part in parts if not (tables / f"{part.name}.parquet").exists()]
+
+
+def older(parts: Sequence[Part], tables: Path) -> list[Part]:
+    """Returns the parts whose table is of other settings than theirs are now."""
+    told = [(part, tables / f"{part.name}.json") for part in parts]
+    return [
+        part
+        for part, path in told
+        if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("asked") != part.digest
+    ]
 
 
 def table_of(part: Part, tables: Path) -> pd.DataFrame:

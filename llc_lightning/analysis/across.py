@@ -50,6 +50,8 @@ class Over:
             return "no value"
         if not np.isfinite(self.low):
             return f"{self.mean:.3g} (1 run)"
+        if self.low == self.high and self.runs > 1:
+            return f"{self.mean:.3g} ({self.runs} runs alike)"
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
@@ -106,7 +108,9 @@ class ByRun(Generic[T]):
             chains: That a single run's error is estimated from.
             own: The interval of a single run, where it has one of its own.
         """
-        found = over([number(one) for one in self.found], level, chains=min(map(chains, self.found)))
+        told = [(number(one), chains(one)) for one in self.found]
+        known = [by for one, by in told if np.isfinite(one.value if isinstance(one, Measured) else one)]
+        found = over([one for one, _ in told], level, chains=min(known, default=0))
         first, *others = self.found
         if own is None or found.runs != 1 or others:
             return found
@@ -162,7 +166,7 @@ def found_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list
             return []
         step = table.steps(own)[-1]
         own = table.select(own, step=step)
-        kind = next(iter(table.distinct(own, "kind") - {"incoming", "outgoing"}), None)
+        kind = next(iter(sorted(table.distinct(own, "kind") - {"incoming", "outgoing"})), None)
         rungs = sorted({*zip(table.numbers(own, "n_beta"), table.numbers(own, "gamma"), strict=True)})
         told: list[tuple[str, Found]] = []
         for n_beta, gamma in rungs:
@@ -180,15 +184,17 @@ _SIDE = ":(in|out)$"
 
 def _rung(scored: pd.DataFrame) -> str:
     """Returns the resolution of a score; '' for one that has none."""
-    if not len(scored):  # of orders at random
-        return ""
     n_beta, gamma = (float(table.numbers(scored, name)[0]) for name in ("n_beta", "gamma"))
     return "" if np.isnan(n_beta) else f"n_beta {n_beta:g}, gamma {gamma:g}"
 
 
 def dated_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list[tuple[Measurements, Dated]]:
-    """Returns when every run changes, by every view that has a phase time."""
-    return [(run, one) for run in runs for one in dated(run.rows, level=level) if one.phase]
+    """Returns when every run changes, by every view that was measured.
+
+    Raises:
+        DataError: If a run measured something under several settings.
+    """
+    return [(run, one) for run in runs for one in _told_of(run, lambda run: dated(run.rows, level=level))]
 
 
 def led_over(
@@ -212,11 +218,15 @@ def _by_run(
     """Returns findings of the same net and key together, in the order in which they first come."""
     together: dict[tuple[str, tuple[str, ...]], list[T]] = {}
     for run in runs:
-        try:
-            found = find(run)
-        except DataError as error:
-            raise DataError(f"{run.name}: {error}") from error
-        for one in found:
+        for one in _told_of(run, find):
             together.setdefault((run.net, key(one)), []).append(one)
     asked = Counter(run.net for run in runs)
     return [ByRun(net, of, tuple(found), asked[net]) for (net, of), found in together.items()]
+
+
+def _told_of(run: Measurements, find: Callable[[Measurements], Sequence[T]]) -> Sequence[T]:
+    """Returns what is found in a run; an error says in which."""
+    try:
+        return find(run)
+    except DataError as error:
+        raise DataError(f"{run.name}: {error}") from error

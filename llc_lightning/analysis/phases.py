@@ -227,7 +227,11 @@ class Dated:
     """None where the view hardly moves."""
     flagged: int
     """Values that are not ok; they count, since no estimate around weights that still fall is ok."""
+    values: int
+    """Of all snapshots and components."""
     snapshots: int
+    left_out: int
+    """Components without a value at some of the snapshots."""
 
 
 @revisions.of_newest
@@ -235,38 +239,56 @@ def dated(rows: pd.DataFrame, *, method: str = "zero", level: float = table.LEVE
     """Returns when the net changes by every view that was measured.
 
     The views are the loss, the LLC of the whole model, the mean wrLLC of its smallest units, each at the largest gamma
-    and n_beta, and the mean effect of ablating these; of units whose number changes the snapshots with the most count.
+    and n_beta, and the mean effect of ablating these, of the components with a value at every snapshot. The error of a
+    mean takes those of the components as fully dependent, since they share their random numbers.
 
     Args:
         rows: The measurement table.
         method: Ablation method of the effect.
         level: Probability of the intervals.
+
+    Raises:
+        DataError: If something was measured under several settings, so that it is not known which is meant.
     """
     kind = table.unit_kind(rows) or ""
     losses = table.select(rows, quantity="loss", loss="train", component="")
     effects = table.select(rows, quantity="ablation_effect", loss="train", kind=kind, method=method)
     views = {
         "loss": table.most_examples(losses, ["step"]),
-        "LLC": _largest(table.full_llc(rows)),
-        "mean wrLLC": _largest(table.restricted_llc(rows)),
+        **_at_largest("LLC", table.full_llc(rows)),
+        **_at_largest("mean wrLLC", table.restricted_llc(rows)),
         f"mean {method} effect": table.most_examples(effects, ["step", "component"]),
     }
     return [_dated(name, found, level) for name, found in views.items() if len(found)]
 
 
-def _largest(llc: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows at the largest gamma, and of these the ones at the largest n_beta."""
-    strongest = table.select(llc, gamma=float(llc["gamma"].max())) if len(llc) else llc
-    return table.select(strongest, n_beta=float(strongest["n_beta"].max())) if len(strongest) else llc
+def _at_largest(view: str, llc: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Returns the rows at the largest gamma, and of these the ones at the largest n_beta, by a name that says so."""
+    if not len(llc):
+        return {}
+    gamma = float(llc["gamma"].max())
+    n_beta = float(table.select(llc, gamma=gamma)["n_beta"].max())
+    return {f"{view} (n_beta {n_beta:g}, gamma {gamma:g})": table.select(llc, gamma=gamma, n_beta=n_beta)}
 
 
 def _dated(view: str, rows: pd.DataFrame, level: float) -> Dated:
+    """Returns when a view changes.
+
+    Raises:
+        DataError: If something was measured under several settings.
+    """
+    if rows.duplicated(["step", "component"]).any():
+        raise DataError(f"the {view} was measured under several settings; leave only the rows of one, by the column "
+                        "settings.")  # fmt: skip
+    steps = table.steps(rows)
     known = rows.loc[np.isfinite(table.numbers(rows, "value"))]
-    snapshots = table.by(known, "step")
-    most = max((len(one) for _, one in snapshots), default=0)
-    full = [(int(step), one) for step, one in snapshots if len(one) == most]
-    values = np.array([table.numbers(one, "value").mean() for _, one in full])
-    errors = np.array([np.sqrt(np.square(table.numbers(one, "stderr")).sum()) / most for _, one in full])
-    flagged = sum(len(one) - int(table.ok(one).sum()) for _, one in full)
-    found = phase([step for step, _ in full], values, np.nan_to_num(errors), level=level)
-    return Dated(view, found, flagged, len(full))
+    counts = known["component"].value_counts()
+    whole = known.loc[np.asarray(known["component"].map(counts) == len(steps), dtype=bool)]
+    left_out = rows["component"].nunique() - whole["component"].nunique()
+    flagged = len(whole) - int(table.ok(whole).sum())
+    values, errors = (
+        np.array([table.numbers(one, name).mean() for _, one in table.by(whole, "step")])
+        for name in ("value", "stderr")
+    )
+    found = phase(steps, values, errors, level=level) if len(values) else None
+    return Dated(view, found, flagged, len(whole), len(steps), left_out)

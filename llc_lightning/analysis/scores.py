@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 from llc_lightning.analysis import revisions, table
 from llc_lightning.runtime import status as statuses
@@ -13,9 +14,6 @@ from llc_lightning.runtime.ranking import auroc, average_precision
 
 WHOLE, INCOMING, OUTGOING, SMALLER = "wrLLC", "wrLLC:in", "wrLLC:out", "wrLLC:min"
 """The restricted LLC of all weights of a component, of one side of it, and the smaller of both sides."""
-
-RANDOM = "random"
-"""Orders of the components at random, which any score should beat."""
 
 LLC, EFFECT, SIZE = "llc", "effect", "size"
 """What a score is of: the loss around the weights, as chains or a re-optimisation see it; the loss at the trained
@@ -34,7 +32,10 @@ _SCORE = {
     **{"component": object, "score": object, "view": object, "value": float, "stderr": float, "status": object},
     **{"n_beta": float, "gamma": float},
 }
+_SIGNED = (WHOLE, INCOMING, OUTGOING, SMALLER, "response")
+"""Scores below 0 of which are none, by the noise of chains."""
 _BOOTSTRAP = 1000
+_ORDERS = 10000
 
 
 @revisions.of_newest
@@ -138,6 +139,8 @@ class Found:
     components: int
     ok: int
     """How many of the values have status ok; all of them count."""
+    true: int
+    """How many of the components matter."""
 
 
 def found_by(
@@ -146,10 +149,10 @@ def found_by(
     """Returns how well every score finds what matters, the best first.
 
     Effects and shifts count by their size, whatever their sign; a restricted LLC below 0 is none. All values count,
-    whatever their status, and one that is missing, of a component that another score has, as the least, so that
-    no score gains by what it could not measure. The interval is the bootstrap's, resampling the components that
-    matter and those that do not apart; with two of a kind it is wide, and over seeds the spread of the AUROC itself
-    says more. ``random`` is what orders at random reach: their mean, and the interval that so many of them lie in.
+    whatever their status, and one that is missing, of a component that another score has, counts against the score:
+    as the least of those that matter, as the most of the others. The interval is the bootstrap's, resampling the
+    components that matter and those that do not apart; with two of a kind it is wide, and over seeds the spread of the
+    AUROC itself says more.
 
     Args:
         scored: What :func:`scores` returns.
@@ -170,18 +173,16 @@ def found_by(
         _found(str(name), rows.set_index("component").reindex(asked).reset_index(), truth, level, seed)
         for name, rows in table.by(scored, "score")
     ]
-    found = [one for one in told if one is not None]
-    if found:
-        found.append(_at_random([truth[component] for component in asked], level, seed))
-    return sorted(found, key=lambda one: -one.auroc)
+    return sorted((one for one in told if one is not None), key=lambda one: -one.auroc)
 
 
 def _found(name: str, rows: pd.DataFrame, truth: Mapping[str, bool], level: float, seed: int) -> Found | None:
     values = table.numbers(rows, "value")
-    values = np.nan_to_num(values if name.startswith(WHOLE) else np.abs(values), nan=-np.inf)
     labels = np.array([truth[component] for component in table.texts(rows, "component")], dtype=bool)
     if labels.all() or not labels.any():
         return None
+    missing = np.isnan(values)
+    values = np.where(missing, np.where(labels, -np.inf, np.inf), values if name in _SIGNED else np.abs(values))
     low, high = _interval(values[labels], values[~labels], level, seed)
     return Found(
         name,
@@ -191,18 +192,23 @@ def _found(name: str, rows: pd.DataFrame, truth: Mapping[str, bool], level: floa
         average_precision(values.tolist(), labels.tolist()),
         len(labels),
         int(table.ok(rows).sum()),
+        int(labels.sum()),
     )
 
 
-def _at_random(labels: Sequence[bool], level: float, seed: int) -> Found:
-    """Returns what orders at random reach of components of which so many matter."""
-    n, true = len(labels), sum(labels)
-    orders = np.random.default_rng(seed).permuted(np.tile(np.array(labels), (_BOOTSTRAP, 1)), axis=1)  # the best first
-    ranks = np.where(orders, np.arange(1, n + 1), 0)
-    areas = 1 - (ranks.sum(1) - true * (true + 1) / 2) / (true * (n - true))
-    low, high = np.quantile(areas, [(1 - level) / 2, (1 + level) / 2])
-    precision = np.where(orders, orders.cumsum(1) / np.arange(1, n + 1), 0).sum(1).mean() / true
-    return Found(RANDOM, 0.5, float(low), float(high), float(precision), n, n)
+def at_random(found: Sequence[Found], *, seed: int = 0) -> Float[np.ndarray, "draw"]:
+    """Returns what orders at random reach: the mean AUROC over runs with as many components, of which as many matter.
+
+    Args:
+        found: What one score found, of every run.
+        seed: Of the orders.
+    """
+    draws = np.random.default_rng(seed)
+    areas: list[Float[np.ndarray, "draw"]] = []
+    for one in found:
+        ranks = draws.permuted(np.tile(np.arange(1, one.components + 1), (_ORDERS, 1)), axis=1)[:, : one.true].sum(1)
+        areas.append((ranks - one.true * (one.true + 1) / 2) / (one.true * (one.components - one.true)))
+    return np.mean(areas, axis=0)
 
 
 def _interval(true: np.ndarray, false: np.ndarray, level: float, seed: int) -> Sequence[float]:

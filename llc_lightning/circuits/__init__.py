@@ -2,6 +2,7 @@
 
 from llc_lightning.circuits.base import SCORES, Question, Score, edge_scores
 from llc_lightning.circuits.circuit import Circuit
+from llc_lightning.circuits.composition import Composition, compositions
 from llc_lightning.circuits.discovery.base import DISCOVERIES, Discovery, find_circuit
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.evaluation.faithfulness import Faithfulness, faithfulness
@@ -19,6 +20,7 @@ __all__ = [
     "DISCOVERIES",
     "SCORES",
     "Circuit",
+    "Composition",
     "Discovery",
     "Edge",
     "Faithfulness",
@@ -28,6 +30,7 @@ __all__ = [
     "Score",
     "Stability",
     "Subject",
+    "compositions",
     "consensus",
     "edge_effects",
     "edge_scores",

@@ -13,8 +13,8 @@ from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.runtime.errors import LLCLightningError, SettingError, StoreError, at_least, one_line
 
-VERSION, READ = 2, (1, 2)
-"""Of the form of the file, and those that are read: a circuit of version 1 tells nothing of its search."""
+VERSION, READ = 3, (1, 2, 3)
+"""Of the form of the file, and those that are read: one of version 1 tells nothing of its search, 2 no constants."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ class Circuit:
     """How it was looked for: the order of edges, a threshold, and what else a method tells of its search."""
     source: str = ""
     """The network: a run and its step, or what else names it."""
+    constants: Mapping[str, tuple[tuple[float, ...], ...]] = field(
+        default_factory=dict[str, tuple[tuple[float, ...], ...]]
+    )
+    """What each sender says where it is ablated, for each part of it, where the donor is ``constants``; else nothing.
+    :meth:`~llc_lightning.circuits.constants.Constants.of` takes it."""
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -113,7 +118,10 @@ class Circuit:
                 {name: _number(v) if v is None else v for name, v in told.pop(one, {}).items()}
                 for one in ("faithfulness", "search")
             )
-            return cls(scored, faithfulness=measured, search=search, **told)
+            constants = {
+                name: tuple(tuple(map(float, one)) for one in some) for name, some in told.pop("constants", {}).items()
+            }
+            return cls(scored, faithfulness=measured, search=search, constants=constants, **told)
         except StoreError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, LLCLightningError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.wiring.base import Sender
+from llc_lightning.runtime.errors import SettingError
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,26 @@ class Constants:
     def means(cls, subject: Subject) -> Constants:
         """Returns the means of what senders say, over examples and positions."""
         return cls({name: _mean(subject, sender) for name, sender in subject.graph.senders.items()})
+
+    @classmethod
+    def of(cls, told: Mapping[str, Sequence[Sequence[float]]], subject: Subject) -> Constants:
+        """Returns the constants that a circuit keeps, for the network that it was found on.
+
+        Raises:
+            SettingError: If they are not of its senders.
+        """
+        like = cls.means(subject).values
+        shapes = {name: [len(one) for one in some] for name, some in told.items()}
+        if shapes != {name: [one.numel() for one in some] for name, some in like.items()}:
+            raise SettingError(
+                f"constants of {len(told)} senders are given, and the network has {len(like)} of other names or sizes; "
+                "give those of a circuit that was found on it, with the same graph."
+            )
+        return cls({name: tuple(map(_same_as, told[name], some)) for name, some in like.items()})
+
+    def told(self) -> dict[str, tuple[tuple[float, ...], ...]]:
+        """Returns the numbers of every sender, for each part of it."""
+        return {name: tuple(tuple(map(float, one)) for one in some) for name, some in self.values.items()}
 
     def trainable(self) -> Constants:
         """Returns the same constants, of which gradients are taken."""
@@ -76,6 +97,10 @@ def _mean(subject: Subject, sender: Sender) -> tuple[Tensor, ...]:
             rows = rows[real.expand(*own.shape[:-1], 1).flatten().to(rows.device)]
         found.append(rows.mean(0))
     return tuple(found)
+
+
+def _same_as(numbers: Sequence[float], like: Tensor) -> Tensor:
+    return torch.tensor(numbers, dtype=like.dtype, device=like.device)
 
 
 def _leaf(value: Tensor) -> Tensor:

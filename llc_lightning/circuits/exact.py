@@ -20,13 +20,14 @@ from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.exchange import Exchanges, Hearing, holds
 from llc_lightning.circuits.graph import Graph
-from llc_lightning.circuits.replacing import FittedEdges, SharedEdges
+from llc_lightning.circuits.replacing import Behind, FittedEdges, SharedEdges
 from llc_lightning.circuits.streams import Streams
 from llc_lightning.circuits.wiring.base import Reader, Sender
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, check_partners, for_params, n_examples, take
 from llc_lightning.runtime.errors import AddressError, SettingError
+from llc_lightning.runtime.memory import keep_freed
 from llc_lightning.runtime.status import join
 
 _FEW = 8
@@ -78,6 +79,7 @@ def edge_effects(
         AddressError: If an edge is none of the graph's, or the sums are not those of its senders.
         DataError: If the data cannot be used.
     """
+    keep_freed()
     chosen, measured, some = _donors(donors), resolve_metrics(metrics), graph.select(edges)
     check_mask(mask)
     n_examples(data)
@@ -125,13 +127,18 @@ def check_sums(graph: Graph, edges: Sequence[Edge], examples: Examples) -> None:
         return
     readers = {graph.reader(edge).stream: edge.reader for edge in edges}
     into = {stream: [one for one in graph.edges if one.reader == name] for stream, name in readers.items()}
-    batch = take(examples.blocks.data, slice(0, _FEW))
-    streams = Streams(
-        examples.loss, examples.params, [point for some in into.values() for point in points_of(graph, some)]
-    )
-    known = streams.of(batch)
+    points = list(dict.fromkeys(point for some in into.values() for point in points_of(graph, some)))
+    streams, caught = Streams(examples.loss, examples.params, points), examples.caught(0)
+    if all(point in caught for point in points):
+        known = {point: caught[point][:_FEW] for point in points}
+    else:
+        known = streams.of(take(examples.blocks.data, slice(0, _FEW)))
+    said: dict[str, Tensor] = {}
     for stream, some in into.items():
-        rest = known[stream] - torch.stack([streams.said(graph.sender(edge), known) for edge in some]).sum(0)
+        for edge in some:
+            if edge.sender not in said:
+                said[edge.sender] = streams.said(graph.sender(edge), known)
+        rest = known[stream] - torch.stack([said[edge.sender] for edge in some]).sum(0)
         apart = float((rest - rest.mean(0)).abs().max() / known[stream].abs().max().clamp_min(1e-30))
         if apart > _APART:
             raise AddressError(
@@ -174,7 +181,8 @@ class Connections:
         streams = Streams(examples.loss, examples.params, points_of(graph, edges))
         if examples.caught(0):
             streams.know(examples.blocks.batches[0], examples.caught(0))
-        by_head = holds([graph.reader(edge) for edge in edges], streams.of(examples.blocks.batches[0]))
+        few = {point: values[:_FEW] for point, values in streams.of(examples.blocks.batches[0]).items()}
+        by_head = holds([graph.reader(edge) for edge in edges], few)
         return cls(graph, edges, examples, streams, Exchanges(examples, streams, seed), by_head)
 
     def effects(self, measurement: Measurement, donors: Sequence[Method]) -> list[Effect]:
@@ -207,10 +215,12 @@ class Connections:
 
     def _of_shared(self, edges: Sequence[Edge], measurement: Measurement, donors: Sequence[Shared]) -> SharedEdges:
         senders, hearing = [self.graph.sender(one) for one in edges], self._hearing(edges)
-        lanes = measurement.lanes(at_places([hearing.place], self.examples))
+        at = at_places([hearing.place], self.examples)
+        starts = tuple(dict.fromkeys([*(reader.stream for reader in hearing.readers), hearing.place.point]))
+        lanes = measurement.lanes(Behind(at.points, at.positions, starts))
         components = [_as_component(edge, sender) for edge, sender in zip(edges, senders, strict=True)]
         return SharedEdges(
-            lanes, donors, components, senders, hearing, self.exchanges, self.examples, measurement.chunk
+            lanes, donors, components, senders, hearing, self.exchanges, self.examples, measurement.chunk, starts
         )
 
     def _of_fitted(self, edges: Sequence[Edge], measurement: Measurement, donors: Sequence[Method]) -> FittedEdges:

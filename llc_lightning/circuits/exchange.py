@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,7 +19,7 @@ from llc_lightning.circuits.wiring.base import Reader, Sender
 from llc_lightning.components.component import Component
 from llc_lightning.runtime.batches import Batch
 
-_VALUE = 2
+VALUE = 2
 """The number of the value among query, key and value."""
 _KEPT = 1 << 26
 """Numbers of differences that are kept at most."""
@@ -33,6 +34,9 @@ class Exchanges:
     seed: int
     _known: dict[tuple[str, str, int], Tensor] = field(default_factory=dict[tuple[str, str, int], Tensor])
     _moves: dict[tuple[str, str], bool] = field(default_factory=dict[tuple[str, str], bool])
+    _given: dict[tuple[str, str], Donors | None] = field(default_factory=dict[tuple[str, str], Donors | None])
+    _latest: dict[tuple[str, str, int], Tensor] = field(default_factory=dict[tuple[str, str, int], Tensor])
+    """How far donors are from whole hook points, of one donor on one block."""
 
     def __call__(self, sender: Sender, donor: Shared, block: int) -> Float[Tensor, "draw row *position d_model"]:
         """Returns ``write(donor) - write(own)`` on a block of examples, of every draw.
@@ -57,34 +61,47 @@ class Exchanges:
     def donors(self, senders: Sequence[Sender], donor: Shared) -> Donors | None:
         """Returns which examples the values of senders come from."""
         parts = {part.point: part for sender in senders for part in sender.component.members}
-        return together([donor.donors(self._seen(part, donor), seed=self.seed) for part in parts.values()])
+        return together([self._donors(part, donor) for part in parts.values()])
+
+    def _donors(self, part: Component, donor: Shared) -> Donors | None:
+        key = (part.point, donor.name)
+        if key not in self._given:
+            self._given[key] = donor.donors(self._seen(part, donor), seed=self.seed)
+        return self._given[key]
 
     def _seen(self, part: Component, donor: Shared) -> Activations:
         return self.examples.seen(part.point, part.axis_in(self.examples.first[part.point]), [donor])
 
     def _difference(self, sender: Sender, donor: Shared, block: int) -> Tensor:
-        rows, known = self.examples.blocks.rows[block], self.streams.of(self.examples.blocks.batches[block])
         total = torch.zeros(())
         for part, writes in zip(sender.component.members, sender.writes, strict=True):
-            seen = self._seen(part, donor)
-            values = next(donor.values(seen, [rows], seed=self.seed))
-            donors = donor.donors(seen, seed=self.seed)
-            if donors is not None and donors.step is not None:
-                moved = next(donor.moved(seen, [rows], seed=self.seed))
-                values = torch.cat([values.expand(-1, len(rows), *values.shape[2:]), moved])
             place = Place.of([part], self.examples.first[part.point], few=True)
-            own = place.compact(known[part.point], slice(None))
-            apart = torch.where(
-                place.where[0], torch.stack([place.compact(one, slice(None))[0] for one in values]) - own, 0
+            apart = place.compact(self._apart(part, donor, block), slice(None))[0]
+            apart = (
+                apart if part.positions is None and place.units is not None else torch.where(place.where[0], apart, 0)
             )
-            real = self.examples.counting(part.point, part.axis_in(self.examples.first[part.point]))
-            if real is not None:  # what fills is not exchanged, also where attention sees it
-                apart = torch.where(real[rows.to(real.device)], apart, 0)
             if place.units is not None and place.unit_axis == -2:
                 apart = apart.squeeze(-2)
             units = torch.full((len(apart),), sender.unit, device=apart.device)
             total = total + self.streams.added(writes, apart, units)
         return total
+
+    def _apart(self, part: Component, donor: Shared, block: int) -> Float[Tensor, "draw row *unit"]:
+        """Returns how far donors are from a whole hook point's own activation on a block."""
+        key = (part.point, donor.name, block)
+        if key not in self._latest:
+            self._latest.clear() if key[1:] != next(iter(self._latest), key)[1:] else None
+            rows, seen = self.examples.blocks.rows[block], self._seen(part, donor)
+            values = next(donor.values(seen, [rows], seed=self.seed))
+            donors = self._donors(part, donor)
+            if donors is not None and donors.step is not None:
+                moved = next(donor.moved(seen, [rows], seed=self.seed))
+                values = torch.cat([values.expand(-1, len(rows), *values.shape[2:]), moved])
+            apart = values - self.streams.of(self.examples.blocks.batches[block])[part.point]
+            real = self.examples.counting(part.point, part.axis_in(self.examples.first[part.point]))
+            # What fills is not exchanged, also where attention sees it.
+            self._latest[key] = apart if real is None else torch.where(real[rows.to(real.device)], apart, 0)
+        return self._latest[key]
 
 
 @dataclass(frozen=True)
@@ -102,58 +119,82 @@ class Hearing:
     by_head: bool
     """Whether readers that are a head's query, key or value give what the head says."""
 
-    def __call__(
-        self,
-        batch: Batch,
-        numbers: Int[Tensor, "lane"],
-        shifts: Float[Tensor, "shift row *position d_model"],
-        which: Int[Tensor, "lane"],
-    ) -> Replacement:
+    @cached_property
+    def whole(self) -> bool:
+        """Whether all features of what is put in are, so that one entry says where."""
+        return bool(self.place.where.all())
+
+    def of(self, batch: Batch, shifts: Float[Tensor, "shift row *position d_model"]) -> Heard:
+        """Returns what is put in where some of these are added to sums of the unablated run."""
+        return Heard(self, self.streams.of(batch), shifts)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What readers make of their sums on some examples, where one of some shifts is added to them."""
+
+    hearing: Hearing
+    known: Mapping[str, Tensor]
+    """The activations of the unablated run."""
+    shifts: Float[Tensor, "shift row *position d_model"]
+    _sums: dict[tuple[str, str], Tensor] = field(default_factory=dict[tuple[str, str], Tensor])
+
+    def __call__(self, numbers: Sequence[int], which: Sequence[int]) -> Replacement:
         """Returns what lanes put in.
 
         Args:
-            batch: The examples.
             numbers: The edge of every lane, -1 for none.
-            shifts: What is added.
-            which: The one of each lane.
+            which: The shift of each lane.
         """
-        lanes = [self.readers[int(number)] for number in numbers.clamp_min(0)]
+        lanes, device = self._lanes(numbers), self.shifts.device
         points = [reader.component.point for reader in lanes]
         groups = [[at for at, one in enumerate(points) if one == point] for point in dict.fromkeys(points)]
-        # The largest number, not the sum of squares, which is 0 of small ones.
-        differs = shifts.abs().amax(-1) != 0
-        found = [self._heard(batch, [lanes[at] for at in some], shifts, which[some], differs) for some in groups]
-        if len(found) == 1:
-            heard, moved = found[0]
-        else:
-            order = torch.tensor([at for some in groups for at in some], device=shifts.device).argsort()
-            heard, moved = (torch.cat(one)[order] for one in zip(*found, strict=True))
-        shape, aim = (len(lanes), shifts.shape[1], *self.place.compact_shape), self.place.aims(numbers)
+        found = [
+            self._heard([lanes[at] for at in some], torch.tensor([which[at] for at in some], device=device))
+            for some in groups
+        ]
+        heard, moved = found[0] if len(found) == 1 else (torch.cat(one) for one in zip(*found, strict=True))
+        order = [at for some in groups for at in some]
+        if order != sorted(order):
+            back = torch.tensor(order, device=device).argsort()
+            heard, moved = heard[back], moved[back]
+        place, aim = self.hearing.place, self.hearing.place.aims(torch.tensor(numbers, device=device))
+        shape = (len(lanes), self.shifts.shape[1], *place.compact_shape)
         # Where nothing is exchanged a reader keeps its bits.
         moved = moved.view(*moved.shape, *(1,) * (len(shape) - moved.ndim))
-        return {**aim, "where": aim["where"][:, None] & moved, "value": heard.reshape(shape)}
+        where = aim["where"][..., :1] if self.hearing.whole else aim["where"]
+        return {**aim, "where": where[:, None] & moved, "value": heard.reshape(shape)}
 
-    def _heard(
-        self,
-        batch: Batch,
-        readers: Sequence[Reader],
-        shifts: Float[Tensor, "shift row *position d_model"],
-        which: Int[Tensor, "lane"],
-        differs: Bool[Tensor, "shift row *position"],
-    ) -> tuple[Tensor, Tensor]:
+    def _lanes(self, numbers: Sequence[int]) -> list[Reader]:
+        """Returns the reader of every lane; one that puts nothing in has that of the one before it."""
+        lanes: list[Reader] = []
+        for number in numbers:
+            lanes.append(
+                self.hearing.readers[number] if number >= 0 else lanes[-1] if lanes else self.hearing.readers[0]
+            )
+        return lanes
+
+    def _heard(self, readers: Sequence[Reader], which: Int[Tensor, "lane"]) -> tuple[Tensor, Tensor]:
         """Returns what readers at one hook point give, and at which positions that may have changed."""
-        known, moved = self.streams.of(batch), differs[which]
-        units = torch.tensor([one.unit for one in readers], device=shifts.device)
-        heard = self.streams.read(readers[0], known[readers[0].stream] + shifts, units, which)
-        heads = [reader.head for reader in readers if reader.head is not None]
-        if not self.by_head or not heads:
+        streams, moved, first = self.hearing.streams, self._differs[which], readers[0]
+        units = torch.tensor([one.unit for one in readers], device=which.device)
+        if (first.stream, first.norm) not in self._sums:
+            self._sums[first.stream, first.norm] = streams.normalised(first, self.known[first.stream] + self.shifts)
+        heard = streams.mapped(first, self._sums[first.stream, first.norm], units, which)
+        head = first.head
+        if not self.hearing.by_head or head is None:
             return heard, moved
-        if heads[0].reads:  # a key or value is heard by all positions behind it
+        if head.reads:  # a key or value is heard by all positions behind it
             moved = moved.to(torch.uint8).cummax(-1).values.bool()
-        three = [known[point].movedim(-2, 0) for point in heads[0].points]
-        if heads[0].reads == _VALUE:  # patterns stay as they are
+        three = [self.known[point].movedim(-2, 0) for point in head.points]
+        if head.reads == VALUE:  # patterns stay as they are
             return pattern(*three[:2])[units] @ heard, moved
-        return attended(*(heard if at == heads[0].reads else one[units] for at, one in enumerate(three))), moved
+        return attended(*(heard if at == head.reads else one[units] for at, one in enumerate(three))), moved
+
+    @cached_property
+    def _differs(self) -> Bool[Tensor, "shift row *position"]:
+        # The largest number, not the sum of squares, which is 0 of small ones.
+        return self.shifts.abs().amax(-1) != 0
 
 
 def attended(
@@ -169,9 +210,8 @@ def pattern(
     q: Float[Tensor, "*any position d_head"], k: Float[Tensor, "*any position d_head"]
 ) -> Float[Tensor, "*any position position"]:
     """Returns how much every position attends to those before it and to itself."""
-    hidden = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).triu(1)
-    scores = (q / q.shape[-1] ** 0.5 @ k.transpose(-1, -2)).masked_fill_(hidden, -torch.inf)
-    return scores.softmax(-1)
+    hidden = q.new_full((q.shape[-2], k.shape[-2]), -torch.inf).triu(1)
+    return (q / q.shape[-1] ** 0.5 @ k.transpose(-1, -2)).add_(hidden).softmax(-1)
 
 
 def holds(readers: Sequence[Reader], known: Mapping[str, Tensor]) -> bool:

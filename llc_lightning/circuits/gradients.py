@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,13 +30,16 @@ from llc_lightning.circuits.wiring.base import Reader
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import Change
 from llc_lightning.components.ports import replaced
-from llc_lightning.runtime.batches import check_partners, for_params
+from llc_lightning.runtime.batches import check_partners, for_params, take
 from llc_lightning.runtime.errors import SettingError
+from llc_lightning.runtime.memory import keep_freed
 from llc_lightning.runtime.status import join
 
 Slopes: TypeAlias = Mapping[str, Float[Tensor, "row *position d_model"]]
 """The gradients of the examples' losses at the sums that each reader reads, by the reader's address."""
 
+_CPU_NUMBERS, _GPU_NUMBERS = 1 << 23, 1 << 28
+"""Numbers of gradients at readers' sums that one run may hold."""
 _COMPLETE = 0.05
 """Largest share by which the edges that leave the inputs may miss what exchanging the inputs does."""
 _CHANGED = 0.10
@@ -71,6 +75,7 @@ class Subject:
                 f"gradients tell what given values do, and {question.donor.name!r} fits them, edits weights or mixes "
                 "units; take zero, mean, resample or counterfactual, or exact effects."
             )
+        keep_freed()
         self.question, self.donor, self.graph = question, question.donor, question.graph
         loss, params, edges = question.loss, question.params, question.graph.edges
         if question.counterfactual is not None:
@@ -86,9 +91,13 @@ class Subject:
                 points=points_of(self.graph, edges),
                 partners=None if question.counterfactual is None else for_params(question.counterfactual, params),
                 mask=Mask.of(loss, params, question.mask),
+                keep=True,
+                recorded=True,
             )
             check_sums(self.graph, edges, self.examples)
         self.streams = Streams(loss, params, points_of(self.graph, edges))
+        if self.examples.caught(0):
+            self.streams.know(self.examples.blocks.batches[0], self.examples.caught(0))
         self.exchanges = Exchanges(self.examples, self.streams, question.seed)
         self.inputs = [edge.sender for edge in edges if edge.reader == edges[0].reader]
         """The senders that hear nothing."""
@@ -102,19 +111,35 @@ class Subject:
         return by_point
 
     def losses(
-        self, block: int, edits: Sequence[Change], points: Sequence[str] = ()
+        self, block: int, edits: Sequence[Change], points: Sequence[str] = (), copies: int = 1
     ) -> tuple[Float[Tensor, "row"], Mapping[str, Tensor]]:
-        """Returns the losses of an edited run, or its metric, and the activations at some points."""
+        """Returns the losses of an edited run, or its metric, and the activations at some points.
+
+        Args:
+            block: Which examples.
+            edits: What is changed.
+            points: Whose activations are returned.
+            copies: How many times the examples stand beside each other in the run.
+        """
         examples = self.examples
-        batch, metrics = examples.blocks.batches[block], examples.metrics
+        batch, clean, real = examples.blocks.batches[block], examples.clean[block], examples.real(block)
+        if copies > 1:
+            rows = torch.arange(examples.blocks.size).repeat(copies)
+            batch, clean = take(batch, rows), tuple(one[rows.to(one.device)] for one in clean)
+            real = None if real is None else real[rows.to(real.device)]
+        metrics = examples.metrics
         forward = losses_of(examples.loss.with_edits(edits), examples.params, batch, False, metrics, points)
         if not metrics:
             return forward.losses[0][:, 0], forward.caught
-        told = metrics[0](forward.outputs[0], examples.clean[block][0], batch, examples.real(block))
-        return told, forward.caught
+        return metrics[0](forward.outputs[0], clean[0], batch, real), forward.caught
 
     def gradients(
-        self, block: int, points: Sequence[str], edits: Sequence[Change] = (), watched: Sequence[str] = ()
+        self,
+        block: int,
+        points: Sequence[str],
+        edits: Sequence[Change] = (),
+        watched: Sequence[str] = (),
+        copies: int = 1,
     ) -> tuple[dict[str, Tensor], Mapping[str, Tensor]]:
         """Returns the gradients of the examples' losses at hook points of an edited run, and some activations.
 
@@ -129,7 +154,8 @@ class Subject:
 
         with torch.enable_grad():
             ends = [ChangeAt(point, partial(opening, point)) for point in points]
-            losses, known = self.losses(block, [*ends, *edits], watched)  # an edit at a reader sees what was opened
+            # An edit at a reader sees what was opened.
+            losses, known = self.losses(block, [*ends, *edits], watched, copies)
             if not losses.requires_grad:
                 raise SettingError(
                     f"{self.question.name!r} has no gradient at the readers, which this score follows; take exact "
@@ -147,22 +173,101 @@ class Subject:
             edits: What is changed in the run.
             reading: What is changed when a reader's norm is passed on the way back.
         """
-        streams = list(dict.fromkeys(reader.stream for reader in self.graph.readers.values()))
-        found, known = self.gradients(block, list(self.readers), edits, streams)
+        found, known = self.gradients(block, list(self.readers), edits, self._streams)
         slopes: dict[str, Tensor] = {}
-        for point, readers in self.readers.items():
-            place = self.place([reader.component for reader in readers])
-            units = torch.tensor([reader.unit for reader in readers])
-            with torch.enable_grad(), ExitStack() as hooks:
-                for one in reading:
-                    hooks.enter_context(replaced(self.examples.loss.module, one.point, one))
-                stream = known[readers[0].stream].detach()
-                stream = stream.expand(len(readers), *stream.shape).clone().requires_grad_(True)
-                heard = self.streams.read(readers[0], stream, units)
-                onwards = place.compact(found[point], slice(None)).reshape(heard.shape)
-                (back,) = torch.autograd.grad(heard, stream, onwards)
-            slopes.update((reader.component.address, one) for reader, one in zip(readers, back, strict=True))
+        for first, readers in self._alike:
+            onwards = torch.cat([self._to_norm(found[point], some) for point, some in readers.items()])
+            back = self._through_norm(first, known[first.stream], onwards, reading)
+            slopes.update(zip((one.component.address for some in readers.values() for one in some), back, strict=True))
         return slopes
+
+    def attributions(
+        self, block: int, draw: int, edits: Sequence[Change], copies: int = 1
+    ) -> Float[Tensor, "edge row"]:
+        """Returns ``(donor - own) . gradient`` of every edge and example, the gradients being those of an edited run.
+
+        It is what :meth:`products` makes of :meth:`slopes`. Norms are passed from whichever side has fewer: forward by
+        what senders would say, or back by what readers ask for.
+
+        Args:
+            block: Which examples.
+            draw: Of the donor.
+            edits: What is changed in the run.
+            copies: How many times the examples stand beside each other in the run; the mean over them is returned.
+        """
+        found, known = self.gradients(block, list(self.readers), edits, self._streams, copies)
+        every: dict[Edge, Tensor] = {}
+        for first, readers in self._alike:
+            names = [reader.component.address for some in readers.values() for reader in some]
+            senders = [edge.sender for edge in self.graph.edges if edge.reader == names[0]]
+            said = torch.stack([self.shift(sender, block, draw) for sender in senders])
+            said = said.repeat(1, copies, *(1,) * (said.ndim - 2))
+            asked = torch.cat([self._to_norm(found[point], some) for point, some in readers.items()])
+            if len(said) <= len(asked):
+                said = self._past_norm(first, known[first.stream], said)
+            else:
+                asked = self._through_norm(first, known[first.stream], asked, ())
+            both = said.flatten(2).transpose(0, 1) @ asked.flatten(2).permute(1, 2, 0)
+            mean = both.view(copies, -1, *both.shape[1:]).mean(0)
+            for i, sender in enumerate(senders):
+                every.update((Edge(sender, name), mean[:, i, j]) for j, name in enumerate(names))
+        return torch.stack([every[edge] for edge in self.graph.edges])
+
+    @cached_property
+    def _streams(self) -> list[str]:
+        return list(dict.fromkeys(reader.stream for reader in self.graph.readers.values()))
+
+    @cached_property
+    def _alike(self) -> list[tuple[Reader, dict[str, list[Reader]]]]:
+        """The readers of every normalised sum, by hook point, with the first of them in front."""
+        found: dict[tuple[str, str], dict[str, list[Reader]]] = {}
+        for point, readers in self.readers.items():
+            found.setdefault((readers[0].stream, readers[0].norm), {})[point] = readers
+        return [(next(iter(some.values()))[0], some) for some in found.values()]
+
+    def _to_norm(
+        self, gradient: Float[Tensor, "row ..."], readers: Sequence[Reader]
+    ) -> Float[Tensor, "reader row *position d_model"]:
+        """Returns the gradients at the normalised sum of each of the readers at one hook point."""
+        onwards = self.place([reader.component for reader in readers]).compact(gradient, slice(None))
+        reads = readers[0].reads
+        if reads is None:
+            return onwards
+        stream = self.examples.first[readers[0].stream]
+        matrix = self.streams.matrix(reads, torch.tensor([reader.unit for reader in readers]))
+        back = onwards.reshape(len(readers), -1, matrix.shape[-1]) @ matrix.transpose(-1, -2)
+        return back.view(len(readers), len(gradient), *stream.shape)
+
+    def _through_norm(
+        self, reader: Reader, stream: Tensor, onwards: Tensor, reading: Sequence[Change]
+    ) -> Float[Tensor, "reader row *position d_model"]:
+        """Returns the gradients at the sum, given those at what its norm makes of it."""
+        if not reader.norm:
+            return onwards
+        with torch.enable_grad(), ExitStack() as hooks:
+            for one in reading:
+                hooks.enter_context(replaced(self.examples.loss.module, one.point, one))
+            stream = stream.detach().requires_grad_(True)
+            normalised = self.streams.normalised(reader, stream[None])[0]
+            return torch.autograd.grad(normalised, stream, onwards, is_grads_batched=True)[0]
+
+    def _past_norm(
+        self, reader: Reader, stream: Tensor, said: Float[Tensor, "sender row *position d_model"]
+    ) -> Float[Tensor, "sender row *position d_model"]:
+        """Returns what small changes of the sum become behind its norm."""
+        if not reader.norm:
+            return said
+
+        def normalised(sums: Tensor) -> Tensor:
+            return self.streams.normalised(reader, sums[None])[0]
+
+        def past(one: Tensor) -> Tensor:
+            return torch.func.jvp(normalised, (stream.detach(),), (one,))[1]
+
+        with warnings.catch_warnings():
+            # torch compiles what it knows of derivatives at the first call, by what it advises against.
+            warnings.filterwarnings("ignore", message=r".torch\.jit\.script. is deprecated")
+            return torch.vmap(past)(said)
 
     def place(self, parts: Sequence[Component]) -> Place:
         """Returns where units of one hook point are."""
@@ -182,8 +287,8 @@ class Subject:
             ]
         )
 
-    def towards(self, block: int, draw: int, share: float, points: Sequence[str]) -> list[Change]:
-        """Returns the edits that move whole hook points by a share of the way to the donor."""
+    def towards(self, block: int, draw: int, share: float | Sequence[float], points: Sequence[str]) -> list[Change]:
+        """Returns the edits that move whole hook points by a share of the way to the donor, copies by their own."""
         return [ChangeAt(point, partial(_moved, self._way(point, block, draw), share)) for point in points]
 
     @cached_property
@@ -200,19 +305,32 @@ class Subject:
         real = self.examples.counting(point, axis)
         return way if real is None else torch.where(real[rows.to(real.device)], way, 0)
 
+    @cached_property
+    def copies(self) -> int:
+        """Runs on a block that are worth being one, side by side."""
+        like = self.examples.first[next(iter(self.graph.readers.values())).stream]
+        most = max(sum(map(len, readers.values())) for _, readers in self._alike)
+        numbers = _CPU_NUMBERS if like.device.type == "cpu" else _GPU_NUMBERS
+        return max(1, numbers // (self.examples.blocks.size * like.numel() * most))
+
     def total(self, block: int) -> Float[Tensor, "row"]:
         """Returns what exchanging all senders that hear nothing does, mean over draws."""
+        plain = next(one for one in self.examples.unablated if one.loss == self.question.name).per_example
+        if plain is None:
+            raise RuntimeError("the losses of the examples were not kept")
+        rows = self.examples.blocks.rows[block]
         with torch.no_grad():
-            plain = self.losses(block, [])[0]
             moved = [
                 self.losses(block, self.towards(block, draw, 1.0, self.input_points))[0]
                 for draw in range(self.donor.draws)
             ]
-        return torch.stack(moved).mean(0) - plain
+        return torch.stack(moved).mean(0) - plain[rows].to(moved[0])
 
 
-def _moved(way: Tensor, share: float, activation: Tensor) -> Tensor:
-    return activation + share * way
+def _moved(way: Tensor, share: float | Sequence[float], activation: Tensor) -> Tensor:
+    if isinstance(share, int | float):
+        return activation + share * way
+    return activation + torch.cat([one * way for one in share])
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from torch import nn
 
@@ -61,6 +62,10 @@ class Graph:
         """All connections."""
         return self.wiring.edges
 
+    @cached_property
+    def _every(self) -> frozenset[Edge]:
+        return frozenset(self.wiring.edges)
+
     @property
     def senders(self) -> Mapping[str, Sender]:
         """Who writes, by address."""
@@ -107,7 +112,9 @@ class Graph:
         """
         found: dict[Edge, None] = {}
         for one in [spec] if isinstance(spec, str | Edge) else spec:
-            found.update(dict.fromkeys(self._named(str(one))))
+            found.update(
+                dict.fromkeys([one] if isinstance(one, Edge) and one in self._every else self._named(str(one)))
+            )
         return list(found)
 
     def _named(self, text: str) -> list[Edge]:
@@ -125,7 +132,7 @@ class Graph:
 
     def _checked(self, edge: Edge) -> Edge:
         sender, _ = _without_positions(edge.sender)
-        if Edge(sender, edge.reader) in self.edges:
+        if Edge(sender, edge.reader) in self._every:
             return edge
         for what, name, there in (("sender", sender, self.senders), ("reader", edge.reader, self.readers)):
             if name not in there:

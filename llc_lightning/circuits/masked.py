@@ -11,9 +11,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from llc_lightning.circuits.by_hand import ByHand, Signals
 from llc_lightning.circuits.constants import Constants
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.gradients import ChangeAt, Subject
+from llc_lightning.circuits.streams import listed
 from llc_lightning.circuits.wiring.base import Reader
 from llc_lightning.components.loss import Change
 from llc_lightning.runtime.batches import chunks
@@ -87,11 +89,27 @@ class MaskedRuns:
         graph = self.subject.graph
         if masks.requires_grad or given.requires_grad:
             return list(graph.readers.values())
-        changed = [bool(one) for one in ((masks != 1) | (given != 0)).any(0)]
-        live = [bool(one) for one in (masks != 0).any(0)]
-        heard = graph.heard([edge for edge, on in zip(self.edges, live, strict=True) if on])
-        names = {edge.reader for edge, on in zip(self.edges, changed, strict=True) if on} & heard
+        changed = listed(((masks != 1) | (given != 0)).any(0))
+        names = {edge.reader for edge, on in zip(self.edges, changed, strict=True) if on} & self.live(masks)
         return [reader for name, reader in graph.readers.items() if name in names]
+
+    def live(self, masks: Float[Tensor, "lane edge"]) -> set[str]:
+        """Returns the readers from which some edges that are kept under any mask lead on to the output."""
+        on = listed((masks != 0).any(0))
+        return self.subject.graph.heard([edge for edge, some in zip(self.edges, on, strict=True) if some])
+
+    @cached_property
+    def numbers(self) -> dict[str, list[int]]:
+        """The numbers of the edges into each reader."""
+        found: dict[str, list[int]] = {}
+        for at, edge in enumerate(self.edges):
+            found.setdefault(edge.reader, []).append(at)
+        return found
+
+    @cached_property
+    def by_hand(self) -> ByHand:
+        """Runs without the module, where it is one of attention alone."""
+        return ByHand(self.subject)
 
     def _block(self, block: int, draw: int, constants: Constants | None) -> _Block:
         if constants is not None:
@@ -135,6 +153,8 @@ class _Block:
 
     def losses(self, masks: Tensor, given: Tensor, touched: Sequence[Reader]) -> Float[Tensor, "lane row"]:
         """Returns the losses under each mask."""
+        if self.runs.by_hand.holds and not masks.requires_grad and not self.shifts.requires_grad:
+            return torch.cat([self._by_hand(masks[some], given[some]) for some in chunks(len(masks), self.runs.most)])
         if not touched:
             return self.runs.subject.losses(self.block, [])[0].expand(len(masks), -1)
         lanes = partial(self._lane, touched)
@@ -142,6 +162,19 @@ class _Block:
             return torch.cat(
                 [torch.vmap(lanes)(masks[some], given[some]) for some in chunks(len(masks), self.runs.most)]
             )
+
+    def _by_hand(self, masks: Tensor, given: Tensor) -> Float[Tensor, "lane row"]:
+        """Returns the losses under each mask, of heads alone."""
+        live = self.runs.live(masks)
+        numbers = {name: some for name, some in self.runs.numbers.items() if name in live}
+        signals = Signals(
+            self.runs.by_hand,
+            self.known,
+            self.shifts,
+            {name: masks[:, some] for name, some in numbers.items()},
+            {name: given[:, some] for name, some in numbers.items()},
+        )
+        return self.runs.by_hand.losses(self.block, signals.last_sums())
 
     def _lane(self, touched: Sequence[Reader], mask: Tensor, given: Tensor) -> Float[Tensor, "row"]:
         """Returns the losses under one mask."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -17,18 +18,59 @@ from torch import Tensor
 
 from llc_lightning.ablation.engine.base import Shared
 from llc_lightning.ablation.engine.examples import Examples
-from llc_lightning.ablation.engine.lanes import Lanes, Losses
+from llc_lightning.ablation.engine.lanes import AtPoints, Lane, Lanes, Losses
 from llc_lightning.ablation.engine.place import Replacement
 from llc_lightning.ablation.engine.plan import Pass
 from llc_lightning.ablation.engine.replacing import Replacing, Source, at_places
 from llc_lightning.ablation.metrics import Metric
-from llc_lightning.circuits.exchange import Exchanges, Hearing
+from llc_lightning.circuits.exchange import Exchanges, Heard, Hearing
+from llc_lightning.circuits.streams import listed
 from llc_lightning.circuits.wiring.base import Sender
 from llc_lightning.components.component import Component
-from llc_lightning.runtime.batches import Batch
+from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.batches import Batch, Params
 
 _CPU_NUMBERS, _GPU_NUMBERS = 1 << 20, 1 << 26
 """Numbers of sums that the lanes of one pass may hold: near a CPU's cache, a small part of a GPU's memory."""
+_KEPT = 1 << 24
+"""Numbers of exchanges that all passes on a block share; more are put together for each pass."""
+
+
+@dataclass(frozen=True)
+class Behind(AtPoints):
+    """Lanes that start from some activations of the unablated run, so that nothing before them is computed again.
+
+    They are told among the weights, by hook point, since what is recorded holds for all examples and weights.
+    """
+
+    starts: tuple[str, ...] = ()
+
+    def __call__(self, loss: ModuleLoss, params: Params, lane: Lane, real: Tensor | None) -> tuple[ModuleLoss, Params]:
+        """Returns the loss with these, and the replacements behind them."""
+        weights = {name: tensor for name, tensor in params.items() if name not in self.starts}
+        replaced, weights = super().__call__(loss, weights, lane, real)
+        first = [_Start(point, params[point]) for point in self.starts]
+        return loss.with_edits([*first, *replaced.edits]), weights
+
+
+@dataclass(frozen=True)
+class _Start:
+    """An activation that is known already."""
+
+    point: str
+    value: Tensor
+
+    def __call__(self, activation: Tensor) -> Tensor:
+        """Returns it."""
+        return self.value
+
+
+class _Shift(NamedTuple):
+    """An exchange at a sender: the number of an edge that it has, of the method, and of the draw."""
+
+    sender: int
+    kind: int
+    draw: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +87,8 @@ class SharedEdges:
     exchanges: Exchanges
     examples: Examples
     chunk: int | None
+    starts: tuple[str, ...] = ()
+    """The hook points from whose unablated activations lanes start, which the lanes are told."""
 
     @cached_property
     def sources(self) -> Sequence[Source]:
@@ -64,27 +108,45 @@ class SharedEdges:
 
     def losses(self, passes: Sequence[Pass]) -> Iterator[Iterator[Losses]]:
         """Yields for every block of examples the losses of its passes."""
+        named = [self._shifts(one) for one in passes]
+        every = list(dict.fromkeys(key for some in named for key in some))
+        like = self.examples.first[self.hearing.readers[0].stream]
+        fit = len(every) * self.examples.blocks.size * like.numel() <= _KEPT
         for block in range(len(self.examples.blocks)):
-            yield (self._losses(block, one) for one in passes)
+            heard = self._heard(block, every) if fit else None
+            yield (self._losses(block, *one, every if fit else None, heard) for one in zip(passes, named, strict=True))
 
-    def _losses(self, block: int, one: Pass) -> Losses:
+    def _shifts(self, one: Pass) -> list[_Shift]:
+        """Returns which exchange each lane of a pass makes; any where it makes none."""
+        found = [_Shift(0, 0, 0)] * len(one.components)
+        for run in one.runs:
+            senders = range(run.components.start, run.components.stop)
+            for lane, number in zip(range(run.lanes.start, run.lanes.stop), senders, strict=True):
+                found[lane] = _Shift(self._first[number], run.kind, run.draw)
+        return found
+
+    @cached_property
+    def _first(self) -> list[int]:
+        """The first edge with the same sender, of every edge."""
+        first: dict[str, int] = {}
+        return [first.setdefault(one.component.address, at) for at, one in enumerate(self.senders)]
+
+    def _heard(self, block: int, shifts: Sequence[_Shift]) -> Heard:
+        size = self.examples.blocks.size
+        found = [self.exchanges(self.senders[one.sender], self.methods[one.kind], block)[one.draw] for one in shifts]
+        every = torch.stack([one.expand(size, *one.shape[1:]) for one in found])
+        return self.hearing.of(self.examples.blocks.batches[block], every)
+
+    def _losses(
+        self, block: int, one: Pass, shifts: Sequence[_Shift], every: Sequence[_Shift] | None, heard: Heard | None
+    ) -> Losses:
         examples, batch = self.examples, self.examples.blocks.batches[block]
-        which, shifts = [0] * len(one.components), dict[tuple[str, int, int], tuple[int, Tensor]]()
-        lanes = [
-            (lane, sender, run.kind, run.draw)
-            for run in one.runs
-            for lane, sender in zip(range(run.lanes.start, run.lanes.stop), self.senders[run.components], strict=True)
-        ]
-        # A pass may hold nothing but the lane that exchanges nothing, which needs a difference not to take.
-        for lane, sender, kind, draw in lanes or [(0, self.senders[0], 0, 0)]:
-            key = (sender.component.address, kind, draw)
-            if key not in shifts:
-                shift = self.exchanges(sender, self.methods[kind], block)[draw]
-                shifts[key] = (len(shifts), shift.expand(examples.blocks.size, *shift.shape[1:]))
-            which[lane] = shifts[key][0]
-        every = torch.stack([shift for _, shift in shifts.values()])
-        what = self.hearing(batch, one.components, every, torch.tensor(which, device=every.device))
-        return self.lanes(batch, [what], clean=examples.clean[block], answers=examples.answers(block))
+        every = list(dict.fromkeys(shifts)) if every is None else every
+        heard = self._heard(block, every) if heard is None else heard
+        number = {shift: at for at, shift in enumerate(every)}
+        what = heard(listed(one.components), [number[shift] for shift in shifts])
+        known = {point: heard.known[point] for point in self.starts}
+        return self.lanes(batch, [what], clean=examples.clean[block], answers=examples.answers(block), known=known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +176,7 @@ class FittedEdges(Replacing):
     ) -> Losses:
         """Returns the losses of lanes whose readers hear values from the senders that they aim at."""
         shift = torch.stack([self._shift(at, batch, aims[at], value) for at, value in enumerate(values)]).sum(0)
-        what = self.hearing(batch, aims[0]["edge"], shift, torch.arange(len(shift), device=shift.device))
+        what = self.hearing.of(batch, shift)(listed(aims[0]["edge"]), range(len(shift)))
         return self.lanes(batch, [what], clean=clean, answers=answers)
 
     def fitting(self, *, with_tasks: bool, metrics: Sequence[Metric]) -> FittedEdges:

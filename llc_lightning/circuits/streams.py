@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -100,11 +101,20 @@ class Streams:
             units: The readers' units.
             which: The sum of each lane; None for one each.
         """
-        sums = self.normalised(reader, sums)
         which = torch.arange(len(units), device=sums.device) if which is None else which
+        return self.mapped(reader, self.normalised(reader, sums), units, which)
+
+    def mapped(
+        self,
+        reader: Reader,
+        sums: Float[Tensor, "sum row *position d_model"],
+        units: Int[Tensor, "lane"],
+        which: Int[Tensor, "lane"],
+    ) -> Float[Tensor, "lane row *position output"]:
+        """Returns what the maps of lanes' readers make of normalised sums; see :meth:`read`."""
         if reader.reads is None:
             return sums[which]
-        mine = torch.tensor(sorted({int(unit) for unit in units}), device=units.device)
+        mine = torch.tensor(sorted(set(listed(units))), device=units.device)
         own = torch.searchsorted(mine, units)
         flat, matrix = sums.flatten(1, -2), self.matrix(reader.reads, mine)
         if len(sums) * len(mine) <= 2 * len(units):  # most pairs are asked for: one product for all
@@ -129,6 +139,11 @@ class Streams:
     def matrix(self, through: UnitMap, units: Int[Tensor, "lane"]) -> Float[Tensor, "lane input output"]:
         """Returns the matrices of some units."""
         return through.view(self.weight(through.weight))[units.to(self.weight(through.weight).device)]
+
+
+def listed(values: Tensor) -> list[Any]:
+    """Returns the numbers of a tensor of one axis."""
+    return cast("Any", values).tolist()
 
 
 def _mapped(values: Float[Tensor, "lane *any input"], matrix: Float[Tensor, "lane input output"]) -> Tensor:

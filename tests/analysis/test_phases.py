@@ -167,6 +167,7 @@ def test_every_view_dates_the_net_and_counts_what_is_not_ok() -> None:
         for step, value in zip(STEPS, n_beta * peak, strict=True)
     ]  # fmt: skip
     views = {one.view: one for one in dated(pd.concat([rows, frame([*loss, *fewer, *whole])], ignore_index=True))}
+    views = {name.split(" (")[0]: one for name, one in views.items()}
     assert list(views) == ["loss", "LLC", "mean wrLLC", "mean zero effect"]
     assert views["loss"].phase is not None
     assert views["loss"].phase.step == pytest.approx(200.0, rel=0.03)
@@ -181,5 +182,21 @@ def test_every_view_dates_the_net_and_counts_what_is_not_ok() -> None:
 
 def test_a_view_that_was_not_measured_dates_nothing() -> None:
     rows = run(1.0)
-    assert [one.view for one in dated(rows.loc[rows["quantity"] == "llc"])] == ["mean wrLLC"]
+    assert [one.view for one in dated(rows.loc[rows["quantity"] == "llc"])] == ["mean wrLLC (n_beta 1000, gamma 1)"]
     assert dated(rows.loc[rows["quantity"] == "loss"]) == []
+
+
+def test_a_component_without_a_value_at_some_snapshot_is_left_out_of_the_mean() -> None:
+    rows = run(1.0)
+    gone = (rows["quantity"] == "llc") & (rows["component"] == "a[3]") & (rows["step"] == STEPS[8])
+    (whole,) = dated(rows.loc[rows["quantity"] == "llc"])
+    (found,) = dated(rows.assign(value=rows["value"].mask(gone)).loc[rows["quantity"] == "llc"])
+    assert (whole.left_out, found.left_out, found.snapshots) == (0, 1, len(STEPS))
+    assert found.values == whole.values - len(STEPS)
+
+
+def test_several_settings_of_one_view_are_refused() -> None:
+    rows = run(1.0)
+    llc = rows.loc[rows["quantity"] == "llc"]
+    with pytest.raises(DataError, match=r"mean wrLLC .* was measured under several settings"):
+        dated(pd.concat([llc, llc], ignore_index=True))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llc_lightning.analysis.scores import RANDOM, found_by, scores
+from llc_lightning.analysis.scores import at_random, found_by, scores
 from llc_lightning.runtime.errors import DataError
 from tests.analysis.synthetic import frame
 
@@ -75,7 +75,8 @@ def test_the_smaller_side_has_no_value_where_a_side_failed() -> None:
     assert table.loc[("wrLLC:min", "a[4]"), "status"] == "error"
     truth = {f"a[{unit}]": unit < UNREAD for unit in range(UNITS)}
     (smaller,) = (one for one in found_by(table.reset_index(), truth) if one.score == "wrLLC:min")
-    assert (smaller.auroc, smaller.components, smaller.ok) == (1.0, UNITS, UNITS - 2)
+    # One of the two that do not matter has no value, and stands before all that do.
+    assert (smaller.auroc, smaller.components, smaller.ok) == (0.5, UNITS, UNITS - 2)
 
 
 def test_several_settings_of_one_score_are_refused_and_more_examples_are_not() -> None:
@@ -116,14 +117,26 @@ def test_the_best_comes_first_and_the_interval_holds_the_area() -> None:
     assert held >= 85  # of 95 expected, with a standard deviation of 2.2
 
 
-def test_orders_at_random_are_told() -> None:
+def test_orders_at_random_reach_as_much_as_they_can() -> None:
     truth = {"a[0]": True, "a[1]": False, "a[2]": False}
     one = pd.DataFrame(
         {"component": list(truth), "score": "x", "value": [3.0, 2.0, 1.0], "stderr": 0.1, "status": "ok"}
     )
-    best, random = found_by(one, truth)
-    assert (best.score, random.score, random.auroc, random.low, random.high) == ("x", RANDOM, 0.5, 0.0, 1.0)
-    assert random.precision == pytest.approx((1 + 1 / 2 + 1 / 3) / 3, abs=0.03)
+    (best,) = found_by(one, truth)
+    assert (at_random([best]) == 1).mean() == pytest.approx(1 / 3, abs=0.02)
+    assert (at_random([best, best]) == 1).mean() == pytest.approx(1 / 9, abs=0.013)
+    assert at_random([best]).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_missing_value_never_helps_a_score() -> None:
+    truth = {"a[0]": True, "a[1]": False, "a[2]": False}
+    rows = pd.DataFrame(
+        {"component": list(truth), "score": "x", "value": [3.0, 2.0, np.nan], "stderr": 0.1, "status": "ok"}
+    )
+    (found,) = found_by(rows, truth)
+    assert found.auroc == 0.5
+    (found,) = found_by(rows.assign(value=[np.nan, 2.0, 1.0]), truth)
+    assert found.auroc == 0.0
 
 
 @pytest.mark.parametrize("matters", [True, False])

@@ -17,22 +17,24 @@ def test_a_circuit_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
     assert [abs(one.score) for one in circuit.scored] == sorted((abs(one.value) for one in scores), reverse=True)[:7]
     circuit.save(tmp_path / "circuit.json")
     assert Circuit.load(tmp_path / "circuit.json") == circuit
-    assert json.loads((tmp_path / "circuit.json").read_text())["version"] == 2
+    assert json.loads((tmp_path / "circuit.json").read_text())["version"] == 3
 
 
-def test_a_circuit_of_the_first_version_is_loaded_without_a_search(tmp_path: Path) -> None:
+def test_a_circuit_of_an_older_version_is_loaded_without_what_it_lacks(tmp_path: Path) -> None:
     circuit = Circuit((), "exact", "zero", "train", 16, 0)
-    told = json.loads(circuit.to_json()) | {"version": 1}
-    told.pop("search")
-    (tmp_path / "old.json").write_text(json.dumps(told))
-    assert Circuit.load(tmp_path / "old.json") == circuit
+    for version, lacks in ((2, ["constants"]), (1, ["constants", "search"])):
+        told = json.loads(circuit.to_json()) | {"version": version}
+        for name in lacks:
+            told.pop(name)
+        (tmp_path / "old.json").write_text(json.dumps(told))
+        assert Circuit.load(tmp_path / "old.json") == circuit
 
 
 def test_what_is_no_circuit_is_told_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"there is no file .*none\.json; give one"):
         Circuit.load(tmp_path / "none.json")
     (tmp_path / "old.json").write_text('{"version": 0}')
-    with pytest.raises(StoreError, match="holds a circuit of version 0, and these are read here: 1, 2"):
+    with pytest.raises(StoreError, match="holds a circuit of version 0, and these are read here: 1, 2, 3"):
         Circuit.load(tmp_path / "old.json")
     for text in ("", "[]", '{"version": 1}', '{"version": 1, "scored": [{"edge": "a"}]}'):
         with pytest.raises(StoreError, match="the text holds no circuit"):

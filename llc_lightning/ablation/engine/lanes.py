@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -126,6 +127,7 @@ class Lanes:
         *,
         clean: tuple[Tensor, ...] = (),
         answers: Batch | None = None,
+        known: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> Losses:
         """Returns the losses of every lane.
 
@@ -134,20 +136,23 @@ class Lanes:
             lanes: What the ablation asks of a lane, with a leading axis of lanes.
             clean: The unablated outputs that the metrics compare with.
             answers: The examples whose entries the metrics read, where they are others.
+            known: What the ablation takes from among the weights besides these, by name; the same for all lanes.
         """
         stop_if_asked()
         count = len(tree_leaves(lanes)[0])
         more = -count % lanes_together(n_examples(batch)) if self.vmapped else 0
         varying = tuple({name: _laid_out(values, more) for name, values in what.items()} for what in lanes)
-        losses = self._losses(batch, varying, clean, answers)
+        losses = self._losses({**self.params, **known}, batch, varying, clean, answers)
         return tuple(one[:count] for one in losses) if more else losses
 
-    def _losses(self, batch: Batch, varying: Lane, clean: tuple[Tensor, ...], answers: Batch | None) -> Losses:
+    def _losses(
+        self, params: Params, batch: Batch, varying: Lane, clean: tuple[Tensor, ...], answers: Batch | None
+    ) -> Losses:
         # The examples are the same object from pass to pass, and another one for the next block.
         if self._known is None or self._known[0] is not batch or self._known[1] is not answers:
             told = None if answers is None else (answers, self._counting(answers))
             self._known = (batch, answers, self._counting(batch), told)
-        fixed = (self.params, batch, clean, *self._known[2:])
+        fixed = (params, batch, clean, *self._known[2:])
         if not self.vmapped:
             return self._one_by_one(fixed, varying)
         # Values may be one for all examples, and then do not tell how many these are.

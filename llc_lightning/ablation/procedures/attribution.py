@@ -150,14 +150,16 @@ def _estimated(
 ) -> Iterator[Effect]:
     """Yields the estimates of every component on every loss."""
     point_of = [[member.point for member in component.members] for component in components]
-    totals: dict[int, list[Tensor]] = {}
+    totals: list[dict[int, Tensor]] = [{} for _ in components]
     for point in dict.fromkeys(point for points in point_of for point in points):
-        parts = [(i, member) for i, one in enumerate(components) for member in one.members if member.point == point]
-        slopes = _Slopes(examples, point, parts[0][1].unit_axis, method, steps, seed)
-        for (i, _), values in zip(parts, slopes.along([member for _, member in parts]), strict=True):
-            totals.setdefault(i, []).append(values)
+        parts = [(i, k, member) for i, one in enumerate(components) for k, member in enumerate(one.members)
+                 if member.point == point]  # fmt: skip
+        slopes = _Slopes(examples, point, parts[0][2].unit_axis, method, steps, seed)
+        for (i, k, _), values in zip(parts, slopes.along([member for *_, member in parts]), strict=True):
+            totals[i][k] = values
     summary = Summary(examples.names, n=examples.blocks.n, keep=False, metrics=len(examples.metrics))
-    every = torch.stack([torch.stack(totals[i]).sum(0) for i in range(len(components))])
+    # In the order of its own members, whatever stands beside it.
+    every = torch.stack([torch.stack([found[k] for k in sorted(found)]).sum(0) for found in totals])
     for block in range(len(examples.blocks)):
         rows = slice(block * examples.blocks.size, (block + 1) * examples.blocks.size)
         counted, groups = examples.counted[block], (every[:, rows, :1], every[:, rows, 1:])

@@ -40,7 +40,7 @@ class ACDC(Discovery):
     """In nats, or the metric's unit."""
     order: str = "latest"
     draw: int = 0
-    lanes: int = 8
+    lanes: int = 16
     """Edges that one forward pass removes."""
 
     def __post_init__(self) -> None:

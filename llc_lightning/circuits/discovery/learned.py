@@ -50,7 +50,7 @@ class Learned(Discovery):
     """Whether ablated senders say constants, which are learned together with the masks, instead of what a donor says
     (optimal ablation, Li & Janson 2024, arXiv:2409.09951). They start from the means over all examples, every second
     block is held out of the search, and those of the circuit that is found are fitted anew: its faithfulness is that
-    on the blocks held out, with those constants as its donor, which are not kept."""
+    on the blocks held out, with those constants as its donor, which it keeps."""
     start: float = field(default=1.0, init=False)
     """Of every parameter."""
 
@@ -133,7 +133,12 @@ class Learned(Discovery):
             return found
         fitted = fit_constants(runs, found.edges, starts=[constants.detached()])
         told |= {f"loss with {name} constants": value for name, value in fitted.of.items()}
-        return replace(self.circuit(runs, scored, told), donor=CONSTANTS, faithfulness=_judged(runs, found, fitted))
+        return replace(
+            self.circuit(runs, scored, told),
+            donor=CONSTANTS,
+            faithfulness=_judged(runs, found, fitted),
+            constants=fitted.constants.told(),
+        )
 
 
 def _judged(runs: MaskedRuns, found: Circuit, fitted: FittedConstants) -> dict[str, float | int | str]:

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.circuits.base import SCORES
-from llc_lightning.circuits.gradients import Gradient, Slopes, Subject
+from llc_lightning.circuits.gradients import Gradient, Subject
+from llc_lightning.runtime.batches import chunks
 from llc_lightning.runtime.errors import at_least
 
 
@@ -38,17 +39,16 @@ class EAPIG(Gradient):
 
     def of_block(self, subject: Subject, block: int) -> Float[Tensor, "edge row"]:
         """Returns the products with the mean gradients, each draw's on its own way."""
-        draws = range(subject.donor.draws)
-        return torch.stack([subject.products(block, draw, self._slopes(subject, block, draw)) for draw in draws]).mean(
-            0
-        )
+        return torch.stack([self._of_draw(subject, block, draw) for draw in range(subject.donor.draws)]).mean(0)
 
     def finer(self) -> EAPIG | None:
         """Returns the same with twice the steps."""
         return replace(self, steps=2 * self.steps, check=False) if self.check else None
 
-    def _slopes(self, subject: Subject, block: int, draw: int) -> Slopes:
+    def _of_draw(self, subject: Subject, block: int, draw: int) -> Float[Tensor, "edge row"]:
         ways = [(k + 0.5) / self.steps for k in range(self.steps)]
-        points = subject.input_points
-        found = [subject.slopes(block, subject.towards(block, draw, way, points)) for way in ways]
-        return {reader: torch.stack([one[reader] for one in found]).mean(0) for reader in found[0]}
+        found: list[Tensor] = []
+        for some in chunks(self.steps, subject.copies):
+            edits = subject.towards(block, draw, ways[some], subject.input_points)
+            found.append(subject.attributions(block, draw, edits, len(ways[some])) * len(ways[some]))
+        return torch.stack(found).sum(0) / self.steps

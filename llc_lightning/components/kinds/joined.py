@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from llc_lightning.components.kinds.complement import BUT
 from llc_lightning.runtime.errors import AddressError
 from llc_lightning.runtime.kinds import KINDS
 
@@ -48,7 +49,7 @@ def pairs(listing: "Listing", text: str) -> "list[Component]":
     plural="sets",
     level="joined",
     written=("net.hook_hidden[3,5]", "net.hook_one[3]+net.hook_two"),
-    form=rf"(?!{PAIRS}).*\+.*{_WHOLE}",
+    form=rf"(?!{PAIRS}|{BUT}).*\+.*{_WHOLE}",
 )
 def joined(listing: "Listing", text: str) -> "list[Component]":
     """Returns what the plus signs join as one component."""

@@ -62,10 +62,10 @@ class AblationMeasurement(Measurement[AblationPlan]):
         )
         if plan.resamples:
             found = with_statistics(found, resamples=plan.resamples, seed=seed)
-        if plan.warm_start:
-            memory.update(warm_start(found))
         estimated = self._estimated(plan, snapshot, components, seed) if plan.attribution else []
         advance(len(components) * len(plan.attribution))
+        if plan.warm_start:
+            memory.update(warm_start(found))
         by_address: dict[str, list[Effect]] = {component.address: [] for component in components}
         for effect in [*found, *estimated]:
             by_address[effect.component or components[0].address].append(effect)

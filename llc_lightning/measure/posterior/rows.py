@@ -320,7 +320,8 @@ def _rows(
     same["n_examples"] = 0 if told is None else len(watched.numbers)
     missing = Jackknifed(np.full(1, math.nan), np.full(1, math.nan))
     yield _row("functional_variance", TRAIN, missing if told is None else told.variance, 0, same, plan.n_beta**2)
-    yield _row("response", TRAIN, missing if told is None else told.response, 0, same)
+    if told is None or np.isfinite(told.response.value):  # of one chain there is none
+        yield _row("response", TRAIN, missing if told is None else told.response, 0, same)
     if told is None or told.by_task is None or weights is None:
         return
     response, gains = told.by_task

@@ -97,12 +97,20 @@ class Structure:
         return self._told(of)
 
     def response(self) -> Jackknifed:
-        """Returns the root mean square of :meth:`susceptibility` over the examples, one number."""
+        """Returns the mean square of :meth:`susceptibility` over the examples, one number.
+
+        It is a mean of products of two chains, so that the noise of a chain is not squared: without a bias from it, and
+        below 0 by noise alone. NaN of a single chain, and without an error of two.
+        """
+        alone = np.stack([self._apart(np.arange(len(self.e)) == chain) for chain in range(len(self.e))])
 
         def of(kept: npt.NDArray[np.bool_]) -> Array:
-            return np.sqrt(np.square(self._apart(kept)).mean())
+            some = alone[kept]
+            pairs = len(some) * (len(some) - 1)
+            products = np.square(some.sum(0)) - np.square(some).sum(0)
+            return np.asarray(products.mean() / pairs if pairs else np.nan)
 
-        return self._told(of)
+        return Jackknifed(of(np.ones(len(self.e), dtype=bool)), self._told(of).stderr)
 
     def _apart(self, kept: npt.NDArray[np.bool_]) -> Array:
         """Returns the plain susceptibility to each example over some chains, [example]."""
@@ -150,7 +158,7 @@ class Responses:
     variance: Jackknifed
     """The functional variance."""
     response: Jackknifed
-    """The root mean square of the susceptibilities to the examples."""
+    """The mean square of the susceptibilities to the examples."""
     gain: Jackknifed
     """By example, as float32."""
     susceptibility: Jackknifed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
             )
         )
         if np.isfinite(shift.mean):
-            said.append((one.net, kind, method, shift, one.over(lambda it: it.before)))
+            said.append(_Said(one.net, kind, method, rung, shift, one.over(lambda it: it.before), *_counted(one.found)))
     head = (
         *("net", "kind", "method", "n_beta, gamma", "LLC before", "LLC after", "change (A3 - full)"),
         *(
@@ -57,7 +57,7 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
         question="How do ablations change the LLC?",
         verdict=_verdict(said, measured=bool(rows)),
         details=tuple(_change_sentences(said)),
-        nets=tuple(dict.fromkeys(net for net, *_ in said)),
+        nets=tuple(dict.fromkeys(one.net for one in said)),
         change="Rows that are not ok are left out: longer chains or another gamma that make them ok may move a mean. "
         "A change belongs to its (n_beta, gamma).",
         tables=(Table("changes", "The LLC before and after", head, tuple(rows), note),) if rows else (),
@@ -66,13 +66,35 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
             "Change of the LLC when one component is ablated, by net and method",
             "LLC after - before",
             Rule(0.0, "no change"),
-            [(net, method, shift) for net, _, method, shift, _ in said],
+            [(_at_rung(one, said), one.method, one.shift) for one in said],
         ),
     )
 
 
-_Said: TypeAlias = tuple[str, str, str, Over, Over]
-"""Net, kind, method, the change and the LLC before."""
+@dataclass(frozen=True)
+class _Said:
+    """How one method changes the LLC of a net at one resolution."""
+
+    net: str
+    kind: str
+    method: str
+    rung: str
+    shift: Over
+    before: Over
+    ok: int
+    asked: int
+
+    @property
+    def lower(self) -> bool:
+        """Whether it is, in more than one run, beyond what these differ by."""
+        return bool(self.shift.runs > 1 and self.shift.high < 0)
+
+    @property
+    def higher(self) -> bool:
+        """Likewise."""
+        return bool(self.shift.runs > 1 and self.shift.low > 0)
+
+
 _OF_SHIFT: tuple[Callable[[Shift], table.Measured], ...] = (
     lambda it: it.before,
     lambda it: it.after,
@@ -88,40 +110,49 @@ def _chains(one: Shift) -> int:
 
 
 def _counts(found: Sequence[Shift]) -> tuple[str, str]:
-    ok, asked, closed = (sum(getattr(one, name) for one in found) for name in ("ok", "components", "closed"))
-    return f"{ok} of {asked}", str(closed)
+    ok, asked = _counted(found)
+    return f"{ok} of {asked}", str(sum(one.closed for one in found))
+
+
+def _counted(found: Sequence[Shift]) -> tuple[int, int]:
+    """Returns of how many components the shift is ok, and how many there are."""
+    return sum(one.ok for one in found), sum(one.components for one in found)
+
+
+def _at_rung(one: _Said, said: Sequence[_Said]) -> str:
+    """Returns the net of a change, with the resolution where there are several."""
+    rungs = {other.rung for other in said if other.net == one.net}
+    return one.net if len(rungs) == 1 else f"{one.net} ({one.rung})"
 
 
 def _verdict(said: Sequence[_Said], *, measured: bool) -> str:
     if not said:
         return "Measured, but no change is ok." if measured else "Not measured: no run has the LLC under ablation."
-    lower, higher = (sum(clear for clear in ends) for ends in zip(*(_clear(one[3]) for one in said), strict=True))
-    shares = [100 * shift.mean / before.mean for *_, shift, before in said if before.mean > 0]
-    of = f", by {between(shares, '+.0f')} % of what it was" if shares else ""
-    span, nets = between([one[3].mean for one in said], "+.3g"), ", ".join(dict.fromkeys(net for net, *_ in said))
+    lower, higher = sum(one.lower for one in said), sum(one.higher for one in said)
+    alone = sum(one.shift.runs == 1 for one in said)
+    span, nets = between([one.shift.mean for one in said], "+.3g"), ", ".join(dict.fromkeys(one.net for one in said))
     return (
-        f"In {nets}, without one component the LLC of the re-optimised rest changes by {span} on average{of}: of "
-        f"{len(said)} nets and methods it is clearly lower in {lower} and clearly higher in {higher}."
+        f"In {nets}, without one component the LLC of the re-optimised rest changes by {span} on average: of "
+        f"{len(said)} nets, methods and resolutions it is clearly lower in {lower} and clearly higher in {higher}"
+        f"{f'; {alone} rest on one run, which says nothing of others' if alone else ''}."
     )
-
-
-def _clear(shift: Over) -> tuple[bool, bool]:
-    return bool(shift.high < 0), bool(shift.low > 0)
 
 
 def _change_sentences(said: Sequence[_Said]) -> list[str]:
     told: list[str] = []
-    for net, kind in dict.fromkeys((net, kind) for net, kind, *_ in said):
-        here = [one for one in said if one[:2] == (net, kind)]
-        means = [shift.mean for *_, shift, _ in here]
-        clear = [method for _, _, method, shift, _ in here if any(_clear(shift))]
-        before = here[0][4]
+    for net, kind, rung in dict.fromkeys((one.net, one.kind, one.rung) for one in said):
+        here = [one for one in said if (one.net, one.kind, one.rung) == (net, kind, rung)]
+        clear = [one.method for one in here if one.lower or one.higher]
         doubt = "clear of 0 by every method" if len(clear) == len(here) else (
             f"clear of 0 by {', '.join(clear)} alone" if clear else "clear of 0 by no method"
         )  # fmt: skip
-        was = f", {before.mean:.3g} before," if np.isfinite(before.mean) else ""
+        before = [one.before.mean for one in here if np.isfinite(one.before.mean)]
+        was = f", {between(before, '.3g')} before," if before else ""
+        runs = between([float(one.shift.runs) for one in here], ".0f")
         told.append(
             f"{net}: without one {called(kind)} the LLC of the re-optimised rest{was} changes by "
-            f"{between(means, '+.3g')} on average, {doubt}."
+            f"{between([one.shift.mean for one in here], '+.3g')} on average, {doubt} (n_beta, gamma {rung}; "
+            f"{sum(one.ok for one in here)} of {sum(one.asked for one in here)} changes ok, {runs} "
+            f"{'run' if runs == '1' else 'runs'})."
         )
     return told

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from llc_lightning.analysis.across import ByRun, Over
-from llc_lightning.analysis.scores import INCOMING, WHOLE, Found
+from llc_lightning.analysis.scores import INCOMING, WHOLE, Found, at_random
 from llc_lightning.report.answers.base import Answer, between
 from llc_lightning.report.cells import NONE, Table
 from llc_lightning.report.panel import Matrix
 
 _CHANCE = 0.5
+_ROUNDING = 1e-9
 
 
 _QUOTED = {
@@ -32,18 +33,21 @@ def finding(found: Sequence[ByRun[Found]], level: float) -> Answer:
         (
             *(one.net, one.key[0], one.key[1] or NONE, str(_with_interval(one, level))),
             ", ".join(f"{it.auroc:.2f}" for it in one.found),
+            _by_chance(one),
             f"{one.over(lambda it: it.precision).mean:.3f}",
-            f"{sum(it.ok for it in one.found)} of {sum(it.components for it in one.found)}",
+            "{} of {}".format(*_ok(one)),
         )
         for one in ordered
     )
-    head = ("net", "score", "at", "AUROC", "each run", "average precision", "ok")
+    head = ("net", "score", "at", "AUROC", "each run", "by chance", "average precision", "ok")
     note = (
-        "AUROC: probability that a component that matters scores above one that does not; by chance 0.5. All values "
-        "count, whatever their status; a missing one is the least. Intervals are over runs, of one run over resamples "
-        "of its components; beyond 0 and 1 they are those of a mean, not of an AUROC."
+        "AUROC: probability that a component that matters scores above one that does not. By chance: how often orders "
+        "at random reach as much on average, in as many runs with as many components; of so many scores some would "
+        "reach 0.05. All values count, whatever their status; a missing one counts against its score. Intervals are "
+        "over runs, of one run over resamples of its components; beyond 0 and 1 they are those of a mean, not of an "
+        "AUROC."
     )
-    said = tuple(_sentence(net, [one for one in found if one.net == net]) for net in nets)
+    said = tuple(_sentence(net, here) for net in nets if _quoted(here := [one for one in found if one.net == net]))
     return Answer(
         question="Can the LLC find the components that matter?",
         verdict=_verdict(found, nets),
@@ -57,21 +61,44 @@ def finding(found: Sequence[ByRun[Found]], level: float) -> Answer:
 
 
 def _verdict(found: Sequence[ByRun[Found]], nets: Sequence[str]) -> str:
+    if not found:
+        return "Not measured: of no run is it known which components matter."
     parts = [f"{called} {between(areas, '.2f')}" for called, areas in _quoted(found)]
     if not parts:
-        return "Not measured: of no run is it known which components matter."
+        return "Of what was measured where the truth is known, too little is ok."
+    flagged = sum(1 for one in found if one.key[0] in _QUOTED and not _mostly_ok(one))
+    left_out = (
+        f" {flagged} more {'is' if flagged == 1 else 'are'} left out, of which under half is ok." if flagged else ""
+    )
     return (
         f"Over {len(nets)} {'net' if len(nets) == 1 else 'nets'} whose truth is known: AUROC of {', of '.join(parts)}."
+        f"{left_out}"
     )
 
 
 def _quoted(found: Sequence[ByRun[Found]]) -> list[tuple[str, list[float]]]:
-    """Returns the AUROC of the scores that the verdict quotes, of every run and rung."""
+    """Returns the AUROC of the scores that the verdict quotes, of every run and rung of which half is ok."""
     told = [
-        (called, [it.auroc for one in found if one.key[0] == score for it in one.found])
+        (called, [it.auroc for one in found if one.key[0] == score and _mostly_ok(one) for it in one.found])
         for score, called in _QUOTED.items()
     ]
     return [(called, areas) for called, areas in told if areas]
+
+
+def _ok(one: ByRun[Found]) -> tuple[int, int]:
+    """Returns how many values are ok, and how many there are."""
+    return sum(it.ok for it in one.found), sum(it.components for it in one.found)
+
+
+def _mostly_ok(one: ByRun[Found]) -> bool:
+    ok, asked = _ok(one)
+    return 2 * ok >= asked
+
+
+def _by_chance(one: ByRun[Found]) -> str:
+    """Returns how often orders at random reach as much."""
+    share = float((at_random(one.found) >= _area(one) - _ROUNDING).mean())
+    return f"{share:.2g}" if share else "< 0.0001"
 
 
 def _with_interval(one: ByRun[Found], level: float) -> Over:
@@ -92,9 +119,11 @@ def _panels(found: Sequence[ByRun[Found]], nets: Sequence[str]) -> tuple[Matrix,
     if not found:
         return ()
     areas: dict[str, dict[str, float]] = {}
+    flagged: set[tuple[str, str]] = set()
     for one in found:
         score, where = one.key
-        areas.setdefault(f"{score}{f', {where}' if where else ''}", {})[one.net] = _area(one)
+        areas.setdefault(name := f"{score}{f', {where}' if where else ''}", {})[one.net] = _area(one)
+        flagged |= set() if _mostly_ok(one) else {(name, one.net)}
     names = sorted(areas, key=lambda name: -float(np.mean(list(areas[name].values()))))
     values = np.array([[areas[name].get(net, np.nan) for net in nets] for name in names])
     return (
@@ -108,7 +137,14 @@ def _panels(found: Sequence[ByRun[Found]], nets: Sequence[str]) -> tuple[Matrix,
             values=np.clip(values, _CHANCE, None),
             unit="AUROC",
             lowest=_CHANCE,
-            texts=tuple(tuple("" if np.isnan(area) else f"{area:.2f}" for area in row) for row in values.tolist()),
-            caption="By chance 0.5, which has the lightest colour, as has what is below. Empty: not measured.",
+            texts=tuple(
+                tuple(
+                    "" if np.isnan(area) else f"({area:.2f})" if (name, net) in flagged else f"{area:.2f}"
+                    for net, area in zip(nets, row, strict=True)
+                )
+                for name, row in zip(names, values.tolist(), strict=True)
+            ),
+            caption="By chance 0.5, which has the lightest colour, as has what is below. In brackets: under half of "
+            "the values are ok. Empty: not measured.",
         ),
     )

@@ -35,7 +35,7 @@ def leading(found: Sequence[tuple[Measurements, Led]], whole: Sequence[tuple[Mea
         question="Does one of them see a component form before the other?",
         verdict=_verdict([one for _, one in found]),
         details=(*said, lesson) if rows else (),
-        nets=tuple(dict.fromkeys([*nets, *(run.net for run, _ in whole)])),
+        nets=tuple(nets),
         change="Snapshots closer together where the loss falls: nothing finer than these is ever resolved.",
         tables=(*_of_nets(whole), *_of_components(head, rows)),
     )
@@ -50,16 +50,22 @@ def _of_components(head: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> 
 
 
 def _of_nets(whole: Sequence[tuple[Measurements, Dated]]) -> list[Table]:
+    moving = {run.name for run, one in whole if one.phase}
     rows = tuple(
-        (run.net, run.name, one.view, str(one.phase), str(one.phase.farthest), str(one.phase.inside),
-         f"{one.snapshots}", str(one.flagged) if one.flagged else NONE)
+        (run.net, run.name, one.view, str(one.phase or NONE), str(one.phase.farthest) if one.phase else NONE,
+         f"{one.phase.inside if one.phase else 0} of {one.snapshots}", f"{one.flagged} of {one.values}",
+         str(one.left_out))
         for run, one in whole
-        if one.phase
+        if run.name in moving
     )  # fmt: skip
-    head = ("net", "run", "view", "half of the way", "farthest at", "snapshots inside", "snapshots", "values not ok")
+    head = (
+        *("net", "run", "view", "half of the way", "farthest at", "snapshots inside", "values not ok"),
+        "components left out",
+    )
     note = (
-        "Steps with intervals, by each view alone. Values that are not ok count here: no estimate around weights that "
-        "still fall is ok."
+        "Steps with intervals, by each view alone. Values that are not ok count here, since no estimate around weights "
+        "that still fall is ok: where most are not, the date is that of a flagged trajectory. Left out: components "
+        f"without a value at some snapshot. {NONE}: the view hardly moves, or has no error."
     )
     return [Table("dated", "When the net changes", head, rows, note)] if rows else []
 
@@ -70,7 +76,10 @@ def _verdict(found: Sequence[Led]) -> str:
     leads, lags = _counts(found)
     if not leads + lags:
         return f"Not resolved: in none of {len(found)} components beyond what the snapshots allow."
-    return f"Of {len(found)} components the LLC leads in {leads} and lags in {lags}; the others are not resolved."
+    return (
+        f"Of {len(found)} components the LLC leads in {leads} and lags in {lags}; the others are not resolved. "
+        "Intervals hold for one component, not for all at once."
+    )
 
 
 def _counts(found: Sequence[Led]) -> tuple[int, int]:
@@ -87,7 +96,9 @@ def _farthest(found: Sequence[tuple[Measurements, Led]]) -> list[tuple[Measureme
 
 def _sentence(net: str, found: Sequence[Led]) -> str:
     leads, lags = _counts(found)
+    unknown = sum(one.expected is None for one in found)
+    hidden = f", in {unknown} since scatter hides what the effect lets expect" if unknown else ""
     return (
         f"{net}: of {len(found)} components that could be dated the LLC leads in {leads}, lags in {lags}, and is not "
-        "resolved from the effect in the others."
+        f"resolved from the effect in the others{hidden}."
     )

@@ -19,9 +19,10 @@ register_quantity(
 )
 register_quantity(
     "response",
-    unit=f"({LOSS_UNIT})^2",
-    definition="Root mean square over watched examples of the susceptibility to each, under the posterior over the "
-    "weights in params_moved: how far the component's freedom tells examples apart.",
+    unit=f"({LOSS_UNIT})^4",
+    definition="Mean square over watched examples of the susceptibility to each, under the posterior over the weights "
+    "in params_moved: how far the component's freedom tells examples apart. Of products of two chains, so that noise "
+    "leaves it 0 on average.",
 )
 register_quantity(
     "loss_gain",

@@ -4,10 +4,13 @@ import pytest
 import torch
 
 from llc_lightning.circuits.circuit import Circuit
+from llc_lightning.circuits.constants import Constants
 from llc_lightning.circuits.discovery.base import find_circuit
 from llc_lightning.circuits.discovery.edge_pruning import EdgePruning
 from llc_lightning.circuits.discovery.learned import Samples
 from llc_lightning.circuits.discovery.ugs import UniformGradientSampling
+from llc_lightning.circuits.evaluation.faithfulness import faithfulness
+from llc_lightning.circuits.fitted_constants import halves
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.runtime.errors import SettingError
@@ -53,7 +56,14 @@ def test_learned_constants_are_judged_where_no_search_looked(monkeypatch: pytest
     assert found.faithfulness["n"] == 4
     fitted = min(found.search[f"loss with {name} constants"] for name in ("zero", "mean", "fitted"))
     assert found.faithfulness["circuit"] == pytest.approx(fitted, abs=1e-6)
-    assert Circuit.from_json(found.to_json()) == found
+    loaded = Circuit.from_json(found.to_json())
+    assert loaded == found
+    runs = MaskedRuns(Subject(question("layer"), block=4))
+    kept = Constants.of(loaded.constants, runs.subject)
+    assert faithfulness(runs, loaded.edges, constants=kept, blocks=halves(runs)[1]).as_row() == found.faithfulness
+    other = Subject(question("no_norm"))
+    with pytest.raises(SettingError, match="of other names or sizes"):
+        Constants.of({name: some[:0] for name, some in loaded.constants.items()}, other)
 
 
 def test_too_few_examples_for_constants_are_told_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import torch
 from llc_lightning.ablation.engine.influence import donors
 from llc_lightning.circuits.base import SCORES, Question, edge_scores, facts_of
 from llc_lightning.circuits.edge import Edge
+from llc_lightning.circuits.gradients import Subject
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import SettingError
@@ -167,3 +168,13 @@ def test_relevance_treats_norms_as_constants() -> None:
     assert eap != pytest.approx(relp, abs=1e-6)
     patterns = edge_scores(scaled, "relp(attention=true)", "* -> *hook_q[*]")
     assert {one.value for one in patterns} == {0.0}
+
+
+@pytest.mark.parametrize("name", ["hand_built", "layer"])
+def test_attributions_are_products_with_slopes_whatever_side_passes_the_norm(name: str) -> None:
+    subject = Subject(question(name))
+    way = subject.towards(0, 0, 0.3, subject.input_points)
+    expected = subject.products(0, 0, subject.slopes(0, way))
+    assert torch.allclose(subject.attributions(0, 0, way), expected, atol=1e-5)
+    both = subject.attributions(0, 0, subject.towards(0, 0, [0.3, 0.3], subject.input_points), copies=2)
+    assert torch.allclose(both, expected, atol=1e-5)

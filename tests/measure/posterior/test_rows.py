@@ -119,9 +119,9 @@ def test_the_response_is_the_size_of_the_susceptibilities(component: str, column
     x, r, outcome = least_squares()
     row = next(row for row in outcome.rows if (row.quantity, row.component) == ("response", component))
     covariance = exact(x, r, columns)[0]
-    wanted = np.sqrt(np.square(covariance.mean() - covariance.mean(0)).mean())
+    wanted = np.square(covariance.mean() - covariance.mean(0)).mean()
     assert row.value == pytest.approx(wanted, abs=3.5 * row.stderr)
-    assert row.stderr < 0.2 * wanted
+    assert row.stderr < 0.4 * wanted
 
 
 @pytest.mark.parametrize(("component", "others"), [("one", [3, 4, 5]), ("two", [0, 1, 2])])

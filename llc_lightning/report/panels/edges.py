@@ -1,0 +1,84 @@
+"""The connections of a network over training, beside the transition of its LLC."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from llc_lightning.analysis import table
+from llc_lightning.analysis.edges import QUANTITIES, EdgeLife, edge_lives, edge_rows, llc_transitions
+from llc_lightning.report import palette
+from llc_lightning.report.charts import method_tag
+from llc_lightning.report.edges import named_edge, told_transition
+from llc_lightning.report.panel import Axis, Panel, Rule, Series, Span, axis_in, step_axis
+from llc_lightning.report.sections import PANELS, View
+
+_MOST = 8
+"""So many edges have a curve."""
+
+
+def edges(rows: pd.DataFrame, *, quantity: str, method: str, level: float = table.LEVEL) -> Panel | None:
+    """Returns the edges with the largest values over training; None where none is ever in the circuit.
+
+    Args:
+        rows: The measurement table.
+        quantity: What was measured of edges.
+        method: How.
+        level: Probability of the intervals.
+    """
+    found = edge_rows(rows, quantity=quantity, method=method)
+    lives = edge_lives(rows, quantity=quantity, method=method, level=level)
+    if not lives:
+        return None
+    largest = sorted(lives, key=lambda one: -abs(one.largest))[:_MOST]
+    axis = step_axis(table.steps(found))
+    series = tuple(_series(one, found, axis, at, level) for at, one in enumerate(largest))
+    transitions = {at: one for at, one in llc_transitions(rows, level=level).items() if one is not None}
+    spans = tuple(
+        Span(float(axis.place([one.low])[0]), float(axis.place([one.high])[0]), f"LLC at n_beta {n_beta:g}")
+        for (n_beta, _), one in transitions.items()
+    )
+    first, last = lives[0].enters, lives[-1].enters
+    told = " ".join(told_transition(*at, one) for at, one in transitions.items())
+    return Panel(
+        f"edges-{quantity}-{method_tag(method)}",
+        f"{len(lives)} edges enter, from step {first.step:.3g} to step {last.step:.3g}",
+        axis,
+        axis_in(quantity.replace("_", " "), table.told_unit(found)),
+        series,
+        rules=(Rule(QUANTITIES[quantity], "in the circuit"),),
+        spans=spans,
+        caption=f"{method}; the {len(largest)} edges with the largest values. Shaded: where the LLC does half of its "
+        f"way, with its interval. {told}",
+        wide=True,
+    )
+
+
+def _series(one: EdgeLife, rows: pd.DataFrame, axis: Axis, at: int, level: float) -> Series:
+    some = table.select(rows, component=one.edge).sort_values("step")
+    values, half = (
+        table.numbers(some, "value"),
+        table.half_width(table.numbers(some, "stderr"), np.zeros(len(some)), level),
+    )
+    colors = (*palette.UNITS, *palette.OTHERS)
+    return Series(
+        named_edge(one.edge), axis.place(table.numbers(some, "step")), values, colors[at % len(colors)],
+        ok=table.ok(some), low=values - half, high=values + half, unit=table.told_unit(some),
+    )  # fmt: skip
+
+
+@PANELS.register(
+    "edges",
+    summary="the connections of a network over training",
+    section="Connections",
+    place=67,
+    quantities=("edge_effect", "edge_score", "edge_share", "circuit_edge", "circuit_edges", "circuit_faithfulness"),
+)
+def _drawn(view: View) -> list[Panel | None]:
+    rows = view.found.rows
+    ways = [
+        (quantity, method)
+        for quantity in QUANTITIES
+        for method in sorted(table.distinct(table.select(rows, quantity=quantity), "method"))
+    ]
+    return [edges(rows, quantity=quantity, method=method, level=view.found.level) for quantity, method in ways]

@@ -1,0 +1,62 @@
+"""Edges over training: the table, the pictures of every step, and the figure of the page."""
+
+import pandas as pd
+import pytest
+
+from llc_lightning.analysis.edges import edge_lives, llc_transitions
+from llc_lightning.analysis.table import full_llc
+from llc_lightning.report.edges import drawing_of_rows, lives_table, named_edge
+from llc_lightning.report.events import Logged
+from llc_lightning.report.panel import Panel
+from llc_lightning.report.sections import find, sections
+from llc_lightning.runtime.errors import StoreError
+from tests.analysis.test_edges import table
+
+TOKEN, HEAD = (
+    "net.hook_embed -> net.blocks.0.attn.hook_v[1]",
+    "net.blocks.0.attn.hook_z[1] -> net.blocks.1.hook_resid_post",
+)
+EDGES = table({TOKEN: [0, 0, 0.5, 0.5, 0.5, 0.5], HEAD: [0, 0, 0, 0.3, -0.3, 0]})
+SHARES = table({TOKEN: [0, 0, 0.25, 1, 1, 1]}, quantity="edge_share", method="acdc:resample")
+LLC = table({"": [1, 1, 9, 9, 9, 9]}, quantity="llc", method="", kind="all", params_moved="all", n_beta=30.0, gamma=1.0)
+
+
+def test_the_table_tells_what_enters_with_the_llc() -> None:
+    found = lives_table(edge_lives(EDGES), llc_transitions(pd.concat([EDGES, LLC])))
+    assert [(row[0], row[2] == "-", row[6]) for row in found.rows] == [
+        ("token -> head 0.1 v", True, "yes"),
+        ("head 0.1 -> output", False, "yes"),
+    ]
+    assert "The LLC at n_beta 30, gamma 1 has done half of its way at step" in found.note
+    without = lives_table(edge_lives(EDGES), {(30.0, 1.0): None})
+    assert without.rows[0][6] == "-"
+    assert "no transition in rows that are ok" in without.note
+    assert named_edge("a -> b") == "a -> b"
+
+
+def test_every_step_has_a_picture_with_its_llc() -> None:
+    drawn = drawing_of_rows(EDGES, full_llc(LLC), 0.1, SHARES)
+    assert [(frame.name, len(frame.lines)) for frame in drawn.frames] == [
+        *(("step 0", 0), ("step 10", 0), ("step 20", 1)),
+        *(("step 40", 2), ("step 80", 2), ("step 160", 1)),
+    ]
+    assert [one.share for one in drawn.frames[2].lines] == [0.25]
+    assert drawn.frames[2].about == "1 of 2 edges. LLC at n_beta 30: 9.0000 ± 0.0010."
+    sparse = drawing_of_rows(EDGES, full_llc(LLC.loc[LLC["step"] != 20]), 0.1)
+    assert sparse.frames[2].about.endswith(" LLC at n_beta 30 at step 10: 1.0000 ± 0.0010.")
+    assert 'max="5"' in drawn.page("over training")
+    assert all(one.share is None for one in drawing_of_rows(EDGES, full_llc(LLC), 0.1).frames[3].lines)
+    with pytest.raises(StoreError, match="give --least"):
+        drawing_of_rows(EDGES, full_llc(LLC), 9.0)
+
+
+def test_the_page_has_a_figure_of_each_way_to_measure_them() -> None:
+    rows = pd.concat([EDGES, SHARES, LLC], ignore_index=True)
+    shown = sections(find(rows, run="net/version_0"), Logged({}, 0.0))
+    panels = [panel for some in shown.values() for panel in some if panel.name.startswith("edges-")]
+    assert [panel.name for panel in panels] == ["edges-edge_effect-exact_resample", "edges-edge_share-acdc_resample"]
+    first = panels[0]
+    assert isinstance(first, Panel)
+    assert [one.name for one in first.series] == ["token -> head 0.1 v", "head 0.1 -> output"]
+    assert first.title.startswith("2 edges enter, from step ")
+    assert [span.label for span in first.spans] == ["LLC at n_beta 30"]
