@@ -120,7 +120,8 @@ def _pairs(
                 continue
             whole = spearman(x, y, seed=seed, level=level, permutations=permutations)
             low, high = _interval(x, y, level, seed) if whole.defined else (float("nan"),) * 2
-            by_error = _reliability(*_shared(first.values[llc], first.values[method], first.errors[method])[1:], seed)
+            _, values, errors = _shared(first.values[llc], first.values[method], first.errors[method])
+            by_error = _reliability(values, errors, seed)
             partial: Correlation | None = None
             if norm is not None:
                 given = _shared(first.values[llc], first.values[method], norm)

@@ -17,8 +17,10 @@ from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.monotone import MIN_POINTS, Monotone, fit_monotone
 from llc_lightning.runtime.errors import SettingError
 
-_POINT = ["step", "component", "n_beta", "gamma", "resolution", "llc", "llc_stderr", "effect", "effect_stderr"]
-_POINT += ["clear", "ok"]
+_POINT = [
+    *("step", "component", "n_beta", "gamma", "resolution", "llc", "llc_stderr", "effect", "effect_stderr"),
+    *("clear", "ok"),
+]
 
 
 @dataclass(frozen=True)
