@@ -132,7 +132,7 @@ class CircuitMeasurement(Measurement[CircuitPlan]):
     ) -> Iterator[Row]:
         """Yields the score of every edge, and what the searches found."""
         place = snapshot.columns(settings=plan.settings_with(data), revision=plan.revision, loss=plan.loss)
-        again = place | {"settings": plan.settings_with(data, resamples=plan.resamples)}
+        again: dict[str, Any] = place | {"settings": plan.settings_with(data, resamples=plan.resamples)}
         n = n_examples(snapshot.data) if plan.examples is None else plan.examples
         for one in measured:
             match one:
@@ -241,7 +241,7 @@ def _status(found: Circuit) -> str:
     doubts = set(str(found.faithfulness["status"]).split("+")) if found.faithfulness else set[str]()
     # The circuit of a network that does no more than its ablation has no faithfulness.
     lacking = {"no-gap"} if each and not found.faithfulness else set[str]()
-    return join(failed | (set.intersection(*each) if each else set()) | doubts | lacking)
+    return join(failed | (each[0].intersection(*each) if each else set()) | doubts | lacking)
 
 
 def _of_circuit(plan: CircuitPlan, found: Circuit, place: dict[str, Any]) -> Iterator[Row]:
@@ -260,9 +260,10 @@ def _of_circuit(plan: CircuitPlan, found: Circuit, place: dict[str, Any]) -> Ite
     if found.faithfulness:
         told = dict(found.faithfulness)
         value, stderr, status = float(told.pop("value")), float(told.pop("stderr")), str(told.pop("status"))
+        shared["n_examples"] = int(told["n"])
         yield Row(
-            **shared | {"n_examples": int(told["n"])}, quantity="circuit_faithfulness", value=value, stderr=stderr,
-            status=status, details=encode_details(told),
+            **shared, quantity="circuit_faithfulness", value=value, stderr=stderr, status=status,
+            details=encode_details(told),
         )  # fmt: skip
 
 
