@@ -92,7 +92,7 @@ def edge_lives(
     if not threshold > 0:
         raise SettingError(f"least is {least}; give a number above 0, from which on an edge is in the circuit.")
     found = edge_rows(rows, quantity=quantity, method=method, loss=loss)
-    steps = table.steps(table.select(rows, quantity="circuit_edges")) if quantity == "edge_share" else []
+    steps = _resampled(rows, found) if quantity == "edge_share" else []
     lives = (_life(str(edge), some, threshold, level, steps) for edge, some in table.by(found, "component"))
     return sorted((one for one in lives if one is not None), key=lambda one: (one.enters.step, one.edge))
 
@@ -119,6 +119,13 @@ def edge_rows(
     return found
 
 
+def _resampled(rows: pd.DataFrame, shares: pd.DataFrame) -> list[int]:
+    """Returns the steps at which circuits were found on examples drawn anew, in the way in which shares were."""
+    alike = {column: table.distinct(shares, column) for column in ("method", "loss", "settings")}
+    known = table.select(rows, quantity="circuit_resamples", **alike)
+    return table.steps(known.loc[table.ok(known)])
+
+
 def _life(edge: str, rows: pd.DataFrame, least: float, level: float, every: Sequence[int]) -> EdgeLife | None:
     """Returns the life of one edge; None for one that is never in the circuit.
 
@@ -129,7 +136,7 @@ def _life(edge: str, rows: pd.DataFrame, least: float, level: float, every: Sequ
         level: Probability of the intervals.
         every: The steps at which it would have a row if it were in any circuit.
     """
-    counts = table.ok(rows) | np.asarray(rows["status"].str.contains("unreachable"), dtype=bool)
+    counts = table.ok(rows) | np.asarray(rows["status"] == "unreachable", dtype=bool)
     known = rows.loc[counts].sort_values("step")
     told = {
         int(step): (value, stderr if np.isfinite(stderr) else 0.0)
@@ -189,10 +196,19 @@ def _first(
 
 @revisions.of_newest
 def llc_transitions(rows: pd.DataFrame, *, level: float = table.LEVEL) -> dict[tuple[float, float], Phase | None]:
-    """Returns when the LLC of the whole model has done half of its way, by n_beta and gamma, from rows that are ok."""
+    """Returns when the LLC of the whole model has done half of its way, by n_beta and gamma, from rows that are ok.
+
+    Raises:
+        DataError: If it was measured under several settings at one step.
+    """
     found: dict[tuple[float, float], Phase | None] = {}
     for (n_beta, gamma), some in table.by(table.full_llc(rows), "n_beta", "gamma"):
-        known = some.loc[table.ok(some)].sort_values("step").drop_duplicates("step", keep="last")
+        known = some.loc[table.ok(some)].sort_values("step")
+        if known.duplicated("step").any():
+            raise DataError(
+                f"the LLC at n_beta {n_beta:g} and gamma {gamma:g} was measured under several settings; leave only the "
+                "rows of one, by the column settings."
+            )
         told = (table.numbers(known, "value"), np.nan_to_num(table.numbers(known, "stderr")))
         found[float(n_beta), float(gamma)] = phase(table.steps(known), *told, level=level)
     return found

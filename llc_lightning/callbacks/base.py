@@ -360,9 +360,7 @@ class MeasurementCallback(CadencedCallback):
             only: list[str] | None = None
             if kept is not None:
                 plan = plan.narrowed(kept.rungs, kept.methods)
-                chosen = workers.on_zero(
-                    lambda: screened(snapshot, components_at(self.plan, snapshot), kept.components)
-                )
+                chosen = workers.on_zero(lambda: screened(snapshot, components_at(plan, snapshot), kept.components))
                 only = workers.gather(chosen)[0]
             elif not self._cost_is_told:
                 self._cost_is_told = True

@@ -17,6 +17,19 @@ VERSION, READ = 3, (1, 2, 3)
 """Of the form of the file, and those that are read: one of version 1 tells nothing of its search, 2 no constants."""
 
 
+class NoAnswerError(SettingError):
+    """A network has nothing to find at these weights, such as one whose losses are no numbers.
+
+    Args:
+        told: What there is not.
+        status: Why a value is missing.
+    """
+
+    def __init__(self, told: str, status: str = "nan-loss") -> None:
+        super().__init__(told)
+        self.status = status
+
+
 @dataclass(frozen=True)
 class ScoredEdge:
     """An edge with its score."""
@@ -79,7 +92,7 @@ class Circuit:
         at_least(1, edges=edges)
         known = [one for one in scores if not math.isnan(one.value)]
         if not known:
-            raise SettingError("there is no edge with a score to make a circuit of; score some.")
+            raise NoAnswerError("there is no edge with a score to make a circuit of; score some.")
         order = sorted(known, key=lambda one: -abs(one.value))[:edges]
         scored = (ScoredEdge(Edge.parse(one.component), one.value, one.stderr, one.status) for one in order)
         return cls(tuple(scored), n_examples=max(one.n for one in scores), of=len(scores), **told)

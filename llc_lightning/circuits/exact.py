@@ -25,9 +25,9 @@ from llc_lightning.circuits.streams import Streams
 from llc_lightning.circuits.wiring.base import Reader, Sender
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.allocator import keep_freed_memory
 from llc_lightning.runtime.batches import Batch, Params, check_partners, for_params, n_examples, take
 from llc_lightning.runtime.errors import AddressError, SettingError
-from llc_lightning.runtime.memory import keep_freed
 from llc_lightning.runtime.status import join
 
 _FEW = 8
@@ -79,7 +79,7 @@ def edge_effects(
         AddressError: If an edge is none of the graph's, or the sums are not those of its senders.
         DataError: If the data cannot be used.
     """
-    keep_freed()
+    keep_freed_memory()
     chosen, measured, some = _donors(donors), resolve_metrics(metrics), graph.select(edges)
     check_mask(mask)
     n_examples(data)

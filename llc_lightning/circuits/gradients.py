@@ -30,9 +30,10 @@ from llc_lightning.circuits.wiring.base import Reader
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import Change
 from llc_lightning.components.ports import replaced
+from llc_lightning.runtime.allocator import keep_freed_memory
 from llc_lightning.runtime.batches import check_partners, for_params, take
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.runtime.memory import keep_freed
+from llc_lightning.runtime.signals import stop_if_asked
 from llc_lightning.runtime.status import join
 
 Slopes: TypeAlias = Mapping[str, Float[Tensor, "row *position d_model"]]
@@ -75,7 +76,7 @@ class Subject:
                 f"gradients tell what given values do, and {question.donor.name!r} fits them, edits weights or mixes "
                 "units; take zero, mean, resample or counterfactual, or exact effects."
             )
-        keep_freed()
+        keep_freed_memory()
         self.question, self.donor, self.graph = question, question.donor, question.graph
         loss, params, edges = question.loss, question.params, question.graph.edges
         if question.counterfactual is not None:
@@ -367,7 +368,11 @@ class Gradient(Score):
         return [replace(one, status=join([*one.status.split("+"), *reasons])) for one in found]
 
     def _by_block(self, subject: Subject) -> list[Float[Tensor, "edge row"]]:
-        return [self.of_block(subject, block).detach() for block in range(len(subject.examples.blocks))]
+        found: list[Tensor] = []
+        for block in range(len(subject.examples.blocks)):
+            stop_if_asked()
+            found.append(self.of_block(subject, block).detach())
+        return found
 
     def _reasons(self, subject: Subject, every: Sequence[Tensor]) -> list[str]:
         """Returns what the sum of the scores, and steps that are doubled, say against them."""

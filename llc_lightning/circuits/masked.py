@@ -19,6 +19,7 @@ from llc_lightning.circuits.streams import listed
 from llc_lightning.circuits.wiring.base import Reader
 from llc_lightning.components.loss import Change
 from llc_lightning.runtime.batches import chunks
+from llc_lightning.runtime.signals import stop_if_asked
 
 _CPU_NUMBERS, _GPU_NUMBERS = 1 << 22, 1 << 28
 """Numbers of readers' sums that the lanes of one pass may hold."""
@@ -73,6 +74,7 @@ class MaskedRuns:
             constants: What senders say where they are ablated, in the place of the donor.
             blocks: Which blocks of examples; all by default.
         """
+        stop_if_asked()
         subject = self.subject
         given = 1 - masks if given is None else given
         touched = self._touched(masks, given)

@@ -117,7 +117,7 @@ class Account:
     """Moments at which something was measured."""
     last: int = -1
     """The step of the last moment that was decided."""
-    _each: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
+    _units: dict[Kept, int] = field(default_factory=dict[Kept, int])
 
     @property
     def whole(self) -> Kept:
@@ -148,11 +148,10 @@ class Account:
 
     def units(self, kept: Kept) -> int:
         """Returns how much work that is."""
-        at = kept.rungs, kept.methods
-        if at not in self._each:
-            plan = self.plan.narrowed(*at)
-            self._each[at] = plan.cost(plan.jobs(self.components[:1], data=""))
-        return self._each[at] * kept.components
+        if kept not in self._units:
+            plan = self.plan.narrowed(kept.rungs, kept.methods)
+            self._units[kept] = plan.cost(plan.jobs(self.components[: kept.components], data=""))
+        return self._units[kept]
 
     def seconds(self, kept: Kept) -> float:
         """Returns what it takes, by what is known so far."""

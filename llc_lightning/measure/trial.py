@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llc_lightning.circuits.edge import ARROW
 from llc_lightning.components.component import Component
 from llc_lightning.measure.measurements import Failed, Plan, apart, components_at, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
@@ -51,12 +52,18 @@ def trial(plan: Plan, snapshot: Snapshot) -> str:
 
 
 def _one_of_each(components: Sequence[Component]) -> list[Component]:
-    """Returns the first component of each kind at each hook point: the others fail or work with it."""
+    """Returns the first component of each kind at each hook point: the others fail or work with it.
+
+    Of edges also the first that leads to each.
+    """
     found: dict[tuple[str, ...], Component] = {}
     for one in components:
         weights = () if one.point else (one.address,)
         found.setdefault((one.kind, *(part.point for part in one.members), *weights), one)
-    return list(found.values())
+        _, arrow, reader = one.address.partition(ARROW)
+        if arrow:
+            found.setdefault((arrow, reader.partition("[")[0]), one)
+    return list({one.address: one for one in found.values()}.values())
 
 
 def _told(failed: Sequence[Failed]) -> str:

@@ -68,11 +68,26 @@ def test_flagged_values_are_left_out_and_unreachable_ones_are_zeros() -> None:
 
 def test_an_edge_that_no_circuit_of_a_step_holds_has_the_share_zero() -> None:
     shares = table({"edge": [np.nan, np.nan, 1.0, 1.0, np.nan, np.nan]}, quantity="edge_share").dropna(subset="value")
-    sizes = table({"": [3.0] * 6}, quantity="circuit_edges")
-    (one,) = edge_lives(pd.concat([shares, sizes]), quantity="edge_share")
+    counts = table({"": [3.0] * 6}, quantity="circuit_resamples")
+    (one,) = edge_lives(pd.concat([shares, counts]), quantity="edge_share")
     assert (one.enters.low, one.enters.high) == pytest.approx((10, 20))
     assert one.leaves is not None
     assert (one.leaves.low, one.leaves.high) == pytest.approx((40, 80))
+
+
+def test_where_no_circuit_was_found_anew_no_share_is_made_up() -> None:
+    shares = table({"edge": [np.nan, np.nan, 1.0, 1.0, np.nan, np.nan]}, quantity="edge_share").dropna(subset="value")
+    sizes = table({"": [3.0] * 6}, quantity="circuit_edges")
+    others = table({"": [3.0] * 6}, quantity="circuit_resamples", method="ugs:mean")
+    failed = table({"": [np.nan] * 6}, quantity="circuit_resamples").assign(status="nan-loss")
+    (one,) = edge_lives(pd.concat([shares, sizes, others, failed]), quantity="edge_share")
+    assert (one.enters.step, one.leaves) == (0, None)
+
+
+def test_an_unreachable_edge_with_another_reason_against_it_is_left_out() -> None:
+    rows = table({"edge": [0, 0, 1, 1, 1, 1]})
+    rows.loc[rows["step"] == 10, "status"] = "one-example+unreachable"
+    assert edge_lives(rows)[0].left_out == 1
 
 
 def test_several_ways_and_settings_are_told_apart() -> None:
@@ -99,3 +114,10 @@ def test_the_transition_of_the_llc_is_of_rows_that_are_ok() -> None:
     assert at == (30.0, 1.0)
     assert found is not None
     assert (found.since, found.until) == (20, 40)
+
+
+def test_the_llc_of_several_settings_is_no_one_curve() -> None:
+    same: dict[str, Any] = {"quantity": "llc", "kind": "all", "method": "", "params_moved": "all", "gamma": 1.0}
+    llc = table({"": [1.0] * 6}, n_beta=30.0, **same)
+    with pytest.raises(DataError, match="several settings"):
+        llc_transitions(pd.concat([llc, llc.assign(settings="other", value=9.0)], ignore_index=True))

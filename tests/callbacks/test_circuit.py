@@ -19,7 +19,10 @@ def test_its_settings_become_a_plan() -> None:
 
 
 def callback() -> CircuitCallback:
-    return CircuitCallback(AtSteps([2]), edges="out:input[*] -> out[0]", donor="mean", examples=16, data=examples(32))
+    return CircuitCallback(
+        AtSteps([2]), edges="out:input[*] -> out[0]", donor="mean", search="ugs(steps=3)", resamples=2, examples=16,
+        data=examples(32),
+    )  # fmt: skip
 
 
 def test_a_training_is_the_same_with_it_and_offline_gives_the_same_rows(tmp_path: Path) -> None:
@@ -30,8 +33,8 @@ def test_a_training_is_the_same_with_it_and_offline_gives_the_same_rows(tmp_path
         assert torch.equal(value, with_it.state_dict()[name]), name
     run = Run.open(tmp_path / "a" / "llc_lightning")
     live = run.measurements()
-    assert len(live) == 64
-    assert set(live["quantity"]) == {"edge_effect"}
+    assert (live["quantity"] == "edge_effect").sum() == 64
+    assert {"circuit_edges", "circuit_resamples", "edge_share"} <= set(live["quantity"])
     assert set(live["step"]) == {2}
     before = {path.name: path.read_bytes() for path in run.store.parts().values()}
     fitted = callback().plan.fitted(32)

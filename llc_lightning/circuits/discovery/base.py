@@ -33,6 +33,15 @@ class Discovery(ABC):
         """Whether what it says of an edge is in the unit of the loss or metric; else a pure number."""
         return True
 
+    def passes(self, edges: int, n_examples: int) -> int:
+        """Returns about how often it passes over all examples: once for each edge.
+
+        Args:
+            edges: How many edges there are.
+            n_examples: How many examples.
+        """
+        return edges
+
     @cached_property
     def name(self) -> str:
         """Its registered name, with the options that are not the default ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.circuits.circuit import Circuit, ScoredEdge
+from llc_lightning.circuits.circuit import Circuit, NoAnswerError, ScoredEdge
 from llc_lightning.circuits.constants import Constants
 from llc_lightning.circuits.discovery.base import Discovery
 from llc_lightning.circuits.evaluation.faithfulness import CONSTANTS, faithfulness
@@ -24,6 +25,8 @@ _BLOCK = 16
 """Examples of one step."""
 _BETAS, _RATE = (0.9, 0.995), 2e-3
 """Of AdamW, and its rate for constants, as the authors of uniform gradient sampling have them."""
+_BACKWARD = 3
+"""Passes forward that one forward and back costs."""
 _CLIP = 5.0
 """Largest norm of a step's gradient."""
 
@@ -64,6 +67,10 @@ class Learned(Discovery):
     def scores_are_effects(self) -> bool:
         """No: they are probabilities."""
         return False
+
+    def passes(self, edges: int, n_examples: int) -> int:
+        """Returns how often it passes over all examples: forward and back on some of them, under every mask."""
+        return math.ceil(_BACKWARD * self.steps * self.samples * _BLOCK / max(n_examples, _BLOCK))
 
     @abstractmethod
     def sample(self, parameters: Float[Tensor, "edge"], stream: torch.Generator) -> Float[Tensor, "lane edge"]:
@@ -114,7 +121,7 @@ class Learned(Discovery):
             masks = masks * _leading(runs, masks)  # what leads nowhere is no part of a circuit
             losses = runs(masks, constants=constants, blocks=[block]).mean(1)
             if not losses.isfinite().all():
-                raise SettingError(
+                raise NoAnswerError(
                     f"the loss under masks is no finite number in step {step + 1} of {self.steps}, so that no mask can "
                     "be learned from it; look at the network's own loss on these examples, or take another donor."
                 )

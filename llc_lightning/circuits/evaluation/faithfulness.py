@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llc_lightning.circuits.circuit import NoAnswerError
 from llc_lightning.circuits.constants import Constants
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.masked import MaskedRuns
@@ -107,9 +108,10 @@ def of_many(
     with torch.no_grad():
         none, every, *found = runs(masks, constants=constants, blocks=blocks).double().cpu()
     if float(every.mean()) == float(none.mean()):
-        raise SettingError(
+        raise NoAnswerError(
             "with all edges ablated the network does as it does with none, so that no part of it can be faithful; take "
-            "another donor, metric or examples."
+            "another donor, metric or examples.",
+            "error",
         )
     asked = runs.subject.question
     donor = asked.donor.name if constants is None else CONSTANTS

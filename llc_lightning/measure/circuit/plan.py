@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
 from llc_lightning.ablation.engine.base import Method, Shared, entry_of, resolve_methods
+from llc_lightning.ablation.engine.entries import HasCounterfactual
 from llc_lightning.ablation.engine.mask import check_mask
 from llc_lightning.ablation.engine.spelling import unspell
 from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.circuits.base import SCORES, Question, Score, facts_of
 from llc_lightning.circuits.discovery.base import DISCOVERIES, Discovery
 from llc_lightning.circuits.edge import Edge
+from llc_lightning.circuits.evaluation.faithfulness import CONSTANTS
 from llc_lightning.circuits.graph import Graph
+from llc_lightning.circuits.scores.exact import Exact
 from llc_lightning.components.component import Component
 from llc_lightning.measure.jobs import Job, revision_of, settings_name
 from llc_lightning.measure.measurements import check_each_once
@@ -24,8 +27,35 @@ from llc_lightning.runtime.batches import Batch, n_examples, take
 from llc_lightning.runtime.errors import SettingError, at_least, unless_none
 
 KIND = "edge"
+_OF_GRADIENTS = 8
+"""Passes over the examples that a score of all edges together is taken to cost."""
+_EXAMPLES = 256
+"""Examples that a plan for all of them is taken to have."""
 BASELINE: Mapping[str, object] = {"mask": "", "joined": False, "neurons": False, "seed": None}
 """The options that name settings, each with the default that it had when it was added: names leave it out there."""
+
+
+@dataclass(frozen=True)
+class Search(Component):
+    """What a plan looks for among all edges: one circuit, or circuits on examples drawn anew."""
+
+    edges: int = 0
+    """How many there are."""
+
+    @classmethod
+    def once(cls, edges: int) -> Search:
+        """Returns the search for the circuit."""
+        return cls("search", "", edges=edges)
+
+    @classmethod
+    def resampled(cls, edges: int) -> Search:
+        """Returns the searches on examples drawn anew."""
+        return cls("resamples", "", edges=edges)
+
+    @property
+    def quantity(self) -> str:
+        """Of the row that stands for it."""
+        return "circuit_edges" if self.address == "search" else "circuit_resamples"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,36 +154,49 @@ class CircuitPlan:
         return Graph.of(module, joined=self.joined, neurons=self.neurons)
 
     def components_of(self, module: nn.Module, data: Batch | None = None) -> list[Component]:
-        """Returns the edges, each under its own name as what its sender says.
+        """Returns the edges, each under its own name as what its sender says; in front of them the searches.
 
         Raises:
             AddressError: If an entry names no edge, or the module has none.
         """
         graph = self.graph_of(module)
         edges = graph.select(self.components)
-        return [replace(graph.sender(one).component, address=str(one), kind=KIND, weights=()) for one in edges]
+        searches = [Search.once(len(graph.edges))] if self.search else []
+        searches += [Search.resampled(len(graph.edges))] if self.resamples else []
+        return [
+            *searches,
+            *(replace(graph.sender(one).component, address=str(one), kind=KIND, weights=()) for one in edges),
+        ]
 
     def question(self, snapshot: Snapshot) -> Question:
         """Returns what is asked of the edges at a snapshot.
 
         Raises:
-            SettingError: If the plan asks for more examples than there are.
+            SettingError: If the plan asks for more examples than there are, or the donor for partners that nobody
+                makes.
         """
         n = n_examples(snapshot.data)
         if self.examples is not None and self.examples > n:
             raise SettingError(
                 f"examples is {self.examples}, but there are {n} to measure on; give at most that, or null for all."
             )
+        data, partners = take(snapshot.data, slice(0, self.examples)), None
+        if entry_of(self.donated_by).facts.needs_partner:
+            if not isinstance(snapshot.loss.module, HasCounterfactual):
+                raise SettingError(
+                    f"the donor {self.donor!r} needs a partner of each example; give the module a method "
+                    "counterfactual(batch)."
+                )
+            partners = snapshot.loss.asked("counterfactual", snapshot.params, data)
         return Question.of(
-            snapshot.loss, snapshot.params, take(snapshot.data, slice(0, self.examples)),
-            self.graph_of(snapshot.loss.module), self.donor, self.metric,
-            seed=snapshot.seed if self.seed is None else self.seed, mask=self.mask,
+            snapshot.loss, snapshot.params, data, self.graph_of(snapshot.loss.module), self.donor, self.metric,
+            seed=snapshot.seed if self.seed is None else self.seed, counterfactual=partners, mask=self.mask,
         )  # fmt: skip
 
     @property
     def revision(self) -> int:
         """The revision of the engine of circuits and the donor together."""
-        return revision_of(1, entry_of(self.donated_by).revision)
+        return revision_of(2, entry_of(self.donated_by).revision)
 
     def settings_with(self, data: str, *, resamples: int = 0) -> str:
         """Returns what names the settings in rows; score, search and donor stand in the method.
@@ -166,17 +209,31 @@ class CircuitPlan:
         always, baseline = {"measure": self.kind, "data": data}, {**BASELINE, "resamples": 0}
         return settings_name(always, options, baseline=baseline, revision=self.revision)
 
-    def method_of(self, how: str) -> str:
-        """Returns how edges were scored or a circuit was found, and under which donor, as rows spell it."""
-        return f"{how}:{self.donated_by.name}"
+    @property
+    def method(self) -> str:
+        """How edges are scored, and under which donor, as rows spell it."""
+        return f"{self.scored_by.name}:{self.donated_by.name}"
+
+    @property
+    def found_by(self) -> str:
+        """How circuits are found, and what says what they lack, as rows spell it; '' without a search."""
+        search = self.searched_by
+        if search is None:
+            return ""
+        return f"{search.name}:{CONSTANTS if getattr(search, 'constants', False) else self.donated_by.name}"
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
-        """Returns one job for each edge."""
-        settings, revision = self.settings_with(data), self.revision
-        method = self.method_of(self.scored_by.name)
-        return [
-            Job(self.quantity, one, settings, method=method, loss=self.loss, revision=revision) for one in components
-        ]
+        """Returns one job for each edge and search."""
+        settings, resampled = self.settings_with(data), self.settings_with(data, resamples=self.resamples)
+        shared: dict[str, Any] = {"loss": self.loss, "revision": self.revision}
+        searched, scored, quantity, found = shared | {"method": self.found_by}, self.method, self.quantity, list[Job]()
+        for one in components:
+            if not isinstance(one, Search):
+                found.append(Job(quantity, one, settings, method=scored, **shared))
+            elif self.search:
+                nameless, again = replace(one, address=""), one.quantity == "circuit_resamples"
+                found.append(Job(one.quantity, nameless, resampled if again else settings, **searched))
+        return found
 
     @property
     def breadth(self) -> tuple[int, int]:
@@ -188,12 +245,23 @@ class CircuitPlan:
         return self if methods > 1 else replace(self, search="", resamples=0)
 
     def cost(self, jobs: Sequence[Job]) -> int:
-        """Returns the number of jobs."""
-        return len(jobs)
+        """Returns about how many passes over the examples these jobs take."""
+        edges = sum(job.component.kind == KIND for job in jobs)
+        scores = edges if isinstance(self.scored_by, Exact) else min(edges, _OF_GRADIENTS)
+        return scores + sum(self._passes(job) for job in jobs if isinstance(job.component, Search))
+
+    def _passes(self, job: Job) -> int:
+        """Returns about how many passes a search takes."""
+        search, part = self.searched_by, job.component
+        if search is None or not isinstance(part, Search):
+            return 0
+        return search.passes(part.edges, self.examples or _EXAMPLES) * (
+            self.resamples if job.quantity == "circuit_resamples" else 1
+        )
 
     def owns(self, quantity: str, loss: str) -> bool:
-        """Says whether a row stands for an edge's score: what a search finds comes beside."""
-        return quantity == self.quantity
+        """Says whether a row stands for an edge's score or for a search; what a search finds comes beside."""
+        return quantity in (self.quantity, "circuit_edges", "circuit_resamples")
 
 
 def edge_of(component: Component) -> Edge:

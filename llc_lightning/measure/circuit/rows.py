@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import torch
 
 from llc_lightning.ablation.engine.effect import Effect
-from llc_lightning.circuits.base import edge_scores
-from llc_lightning.circuits.circuit import Circuit
+from llc_lightning.circuits.base import Question, edge_scores
+from llc_lightning.circuits.circuit import Circuit, NoAnswerError
 from llc_lightning.circuits.discovery.base import find_circuit
+from llc_lightning.circuits.discovery.learned import Learned
 from llc_lightning.circuits.evaluation.faithfulness import faithfulness
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.circuits.scores.exact import Exact
 from llc_lightning.circuits.stability import Stability, over_examples
 from llc_lightning.components.component import Component
-from llc_lightning.measure.circuit.plan import KIND, CircuitPlan, edge_of
+from llc_lightning.measure.circuit.plan import KIND, CircuitPlan, Search, edge_of
 from llc_lightning.measure.cost import Clock, Forecast
 from llc_lightning.measure.forecast import by_examples
 from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
@@ -25,19 +29,57 @@ from llc_lightning.measure.sharing import Piece
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.errors import MeasurementError
 from llc_lightning.runtime.progress import Advance, silent
+from llc_lightning.runtime.status import is_failed, join
+from llc_lightning.runtime.workers import one_sentence
+
+R = TypeVar("R")
+_BRIEF = 8
+"""Examples, at most, that scores of all edges together are tried on."""
+_LANES = 16
+"""Masks that are timed together."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search found at a snapshot."""
+class Nothing:
+    """A search that found nothing to say at a snapshot."""
 
-    circuit: Circuit
-    over_resamples: Stability | None = None
+    quantity: str
+    status: str
+    told: str
+
+
+@dataclass
+class Failures:
+    """What has failed at the latest snapshot and is the same whichever components are asked for: not tried again."""
+
+    told: dict[str, str] = field(default_factory=dict[str, str])
+    at: Callable[[], Snapshot | None] = lambda: None
+
+    def once(self, snapshot: Snapshot, name: str, do: Callable[[], R]) -> R:
+        """Returns what ``do`` returns.
+
+        Raises:
+            MeasurementError: If it has failed there before.
+            Exception: What it raises.
+        """
+        if self.at() is not snapshot:
+            self.told, self.at = {}, weakref.ref(snapshot)
+        if name in self.told:
+            raise MeasurementError(self.told[name])
+        try:
+            return do()
+        except Exception as error:  # of whatever the module and torch raise
+            self.told[name] = one_sentence(error)
+            raise
+
+
+Measured = Effect | Circuit | Stability | Nothing
 
 
 class CircuitMeasurement(Measurement[CircuitPlan]):
-    """Scores of edges, which processes share; a search is of all edges together, and the first process does it."""
+    """Scores of edges and searches, which processes share."""
 
     def measure(
         self,
@@ -47,106 +89,178 @@ class CircuitMeasurement(Measurement[CircuitPlan]):
         *,
         replicate: int,
         advance: Advance,
-        memory: Any,
-    ) -> list[Effect]:
-        """Returns the scores of some edges.
+        memory: Failures | None,
+    ) -> list[Measured]:
+        """Returns what searches find, and the scores of some edges.
 
         Raises:
             LLCLightningError: If they have none.
         """
-        found = edge_scores(plan.question(snapshot), plan.scored_by, [edge_of(one) for one in components])
-        advance(len(components))
-        return found
+        asked, failures = plan.question(snapshot), memory or Failures()
+        found: dict[str, Measured] = {}
+        for one in components:
+            if isinstance(one, Search):
+                found[one.address] = failures.once(snapshot, one.address, lambda one=one: _searched(plan, asked, one))
+        edges = [one for one in components if one.address not in found]
+
+        def scored() -> list[Effect]:
+            return edge_scores(asked, plan.scored_by, [edge_of(one) for one in edges])
+
+        if edges:
+            scores = scored() if isinstance(plan.scored_by, Exact) else failures.once(snapshot, "scores", scored)
+            found.update(zip((one.address for one in edges), scores, strict=True))
+        advance(plan.cost(plan.jobs(components, data="")))
+        return [found[one.address] for one in components]
 
     def pieces(self, plan: CircuitPlan, snapshot: Snapshot, components: Sequence[Component]) -> list[Piece]:
-        """Returns every edge for itself where effects are exact; gradients tell of all edges at once."""
+        """Returns every search for itself, and every edge where effects are exact; gradients tell of all at once."""
+        searches = [one for one in components if isinstance(one, Search)]
+        edges = [one for one in components if not isinstance(one, Search)]
         if isinstance(plan.scored_by, Exact):
-            return [Piece((component,)) for component in components]
-        return [Piece(tuple(components))]
-
-    def once(self, plan: CircuitPlan, snapshot: Snapshot) -> Found | None:
-        """Returns what the search finds; None where there is none."""
-        search = plan.searched_by
-        if search is None:
-            return None
-        asked = plan.question(snapshot)
-        runs = MaskedRuns(Subject(asked))
-        circuit = find_circuit(runs, search)
-        if circuit.scored and not circuit.faithfulness:
-            circuit = replace(circuit, faithfulness=faithfulness(runs, circuit.edges).as_row())
-        resampled = over_examples(asked, search, count=plan.resamples) if plan.resamples else None
-        return Found(circuit, resampled)
+            return [Piece((one,)) for one in (*searches, *edges)]
+        return [*(Piece((one,)) for one in searches), *([Piece(tuple(edges))] if edges else [])]
 
     def rows(
         self,
         plan: CircuitPlan,
         snapshot: Snapshot,
-        measured: Sequence[Effect],
-        once: Found | None,
+        measured: Sequence[Measured],
+        once: None,
         *,
         data: str,
         replicate: int,
     ) -> Iterator[Row]:
-        """Yields the score of every edge, and what the search found."""
+        """Yields the score of every edge, and what the searches found."""
         place = snapshot.columns(settings=plan.settings_with(data), revision=plan.revision, loss=plan.loss)
-        method = plan.method_of(plan.scored_by.name)
+        again: dict[str, Any] = place | {"settings": plan.settings_with(data, resamples=plan.resamples)}
         n = n_examples(snapshot.data) if plan.examples is None else plan.examples
         for one in measured:
-            yield Row(
-                **place, quantity=plan.quantity, component=one.component, kind=KIND, method=method, value=one.value,
-                stderr=one.stderr, status=one.status, draws=one.draws, n_examples=one.n or n,
-            )  # fmt: skip
-        if once is not None:
-            yield from _of_circuit(plan, once.circuit, place)
-            if once.over_resamples is not None:
-                settings = plan.settings_with(data, resamples=plan.resamples)
-                yield from _of_shares(plan, once.over_resamples, place | {"settings": settings})
+            match one:
+                case Effect():
+                    yield Row(
+                        **place, quantity=plan.quantity, component=one.component, kind=KIND, method=plan.method,
+                        value=one.value, stderr=one.stderr, status=one.status, draws=one.draws, n_examples=one.n or n,
+                        details=encode_details({"draws": one.draws, "vmapped": one.vmapped, **one.details}),
+                    )  # fmt: skip
+                case Circuit():
+                    yield from _of_circuit(plan, one, place)
+                case Stability():
+                    yield from _of_shares(plan, one, again)
+                case Nothing():
+                    yield Row(
+                        **(place if one.quantity == "circuit_edges" else again), quantity=one.quantity,
+                        method=plan.found_by, value=math.nan, status=one.status, n_examples=n,
+                        details=encode_details({"error": one.told}),
+                    )  # fmt: skip
 
     def forecast(
         self, plan: CircuitPlan, snapshot: Snapshot, components: Sequence[Component], clock: Clock
     ) -> Forecast:
-        """Returns what scores and search cost, from those on fewer examples; as much for each edge."""
+        """Returns what scores cost, from those on fewer examples, as much for each; and searches, from masked runs."""
         n = n_examples(plan.question(snapshot).data)
+        edges = [one for one in components if not isinstance(one, Search)]
+        searches = [one for one in components if isinstance(one, Search)]
 
         def scored(some: int) -> None:
             few = replace(plan, examples=max(2, some))  # donors are others
-            self.measure(few, snapshot, list(components), replicate=0, advance=silent, memory=None)
+            self.measure(few, snapshot, edges, replicate=0, advance=silent, memory=None)
 
-        def searched(some: int) -> None:
-            self.once(replace(plan, examples=max(2, some), resamples=0), snapshot)
-
-        each = by_examples(scored, n, clock) / len(components)
-        once = (1 + plan.resamples) * by_examples(searched, n, clock) if plan.search else 0.0
-        return Forecast(once, {component.address: each for component in components})
+        seconds: dict[str, float] = {}
+        if edges:
+            seconds = dict.fromkeys((one.address for one in edges), by_examples(scored, n, clock) / len(edges))
+        if searches:
+            each = _seconds(plan, snapshot, clock)
+            seconds |= {one.address: each * plan.cost(plan.jobs([one], data="")) for one in searches}
+        return Forecast(0.0, seconds)
 
     def small(self, plan: CircuitPlan) -> CircuitPlan:
-        """Returns the plan without its search."""
-        return replace(plan, search="", resamples=0)
+        """Returns the plan with searches of one step, or that remove no edges, and few examples for gradients."""
+        search = plan.searched_by
+        examples = plan.examples
+        if not isinstance(plan.scored_by, Exact):
+            examples = min(examples or _BRIEF, _BRIEF)
+        if search is None:
+            return replace(plan, examples=examples)
+        score = getattr(search, "score", "exact")
+        brief = f"top(score={'random' if score == 'exact' else score},edges=1)"
+        if isinstance(search, Learned):
+            brief = replace(search, steps=1).name
+        return replace(plan, examples=examples, search=brief, resamples=min(plan.resamples, 2))
+
+    def memory(self) -> Failures:
+        """Returns where it keeps what has failed."""
+        return Failures()
 
 
 MEASUREMENTS.register(
     "circuit",
     summary="what each part says to each other part, and which of these connections a search keeps",
     plan=CircuitPlan,
-    quantities=("edge_effect", "edge_score", "circuit_edge", "edge_share", "circuit_edges", "circuit_faithfulness"),
+    quantities=(
+        *("edge_effect", "edge_score", "circuit_edge", "edge_share", "circuit_edges", "circuit_resamples"),
+        "circuit_faithfulness",
+    ),
 )(CircuitMeasurement())
+
+
+def _searched(plan: CircuitPlan, asked: Question, what: Search) -> Circuit | Stability | Nothing:
+    """Returns what a search finds."""
+    search = plan.searched_by
+    if search is None:
+        raise RuntimeError(f"{what.address} is no part of a plan without a search")
+    try:
+        if what.quantity == "circuit_resamples":
+            return over_examples(asked, search, count=plan.resamples)
+        runs = MaskedRuns(Subject(asked))
+        circuit = find_circuit(runs, search)
+    except NoAnswerError as error:
+        return Nothing(what.quantity, error.status, str(error))
+    if not circuit.scored or circuit.faithfulness:
+        return circuit
+    try:
+        return replace(circuit, faithfulness=faithfulness(runs, circuit.edges).as_row())
+    except NoAnswerError:
+        return circuit
+
+
+def _seconds(plan: CircuitPlan, snapshot: Snapshot, clock: Clock) -> float:
+    """Returns the seconds of one masked run on all examples, of some that lack an edge each."""
+    runs = MaskedRuns(Subject(plan.question(snapshot)))
+    masks = 1 - torch.eye(len(runs.edges))[-_LANES:]
+    with torch.no_grad():
+        runs(masks)  # the first is another
+        started = clock()
+        runs(masks)
+    return (clock() - started) / len(masks)
+
+
+def _status(found: Circuit) -> str:
+    """Returns what is to be said against a circuit: what fails any of its edges, and what doubts all of them."""
+    each = [set(one.status.split("+")) for one in found.scored]
+    failed = {reason for some in each for reason in some if is_failed(reason)}
+    doubts = set(str(found.faithfulness["status"]).split("+")) if found.faithfulness else set[str]()
+    # The circuit of a network that does no more than its ablation has no faithfulness.
+    lacking = {"no-gap"} if each and not found.faithfulness else set[str]()
+    return join(failed | (each[0].intersection(*each) if each else set()) | doubts | lacking)
 
 
 def _of_circuit(plan: CircuitPlan, found: Circuit, place: dict[str, Any]) -> Iterator[Row]:
     """Yields the edges that the search keeps, their number, and how faithful they are together."""
     search = plan.searched_by
-    shared: dict[str, Any] = place | {"method": plan.method_of(found.method), "n_examples": found.n_examples}
+    shared: dict[str, Any] = place | {"method": plan.found_by, "n_examples": found.n_examples}
     unit = "" if search is None or search.scores_are_effects else "1"
     for one in found.scored:
         yield Row(
             **shared, quantity="circuit_edge", component=str(one.edge), kind=KIND, value=one.score, stderr=one.stderr,
             status=one.status, unit=unit,
         )  # fmt: skip
-    details = encode_details({"of": found.of, **found.search})
-    yield Row(**shared, quantity="circuit_edges", value=float(len(found.scored)), stderr=0.0, details=details)
+    status, details = _status(found), encode_details({"of": found.of, **found.search})
+    size = math.nan if is_failed(status) else float(len(found.scored))
+    yield Row(**shared, quantity="circuit_edges", value=size, stderr=0 * size, status=status, details=details)
     if found.faithfulness:
         told = dict(found.faithfulness)
         value, stderr, status = float(told.pop("value")), float(told.pop("stderr")), str(told.pop("status"))
+        shared["n_examples"] = int(told["n"])
         yield Row(
             **shared, quantity="circuit_faithfulness", value=value, stderr=stderr, status=status,
             details=encode_details(told),
@@ -154,13 +268,16 @@ def _of_circuit(plan: CircuitPlan, found: Circuit, place: dict[str, Any]) -> Ite
 
 
 def _of_shares(plan: CircuitPlan, found: Stability, place: dict[str, Any]) -> Iterator[Row]:
-    """Yields the share of circuits that hold each edge of any of them."""
-    count = len(found.circuits)
-    first = found.circuits[0]
+    """Yields how many circuits were found, and the share of them that hold each edge of any of them."""
+    count, first = len(found.circuits), found.circuits[0]
+    edges = [one.status for circuit in found.circuits for one in circuit.scored]
+    status = join({reason for one in edges for reason in one.split("+") if is_failed(reason)})
+    told: dict[str, Any] = place | {"method": plan.found_by, "n_examples": first.n_examples, "status": status}
+    known = math.nan if is_failed(status) else 1.0
+    yield Row(**told, quantity="circuit_resamples", value=known * count, stderr=known * 0)
     for edge, share in found.shares.items():
         near = (share * count + 2) / (count + 4)
         yield Row(
-            **place, quantity="edge_share", component=str(edge), kind=KIND, method=plan.method_of(first.method),
-            value=share, stderr=math.sqrt(near * (1 - near) / (count + 4)), n_examples=first.n_examples,
-            details=encode_details({"circuits": count}),
+            **told, quantity="edge_share", component=str(edge), kind=KIND, value=known * share,
+            stderr=known * math.sqrt(near * (1 - near) / (count + 4)), details=encode_details({"circuits": count}),
         )  # fmt: skip

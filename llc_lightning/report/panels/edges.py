@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.edges import QUANTITIES, EdgeLife, edge_lives, edge_rows, llc_transitions
+from llc_lightning.analysis.phases import Phase
 from llc_lightning.report import palette
 from llc_lightning.report.charts import method_tag
 from llc_lightning.report.edges import named_edge, told_transition
 from llc_lightning.report.panel import Axis, Panel, Rule, Series, Span, axis_in, step_axis
 from llc_lightning.report.sections import PANELS, View
+from llc_lightning.runtime.errors import DataError
 
 _MOST = 8
 """So many edges have a curve."""
@@ -33,7 +37,9 @@ def edges(rows: pd.DataFrame, *, quantity: str, method: str, level: float = tabl
     largest = sorted(lives, key=lambda one: -abs(one.largest))[:_MOST]
     axis = step_axis(table.steps(found))
     series = tuple(_series(one, found, axis, at, level) for at, one in enumerate(largest))
-    transitions = {at: one for at, one in llc_transitions(rows, level=level).items() if one is not None}
+    transitions: dict[tuple[float, float], Phase] = {}
+    with suppress(DataError):  # the LLC of several settings is no one curve
+        transitions = {at: one for at, one in llc_transitions(rows, level=level).items() if one is not None}
     spans = tuple(
         Span(float(axis.place([one.low])[0]), float(axis.place([one.high])[0]), f"LLC at n_beta {n_beta:g}")
         for (n_beta, _), one in transitions.items()
@@ -72,7 +78,10 @@ def _series(one: EdgeLife, rows: pd.DataFrame, axis: Axis, at: int, level: float
     summary="the connections of a network over training",
     section="Connections",
     place=67,
-    quantities=("edge_effect", "edge_score", "edge_share", "circuit_edge", "circuit_edges", "circuit_faithfulness"),
+    quantities=(
+        *("edge_effect", "edge_score", "edge_share", "circuit_edge", "circuit_edges", "circuit_resamples"),
+        "circuit_faithfulness",
+    ),
 )
 def _drawn(view: View) -> list[Panel | None]:
     rows = view.found.rows

@@ -23,6 +23,11 @@ register_quantity(
     "standard error of two more circuits that hold it and two that do not.",
     source="Agresti and Coull 1998, doi:10.1080/00031305.1998.10480550",
 )
+register_quantity(
+    "circuit_resamples",
+    unit="1",
+    definition="Number of circuits found on examples drawn anew; an edge of none of them has the share 0.",
+)
 register_quantity("circuit_edges", unit="1", definition="Number of edges of the circuit that a search finds.")
 register_quantity(
     "circuit_faithfulness",

@@ -1,20 +1,28 @@
 """Rows of edges and of circuits: the engine's own values, whoever measures them."""
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
-from llc_lightning.circuits.base import edge_scores
+from llc_lightning.circuits.base import Question, edge_scores
+from llc_lightning.circuits.circuit import Circuit, ScoredEdge
 from llc_lightning.circuits.discovery.base import find_circuit
+from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.stability import over_examples
+from llc_lightning.measure.circuit import rows as of_rows
 from llc_lightning.measure.circuit.plan import CircuitPlan
 from llc_lightning.measure.measurements import Plan, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.measure.trial import trial
+from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.results.schema import Row
 from llc_lightning.runtime.errors import AddressError, SettingError
-from tests.circuits.nets import net, question
+from llc_lightning.runtime.signals import SIGNALS, Stopped
+from tests.circuits.nets import Sequences, net, partner, question
 from tests.measure.small import Stage
 from tests.measure.test_measurements import plain, same
 
@@ -95,8 +103,11 @@ def test_its_cost_is_foretold() -> None:
     ticks = iter(range(100))
     told = kind.forecast(PLAN, at, components, lambda: float(next(ticks)))
     assert told is not None
-    assert told.once == 4.0
-    assert sum(told.components.values()) == pytest.approx(1.0)
+    seconds = dict(told.components)
+    searched, resampled = seconds.pop("search"), seconds.pop("resamples")
+    edges = len(components) - 2
+    assert (searched, resampled) == (edges / 16, 3 * edges / 16)  # one tick for 16 masks
+    assert sum(seconds.values()) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -124,3 +135,149 @@ def test_unknown_edges_and_too_few_examples_are_told() -> None:
     with pytest.raises(SettingError, match="there are 12"):
         CircuitPlan(examples=13).question(snapshot())
     assert CircuitPlan(examples=13).fitted(12).examples == 12
+
+
+SOME = replace(PLAN, components=("*hook_embed -> *",), resamples=0)
+
+
+def changed(value: float) -> Snapshot:
+    """Returns a snapshot of a net whose output layer is all of one number."""
+    model, batch = net("layer")
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "unembed" in name:
+                parameter.fill_(value)
+    return Snapshot.of(model, batch, run="net/version_0", seed=0, step=30, epoch=1)
+
+
+@pytest.mark.parametrize(
+    "plan", [replace(SOME, resamples=2), replace(SOME, search="ugs(steps=1)"), replace(SOME, search="top")]
+)
+def test_a_circuit_of_losses_that_are_no_numbers_is_none(plan: CircuitPlan) -> None:
+    rows = measure(plan, changed(math.nan)).rows
+    of_circuits = [row for row in rows if row.quantity in ("circuit_edges", "circuit_resamples", "edge_share")]
+    assert all("nan-loss" in row.status for row in of_circuits)
+    assert all(math.isnan(row.value) for row in of_circuits)
+
+
+def test_a_network_that_does_nothing_yet_ends_no_training() -> None:
+    rows = measure(replace(SOME, search="top(edges=100)"), changed(0.0)).rows
+    assert "no-gap" in rows_of(rows, "circuit_edges")[""].status
+    assert not rows_of(rows, "circuit_faithfulness")
+    assert len(rows_of(rows, "edge_effect")) > 2
+
+
+def test_searches_are_jobs_of_their_own() -> None:
+    at = snapshot()
+    components = PLAN.components_of(at.loss.module)
+    asked, made = PLAN.jobs(components, data="x"), PLAN.narrowed(1, 1).jobs(components, data="x")
+    assert [job.quantity for job in asked[:2]] == ["circuit_edges", "circuit_resamples"]
+    assert len(asked) == len(made) + 2
+    assert all(PLAN.owns(job.quantity, job.loss) for job in asked)
+    keys = {job.key(run="", step=0) for job in asked}
+    for other in ({"search": "acdc(threshold=0.02)"}, {"resamples": 4}):
+        assert not keys <= {job.key(run="", step=0) for job in replace(PLAN, **other).jobs(components, data="x")}
+
+
+def test_what_is_measured_has_the_keys_of_its_jobs() -> None:
+    at, plan = snapshot(), replace(PLAN, resamples=2, components=("*hook_embed -> *",))
+    told = measure(plan, at).rows
+    jobs = plan.jobs(plan.components_of(at.loss.module), data="x")
+    columns = ("quantity", "component", "kind", "method", "loss", "revision")
+    assert {tuple(job.columns[name] for name in columns) for job in jobs} == {
+        tuple(getattr(row, name) for name in columns) for row in told if plan.owns(row.quantity, row.loss)
+    }
+    details = rows_of(told, "edge_effect").popitem()[1].details
+    assert '"vmapped":true' in details
+
+
+def test_a_search_costs_passes_and_gradients_few() -> None:
+    components = PLAN.components_of(snapshot().loss.module)
+    edges = len(components) - 2
+
+    def cost(**settings: Any) -> int:
+        plan = replace(PLAN, **settings)
+        return plan.cost(plan.jobs(components, data=""))
+
+    assert cost() == edges * (1 + 1 + 3)
+    assert cost(search="", resamples=0) == edges
+    assert cost(search="ugs(steps=100)", examples=64) == edges + 4 * 3 * 4 * 100 * 16 // 64
+    assert cost(score="eap", search="", resamples=0) < 10
+
+
+def test_a_signal_ends_a_search() -> None:
+    at, alone = snapshot(), PLAN.components_of(snapshot().loss.module)[:1]
+    SIGNALS.noted = 15
+    try:
+        with pytest.raises(Stopped):
+            measurement_of(PLAN).measure(PLAN, at, alone, replicate=0, advance=lambda n=1, note="": None, memory=None)
+    finally:
+        SIGNALS.noted = 0
+
+
+def test_what_fails_for_all_edges_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def failing(asked: Question, *_: Any) -> None:
+        tried.append(1)
+        raise RuntimeError("memory is full")
+
+    monkeypatch.setattr(of_rows, "edge_scores", failing)
+    rows = measure(replace(SOME, score="eap", search=""), snapshot(), on_error="skip").rows
+    assert len(tried) == 1
+    assert {row.status for row in rows} == {"error"}
+
+
+def test_a_search_that_fails_leaves_the_scores_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def failing(*_: Any) -> None:
+        tried.append(1)
+        raise RuntimeError("memory is full")
+
+    monkeypatch.setattr(of_rows, "find_circuit", failing)
+    rows = measure(SOME, snapshot(), on_error="skip").rows
+    assert len(tried) == 1
+    assert rows_of(rows, "circuit_edges")[""].status == "error"
+    assert "error" not in {row.status for row in rows_of(rows, "edge_effect").values()}
+
+
+def test_a_search_that_cannot_work_is_told_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not trial(SOME, snapshot())
+
+    def failing(*_: Any) -> None:
+        raise RuntimeError("there are no gradients")
+
+    monkeypatch.setattr(of_rows, "find_circuit", failing)
+    assert "search: RuntimeError: there are no gradients" in trial(SOME, snapshot())
+
+
+def test_a_faithfulness_is_of_the_examples_held_out_and_of_its_constants() -> None:
+    plan, told = replace(SOME, search="ugs(constants=true)"), {"value": 0.5, "stderr": 0.1, "status": "ok", "n": 6}
+    circuit = Circuit((ScoredEdge(Edge("a", "b"), 1.0),), "ugs(constants=true)", "constants", "train", 12, 0)
+    rows = list(
+        measurement_of(plan).rows(plan, snapshot(), [replace(circuit, faithfulness=told)], None, data="x", replicate=0)
+    )
+    assert {row.quantity: row.n_examples for row in rows}["circuit_faithfulness"] == 6
+    assert {row.method for row in rows} == {"ugs(constants=true):constants"}
+
+
+class Paired(TransformerModel):
+    """Makes partners of its examples."""
+
+    def counterfactual(self, batch: Sequences) -> Sequences:
+        return partner(batch)
+
+
+def test_partners_are_those_that_the_module_makes() -> None:
+    plan = replace(SOME, donor="counterfactual", search="")
+    with pytest.raises(SettingError, match="counterfactual"):
+        plan.question(snapshot())
+    model, batch = net("layer")
+    paired = copy.deepcopy(model)
+    paired.__class__ = Paired
+    at = Snapshot.of(paired, batch, run="net/version_0", seed=0, step=30, epoch=1)
+    rows = rows_of(measure(plan, at).rows, "edge_effect")
+    found = edge_scores(question("layer", "counterfactual"), "exact", list(plan.components))
+    assert {name: row.value for name, row in rows.items()} == {one.component: one.value for one in found}
