@@ -1,9 +1,10 @@
 """The centre of a posterior: the weights w*, their loss example by example, and the gradient of the mean loss."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -81,8 +82,8 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
     for block in chunks(n, size):
         values = loss({**params, **moving}, take(data, block))
         if values.requires_grad:  # else the loss does not depend on these parameters, and the gradient is 0
-            gradients = torch.autograd.grad(values.sum(), list(moving.values()), allow_unused=True)
-            for name, gradient in zip(moving, gradients, strict=True):
+            found = torch.autograd.grad(values.sum(), list(moving.values()), allow_unused=True)
+            for name, gradient in zip(moving, cast("Sequence[Tensor | None]", found), strict=True):
                 if gradient is not None:
                     flat.discard(name)
                     total[name] += gradient
