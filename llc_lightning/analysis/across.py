@@ -1,5 +1,6 @@
 """What several runs say together: of the same net on several seeds, and of different nets."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -10,7 +11,7 @@ from scipy import special
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.association import Association, associations
-from llc_lightning.analysis.collapse import Collapse, collapse
+from llc_lightning.analysis.collapse import Collapse, collapse, shared_steps
 from llc_lightning.analysis.phases import Dated, Led, dated, led
 from llc_lightning.analysis.scores import Found, found_by, scores
 from llc_lightning.analysis.shifts import Shift, shifts
@@ -88,6 +89,8 @@ class ByRun(Generic[T]):
     key: tuple[str, ...]
     """What the finding is of, such as a score or a method."""
     found: tuple[T, ...]
+    asked: int = 0
+    """Runs of the net, with this finding or without."""
 
     def over(
         self,
@@ -125,18 +128,30 @@ def shifts_over(runs: Sequence[Measurements]) -> list[ByRun[Shift]]:
 
 
 def collapses_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list[ByRun[Collapse]]:
-    """Returns what every method's effect explains of wrLLC within a rung, by net, kind and method."""
-    return _by_run(runs, lambda run: collapse(run.rows, level=level), lambda one: (one.kind, one.method))
+    """Returns what every method's effect explains of wrLLC at the last step, by net, kind, method and step."""
+
+    def found(run: Measurements) -> list[Collapse]:
+        last = shared_steps(run.rows)[:1]
+        return collapse(run.rows, step=last[0], level=level) if last else []
+
+    return _by_run(runs, found, lambda one: (one.kind, one.method, str(one.step)))
 
 
 def associations_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list[ByRun[Association]]:
-    """Returns the rank correlation of every two scores at the matched resolution, by net and scores."""
+    """Returns the rank correlation of every two scores at the last step, by net, scores, step and rung.
+
+    The rung is the nearest to the matched resolution, matched or not.
+    """
 
     def found(run: Measurements) -> list[Association]:
-        one = associations(run.rows, level=level, permutations=_PERMUTATIONS)
+        last = shared_steps(run.rows)[:1]
+        one = associations(run.rows, step=last[0], level=level, permutations=_PERMUTATIONS) if last else None
         return list(one.pairs) if one else []
 
-    return _by_run(runs, found, lambda one: (one.llc, one.method))
+    def key(one: Association) -> tuple[str, ...]:
+        return one.llc, one.method, str(one.step), f"n_beta {one.rung.n_beta:g}, gamma {one.rung.gamma:g}"
+
+    return _by_run(runs, found, key)
 
 
 def found_over(runs: Sequence[Measurements], level: float = table.LEVEL) -> list[ByRun[Found]]:
@@ -205,7 +220,8 @@ def _by_run(
     for run in runs:
         for one in _told_of(run, find):
             together.setdefault((run.net, key(one)), []).append(one)
-    return [ByRun(net, of, tuple(found)) for (net, of), found in together.items()]
+    asked = Counter(run.net for run in runs)
+    return [ByRun(net, of, tuple(found), asked[net]) for (net, of), found in together.items()]
 
 
 def _told_of(run: Measurements, find: Callable[[Measurements], Sequence[T]]) -> Sequence[T]:

@@ -16,6 +16,8 @@ from llc_lightning.analysis.agreement import TARGET, Rung, rungs
 from llc_lightning.analysis.correlation import PERMUTATIONS, Correlation, partial_spearman, spearman
 from llc_lightning.analysis.scores import EFFECT, LLC, scores
 
+MATCHED = (TARGET / 2, 2.5 * TARGET)
+"""Median n_beta x zero effect of a rung that is called matched."""
 _BOOTSTRAP = 1000
 _LEAST = 6
 """Components that a correlation needs."""
@@ -27,21 +29,30 @@ class Association:
 
     llc: str
     method: str
+    step: int
+    rung: Rung
+    """The resolution of the score, where it has one."""
     rho: Correlation
     """Rank correlation; its interval is the bootstrap's over components."""
     reliability: float
     """Rank correlation of the score with its replicate; NaN where there is none."""
     effect_reliability: float
-    """Share of the effect's spread over components that is no sampling error."""
+    """Share of the effect's spread over components, in ranks, that is no sampling error."""
     corrected: float
     """The correlation without the errors of either side, by chance above 1; NaN where a reliability is not positive."""
     partial: Correlation | None
     """With the weight norm held fixed."""
 
+    @property
+    def matched(self) -> bool:
+        """Whether the median n_beta x zero effect is where the rank correlation is quoted, between 5 and 25."""
+        low, high = MATCHED
+        return low <= self.rung.resolution <= high
+
 
 @dataclass(frozen=True)
 class Associations:
-    """All pairs of scores at one step and its matched resolution."""
+    """All pairs of scores at one step and its resolution."""
 
     step: int
     kind: str
@@ -66,8 +77,9 @@ def associations(
 ) -> Associations | None:
     """Returns how all scores from the weights' surroundings agree with all effects; None where no rung was measured.
 
-    The rung is that whose median n_beta x zero effect is nearest ``target``; only ok values enter. Scores that fewer
-    than six components have are left out.
+    The rung is that whose median n_beta x zero effect is nearest ``target``; :attr:`Association.matched` says whether
+    it is near. Only ok values enter, and no score of another rung. Scores that fewer than six components have are left
+    out.
 
     Args:
         rows: The measurement table.
@@ -108,7 +120,8 @@ def _pairs(
                 continue
             whole = spearman(x, y, seed=seed, level=level, permutations=permutations)
             low, high = _interval(x, y, level, seed) if whole.defined else (float("nan"),) * 2
-            by_error = _reliability(*_shared(first.values[llc], first.values[method], first.errors[method])[1:])
+            _, values, errors = _shared(first.values[llc], first.values[method], first.errors[method])
+            by_error = _reliability(values, errors, seed)
             partial: Correlation | None = None
             if norm is not None:
                 given = _shared(first.values[llc], first.values[method], norm)
@@ -116,6 +129,8 @@ def _pairs(
             yield Association(
                 llc=llc,
                 method=method,
+                step=step,
+                rung=rung,
                 rho=Correlation(whole.rho, low, high, whole.p, whole.n),
                 reliability=reliability,
                 effect_reliability=by_error,
@@ -137,10 +152,20 @@ class _Wide:
         return [name for name, its in self.views.items() if its == view]
 
 
-def _reliability(values: Float[np.ndarray, "component"], errors: Float[np.ndarray, "component"]) -> float:
-    """Returns 1 - mean(stderr^2) / variance over components; NaN where an error is not known."""
-    spread = float(np.var(values, ddof=1)) if len(values) > 2 else 0.0
-    return 1 - float(np.mean(errors**2)) / spread if spread else float("nan")
+def _reliability(values: Float[np.ndarray, "component"], errors: Float[np.ndarray, "component"], seed: int) -> float:
+    """Returns 1 - E / V, of the variance V of the places of the values and E of their places under their errors.
+
+    A place is how many of the others lie below, since the scores are compared by their ranks: of the values themselves
+    a few large ones would make this near 1, however the others are ordered. Errors as large as the values' own spread
+    leave 0.26 of normal values instead of 0. NaN where an error is not known.
+    """
+    if len(values) <= 2 or not np.isfinite(errors).all():
+        return float("nan")
+    ordered = np.sort(values)
+    off = values + errors * np.random.default_rng(seed).standard_normal((_BOOTSTRAP, len(values)))
+    places = np.searchsorted(ordered, off) - (off > values)
+    spread = float(np.var(np.searchsorted(ordered, values), ddof=1))
+    return 1 - float(places.var(axis=0).mean()) / spread if spread else float("nan")
 
 
 def _wide(rows: pd.DataFrame, step: int, rung: Rung, kind: str, replicate: int) -> _Wide:
@@ -148,7 +173,9 @@ def _wide(rows: pd.DataFrame, step: int, rung: Rung, kind: str, replicate: int) 
     if not len(own):
         return _Wide({}, {}, {})
     scored = scores(own, step=step, n_beta=rung.n_beta, gamma=rung.gamma, kind=kind)
-    good = scored.loc[table.ok(scored)]
+    free = np.asarray(scored["n_beta"].isna(), dtype=bool)
+    here = np.asarray((scored["n_beta"] == rung.n_beta) & (scored["gamma"] == rung.gamma), dtype=bool)
+    good = scored.loc[table.ok(scored) & (free | here)]
     values: dict[str, dict[str, float]] = {}
     errors: dict[str, dict[str, float]] = {}
     views: dict[str, str] = {}
@@ -181,12 +208,18 @@ def _interval(
     x: Float[np.ndarray, "component"], y: Float[np.ndarray, "component"], level: float, seed: int
 ) -> tuple[float, float]:
     """Returns the ends of the interval over resamples of the components."""
+    chosen = np.random.default_rng(seed).integers(0, len(x), (_BOOTSTRAP, len(x)))
+    low, high = np.quantile(_rank_correlations(x[chosen], y[chosen]), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _rank_correlations(
+    x: Float[np.ndarray, "draw component"], y: Float[np.ndarray, "draw component"]
+) -> Float[np.ndarray, "defined"]:
+    """Returns those of the draws that have one."""
     from scipy.stats import rankdata  # takes a third of a second
 
-    chosen = np.random.default_rng(seed).integers(0, len(x), (_BOOTSTRAP, len(x)))
-    a, b = (np.asarray(rankdata(one[chosen], axis=1)) for one in (x, y))
+    a, b = (np.asarray(rankdata(one, axis=1)) for one in (x, y))
     a, b = (one - one.mean(1, keepdims=True) for one in (a, b))
     sizes = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    rho = (a * b).sum(1)[sizes > 0] / sizes[sizes > 0]
-    low, high = np.quantile(rho, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return (a * b).sum(1)[sizes > 0] / sizes[sizes > 0]

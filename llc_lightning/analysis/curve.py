@@ -1,8 +1,10 @@
 """The headline: wrLLC of every unit as one smooth curve of n_beta x ablation effect, over resolutions and steps.
 
-Over n_beta, training steps and neurons, log wrLLC of a CIS net is one saturating function of log(n_beta x effect); for
-a rank-one unit this is exact. What lies off the curve is what to look at: above it, a unit that constrains more
-directions than its effect says (redundant, or a bias in disguise); below it, one that matters but is simple.
+For a rank-one unit log wrLLC is one saturating function of log(n_beta x effect). Over n_beta, training steps and
+neurons that of a CIS net follows one curve as well, but by n_beta for the most part: what the effect adds at one n_beta
+is ``within`` and ``within_last``, and that of points that the curve has not seen is in the analysis ``collapse``. What
+lies off the curve is what to look at: above it, a unit that constrains more directions than its effect says (redundant,
+or a bias in disguise); below it, one that matters but is simple.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +17,10 @@ from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.monotone import MIN_POINTS, Monotone, fit_monotone
 from llc_lightning.runtime.errors import SettingError
 
-_POINT = ["step", "component", "n_beta", "gamma", "resolution", "llc", "llc_stderr", "effect", "effect_stderr", "ok"]
+_POINT = [
+    *("step", "component", "n_beta", "gamma", "resolution", "llc", "llc_stderr", "effect", "effect_stderr"),
+    *("clear", "ok"),
+]
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,8 @@ def headline_points(
 ) -> pd.DataFrame:
     """Returns one row for each (unit, step, n_beta): wrLLC beside n_beta x effect, with ``ok`` for those that count.
 
-    A point counts where both measurements are ok and both values are positive, since the curve lives in logarithms.
+    A point is ``clear`` where both measurements are ok. It counts where both values are positive as well, since the
+    curve lives in logarithms.
 
     Args:
         rows: The measurement table.
@@ -127,10 +133,10 @@ def headline_points(
     effect = table.select(rows, quantity="ablation_effect", method=method, loss="train")
     pairs = table.matched(table.select(llc, gamma=chosen), effect, ["step", "component"], ("llc", "effect"))
     values, effects = table.numbers(pairs, "llc"), table.numbers(pairs, "effect")
-    both_ok = np.asarray((pairs["llc_status"] == "ok") & (pairs["effect_status"] == "ok"), dtype=bool)
-    counts = both_ok & np.greater(values, 0) & np.greater(effects, 0)
+    clear = np.asarray((pairs["llc_status"] == "ok") & (pairs["effect_status"] == "ok"), dtype=bool)
+    counts = clear & np.greater(values, 0) & np.greater(effects, 0)
     resolution = table.numbers(pairs, "n_beta") * effects
-    return pairs.assign(resolution=resolution, ok=counts)[_POINT].reset_index(drop=True)
+    return pairs.assign(resolution=resolution, clear=clear, ok=counts)[_POINT].reset_index(drop=True)
 
 
 @revisions.of_newest

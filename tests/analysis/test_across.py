@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from llc_lightning.analysis.across import Measurements, collapses_over, found_over, led_over, over
+from llc_lightning.analysis.across import Measurements, associations_over, collapses_over, found_over, led_over, over
 from llc_lightning.analysis.table import Measured
 from llc_lightning.runtime.errors import DataError
 from tests.analysis.test_collapse import rows
@@ -29,8 +29,19 @@ def test_runs_of_a_net_come_together_and_those_of_another_do_not() -> None:
     runs = [Measurements(f"{net}-{seed}", net, rows(scatter=0.05, seed=seed)) for net in "ab" for seed in range(2)]
     found = collapses_over(runs[:3])
     assert [(one.net, one.key, len(one.found)) for one in found] == [
-        *(("a", ("neuron", method), 2) for method in ("zero", "mean")),
-        *(("b", ("neuron", method), 1) for method in ("zero", "mean")),
+        *(("a", ("neuron", method, "0"), 2) for method in ("zero", "mean")),
+        *(("b", ("neuron", method, "0"), 1) for method in ("zero", "mean")),
+    ]
+    assert [one.asked for one in found] == [2, 2, 1, 1]
+
+
+def test_the_last_step_alone_is_told_over_runs() -> None:
+    table = rows(scatter=0.0)
+    failed = pd.concat([table, table.assign(step=9, status="not-mixed")])
+    assert collapses_over([Measurements("a", "a", failed)]) == []
+    assert associations_over([Measurements("a", "a", failed)]) == []
+    assert [one.key[2:] for one in associations_over([Measurements("a", "a", table)])[:1]] == [
+        ("0", "n_beta 100, gamma 1")
     ]
 
 

@@ -73,3 +73,29 @@ def test_values_that_are_not_ok_are_left_out() -> None:
 
 def test_nothing_without_a_rung() -> None:
     assert associations(rows().loc[lambda table: table["quantity"] != "llc"]) is None
+
+
+def test_only_a_rung_near_the_target_is_matched() -> None:
+    assert zero(rows()).matched
+    far = rows().loc[lambda table: ~table["n_beta"].isin([2.0, 1.0])]
+    found = associations(far, permutations=0)
+    assert found is not None
+    assert found.rung.resolution > 400
+    assert not any(one.matched for one in found.pairs)
+
+
+def test_a_score_of_another_rung_has_no_place() -> None:
+    table = rows()
+    shift = table.loc[(table["quantity"] == "llc") & (table["n_beta"] == 2.0) & (table["replicate"] == 0)]
+    there, here = (shift.assign(quantity="llc_shift", n_beta=n_beta) for n_beta in (100.0, 2.0))
+    for added, expected in ((there, False), (here, True)):
+        found = associations(pd.concat([table, added]), permutations=0)
+        assert found is not None
+        assert (found.of("llc_shift", "zero") is not None) == expected
+
+
+def test_one_large_effect_does_not_make_the_others_reliable() -> None:
+    table = rows(effect_noise=2.0)
+    large = (table["component"] == "a[0]") & (table["quantity"] == "ablation_effect")
+    table.loc[large, "value"] = 1000.0
+    assert zero(table).effect_reliability < 0.7

@@ -91,3 +91,25 @@ def test_the_last_step_that_has_points_enough_counts() -> None:
     table = rows(scatter=0.0)
     (one, _) = collapse(pd.concat([table, table.assign(step=9, status="not-mixed")]))
     assert one.step == 0
+
+
+def test_chance_explains_nothing_of_few_components() -> None:
+    shares = []
+    for seed in range(12):
+        table = rows(scatter=0.0, seed=seed)
+        few = table.loc[table["component"].isin([f"a[{unit}]" for unit in range(8)])].copy()
+        effects = (few["quantity"] == "ablation_effect").to_numpy()
+        few.loc[effects, "value"] = np.random.default_rng(seed).permutation(few.loc[effects, "value"].to_numpy())
+        shares.append(by_method(few)["zero"].within)
+    assert np.mean(shares) < 0.1
+
+
+def test_points_that_have_no_logarithm_are_counted_and_ranked() -> None:
+    table = rows(scatter=0.0)
+    none = table["component"].isin([f"a[{unit}]" for unit in range(8)]) & (table["quantity"] == "ablation_effect")
+    table.loc[none, "value"] *= -1
+    one = by_method(table)["zero"]
+    assert (one.points, one.asked) == (2 * (UNITS - 8), 2 * UNITS)
+    assert one.within > 0.95
+    assert one.ranked < 0.9
+    assert by_method(rows(scatter=0.0))["zero"].ranked == pytest.approx(1.0)

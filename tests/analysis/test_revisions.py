@@ -95,13 +95,20 @@ def a_run(seed: int, revision: int) -> pd.DataFrame:
         | {"n_beta": 300.0, "gamma": 10.0}
         for unit in range(6)
     ]
+    edges = [
+        {"quantity": "edge_effect", "component": f"net.a[{unit}] -> net.b", "method": "resample", "kind": "edge"}
+        | {"step": step, "value": unit * step / 3000 + 0.1 * revision, "stderr": 0.01, "n_examples": 8}
+        | {"revision": revision}
+        for unit in range(3)
+        for step in (0, 300, 1000, 3000)
+    ]
     heads = rows[(rows["kind"] == "neuron") & (rows["step"] == 3000)].assign(kind="head")
     effects = rows[(rows["quantity"] == "ablation_effect") & (rows["loss"] == "train") & (rows["kind"] == "neuron")]
     together = effects["component"] + "+net.hook_hidden[0]"
     pairs = effects.assign(kind="pair", component=together, value=effects["value"] * 3)
     alone = pairs.assign(component="elsewhere" + together)
     tasks = [effects.assign(loss=f"task:{name}", value=effects["value"] * by) for name, by in (("a", 0.1), ("b", 2))]
-    return pd.concat([rows, heads, pairs, alone, *tasks, frame(roles), frame(under)], ignore_index=True)
+    return pd.concat([rows, heads, pairs, alone, *tasks, frame(roles), frame(under), frame(edges)], ignore_index=True)
 
 
 @pytest.fixture(scope="module")

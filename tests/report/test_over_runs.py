@@ -8,7 +8,13 @@ import pandas as pd
 import pytest
 
 from llc_lightning.analysis import table
-from llc_lightning.analysis.across import Measurements
+from llc_lightning.analysis.across import ByRun, Measurements
+from llc_lightning.analysis.agreement import Rung
+from llc_lightning.analysis.association import Association
+from llc_lightning.analysis.collapse import Collapse
+from llc_lightning.analysis.correlation import Correlation
+from llc_lightning.report.answers.ordering import ordering
+from llc_lightning.report.answers.sharing import sharing
 from llc_lightning.report.over_runs import write_over_runs
 from llc_lightning.runtime.errors import StoreError
 from tests.analysis import test_collapse, test_scores, test_shifts
@@ -75,3 +81,47 @@ def test_a_place_that_cannot_be_written_is_one_sentence(runs: list[Measurements]
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot be written: .*; choose another place"):
         write_over_runs(runs[2:], tmp_path / "file" / "report.html")
+
+
+def ordered(net: str, rho: float, corrected: float, resolution: float = 10.0) -> ByRun[Association]:
+    """Returns how one run of a net orders its components."""
+    rung, whole = Rung(100.0, 10.0, resolution), Correlation(rho, rho, rho, 0.0, 32)
+    one = Association("wrLLC", "zero", 9, rung, whole, 1.0, 1.0, corrected, None)
+    return ByRun(net, ("wrLLC", "zero", "9", "n_beta 100, gamma 10"), (one,), 3)
+
+
+def test_what_either_adds_is_told_but_for_errors() -> None:
+    nan = float("nan")
+    noisy, other, unknown = ordered("noisy", 0.5, 0.98), ordered("other", 0.8, 0.85), ordered("unknown", 0.3, nan)
+    assert ordering([noisy, other, unknown], 0.95).verdict.endswith("is what either adds, most in other.")
+    assert ordering([other], 0.95).verdict.endswith("is what either adds.")
+    assert "either adds" not in ordering([unknown], 0.95).verdict
+    assert "either adds" not in ordering([ordered("noisy", 0.5, 1.1)], 0.95).verdict
+
+
+def test_a_rung_that_is_not_matched_is_in_no_sentence() -> None:
+    far = ordering([ordered("far", 0.9, 0.95, 2000.0)], 0.95)
+    assert far.verdict.startswith("Not measured")
+    at = "far (1 of 3 runs, step 9, n_beta 100, gamma 10)"
+    assert far.details == (f"{at}: no matched rung, the nearest has a median n_beta x zero effect of 2e+03.",)
+    assert far.panels == ()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.9, 0.99, "nearly all"),
+        (0.5, 0.99, "at least a part"),
+        (0.5, 0.8, "a part"),
+        (0.1, 0.5, "at most a part"),
+        (0.1, 0.99, "an uncertain share"),
+        (-0.1, 0.2, "little"),
+    ],
+)
+def test_a_word_is_chosen_by_all_of_its_interval(low: float, high: float, word: str) -> None:
+    share = (low + high) / 2
+    one = Collapse(9, "neuron", "zero", 24, 64, 12, 0.9, share, low, high, 0.5, 0.9, None)
+    found = sharing([ByRun("a", ("neuron", "zero", "9"), (one,), 3)], 0.95)
+    assert f"explains {word} in a (1 of 3 runs, 24 of 64 points)" in found.verdict
+    assert f"explains {word} of wrLLC of neurons" in found.details[0]
+    assert "1 of 3 runs, 24 of 64 points" in found.details[0]

@@ -8,7 +8,7 @@ import numpy as np
 
 from llc_lightning.analysis.across import ByRun, Over
 from llc_lightning.analysis.collapse import Collapse
-from llc_lightning.report.answers.base import Answer, between, by_method
+from llc_lightning.report.answers.base import Answer, between, by_method, two
 from llc_lightning.report.cells import NONE, Table
 from llc_lightning.report.panel import Rule
 from llc_lightning.runtime.kinds import plural
@@ -21,35 +21,40 @@ def sharing(found: Sequence[ByRun[Collapse]], level: float) -> Answer:
     """Is wrLLC the ablation effect over again, and does that differ across architectures?"""
     rows: list[tuple[str, ...]] = []
     said: list[str] = []
-    first: list[tuple[str, Over]] = []
+    first: list[tuple[ByRun[Collapse], Over]] = []
     bars: list[tuple[str, str, Over]] = []
     for one in found:
-        kind, method = one.key
+        kind, method, step = one.key
         share = one.over(lambda it: it.within, level, own=lambda it: (it.low, it.high))
         corrected = one.over(lambda it: it.corrected, level)
         alone = one.over(lambda it: it.n_beta_alone, level)
         attainable = one.over(lambda it: it.attainable, level)
         behind = [it.behind for it in one.found if it.behind]
         clear = f"{sum(low > 0 for low, _ in behind)} of {len(behind)}" if behind else NONE
-        rows.append((one.net, kind, method, str(alone), str(share), str(attainable), str(corrected), clear))
+        ranked = one.over(lambda it: it.ranked, level)
+        numbers = (str(share), str(attainable), str(corrected), two(ranked), clear)
+        rows.append((one.net, kind, method, step, _runs(one, share), _points(one), str(alone), *numbers))
         bars.append((one.net, method, share))
         if not behind:
-            first.append((one.net, share))
-            said.append(_shared_sentence(one.net, kind, method, alone, share, corrected))
+            first.append((one, share))
+            said.append(_shared_sentence(one, alone, share, corrected, ranked))
     head = (
-        *("net", "kind", "method", "n_beta alone", "within a rung", "attainable", "of what is attainable"),
+        *("net", "kind", "method", "step", "runs", "points", "n_beta alone", "within a rung"),
+        *("attainable", "of what is attainable", "by ranks"),
         "runs in which the first method explains more",
     )
     note = (
-        "Within a rung: of the variance of log wrLLC that n_beta leaves, the share that one curve of n_beta x effect "
-        "explains at the last step; negative where the curve fits a rung worse than its mean. Attainable: the "
-        "correlation with the replicate."
+        "Within a rung: of the variance of log wrLLC that n_beta leaves, the share that a curve of n_beta x effect "
+        "through the other components explains; negative where it tells less than the mean of the rung. Points: "
+        "components at one n_beta whose wrLLC and effects by every method are ok and above 0, of those measured. By "
+        "ranks: rank correlation within the rungs, those at or below 0 too. Attainable: the correlation with the "
+        "replicate. Intervals: over runs, of one run over its components."
     )
     return Answer(
         question="Is wrLLC the ablation effect over again, and does that differ across architectures?",
         verdict=_verdict(first),
         details=tuple(said),
-        nets=tuple(net for net, share in first if np.isfinite(share.mean)),
+        nets=tuple(one.net for one, share in first if np.isfinite(share.mean)),
         change="Longer chains, which raise what is attainable; another rung.",
         tables=(Table("within", "What an effect explains beyond n_beta", head, tuple(rows), note),) if rows else (),
         panels=by_method(
@@ -62,26 +67,52 @@ def sharing(found: Sequence[ByRun[Collapse]], level: float) -> Answer:
     )
 
 
-def _verdict(first: Sequence[tuple[str, Over]]) -> str:
-    told = [(net, share.mean) for net, share in first if np.isfinite(share.mean)]
+def _verdict(first: Sequence[tuple[ByRun[Collapse], Over]]) -> str:
+    told = sorted(((one, share) for one, share in first if np.isfinite(share.mean)), key=lambda it: -it[1].mean)
     if not told:
         return "Not measured: no run has wrLLC and effects of enough components."
-    words = dict.fromkeys(_much(share) for _, share in sorted(told, key=lambda one: -one[1]))
-    parts = [f"{word} in {', '.join(net for net, share in told if _much(share) == word)}" for word in words]
-    span = between([share for _, share in told], ".2f")
+    words: dict[str, list[str]] = {}
+    for one, share in told:
+        words.setdefault(_much(share), []).append(f"{one.net} ({_runs(one, share)} runs, {_points(one)} points)")
+    parts = [f"{word} in {', '.join(nets)}" for word, nets in words.items()]
+    span = between([share.mean for _, share in told], ".2f")
     return (
-        f"An ablation effect explains {'; '.join(parts)}: {span} of the spread of wrLLC within a rung, where n_beta "
-        "cannot help."
+        f"Of the spread of wrLLC within a rung, where n_beta cannot help, an ablation effect explains "
+        f"{'; '.join(parts)}: {span} over the points that have both."
     )
 
 
-def _much(share: float) -> str:
-    return "nearly all" if share >= _CLEAR else "a part" if share >= _SOME else "little"
+def _much(share: Over) -> str:
+    """Returns the word on whose side of its thresholds all of the interval lies."""
+    if share.low >= _CLEAR:
+        return "nearly all"
+    if share.high < _SOME:
+        return "little"
+    least, most = share.low >= _SOME, share.high < _CLEAR
+    return (
+        "a part"
+        if least and most
+        else "at least a part"
+        if least
+        else "at most a part"
+        if most
+        else "an uncertain share"
+    )
 
 
-def _shared_sentence(net: str, kind: str, method: str, alone: Over, share: Over, corrected: Over) -> str:
+def _runs(one: ByRun[Collapse], share: Over) -> str:
+    return f"{share.runs} of {one.asked}"
+
+
+def _points(one: ByRun[Collapse]) -> str:
+    return f"{sum(it.points for it in one.found)} of {sum(it.asked for it in one.found)}"
+
+
+def _shared_sentence(one: ByRun[Collapse], alone: Over, share: Over, corrected: Over, ranked: Over) -> str:
+    kind, method, step = one.key
     beyond = f", {min(corrected.mean, 1.0):.2f} of what the chains' errors allow" if np.isfinite(corrected.mean) else ""
     return (
-        f"{net}: the {method} effect explains {_much(share.mean)} of wrLLC of {plural(kind)} within a rung "
-        f"({share}{beyond}); n_beta alone explains {alone.mean:.3f} of the whole spread."
+        f"{one.net}: the {method} effect explains {_much(share)} of wrLLC of {plural(kind)} within a rung "
+        f"(step {step}; {share}{beyond}; {_runs(one, share)} runs, {_points(one)} points; all ok points have a rank "
+        f"correlation of {two(ranked)}); n_beta alone explains {alone.mean:.3f} of the whole spread."
     )
