@@ -47,6 +47,12 @@ class Script:
         self._process = _CONTEXT.Process(target=_run, args=(command, *how))
         self._process.start()
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def ended(self) -> bool:
         """Says whether it has ended."""
         return not self._process.is_alive()

@@ -86,7 +86,12 @@ def take(run: Path, name: str) -> Claim:
     """
     path, text = _path(run, name), _new()
     try:
-        _beside(path, text).replace(path)
+        _sweep(run)
+        new = _beside(path, text)
+        try:
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; make the folder writable.") from error
     return Claim(path, text)
@@ -127,12 +132,21 @@ def _make(path: Path, text: str) -> None:
     try:
         path.hardlink_to(new)
     except FileExistsError:
-        raise
+        if new.stat().st_nlink == 1:  # else it is made, as NFS can say of a request that it repeats
+            raise
     except OSError:  # of a file system without links
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     finally:
         new.unlink()
+
+
+def _sweep(run: Path) -> None:
+    """Takes away what processes have left that were killed while they made a claim."""
+    for old in run.glob(".*.claim.*.tmp"):
+        with suppress(FileNotFoundError):
+            if time() - old.stat().st_mtime > _STALE:
+                old.unlink()
 
 
 def _beside(path: Path, text: str) -> Path:
@@ -151,6 +165,7 @@ def _new() -> str:
 def _forget(run: Path, name: str) -> None:
     """Takes a claim away that counts for nothing; not one that somebody else has made in its place meanwhile."""
     path = _path(run, name)
+    _sweep(run)
     with suppress(FileNotFoundError), path.open(encoding="utf-8") as file:
         lock(file)
         if os.fstat(file.fileno()).st_ino == path.stat().st_ino and not is_held(run, name):

@@ -1,9 +1,10 @@
 """The centre of a posterior: the weights w*, their loss example by example, and the gradient of the mean loss."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,7 @@ _BLOCK = 4096
 _FEWEST_BLOCKS = 8
 _CHECKED = 64
 _NUDGE = 0.01
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -73,23 +75,22 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
     check_alone(loss, params, data)
     moving = {name: params[name].detach().clone().requires_grad_() for name in params if name in names}
     losses: list[Tensor] = []
-    connected = False
+    flat = set(moving)
     total = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in moving.items()}
     square = {name: torch.zeros_like(value) for name, value in total.items()}
     size = min(_BLOCK, max(1, -(-n // _FEWEST_BLOCKS)))
     for block in chunks(n, size):
         values = loss({**params, **moving}, take(data, block))
         if values.requires_grad:  # else the loss does not depend on these parameters, and the gradient is 0
-            gradients = torch.autograd.grad(
-                values.sum(), list(moving.values()), allow_unused=True, materialize_grads=True
-            )
-            for name, gradient in zip(moving, gradients, strict=True):
-                total[name] += gradient
-                square[name] += gradient.double().square() / (block.stop - block.start)
+            found = torch.autograd.grad(values.sum(), list(moving.values()), allow_unused=True)
+            for name, gradient in zip(moving, cast("Sequence[Tensor | None]", found), strict=True):
+                if gradient is not None:
+                    flat.discard(name)
+                    total[name] += gradient
+                    square[name] += gradient.double().square() / (block.stop - block.start)
         losses.append(values.detach())
-        connected |= values.requires_grad
-    if not connected:
-        _check_flat(loss, params, moving, data)
+    if flat:
+        _check_flat(loss, params, flat, data)
     gradient = {name: (value / n).to(params[name].dtype) for name, value in total.items()}
     blocks = -(-n // size)
     variance = {  # of the mean of blocks: the variance between them, over their number
@@ -100,9 +101,13 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
 
 
 class Centres:
-    """What is known of losses at one set of weights, each found once for all who ask."""
+    """What is known of losses at one set of weights, each found once for all who ask.
+
+    Only the first loss and the last are kept: each takes up to three times the memory of the weights.
+    """
 
     def __init__(self) -> None:
+        self._params: Params = {}
         self._expected: set[str] = set()
         self._known: dict[str, Centre] = {}
 
@@ -126,20 +131,38 @@ class Centres:
         found = self._known.get(name)
         if found is None or not set(moved) <= found.gradient.keys():
             names = {*moved, *self._expected, *(found.gradient if found else ())}
-            with torch.inference_mode(False), torch.enable_grad():  # the caller's mode must not reach the gradients
-                plain_params = {key: tensor.detach().clone() for key, tensor in params.items()}
-                found = self._known[name] = centre_of(loss, plain_params, plain(data), names)
+            try:
+                found = self._found(loss, params, data, names)
+            except Exception:  # of whatever the module and torch raise
+                if names == set(moved):
+                    raise
+                self._expected.clear()  # that of others, which cannot be had, must not fail this one
+                found = self._found(loss, params, data, moved)
+            first = next(iter(self._known), name)
+            self._known = {first: self._known.get(first, found), name: found}
         return found
 
+    def _found(self, loss: LossFn, params: Params, data: Batch, names: Collection[str]) -> Centre:
+        with torch.inference_mode(False), torch.enable_grad():  # the caller's mode must not reach the gradients
+            self._params = self._params or {key: tensor.detach().clone() for key, tensor in params.items()}
+            return centre_of(loss, self._params, plain(data), names)
 
-def _check_flat(loss: LossFn, params: Params, moving: Params, data: Batch) -> None:
-    """Checks that a loss without a gradient does not depend on the weights: chains would move as if it did not."""
+
+def _check_flat(loss: LossFn, params: Params, flat: Collection[str], data: Batch) -> None:
+    """Checks that a loss does not depend on weights that it has no gradient for: chains would move as if it did not."""
     some = take(data, slice(0, _CHECKED))
+
+    def matters(names: Collection[str]) -> bool:
+        nudged = {name: params[name] + _NUDGE * (1 + params[name].abs()) for name in names}
+        there = loss({**params, **nudged}, some)
+        return bool((here.isfinite() & there.isfinite() & (here != there)).any())
+
     with torch.no_grad():
-        nudged = {name: value + _NUDGE * (1 + value.abs()) for name, value in moving.items()}
-        here, there = loss(params, some), loss({**params, **nudged}, some)
-    if bool((here.isfinite() & there.isfinite() & (here != there)).any()):
-        raise SettingError(
-            "the loss depends on the moved weights but has no gradient; compute it with differentiable operations of "
-            "torch, without detach(), no_grad() or NumPy."
-        )
+        here = loss(params, some)
+        if matters(flat):
+            names = sorted(name for name in flat if matters([name])) or sorted(flat)
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            raise SettingError(
+                f"the loss depends on the moved weights but has no gradient; {', '.join(names[:_SHOWN])}{more} must "
+                "enter by differentiable operations of torch, without detach(), no_grad() or NumPy."
+            )

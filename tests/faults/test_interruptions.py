@@ -1,11 +1,13 @@
 """A run that is stopped at any moment can be continued, and then has what an uninterrupted run has."""
 
+import json
 import os
 import random
 import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -162,6 +164,15 @@ class Held(L.Callback):
 """
 
 
+def claimants(run: Path) -> set[int]:
+    """Returns the processes that are at work on a part."""
+    found = set[int]()
+    for claim in run.glob(".*.claim"):
+        with suppress(FileNotFoundError):
+            found.add(json.loads(claim.read_text())["pid"])
+    return found
+
+
 def test_two_that_follow_a_training_measure_all_once_though_it_and_one_of_them_are_killed(
     tmp_path: Path, whole: dict[str, bytes]
 ) -> None:
@@ -175,9 +186,20 @@ def test_two_that_follow_a_training_measure_all_once_though_it_and_one_of_them_a
         analyze = str(ROOT / "analyze.py")
         return Script(analyze, "measure", str(place(tmp_path)), "--follow", folder=tmp_path, environment=how)
 
-    first, second = follow(), follow()
-    wait_for(training, lambda: any(name.endswith(".parquet") for name in content(tmp_path)))
+    first = follow()
+
+    def stopped_amid_a_part() -> bool:
+        first.send(signal.SIGSTOP)
+        measured = any(name.endswith(".parquet") for name in content(tmp_path))
+        if measured and first.pid in claimants(place(tmp_path)):
+            return True
+        first.send(signal.SIGCONT)
+        return False
+
+    wait_for(first, stopped_amid_a_part)
+    assert not first.ended()
     assert not training.ended(), "it is measured while it trains"
+    second = follow()
     for one in (training, first):
         one.send(signal.SIGKILL, everybody=True)
         one.finish()

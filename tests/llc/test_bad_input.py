@@ -80,7 +80,7 @@ def test_a_loss_that_is_no_tensor_of_floats(function: object, returned: str) -> 
 
 
 def test_a_loss_without_a_gradient_that_the_weights_change_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"depends on the moved weights but has no gradient; .* without detach\(\)"):
+    with pytest.raises(ValueError, match=r"but has no gradient; w must .* without detach\(\)"):
         estimate(lambda params, batch: loss(params, batch).detach())
 
 

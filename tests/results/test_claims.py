@@ -151,18 +151,37 @@ def test_files_are_listed_where_nothing_can_lock(tmp_path: Path, monkeypatch: py
     assert list(files.listed(tmp_path)) == ["a.txt"]
 
 
-def test_a_claim_is_whole_or_not_there_whenever_its_process_is_killed(
+@pytest.mark.parametrize("act", ["hardlink_to", "replace"])
+def test_a_claim_is_whole_or_not_there_whenever_its_process_is_killed(tmp_path: Path, act: str) -> None:
+    kills = f"import os, sys, llc_lightning.results.claims as c; c.Path.{act} = lambda *_: os.kill(os.getpid(), 9); "
+    does = f"c.{'claim' if act == 'hardlink_to' else 'take'}(c.Path(sys.argv[1]), 'part')"
+    subprocess.run([sys.executable, "-c", kills + does, str(tmp_path)])
+    (left,) = tmp_path.iterdir()
+    assert not is_held(tmp_path, "part")
+    held = claim(tmp_path, "part")
+    assert held
+    held.release()
+    take(tmp_path, "part").release()
+    assert list(tmp_path.iterdir()) == [left], "it may be another's who is about to make a claim"
+    os.utime(left, times=(time.time() - 601, time.time() - 601))
+    take(tmp_path, "part").release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_was_made_though_the_file_system_says_it_was_there_is_ones_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
+    link = Path.hardlink_to
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "hardlink_to", killed)
-        with pytest.raises(KeyboardInterrupt):
-            claim(tmp_path, "part")
-    assert not list(tmp_path.iterdir())
-    assert claim(tmp_path, "part")
+    def repeated(path: Path, new: Path) -> None:
+        link(path, new)
+        raise FileExistsError
+
+    monkeypatch.setattr(Path, "hardlink_to", repeated)
+    held = claim(tmp_path, "part")
+    assert held
+    held.release()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_system_without_links_holds_claims_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
