@@ -226,13 +226,15 @@ class CircuitPlan:
         """Returns one job for each edge and search."""
         settings, resampled = self.settings_with(data), self.settings_with(data, resamples=self.resamples)
         shared: dict[str, Any] = {"loss": self.loss, "revision": self.revision}
-        searched, scored, quantity, found = shared | {"method": self.found_by}, self.method, self.quantity, list[Job]()
+        scored, quantity, found = self.method, self.quantity, list[Job]()
         for one in components:
             if not isinstance(one, Search):
                 found.append(Job(quantity, one, settings, method=scored, **shared))
             elif self.search:
                 nameless, again = replace(one, address=""), one.quantity == "circuit_resamples"
-                found.append(Job(one.quantity, nameless, resampled if again else settings, **searched))
+                found.append(
+                    Job(one.quantity, nameless, resampled if again else settings, method=self.found_by, **shared)
+                )
         return found
 
     @property

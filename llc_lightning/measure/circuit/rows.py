@@ -236,12 +236,13 @@ def _seconds(plan: CircuitPlan, snapshot: Snapshot, clock: Clock) -> float:
 
 def _status(found: Circuit) -> str:
     """Returns what is to be said against a circuit: what fails any of its edges, and what doubts all of them."""
-    each = [set(one.status.split("+")) for one in found.scored]
+    each = [frozenset(one.status.split("+")) for one in found.scored]
     failed = {reason for some in each for reason in some if is_failed(reason)}
     doubts = set(str(found.faithfulness["status"]).split("+")) if found.faithfulness else set[str]()
     # The circuit of a network that does no more than its ablation has no faithfulness.
     lacking = {"no-gap"} if each and not found.faithfulness else set[str]()
-    return join(failed | (each[0].intersection(*each) if each else set()) | doubts | lacking)
+    shared = frozenset[str].intersection(*each) if each else frozenset[str]()
+    return join(failed | shared | doubts | lacking)
 
 
 def _of_circuit(plan: CircuitPlan, found: Circuit, place: dict[str, Any]) -> Iterator[Row]:
