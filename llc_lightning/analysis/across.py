@@ -48,10 +48,8 @@ class Over:
         """Writes the mean with its interval and the number of runs."""
         if not np.isfinite(self.mean):
             return "no value"
-        if not np.isfinite(self.low):
-            return f"{self.mean:.3g} (1 run)"
-        if self.low == self.high and self.runs > 1:
-            return f"{self.mean:.3g} ({self.runs} runs alike)"
+        if not np.isfinite(self.low) or self.low == self.high:
+            return f"{self.mean:.3g} ({'1 run' if self.runs == 1 else f'{self.runs} runs alike'})"
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
