@@ -17,8 +17,8 @@ from llc_lightning.analysis.table import Measured
 from llc_lightning.circuits.discovery.base import find_circuit
 from llc_lightning.circuits.edge import ARROW, Edge
 from llc_lightning.circuits.graph import Graph
+from llc_lightning.circuits.weights import circuit_address
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.measure.circuit.weights import circuit_address
 from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.measure.measurements import measure
 from llc_lightning.measure.snapshot import Snapshot

@@ -11,6 +11,7 @@ from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.graph import Graph
 from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.circuits.stability import Stability, consensus, matched, over_examples, over_orders
+from llc_lightning.circuits.weights import circuit_address
 from llc_lightning.runtime.registry import register_all
 
 register_all("llc_lightning.circuits.scores")
@@ -30,6 +31,7 @@ __all__ = [
     "Score",
     "Stability",
     "Subject",
+    "circuit_address",
     "compositions",
     "consensus",
     "edge_effects",

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from llc_lightning.circuits.graph import Graph
+from llc_lightning.circuits.weights import circuit_address, nodes_of
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.llc.settings import ChainSettings
-from llc_lightning.measure.circuit.weights import circuit_address, nodes_of
 from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.measure.measurements import measure
 from llc_lightning.models.hand_built import hand_built_induction
