@@ -67,9 +67,8 @@ def _verdict(found: Sequence[ByRun[Found]], nets: Sequence[str]) -> str:
     if not parts:
         return "Of what was measured where the truth is known, too little is ok."
     flagged = sum(1 for one in found if one.key[0] in _QUOTED and not _mostly_ok(one))
-    left_out = (
-        f" {flagged} more {'is' if flagged == 1 else 'are'} left out, of which under half is ok." if flagged else ""
-    )
+    scores = "score" if flagged == 1 else "scores"
+    left_out = f" Left out: {flagged} {scores} of a net at a resolution where under half is ok." if flagged else ""
     return (
         f"Over {len(nets)} {'net' if len(nets) == 1 else 'nets'} whose truth is known: AUROC of {', of '.join(parts)}."
         f"{left_out}"
