@@ -11,7 +11,7 @@ from llc_lightning.analysis import table
 from llc_lightning.analysis.across import ByRun, Over
 from llc_lightning.analysis.shifts import Shift
 from llc_lightning.report.answers.base import Answer, between, by_method
-from llc_lightning.report.cells import Table
+from llc_lightning.report.cells import NONE, Table
 from llc_lightning.report.panel import Rule
 from llc_lightning.runtime.kinds import called
 
@@ -27,6 +27,7 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
             (
                 *(one.net, kind, method, rung),
                 *(str(one.over(number, level, chains=_chains)) for number in _OF_SHIFT),
+                ", ".join(f"{it.shift.value:+.3g}" if it.ok else NONE for it in one.found),
                 str(one.over(lambda it: it.spread, level)),
                 *_counts(one.found),
                 f"{shift.runs} of {len(one.found)}",
@@ -40,6 +41,7 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
             "at the trained weights (A1)",
             "n_beta x R",
             "closure",
+            "change in each run",
             "SD over components",
             "ok",
             "of these closed",
