@@ -43,7 +43,7 @@ def _tables(parts: list[Part], given: argparse.Namespace) -> int:
         return 1
     changed = [part.name for part in older(parts, given.tables)]
     if changed:
-        print(f"Made by settings that have changed since: {', '.join(changed)}.")
+        print(f"Made by other settings than now, or before these were noted: {', '.join(changed)}.")
     found = answers(runs)
     for one in found:
         print(f"\n## {one.question}\n")

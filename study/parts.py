@@ -115,7 +115,7 @@ def missing(parts: Sequence[Part], tables: Path) -> list[Part]:
 
 
 def older(parts: Sequence[Part], tables: Path) -> list[Part]:
-    """Returns the parts whose table is of other settings than theirs are now."""
+    """Returns the parts whose table is of other settings than theirs are now, or does not say of which."""
     told = [(part, tables / f"{part.name}.json") for part in parts]
     return [
         part

@@ -141,6 +141,8 @@ class Found:
     """How many of the values have status ok; all of them count."""
     true: int
     """How many of the components matter."""
+    measured: int
+    """Of how many components the score was asked for."""
 
 
 def found_by(
@@ -193,6 +195,7 @@ def _found(name: str, rows: pd.DataFrame, truth: Mapping[str, bool], level: floa
         len(labels),
         int(table.ok(rows).sum()),
         int(labels.sum()),
+        int(rows["status"].notna().sum()),
     )
 
 

@@ -1,5 +1,6 @@
 """The study, by two small nets: parts that keep their tables, are made once, and say the same on any number of jobs."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from study.parts import PARTS, SMOKE, matters, missing, table_of
+from study.parts import PARTS, SMOKE, matters, missing, older, table_of
 
 ROOT = Path(__file__).parents[2]
 NETS = [one for one in SMOKE if one.net == "cis"]
@@ -36,6 +37,15 @@ def test_each_part_keeps_a_table_and_is_not_made_again(made: Path) -> None:
     ]
     assert all((table["quantity"] == "llc").any() for table in tables)
     assert study("run", "--smoke", "--only", "cis", "--tables", made / "tables").splitlines() == ["0 parts to make"]
+
+
+def test_a_table_of_other_settings_is_told(made: Path, tmp_path: Path) -> None:
+    assert older(NETS, made / "tables") == []
+    for one in NETS:
+        told = json.loads((made / "tables" / f"{one.name}.json").read_text(encoding="utf-8"))
+        told["asked"] = one.digest if one.seed else "another"
+        (tmp_path / f"{one.name}.json").write_text(json.dumps(told), encoding="utf-8")
+    assert older(NETS, tmp_path) == [one for one in NETS if not one.seed]
 
 
 def test_a_part_that_was_cut_off_ends_in_the_same_table(made: Path, tmp_path: Path) -> None:

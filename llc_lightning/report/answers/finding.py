@@ -64,9 +64,10 @@ def _verdict(found: Sequence[ByRun[Found]], nets: Sequence[str]) -> str:
     if not found:
         return "Not measured: of no run is it known which components matter."
     parts = [f"{called} {between(areas, '.2f')}" for called, areas in _quoted(found)]
-    if not parts:
-        return "Of what was measured where the truth is known, too little is ok."
     flagged = sum(1 for one in found if one.key[0] in _QUOTED and not _mostly_ok(one))
+    if not parts:
+        quoted = ", ".join(_QUOTED.values())
+        return "Too little is ok." if flagged else f"Not measured where the truth is known: {quoted}."
     scores = "score" if flagged == 1 else "scores"
     left_out = f" Left out: {flagged} {scores} of a net at a resolution where under half is ok." if flagged else ""
     return (
@@ -86,12 +87,12 @@ def _quoted(found: Sequence[ByRun[Found]]) -> list[tuple[str, list[float]]]:
 
 def _ok(one: ByRun[Found]) -> tuple[int, int]:
     """Returns how many values are ok, and how many there are."""
-    return sum(it.ok for it in one.found), sum(it.components for it in one.found)
+    return sum(it.ok for it in one.found), sum(it.measured for it in one.found)
 
 
 def _mostly_ok(one: ByRun[Found]) -> bool:
-    ok, asked = _ok(one)
-    return 2 * ok >= asked
+    ok, measured = _ok(one)
+    return 2 * ok >= measured
 
 
 def _by_chance(one: ByRun[Found]) -> str:

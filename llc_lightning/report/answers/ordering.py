@@ -56,7 +56,7 @@ def ordering(found: Sequence[ByRun[Association]], level: float) -> Answer:
         question="Do both order the components alike, and what does either add?",
         verdict=_verdict([one for one in found if one.key[:2] == _ASKED and all(it.matched for it in one.found)]),
         details=tuple(said),
-        nets=tuple(one.net for one in found if one.key[:2] == _ASKED),
+        nets=tuple(dict.fromkeys(one.net for one in found if one.key[:2] == _ASKED)),
         change="Another resolution: far from n_beta x effect = 10 the correlation falls, on either side.",
         tables=(Table("order", "Rank correlations nearest to the matched resolution", head, tuple(rows), note),)
         if rows

@@ -54,7 +54,7 @@ def sharing(found: Sequence[ByRun[Collapse]], level: float) -> Answer:
         question="Is wrLLC the ablation effect over again, and does that differ across architectures?",
         verdict=_verdict(first),
         details=tuple(said),
-        nets=tuple(one.net for one, share in first if np.isfinite(share.mean)),
+        nets=tuple(dict.fromkeys(one.net for one, share in first if np.isfinite(share.mean))),
         change="Longer chains, which raise what is attainable; another rung.",
         tables=(Table("within", "What an effect explains beyond n_beta", head, tuple(rows), note),) if rows else (),
         panels=by_method(
