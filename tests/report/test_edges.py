@@ -60,3 +60,13 @@ def test_the_page_has_a_figure_of_each_way_to_measure_them() -> None:
     assert [one.name for one in first.series] == ["token -> head 0.1 v", "head 0.1 -> output"]
     assert first.title.startswith("2 edges enter, from step ")
     assert [span.label for span in first.spans] == ["LLC at n_beta 30"]
+
+
+def test_what_was_measured_on_two_losses_has_two_figures_and_of_two_settings_none() -> None:
+    on_kl = EDGES.assign(loss="metric:kl")
+    some = [EDGES, on_kl, SHARES, SHARES.assign(settings="other")]
+    shown = sections(find(pd.concat(some, ignore_index=True), run="net/version_0"), Logged({}, 0.0))
+    panels = [one for several in shown.values() for one in several if one.name.startswith("edges-")]
+    first = "edges-edge_effect-exact_resample"
+    assert [panel.name for panel in panels] == [f"{first}_on_metric_kl", first]
+    assert [isinstance(one, Panel) and " on metric:kl;" in one.caption for one in panels] == [True, False]
