@@ -116,7 +116,11 @@ def test_its_cost_is_foretold() -> None:
 
 def test_the_masks_that_are_timed_lack_edges_from_all_over_the_net(monkeypatch: pytest.MonkeyPatch) -> None:
     timed: list[torch.Tensor] = []
-    monkeypatch.setattr(MaskedRuns, "__call__", lambda self, masks: timed.append(masks))
+
+    def noted(_: MaskedRuns, masks: torch.Tensor) -> None:
+        timed.append(masks)
+
+    monkeypatch.setattr(MaskedRuns, "__call__", noted)
     at = snapshot()
     measurement_of(PLAN).forecast(PLAN, at, PLAN.components_of(at.loss.module)[:1], lambda: 0.0)
     lacking = [int(at) for at in timed[0].argmin(1)]
