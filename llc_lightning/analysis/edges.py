@@ -8,7 +8,7 @@ than the distance of the snapshots, which the interval has in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,8 +92,8 @@ def edge_lives(
     if not threshold > 0:
         raise SettingError(f"least is {least}; give a number above 0, from which on an edge is in the circuit.")
     found = edge_rows(rows, quantity=quantity, method=method, loss=loss)
-    steps = _resampled(rows, found) if quantity == "edge_share" else []
-    lives = (_life(str(edge), some, threshold, level, steps) for edge, some in table.by(found, "component"))
+    zeros = _zeros(rows, found) if quantity == "edge_share" else {}
+    lives = (_life(str(edge), some, threshold, level, zeros) for edge, some in table.by(found, "component"))
     return sorted((one for one in lives if one is not None), key=lambda one: (one.enters.step, one.edge))
 
 
@@ -119,14 +119,21 @@ def edge_rows(
     return found
 
 
-def _resampled(rows: pd.DataFrame, shares: pd.DataFrame) -> list[int]:
-    """Returns the steps at which circuits were found on examples drawn anew, in the way in which shares were."""
+def _zeros(rows: pd.DataFrame, shares: pd.DataFrame) -> dict[int, tuple[float, float]]:
+    """Returns the share 0 with its error, for each step at which circuits were found anew in the way of the shares.
+
+    The error is that of two more circuits that hold an edge and two that do not (Agresti and Coull 1998).
+    """
     alike = {column: table.distinct(shares, column) for column in ("method", "loss", "settings")}
     known = table.select(rows, quantity="circuit_resamples", **alike)
-    return table.steps(known.loc[table.ok(known)])
+    known = known.loc[table.ok(known)]
+    counts = zip(known["step"].tolist(), table.numbers(known, "value").tolist(), strict=True)
+    return {int(step): (0.0, (2 * (count + 2)) ** 0.5 / (count + 4) ** 1.5) for step, count in counts}
 
 
-def _life(edge: str, rows: pd.DataFrame, least: float, level: float, every: Sequence[int]) -> EdgeLife | None:
+def _life(
+    edge: str, rows: pd.DataFrame, least: float, level: float, zeros: Mapping[int, tuple[float, float]]
+) -> EdgeLife | None:
     """Returns the life of one edge; None for one that is never in the circuit.
 
     Args:
@@ -134,7 +141,7 @@ def _life(edge: str, rows: pd.DataFrame, least: float, level: float, every: Sequ
         rows: Its rows.
         least: The threshold.
         level: Probability of the intervals.
-        every: The steps at which it would have a row if it were in any circuit.
+        zeros: Value and error where it has no row, being in no circuit, by the step.
     """
     counts = table.ok(rows) | np.asarray(rows["status"] == "unreachable", dtype=bool)
     known = rows.loc[counts].sort_values("step")
@@ -144,7 +151,7 @@ def _life(edge: str, rows: pd.DataFrame, least: float, level: float, every: Sequ
             known["step"].tolist(), table.numbers(known, "value"), table.numbers(known, "stderr"), strict=True
         )
     }
-    told = dict.fromkeys(every, (0.0, 0.0)) | told
+    told = {**zeros, **told}
     if not told:
         return None
     steps = sorted(told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import dropwhile, islice, pairwise
 from typing import Any
 
 import torch
@@ -79,8 +79,8 @@ class Costs:
     def of(self, units: int) -> float:
         """Returns the seconds of so many units: on a line between what was seen, and as it goes on beyond that.
 
-        Half of the least that was seen is taken to be spent whatever is measured. Beyond a single measurement a unit
-        takes no longer than was guessed.
+        Half of the least that was seen is taken to be spent whatever is measured, unless a look had no unit. Beyond a
+        single measurement a unit takes no longer than was guessed.
 
         Example:
             >>> costs = Costs(1.0, 0.2)
@@ -90,10 +90,10 @@ class Costs:
             >>> costs.of(10), costs.of(5), costs.of(20)
             (2.0, 1.5, 3.0)
         """
+        if not any(self.points):  # nothing was seen, or no unit
+            return self.points.get(0, self.once) + self.each * units
         known = sorted(self.points.items())
-        if not known:
-            return self.once + self.each * units
-        known = [(0, known[0][1] / 2), *known]
+        known = known if 0 in self.points else [(0, known[0][1] / 2), *known]
         rising = [(at, max(seconds for _, seconds in known[: place + 1])) for place, (at, _) in enumerate(known)]
         pairs = list(pairwise(rising))
         (low, least), (high, most) = next((pair for pair in pairs if units <= pair[1][0]), pairs[-1])
@@ -150,7 +150,9 @@ class Account:
         """Returns how much work that is."""
         if kept not in self._units:
             plan = self.plan.narrowed(kept.rungs, kept.methods)
-            self._units[kept] = plan.cost(plan.jobs(self.components[: kept.components], data=""))
+            # Searches come first, and a narrowed plan may have none.
+            able = dropwhile(lambda one: not plan.jobs([one], data=""), self.components)
+            self._units[kept] = plan.cost(plan.jobs(list(islice(able, kept.components)), data=""))
         return self._units[kept]
 
     def seconds(self, kept: Kept) -> float:

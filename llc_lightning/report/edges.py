@@ -85,31 +85,41 @@ def drawing_of_rows(rows: pd.DataFrame, llc: pd.DataFrame, least: float, shares:
         rows: Those of edges, measured in one way.
         llc: The rows of the LLC of the whole model.
         least: The size of a value from which on an edge is in the circuit.
-        shares: The rows of the shares of circuits that hold an edge, found in one way; None where there are none.
+        shares: The rows of the shares of circuits that hold an edge, and of how many circuits were found, in one way;
+            None where there are none.
 
     Raises:
         StoreError: If no edge is ever in it.
     """
     if not (np.abs(table.numbers(rows, "value")) >= least).any():
         raise StoreError(f"no edge's value is ever {least:g} or more, so that there is nothing to draw; give --least.")
-    columns = ["step", "component", "value"]
-    held = {(int(at), str(edge)): float(value) for at, edge, value in _cells(shares, columns)}
-    frames = [_frame(int(step), some, llc, least, held) for step, some in table.by(rows, "step")]
+    frames = [_frame(int(step), some, llc, least, _shares(int(step), shares)) for step, some in table.by(rows, "step")]
     return Drawing(tuple(frames))
 
 
-def _cells(rows: pd.DataFrame | None, columns: list[str]) -> list[list[Any]]:
-    return [] if rows is None else rows[columns].to_numpy().tolist()
+def _cells(rows: pd.DataFrame, columns: list[str]) -> list[list[Any]]:
+    return rows[columns].to_numpy().tolist()
+
+
+def _shares(step: int, rows: pd.DataFrame | None) -> dict[str, float | None] | None:
+    """Returns the share of circuits that hold each edge of any; None where how many there are is not known."""
+    if rows is None:
+        return None
+    here = table.select(rows, step=step)
+    if not table.ok(table.select(here, quantity="circuit_resamples")).any():
+        return None
+    held = _cells(table.select(here, quantity="edge_share"), ["component", "value"])
+    return {str(edge): float(value) if np.isfinite(value) else None for edge, value in held}
 
 
 def _frame(
-    step: int, rows: pd.DataFrame, llc: pd.DataFrame, least: float, shares: Mapping[tuple[int, str], float]
+    step: int, rows: pd.DataFrame, llc: pd.DataFrame, least: float, shares: Mapping[str, float | None] | None
 ) -> Frame:
     inside = rows.loc[np.abs(table.numbers(rows, "value")) >= least]
     lines: list[Line] = []
     for edge, value, stderr, status in _cells(inside, ["component", "value", "stderr", "status"]):
         sender, _, reader = str(edge).partition(" -> ")
-        share = shares.get((step, str(edge)), 0.0) if shares else None
+        share = None if shares is None else shares.get(str(edge), 0.0)
         lines.append(Line(sender, reader, float(value), float(stderr), str(status), share))
     return Frame(f"step {step}", tuple(lines), f"{len(lines)} of {len(rows)} edges.{_told_llc(step, llc)}")
 
@@ -117,11 +127,11 @@ def _frame(
 def _told_llc(step: int, llc: pd.DataFrame) -> str:
     """Returns the LLC at the step, or at the nearest one where it was measured."""
     told: list[str] = []
-    for n_beta, some in table.by(llc, "n_beta"):
+    for (n_beta, gamma), some in table.by(llc, "n_beta", "gamma"):
         apart = np.abs(np.log1p(table.numbers(some, "step")) - np.log1p(step))
         (cells,) = _cells(some.iloc[[int(apart.argmin())]], ["step", "value", "stderr", "status"])
         at, value, stderr, status = cells
         where = "" if int(at) == step else f" at step {int(at)}"
         doubt = "" if status == "ok" else f" ({status})"
-        told.append(f"LLC at n_beta {n_beta:g}{where}: {Measured(float(value), float(stderr))}{doubt}")
-    return f" {', '.join(told)}." if told else ""
+        told.append(f"LLC at n_beta {n_beta:g}, gamma {gamma:g}{where}: {Measured(float(value), float(stderr))}{doubt}")
+    return f" {'; '.join(told)}." if told else ""

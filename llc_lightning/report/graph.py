@@ -38,7 +38,7 @@ class Line:
     stderr: float = float("nan")
     status: str = "ok"
     share: float | None = None
-    """The share of circuits that hold it; None where one alone was looked for."""
+    """The share of circuits that hold it; None where it is not known."""
 
     @property
     def told(self) -> str:

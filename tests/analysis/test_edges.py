@@ -75,6 +75,17 @@ def test_an_edge_that_no_circuit_of_a_step_holds_has_the_share_zero() -> None:
     assert (one.leaves.low, one.leaves.high) == pytest.approx((40, 80))
 
 
+def test_a_share_of_no_circuit_has_the_error_of_two_more_that_hold_it_and_two_that_do_not() -> None:
+    shares = table({"edge": [np.nan, np.nan, np.nan, 1.0, 1.0, 1.0]}, quantity="edge_share").dropna(subset="value")
+    counts = table({"": [2.0] * 6}, quantity="circuit_resamples")
+    few, many = (
+        edge_lives(pd.concat([shares, counts.assign(value=n)]), quantity="edge_share", least=0.3)[0].enters
+        for n in (2.0, 10_000.0)
+    )
+    assert few.low == 0  # the error of 2 of 6 is .19: it may have been there from the first snapshot on
+    assert (many.low, many.high) == pytest.approx((20, 40))
+
+
 def test_where_no_circuit_was_found_anew_no_share_is_made_up() -> None:
     shares = table({"edge": [np.nan, np.nan, 1.0, 1.0, np.nan, np.nan]}, quantity="edge_share").dropna(subset="value")
     sizes = table({"": [3.0] * 6}, quantity="circuit_edges")

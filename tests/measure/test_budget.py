@@ -8,7 +8,9 @@ from llc_lightning.components.listing import find_components
 from llc_lightning.measure import budget
 from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.budget import Account, Costs, Detail, Kept, Purse, decide, details, screened
+from llc_lightning.measure.circuit.plan import CircuitPlan
 from llc_lightning.measure.llc.plan import LLCPlan
+from tests.circuits.nets import net
 from tests.measure.small import CHAINS, snapshot
 
 SOME = [Component(f"net.hook[{number}]", "neuron", "net.hook", (number,)) for number in range(10)]
@@ -94,6 +96,23 @@ def test_costs_are_learnt() -> None:
     assert [costs.of(units) for units in (0, 4, 6, 8, 10)] == [1.25, 2.5, 4.25, 6.0, 7.75]
     costs.see(8, -4.0)  # never less for more
     assert costs.of(8) == 2.5
+
+
+def test_looks_at_nothing_tell_what_is_spent_whatever_is_measured() -> None:
+    costs = Costs(1.0, 0.5)
+    costs.see(0, 2.0)
+    costs.see(0, 4.0)
+    assert (costs.of(0), costs.of(4)) == (3.0, 5.0)
+    costs.see(4, 4.0)
+    assert [costs.of(units) for units in (0, 2, 4)] == [3.0, 3.5, 4.0]
+
+
+def test_one_component_of_a_plan_without_room_for_its_searches_is_an_edge() -> None:
+    plan = CircuitPlan(search="acdc", resamples=2)
+    account = Account(plan, plan.components_of(net("layer")[0]), Costs(0.0, 1.0))
+    assert [account.units(Kept(1, 1, number)) for number in (1, 2)] == [1, 2]
+    assert account.units(Kept(1, 1, len(account.components))) == len(account.components) - 2
+    assert decide("circuit", {"circuit": account}, Purse(1.5, 0.0, {"circuit": 1})) == Kept(1, 1, 1)
 
 
 def test_plans_are_narrowed_to_what_their_rows_do_not_depend_on() -> None:

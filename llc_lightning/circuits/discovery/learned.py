@@ -149,10 +149,16 @@ class Learned(Discovery):
 
 
 def _judged(runs: MaskedRuns, found: Circuit, fitted: FittedConstants) -> dict[str, float | int | str]:
-    """Returns the faithfulness with constants, on the examples that no descent saw; nothing of a circuit of no edge."""
+    """Returns the faithfulness with constants, on the examples that no descent saw.
+
+    Nothing of a circuit of no edge, and of a network that does nothing that its ablation does not.
+    """
     if not found.scored:
         return {}
-    return faithfulness(runs, found.edges, constants=fitted.constants, blocks=halves(runs)[1]).as_row()
+    try:
+        return faithfulness(runs, found.edges, constants=fitted.constants, blocks=halves(runs)[1]).as_row()
+    except NoAnswerError:
+        return {}
 
 
 def _leading(runs: MaskedRuns, masks: Float[Tensor, "lane edge"]) -> Float[Tensor, "lane edge"]:

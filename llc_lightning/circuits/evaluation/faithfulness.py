@@ -111,7 +111,7 @@ def of_many(
         raise NoAnswerError(
             "with all edges ablated the network does as it does with none, so that no part of it can be faithful; take "
             "another donor, metric or examples.",
-            "error",
+            "no-gap",
         )
     asked = runs.subject.question
     donor = asked.donor.name if constants is None else CONSTANTS

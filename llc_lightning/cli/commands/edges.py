@@ -57,8 +57,8 @@ def run(options: Namespace) -> None:
     transitions = llc_transitions(rows, level=options.level)
     if path is not None:
         least = options.least or QUANTITIES[options.quantity]
-        shares = select(rows, quantity="edge_share") if options.quantity != "edge_share" else rows.iloc[:0]
-        one_way = shares if shares["method"].nunique() == 1 else None
+        shares = select(rows, quantity=("edge_share", "circuit_resamples"))
+        one_way = shares if options.quantity != "edge_share" and shares["method"].nunique() == 1 else None
         drawn = drawing_of_rows(found, full_llc(rows), least, one_way)
         title = f"Circuit of {opened.name} over training"
         text = drawn.svg(drawn.frames[-1]) if path.suffix == ".svg" else drawn.page(title)

@@ -51,28 +51,40 @@ class Nothing:
 
 
 @dataclass
-class Failures:
-    """What has failed at the latest snapshot and is the same whichever components are asked for: not tried again."""
+class Tried:
+    """What was tried at the latest snapshot and is the same whichever components are asked for: not tried again."""
 
-    told: dict[str, str] = field(default_factory=dict[str, str])
+    found: dict[str, Any] = field(default_factory=dict[str, Any])
+    failed: dict[str, str] = field(default_factory=dict[str, str])
     at: Callable[[], Snapshot | None] = lambda: None
 
-    def once(self, snapshot: Snapshot, name: str, do: Callable[[], R]) -> R:
-        """Returns what ``do`` returns.
+    def once(self, snapshot: Snapshot, name: str, do: Callable[[], R], *, keeps: bool) -> R:
+        """Returns what ``do`` returns, or has returned there before.
+
+        Args:
+            snapshot: Where.
+            name: Names what is tried.
+            do: Tries it.
+            keeps: Whether what it returns is the same whichever components are asked for, as its failure is.
 
         Raises:
             MeasurementError: If it has failed there before.
             Exception: What it raises.
         """
         if self.at() is not snapshot:
-            self.told, self.at = {}, weakref.ref(snapshot)
-        if name in self.told:
-            raise MeasurementError(self.told[name])
+            self.found, self.failed, self.at = {}, {}, weakref.ref(snapshot)
+        if name in self.failed:
+            raise MeasurementError(self.failed[name])
+        if name in self.found:
+            return self.found[name]
         try:
-            return do()
+            found = do()
         except Exception as error:  # of whatever the module and torch raise
-            self.told[name] = one_sentence(error)
+            self.failed[name] = one_sentence(error)
             raise
+        if keeps:
+            self.found[name] = found
+        return found
 
 
 Measured = Effect | Circuit | Stability | Nothing
@@ -89,25 +101,28 @@ class CircuitMeasurement(Measurement[CircuitPlan]):
         *,
         replicate: int,
         advance: Advance,
-        memory: Failures | None,
+        memory: Tried | None,
     ) -> list[Measured]:
         """Returns what searches find, and the scores of some edges.
 
         Raises:
             LLCLightningError: If they have none.
         """
-        asked, failures = plan.question(snapshot), memory or Failures()
+        asked, tried = plan.question(snapshot), memory or Tried()
         found: dict[str, Measured] = {}
         for one in components:
             if isinstance(one, Search):
-                found[one.address] = failures.once(snapshot, one.address, lambda one=one: _searched(plan, asked, one))
+                found[one.address] = tried.once(
+                    snapshot, one.address, lambda one=one: _searched(plan, asked, one), keeps=True
+                )
         edges = [one for one in components if one.address not in found]
 
         def scored() -> list[Effect]:
             return edge_scores(asked, plan.scored_by, [edge_of(one) for one in edges])
 
         if edges:
-            scores = scored() if isinstance(plan.scored_by, Exact) else failures.once(snapshot, "scores", scored)
+            exact = isinstance(plan.scored_by, Exact)
+            scores = scored() if exact else tried.once(snapshot, "scores", scored, keeps=False)
             found.update(zip((one.address for one in edges), scores, strict=True))
         advance(plan.cost(plan.jobs(components, data="")))
         return [found[one.address] for one in components]
@@ -187,9 +202,9 @@ class CircuitMeasurement(Measurement[CircuitPlan]):
             brief = replace(search, steps=1).name
         return replace(plan, examples=examples, search=brief, resamples=min(plan.resamples, 2))
 
-    def memory(self) -> Failures:
-        """Returns where it keeps what has failed."""
-        return Failures()
+    def memory(self) -> Tried:
+        """Returns where it keeps what it has tried."""
+        return Tried()
 
 
 MEASUREMENTS.register(
@@ -215,7 +230,7 @@ def _searched(plan: CircuitPlan, asked: Question, what: Search) -> Circuit | Sta
         circuit = find_circuit(runs, search)
     except NoAnswerError as error:
         return Nothing(what.quantity, error.status, str(error))
-    if not circuit.scored or circuit.faithfulness:
+    if not circuit.scored or circuit.faithfulness or circuit.constants:
         return circuit
     try:
         return replace(circuit, faithfulness=faithfulness(runs, circuit.edges).as_row())
@@ -224,9 +239,11 @@ def _searched(plan: CircuitPlan, asked: Question, what: Search) -> Circuit | Sta
 
 
 def _seconds(plan: CircuitPlan, snapshot: Snapshot, clock: Clock) -> float:
-    """Returns the seconds of one masked run on all examples, of some that lack an edge each."""
+    """Returns the seconds of one masked run on all examples, of some that lack an edge each, from all over the net."""
     runs = MaskedRuns(Subject(plan.question(snapshot)))
-    masks = 1 - torch.eye(len(runs.edges))[-_LANES:]
+    lacking = torch.linspace(0, len(runs.edges) - 1, min(_LANES, len(runs.edges))).round().long()
+    masks = torch.ones(len(lacking), len(runs.edges))
+    masks[torch.arange(len(lacking)), lacking] = 0.0
     with torch.no_grad():
         runs(masks)  # the first is another
         started = clock()

@@ -21,17 +21,23 @@ _MOST = 8
 """So many edges have a curve."""
 
 
-def edges(rows: pd.DataFrame, *, quantity: str, method: str, level: float = table.LEVEL) -> Panel | None:
+def edges(
+    rows: pd.DataFrame, *, quantity: str, method: str, loss: str = "train", level: float = table.LEVEL
+) -> Panel | None:
     """Returns the edges with the largest values over training; None where none is ever in the circuit.
 
     Args:
         rows: The measurement table.
         quantity: What was measured of edges.
         method: How.
+        loss: On which loss.
         level: Probability of the intervals.
+
+    Raises:
+        DataError: If they were measured under several settings.
     """
-    found = edge_rows(rows, quantity=quantity, method=method)
-    lives = edge_lives(rows, quantity=quantity, method=method, level=level)
+    found = edge_rows(rows, quantity=quantity, method=method, loss=loss)
+    lives = edge_lives(rows, quantity=quantity, method=method, loss=loss, level=level)
     if not lives:
         return None
     largest = sorted(lives, key=lambda one: -abs(one.largest))[:_MOST]
@@ -46,15 +52,16 @@ def edges(rows: pd.DataFrame, *, quantity: str, method: str, level: float = tabl
     )
     first, last = lives[0].enters, lives[-1].enters
     told = " ".join(told_transition(*at, one) for at, one in transitions.items())
+    way = method if loss == "train" else f"{method} on {loss}"
     return Panel(
-        f"edges-{quantity}-{method_tag(method)}",
+        f"edges-{quantity}-{method_tag(way)}",
         f"{len(lives)} edges enter, from step {first.step:.3g} to step {last.step:.3g}",
         axis,
         axis_in(quantity.replace("_", " "), table.told_unit(found)),
         series,
         rules=(Rule(QUANTITIES[quantity], "in the circuit"),),
         spans=spans,
-        caption=f"{method}; the {len(largest)} edges with the largest values. Shaded: where the LLC does half of its "
+        caption=f"{way}; the {len(largest)} edges with the largest values. Shaded: where the LLC does half of its "
         f"way, with its interval. {told}",
         wide=True,
     )
@@ -84,10 +91,9 @@ def _series(one: EdgeLife, rows: pd.DataFrame, axis: Axis, at: int, level: float
     ),
 )
 def _drawn(view: View) -> list[Panel | None]:
-    rows = view.found.rows
-    ways = [
-        (quantity, method)
-        for quantity in QUANTITIES
-        for method in sorted(table.distinct(table.select(rows, quantity=quantity), "method"))
-    ]
-    return [edges(rows, quantity=quantity, method=method, level=view.found.level) for quantity, method in ways]
+    rows, drawn = view.found.rows, list[Panel | None]()
+    for quantity in QUANTITIES:
+        for (method, loss), _ in table.by(table.select(rows, quantity=quantity), "method", "loss"):
+            with suppress(DataError):  # those of several settings are no one curve
+                drawn.append(edges(rows, quantity=quantity, method=method, loss=loss, level=view.found.level))
+    return drawn

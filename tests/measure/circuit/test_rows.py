@@ -3,18 +3,22 @@
 import copy
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 
+from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.circuits.base import Question, edge_scores
 from llc_lightning.circuits.circuit import Circuit, ScoredEdge
+from llc_lightning.circuits.discovery import learned
 from llc_lightning.circuits.discovery.base import find_circuit
 from llc_lightning.circuits.edge import Edge
+from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.circuits.stability import over_examples
 from llc_lightning.measure.circuit import rows as of_rows
-from llc_lightning.measure.circuit.plan import CircuitPlan
+from llc_lightning.measure.circuit.plan import CircuitPlan, edge_of
 from llc_lightning.measure.measurements import Plan, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.measure.trial import trial
@@ -110,6 +114,22 @@ def test_its_cost_is_foretold() -> None:
     assert sum(seconds.values()) == pytest.approx(1.0)
 
 
+def test_the_masks_that_are_timed_lack_edges_from_all_over_the_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[torch.Tensor] = []
+
+    def noted(_: MaskedRuns, masks: torch.Tensor) -> None:
+        timed.append(masks)
+
+    monkeypatch.setattr(MaskedRuns, "__call__", noted)
+    at = snapshot()
+    measurement_of(PLAN).forecast(PLAN, at, PLAN.components_of(at.loss.module)[:1], lambda: 0.0)
+    lacking = [int(at) for at in timed[0].argmin(1)]
+    edges = len(PLAN.graph_of(at.loss.module).edges)
+    assert [int(kept) for kept in timed[0].sum(1)] == [edges - 1] * 16
+    assert (lacking[0], lacking[-1]) == (0, edges - 1)
+    assert max(after - before for before, after in pairwise(lacking)) <= edges / 15 + 1
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -166,6 +186,15 @@ def test_a_network_that_does_nothing_yet_ends_no_training() -> None:
     assert "no-gap" in rows_of(rows, "circuit_edges")[""].status
     assert not rows_of(rows, "circuit_faithfulness")
     assert len(rows_of(rows, "edge_effect")) > 2
+
+
+def test_a_circuit_with_constants_of_a_network_that_does_nothing_yet_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learned, "_BLOCK", 8)  # one half of the blocks is held out
+    rows = measure(replace(SOME, search="ugs(constants=true,steps=1)"), changed(0.0)).rows
+    of_circuit = rows_of(rows, "circuit_edges")[""]
+    assert of_circuit.value == len(rows_of(rows, "circuit_edge")) > 0
+    assert of_circuit.status == "no-gap"
+    assert not rows_of(rows, "circuit_faithfulness")
 
 
 def test_searches_are_jobs_of_their_own() -> None:
@@ -241,6 +270,32 @@ def test_a_search_that_fails_leaves_the_scores_alone(monkeypatch: pytest.MonkeyP
     assert len(tried) == 1
     assert rows_of(rows, "circuit_edges")[""].status == "error"
     assert "error" not in {row.status for row in rows_of(rows, "edge_effect").values()}
+
+
+def test_a_search_that_succeeds_is_not_run_again_where_others_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+
+    def counted(*given: Any) -> Circuit:
+        searched.append(1)
+        return find_circuit(*given)
+
+    def failing(asked: Question, score: object, edges: list[Edge]) -> list[Effect]:
+        if broken in edges:
+            raise RuntimeError("memory is full")
+        return edge_scores(asked, "exact", edges)
+
+    at = snapshot()
+    broken = edge_of(SOME.components_of(at.loss.module)[1])
+    monkeypatch.setattr(of_rows, "find_circuit", counted)
+    monkeypatch.setattr(of_rows, "edge_scores", failing)
+    kind = measurement_of(SOME)
+    memory = kind.memory()
+    rows = measure(SOME, at, on_error="skip", memory=memory).rows
+    assert len(searched) == 1
+    assert rows_of(rows, "circuit_edges")[""].status != "error"
+    assert [name for name, row in rows_of(rows, "edge_effect").items() if row.status == "error"] == [str(broken)]
+    measure(SOME, snapshot(), only=["search"], memory=memory)
+    assert len(searched) == 2
 
 
 def test_a_search_that_cannot_work_is_told_before_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
