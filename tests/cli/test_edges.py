@@ -9,13 +9,13 @@ import pytest
 from llc_lightning.cli.analyze import main
 from llc_lightning.results.schema import Row
 from llc_lightning.results.store import Store, part_name
-from tests.report.test_edges import EDGES, LLC, SHARES
+from tests.report.test_edges import COUNTS, EDGES, LLC, SHARES
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     folder = tmp_path / "checkpoints" / "net" / "version_0"
-    for step, some in pd.concat([EDGES, SHARES, LLC]).groupby("step"):
+    for step, some in pd.concat([EDGES, SHARES, COUNTS, LLC]).groupby("step"):
         rows = [Row(**{str(name): value for name, value in row.items()}) for row in some.to_dict("records")]
         Store(folder).write(part_name(int(str(step)), "circuit"), rows)
     return folder
