@@ -12,12 +12,11 @@ from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.replacing import by_side
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.metrics import Metric
-from llc_lightning.ablation.significance import FEWEST, with_statistics
+from llc_lightning.ablation.significance import check_resamples, with_statistics
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.components.measurable import find_measurable
 from llc_lightning.runtime.batches import Batch, n_examples
-from llc_lightning.runtime.errors import at_least
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +80,7 @@ def ablation_effects(
         >>> table[["component", "method", "value", "unablated"]].to_dict("split")["data"]
         [['layer[0]', 'zero', -2.5, 2.5], ['layer[0]', 'mean', -0.25, 2.5]]
     """
-    at_least(0, resamples=resamples)
-    at_least(FEWEST if resamples else 0, resamples=resamples)
+    check_resamples(resamples)
     n_examples(batch)
     loss, chosen = loss_fn(module), resolve_methods(methods)
     replacing, editing = by_side(chosen)

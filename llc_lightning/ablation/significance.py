@@ -29,6 +29,16 @@ _SUPPORTED = 25
 """So many resamples of a thousand must lie beyond a p-value that they are counted for; those below have a tail."""
 
 
+def check_resamples(resamples: int) -> None:
+    """Checks a number of bootstrap samples: 0 for none, or as many as p-values need.
+
+    Raises:
+        SettingError: If it is neither.
+    """
+    at_least(0, resamples=resamples)
+    at_least(FEWEST if resamples else 0, resamples=resamples)
+
+
 def with_statistics(effects: Sequence[Effect], *, resamples: int, seed: int, level: float = LEVEL) -> list[Effect]:
     """Returns effects whose details tell ``low`` and ``high``, ``p``, and ``p_adjusted`` over the components.
 

@@ -90,6 +90,13 @@ def test_a_plan_fits_itself_to_the_examples() -> None:
     assert (some.fitted(3).examples, some.fitted(10).examples, some.fitted(99).examples) == (3, 10, 10)
 
 
+@pytest.mark.parametrize(("resamples", "least"), [(-3, 0), (50, 99)])
+def test_too_few_resamples_are_refused_before_anything_is_measured(resamples: int, least: int) -> None:
+    with pytest.raises(SettingError) as raised:
+        replace(ABLATION, resamples=resamples)
+    assert str(raised.value) == f"resamples is {resamples}; give an integer of at least {least}."
+
+
 def test_every_component_has_a_job_at_every_rung() -> None:
     parts = LLC.components_of(Net())
     jobs = LLC.jobs(parts, data="d")
@@ -124,7 +131,13 @@ def test_whatever_may_change_a_value_changes_the_settings() -> None:
         *({"chains": 3}, {"draws": 7}, {"burn_in": 3}, {"batch_size": 9}, {"curvature_examples": 9}),
     ]
     others += [settings(replace(LLC, settings=replace(LLC.settings, **change))) for change in changes]
-    changes = [{"metrics": ("kl",)}, {"metrics": ("kl(last=true)",)}, {"resamples": 9}, {"resamples": 99}, {"seed": 0}]
+    changes = [
+        {"metrics": ("kl",)},
+        {"metrics": ("kl(last=true)",)},
+        {"resamples": 99},
+        {"resamples": 199},
+        {"seed": 0},
+    ]
     others += [settings(replace(ABLATION, **change)) for change in [*changes, {"warm_start": True}, {"mask": "real"}]]
     known = set(settings(LLC))
     for other in others:

@@ -7,10 +7,10 @@ from functools import cache
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from llc_lightning.ablation.engine.influence import Donors, Influences
+from llc_lightning.ablation.engine.influence import Donors, Entries, Influences
 from llc_lightning.ablation.engine.moments import Counted, Moments
 from llc_lightning.runtime.status import OK, join
 
@@ -109,18 +109,22 @@ class Summary:
             some = [(values[0], counted[0]), *([(values[-1], counted[-1])] if self._metrics else [])]
             self._kept.append(torch.cat([value.masked_fill(~count.mask, torch.nan) for value, count in some], dim=-1))
 
+    def own(self, entries: Sequence[Entries], changes: Sequence[Float[Tensor, "series _ _"]]) -> None:
+        """Tells how the losses of a block changed, summed over draws, where it is donors' doing."""
+        for influences, *of_group in zip(self._influences, entries, changes, strict=False):
+            influences.add(*of_group)
+
     def given(
         self,
-        rows: Int[Tensor, "row"],
-        counted: Sequence[Counted],
+        entries: Sequence[Entries],
         changes: Sequence[Float[Tensor, "some _ _"]],
         *,
         draw: int,
         components: slice,
     ) -> None:
-        """Tells what one draw did to a block, where it is donors' doing (:meth:`Influences.add`)."""
-        for influences, count, change in zip(self._influences, counted, changes, strict=False):
-            influences.add(rows, count, change, draw=draw, components=components)
+        """Tells what one draw did to a block, where it is donors' doing (:meth:`Influences.give`)."""
+        for influences, *of_group in zip(self._influences, entries, changes, strict=False):
+            influences.give(*of_group, draw=draw, components=components)
 
     def effects(self, makes: Sequence[Callable[..., Effect]], *, doubted: bool = False) -> Iterator[list[Effect]]:
         """Yields for every series one effect per loss, made by its one of ``makes`` from what was measured.

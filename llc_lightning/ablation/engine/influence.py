@@ -26,6 +26,34 @@ class Donors:
     examples, draws of their own move it by this share of the way towards one donor, which tells the derivative."""
 
 
+@dataclass(frozen=True)
+class Entries:
+    """Where the packed changes of a block stand, on the losses of one group of columns."""
+
+    example: Int[Tensor, "entry"]
+    column: Int[Tensor, "entry"]
+    mask: Bool[Tensor, "packed column"]
+    """Which of them count."""
+    counting: Float[Tensor, "entry"]
+    """1 for those that count, else 0."""
+
+    @classmethod
+    def of(cls, rows: Int[Tensor, "row"], counted: Counted) -> Entries:
+        """Returns the entries of a block.
+
+        Args:
+            rows: The examples of the block, by their index.
+            counted: Which changes count, and where they stand.
+        """
+        columns = counted.mask.shape[1]
+        index = torch.arange(len(rows) * columns) if counted.index is None else counted.index.cpu()
+        return cls(rows[index // columns], index % columns, counted.mask, counted.mask.flatten().cpu().float())
+
+    def index(self, example: Int[Tensor, "entry"]) -> Int[Tensor, "entry"]:
+        """Returns where entries of these examples stand, among all examples and columns."""
+        return example * self.mask.shape[1] + self.column
+
+
 _SLAB = 1 << 15
 """Numbers that are worked on at a time."""
 _FEW = 10
@@ -57,41 +85,40 @@ class Influences:
         self._counts = torch.zeros(2, n, columns)
         self._squares = torch.zeros(components, columns, dtype=torch.float64)
 
-    def add(
-        self,
-        rows: Int[Tensor, "row"],
-        counted: Counted,
-        changes: Float[Tensor, "some packed column"],
-        *,
-        draw: int,
-        components: slice,
-    ) -> None:
-        """Adds the changes of a block under one draw; those of a constant itself are draw -1.
+    def add(self, entries: Entries, changes: Float[Tensor, "component packed column"]) -> None:
+        """Adds how a block's own losses change, the sums over draws; of an estimated constant by the constant itself.
 
         Args:
-            rows: The examples of the block, by their index.
-            counted: Which changes count, and where they stand.
+            entries: Where the changes stand.
+            changes: Packed, of all components.
+        """
+        own, _ = self._sums(changes)
+        index = entries.index(entries.example)
+        self._into(own, changes.masked_fill(~entries.mask, 0), index)
+        times = len(self._donors.by_draw) if self._donors.step is None else 1
+        self._counts[0].view(-1).index_add_(0, index, entries.counting, alpha=times)
+
+    def give(
+        self, entries: Entries, changes: Float[Tensor, "some packed column"], *, draw: int, components: slice
+    ) -> None:
+        """Adds to the donors of one draw what their values do to a block.
+
+        Args:
+            entries: Where the changes stand.
             changes: Packed; of a draw that moves a constant the difference to the change by the constant itself.
             draw: The number of the draw among the donors'.
             components: Whose changes these are.
         """
-        kept = changes.masked_fill(~counted.mask, 0)
-        own, given = self._sums(kept)
-        mask = counted.mask.flatten().cpu().float()
-        example, column = self._entries(rows, counted)
+        _, given = self._sums(changes)
         step = self._donors.step
-        if step is None or draw < 0:
-            self._into(own[components], kept, example, column)
-            if components.start == 0:
-                self._counts[0].view(-1).index_add_(0, example * self._shape[2] + column, mask)
-        if draw < 0:
-            return
+        kept = changes.masked_fill(~entries.mask, 0)
         kept = kept if step is None else kept / step
         self._squares[components] += tree_sum(kept.double().square()).cpu()
         for place in self._donors.by_draw[draw].unbind(-1):
-            self._into(given[components], kept, place[example], column)
+            index = entries.index(place[entries.example])
+            self._into(given[components], kept, index)
             if components.start == 0:
-                self._counts[1].view(-1).index_add_(0, place[example] * self._shape[2] + column, mask)
+                self._counts[1].view(-1).index_add_(0, index, entries.counting)
 
     def results(
         self, effects: Float[Tensor, "component column"], *, kept: bool
@@ -157,15 +184,8 @@ class Influences:
             self._own, self._given = (like.new_zeros(components, n * columns) for _ in range(2))
         return self._own, self._given
 
-    def _entries(self, rows: Int[Tensor, "row"], counted: Counted) -> tuple[Tensor, Tensor]:
-        """Returns of every packed change its example and its column."""
-        columns = self._shape[2]
-        index = torch.arange(len(rows) * columns) if counted.index is None else counted.index.cpu()
-        return rows[index // columns], index % columns
-
-    def _into(self, sums: Tensor, changes: Tensor, example: Tensor, column: Tensor) -> None:
-        index = (example * self._shape[2] + column).to(sums.device)
-        sums.index_add_(1, index, changes.flatten(1).to(sums.dtype))
+    def _into(self, sums: Tensor, changes: Tensor, index: Int[Tensor, "entry"]) -> None:
+        sums.index_add_(1, index.to(sums.device), changes.flatten(1).to(sums.dtype))
 
 
 def _around_truth(

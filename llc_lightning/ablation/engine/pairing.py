@@ -9,6 +9,7 @@ from torch import Tensor
 
 from llc_lightning.ablation.engine.effect import Summary
 from llc_lightning.ablation.engine.examples import Examples
+from llc_lightning.ablation.engine.influence import Entries
 from llc_lightning.ablation.engine.lanes import Lanes, Losses
 from llc_lightning.ablation.engine.moments import Counted
 from llc_lightning.ablation.engine.plan import Pass, Run, plan
@@ -76,22 +77,24 @@ def measure(ablations: Ablations, *, keep: bool, done: Callable[[float], object]
     )
     sums: list[Tensor] = []
     for block, losses in enumerate(ablations.losses(passes)):
-        counted, rows = examples.counted[block], examples.blocks.rows[block]
+        counted = examples.counted[block]
+        entries = [Entries.of(examples.blocks.rows[block], count) for count in counted]
         for run, differences in _differences(passes, losses, counted):
             summary, draws = summaries[run.kind], sources[run.kind].draws
             if run.draw >= draws:  # beside the constant, of which the sums still hold
                 moved = zip(differences, sums, strict=True)
                 apart = [value - total[run.components] / draws for value, total in moved]
-                summary.given(rows, counted, apart, draw=run.draw - draws, components=run.components)
+                summary.given(entries, apart, draw=run.draw - draws, components=run.components)
                 continue
             # Draws of a kind follow each other, so that one sum per component serves all kinds in turn.
             if run.draw == 0 and run.components.start == 0:
                 sums = [values.new_zeros(n_components, *values.shape[1:]) for values in differences]
             for total, values in zip(sums, differences, strict=True):
                 total[run.components] += values
-            draw = -1 if sources[run.kind].probes else run.draw
-            summary.given(rows, counted, differences, draw=draw, components=run.components)
+            if not sources[run.kind].probes:
+                summary.given(entries, differences, draw=run.draw, components=run.components)
             if run.draw == draws - 1 and run.components.stop == n_components:
+                summary.own(entries, sums)
                 summary.add([total / draws for total in sums], counted)
         done(1 / len(examples.blocks))
     return summaries

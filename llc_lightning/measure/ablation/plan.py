@@ -13,6 +13,7 @@ from llc_lightning.ablation.engine.mask import check_mask
 from llc_lightning.ablation.engine.replacing import by_side
 from llc_lightning.ablation.metrics import resolve_metrics
 from llc_lightning.ablation.procedures.attribution import check_attributed
+from llc_lightning.ablation.significance import check_resamples
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.measurable import find_measurable
@@ -30,7 +31,8 @@ class AblationPlan:
     """Ablation effects of every component by every method.
 
     Raises:
-        SettingError: If there is no component or method, one comes twice, or one is unknown.
+        SettingError: If there is no component or method, one comes twice, one is unknown, or there are too few
+            resamples for p-values.
     """
 
     kind: ClassVar[str] = "ablation"
@@ -65,7 +67,7 @@ class AblationPlan:
             check_attributed(self.attribution)
         resolve_metrics(self.metrics)
         check_mask(self.mask)
-        at_least(0, resamples=self.resamples)
+        check_resamples(self.resamples)
         at_least(1, **unless_none(examples=self.examples))
 
     def fitted(self, n_examples: int) -> AblationPlan:
