@@ -111,8 +111,8 @@ class Summary:
 
     def own(self, entries: Sequence[Entries], changes: Sequence[Float[Tensor, "series _ _"]]) -> None:
         """Tells how the losses of a block changed, summed over draws, where it is donors' doing."""
-        for influences, *of_group in zip(self._influences, entries, changes, strict=False):
-            influences.add(*of_group)
+        for influences, where, change in zip(self._influences, entries, changes, strict=False):
+            influences.add(where, change)
 
     def given(
         self,
@@ -123,8 +123,8 @@ class Summary:
         components: slice,
     ) -> None:
         """Tells what one draw did to a block, where it is donors' doing (:meth:`Influences.give`)."""
-        for influences, *of_group in zip(self._influences, entries, changes, strict=False):
-            influences.give(*of_group, draw=draw, components=components)
+        for influences, where, change in zip(self._influences, entries, changes, strict=False):
+            influences.give(where, change, draw=draw, components=components)
 
     def effects(self, makes: Sequence[Callable[..., Effect]], *, doubted: bool = False) -> Iterator[list[Effect]]:
         """Yields for every series one effect per loss, made by its one of ``makes`` from what was measured.
