@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from llc_lightning.ablation.engine.moments import Counted, tree_sum
+from llc_lightning.ablation.engine.moments import Counted, RowSums
 from llc_lightning.runtime.batches import chunks
 from llc_lightning.runtime.seeding import generator
 
@@ -83,7 +83,7 @@ class Influences:
         self._own: Tensor | None = None
         self._given: Tensor | None = None
         self._counts = torch.zeros(2, n, columns)
-        self._squares = torch.zeros(components, columns, dtype=torch.float64)
+        self._squares = RowSums(torch.zeros(components, columns, dtype=torch.float64))
 
     def add(self, entries: Entries, changes: Float[Tensor, "component packed column"]) -> None:
         """Adds how a block's own losses change, the sums over draws; of an estimated constant by the constant itself.
@@ -113,7 +113,7 @@ class Influences:
         step = self._donors.step
         kept = changes.masked_fill(~entries.mask, 0)
         kept = kept if step is None else kept / step
-        self._squares[components] += tree_sum(kept.double().square()).cpu()
+        self._squares.add(kept.double().square(), components)
         for place in self._donors.by_draw[draw].unbind(-1):
             index = entries.index(place[entries.example])
             self._into(given[components], kept, index)
@@ -152,7 +152,7 @@ class Influences:
             raise RuntimeError("no block of examples was added")
         draws, step = len(self._donors.by_draw), self._donors.step
         own, given = (one[some].view(-1, *self._shape[1:]).cpu().double() for one in (self._own, self._given))
-        counts, n, squares = self._counts.double(), self._shape[1], self._squares[some]
+        counts, n, squares = self._counts.double(), self._shape[1], self._squares.total()[some]
         centre = effects[some].cpu().double()[:, None]
         if step is None:
             number, places = counts[0].sum(0) / draws, self._donors.by_draw.shape[-1]

@@ -11,6 +11,8 @@ from torch import Tensor
 from llc_lightning.runtime.batches import chunks
 
 _SLAB = 1024
+_TOGETHER = 1 << 16
+"""So many numbers are worth a sum of their own."""
 
 
 def tree_sum(values: Float[Tensor, "series row task"]) -> Float[Tensor, "series task"]:
@@ -27,6 +29,45 @@ def tree_sum(values: Float[Tensor, "series row task"]) -> Float[Tensor, "series 
         half = values.shape[1] // 2
         values = values[:, :half] + values[:, half:]
     return values[:, 0]
+
+
+class RowSums:
+    """Sums over rows, by halves, and over blocks, in their order; small blocks wait for others to be summed in one go.
+
+    Args:
+        start: What is added to; by default the first block's sums are the first.
+    """
+
+    def __init__(self, start: Float[Tensor, "series task"] | None = None) -> None:
+        self._total = start
+        self._at = slice(None)
+        self._waiting: list[Tensor] = []
+
+    def add(self, values: Float[Tensor, "series row task"], at: slice = slice(None)) -> None:
+        """Adds a block of some series, all of them where there is no start."""
+        if self._waiting and (at, values.shape) != (self._at, self._waiting[0].shape):
+            self._sum()
+        self._at = at
+        self._waiting.append(values)
+        if len(self._waiting) * values.numel() >= _TOGETHER:
+            self._sum()
+
+    def total(self) -> Float[Tensor, "series task"]:
+        """Returns the sums so far."""
+        self._sum()
+        if self._total is None:
+            raise RuntimeError("no block of examples was added")
+        return self._total
+
+    def _sum(self) -> None:
+        if not self._waiting:
+            return
+        for sums in tree_sum(torch.cat(self._waiting)).split(len(self._waiting[0])):
+            if self._total is None:
+                self._total = sums
+            else:
+                self._total[self._at] += sums.to(self._total.device)
+        self._waiting = []
 
 
 @dataclass(frozen=True)
@@ -60,15 +101,15 @@ class Moments:
     """Running sums over blocks of examples, of several series that are each split into tasks."""
 
     def __init__(self) -> None:
-        self._sums: tuple[Tensor, ...] | None = None
+        self._powers = RowSums()
+        self._count: Tensor | None = None
 
     def add(self, values: Float[Tensor, "series packed task"], mask: Bool[Tensor, "packed task"]) -> None:
         """Adds packed values; those that do not count may be anything, also NaN."""
         kept = values.masked_fill(~mask, 0).double()
-        powers = tree_sum(torch.cat([kept, kept.square(), kept.pow(3)])).chunk(3)
-        sums = (mask.sum(0, keepdim=True).double(), *powers)
-        old = self._sums
-        self._sums = sums if old is None else tuple(a + b for a, b in zip(old, sums, strict=True))
+        self._powers.add(torch.cat([kept, kept.square(), kept.pow(3)]))
+        count = mask.sum(0, keepdim=True).double()
+        self._count = count if self._count is None else self._count + count
 
     def results(
         self,
@@ -83,9 +124,9 @@ class Moments:
         The SD has n - 1 in its denominator. A mean without examples and an error with fewer than two are NaN. The
         skewness is that of the mean over examples, which is that of one example over sqrt(n).
         """
-        if self._sums is None:
+        if self._count is None:
             raise RuntimeError("no block of examples was added")
-        count, total, squares, cubes = self._sums
+        count, (total, squares, cubes) = self._count, self._powers.total().chunk(3)
         mean = total / count
         spread = (squares - total * mean).clamp_min(0)
         skew = (cubes - 3 * mean * squares + 2 * total * mean.square()) / spread.pow(1.5)

@@ -7,7 +7,14 @@ import pytest
 import torch
 from scipy import stats
 
-from llc_lightning.ablation.engine.moments import Counted, Moments, mean_over_examples, sd_over_examples, tree_sum
+from llc_lightning.ablation.engine.moments import (
+    Counted,
+    Moments,
+    RowSums,
+    mean_over_examples,
+    sd_over_examples,
+    tree_sum,
+)
 
 
 def test_a_tree_adds_everything_once() -> None:
@@ -19,6 +26,19 @@ def test_a_series_sums_to_the_same_bits_alone() -> None:
     values = torch.randn(37, 256, 3)
     together = tree_sum(values)
     assert all(torch.equal(tree_sum(values[i : i + 1])[0], together[i]) for i in range(37))
+
+
+def test_blocks_that_wait_for_each_other_sum_to_the_same_bits_as_one_after_the_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sums, slowly = RowSums(torch.zeros(6, 2)), torch.zeros(6, 2)
+    shapes = [(6, 8), (6, 8), (6, 4), (2, 8), (2, 8), (6, 8192), (6, 8), (3, 8), (3, 8)]
+    places = [*([slice(6)] * 3), slice(1, 3), slice(4, 6), *([slice(6)] * 2), slice(3), slice(3)]
+    for (series, rows), at in zip(shapes, places, strict=True):
+        block = torch.randn(series, rows, 2, generator=generator)
+        sums.add(block, at)
+        slowly[at] += tree_sum(block)
+    assert torch.equal(sums.total(), slowly)
+    assert torch.equal(sums.total(), slowly)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.03, 0.4, 1.0])
