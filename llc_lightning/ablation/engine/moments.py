@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,7 +12,7 @@ from torch import Tensor
 from llc_lightning.runtime.batches import chunks
 
 _SLAB = 1024
-_TOGETHER = 1 << 16
+_TOGETHER = 1 << 14
 """So many numbers are worth a sum of their own."""
 
 
@@ -39,7 +40,7 @@ class RowSums:
     """
 
     def __init__(self, start: Float[Tensor, "series task"] | None = None) -> None:
-        self._total = start
+        self._total: Tensor | None = start
         self._at = slice(None)
         self._waiting: list[Tensor] = []
 
@@ -62,7 +63,10 @@ class RowSums:
     def _sum(self) -> None:
         if not self._waiting:
             return
-        for sums in tree_sum(torch.cat(self._waiting)).split(len(self._waiting[0])):
+        several = torch.cat(self._waiting) if len(self._waiting) > 1 else self._waiting[0]
+        untyped: Any = tree_sum(several)
+        blocks: tuple[Tensor, ...] = untyped.split(len(self._waiting[0]))
+        for sums in blocks:
             if self._total is None:
                 self._total = sums
             else:
