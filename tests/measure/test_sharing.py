@@ -1,5 +1,6 @@
 """What is dealt to processes, and put together again."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -53,6 +54,24 @@ def test_a_batch_of_chains_and_a_whole_model_are_one_processs_work(plan: Plan) -
         assert together[0] == ("all",)
     else:
         assert all(len(addresses) == 1 for addresses in together)
+
+
+def dealt_sizes(sizes: dict[str, int], processes: int) -> list[dict[str, int]]:
+    pieces = [Piece(parts(f"{name}[{i}]"), shares=name) for name, size in sizes.items() for i in range(size)]
+    shares = [
+        [one.address for each in dealt(pieces, Workers(r, processes)) for one in each.components]
+        for r in range(processes)
+    ]
+    assert [name for share in shares for name in share] == [name for each in pieces for name in each.addresses]
+    return [dict(Counter(name.partition("[")[0] for name in share)) for share in shares]
+
+
+def test_what_shares_costs_stays_with_one_process_where_the_longest_share_is_not_much_longer() -> None:
+    assert dealt_sizes({"a": 32, "b": 1, "c": 1}, 2) == [{"a": 32}, {"b": 1, "c": 1}]
+    assert dealt_sizes({"a": 64, "b": 64, "c": 1, "d": 1}, 2) == [{"a": 64}, {"b": 64, "c": 1, "d": 1}]
+    assert dealt_sizes({"a": 60, "b": 1}, 2) == [{"a": 30}, {"a": 30, "b": 1}]
+    assert dealt_sizes({"a": 100}, 3) == [{"a": 28}, {"a": 36}, {"a": 36}]
+    assert dealt_sizes({"a": 1, "b": 1}, 3) == [{"a": 1}, {}, {"b": 1}]
 
 
 @pytest.mark.parametrize("plan", [replace(ABLATED_LLC, n_beta=(30.0, 100.0)), POSTERIOR], ids=lambda plan: plan.kind)

@@ -196,8 +196,10 @@ def _signs(name: str, values: Tensor) -> Iterator[str]:
 
 def _is_filled(values: Int[Tensor, "example position"], token: int) -> bool:
     """Says whether rows end in runs of a token that stands nowhere else, and fills more here and less there."""
+    low, high = values.aminmax()
+    if ((values == low) | (values == high)).all():
+        return False  # of two numbers neither fills
     runs = (values == token).flip(1).cumprod(1).sum(1)
     alone = token == _IGNORED or int((values == token).sum()) == int(runs.sum())
-    binary = bool(((values == values.amax()) | (values == values.amin())).all())
     often = int((runs > 1).sum()) * 20 >= max(len(runs), 40)
-    return alone and often and not binary and int(runs.min()) < int(runs.max())
+    return alone and often and int(runs.min()) < int(runs.max())

@@ -17,6 +17,7 @@ from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.cost import Clock, Forecast
 from llc_lightning.measure.forecast import by_examples
 from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
+from llc_lightning.measure.sharing import Piece
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
 from llc_lightning.runtime.batches import Batch, n_examples, take
@@ -81,6 +82,12 @@ class AblationMeasurement(Measurement[AblationPlan]):
             snapshot.loss, snapshot.params, examples, components, plan.attribution, mask=plan.mask, seed=seed
         )
         return [replace(one, quantity="attribution", method=names[one.method]) for one in found if one.component]
+
+    def pieces(self, plan: AblationPlan, snapshot: Snapshot, components: Sequence[Component]) -> list[Piece]:
+        """Returns every component, with those of its kind and hook points, with which it shares passes."""
+        return [
+            Piece((one,), shares=" ".join((one.kind, *(member.point for member in one.members)))) for one in components
+        ]
 
     def once(self, plan: AblationPlan, snapshot: Snapshot) -> list[TaskQuantity]:
         """Returns the module's own quantities; none where the plan wants no tasks."""
