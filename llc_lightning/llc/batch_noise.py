@@ -128,12 +128,11 @@ class NoisePrediction:
             new = slice(None, min(chunk, count - start))
             index, where = order[rows], chain[rows]
             loss = StepLoss(self.stacked, self.data, self.centre.losses, index[:, None].to(self.centre.losses.device))
-            gradient = self.sampler.look(_rows(at, where), loss).gradient
-            for name, value in gradient.items():
-                by_chain = _zero_beyond(new.stop, value).reshape(-1, chains, *value.shape[1:])
-                sums[name] += by_chain.sum(0)
-                squares[name] += by_chain.square().sum(0)
+            gradient = dict(self.sampler.look(_rows(at, where), loss).gradient)
+            del loss  # with what it keeps
             sizes.append(inner(gradient, gradient)[new])
+            for name in at:
+                _add(_zero_beyond(new.stop, gradient.pop(name)).unflatten(0, (-1, chains)), sums[name], squares[name])
         seen = torch.bincount(chain, minlength=chains).clamp(min=1).to(next(iter(at.values())).device)
         spread: Stack = {}
         for name in at:
@@ -179,6 +178,12 @@ def _rows(stack: Stack, rows: Int[Tensor, "row"]) -> Stack:
     if torch.equal(rows, every):
         return stack
     return {name: value[rows.to(value.device)] for name, value in stack.items()}
+
+
+def _add(rows: Tensor, sums: Tensor, squares: Tensor) -> None:
+    """Adds rows, and their squares, in place."""
+    sums += rows.sum(0)
+    squares += rows.square().sum(0)
 
 
 def _zero_beyond(stop: int, value: Tensor) -> Tensor:
