@@ -35,6 +35,17 @@ class Interaction:
         """How much more the pair does than its members' sum."""
         return self.together - sum(self.alone)
 
+    @property
+    def given(self) -> tuple[float, float]:
+        """The effect of each member where the other is ablated already."""
+        return self.together - self.alone[1], self.together - self.alone[0]
+
+    @property
+    def ratio(self) -> float:
+        """Together over the sum of the members: 1 where neither knows of the other; NaN where the sum is 0."""
+        alone = sum(self.alone)
+        return self.together / alone if alone else float("nan")
+
 
 @revisions.of_newest
 def interactions(rows: pd.DataFrame, *, step: int | None = None, loss: str = "train") -> list[Interaction]:

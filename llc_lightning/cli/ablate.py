@@ -39,7 +39,7 @@ _COLUMNS = ("step", "component", "kind", "method", "loss", "value", "stderr", "n
 _VERDICTS = (
     "±: one standard error, of all three effects. additive: within 2 standard errors of the members' sum. More than "
     "the sum: redundant where the pair is more than each alone, else amplifying. Less than the sum: cancelling where "
-    "it is less than each alone, else overlapping."
+    "it is less than each alone, else overlapping. Given: the effect of one where the other is ablated already."
 )
 
 
@@ -152,7 +152,10 @@ def interaction_table(rows: pd.DataFrame) -> Table | None:
     """
     found = interactions(rows)[:_SHOWN]
     told = tuple(
-        (one.component, one.method, str(table.Measured(one.surplus, one.stderr)), number(one.together, 4), one.verdict)
+        (
+            *(one.component, one.method, str(table.Measured(one.surplus, one.stderr)), number(one.together, 4)),
+            *(number(one.ratio), *(number(given, 4) for given in one.given), one.verdict),
+        )
         for one in found
     )
     alone = unmatched(rows)
@@ -162,7 +165,10 @@ def interaction_table(rows: pd.DataFrame) -> Table | None:
     return Table(
         "pairs",
         "Pairs that single ablations hide or make up",
-        ("pair", "method", "together minus alone", "together", "verdict"),
+        (
+            *("pair", "method", "together minus alone", "together", "together / alone"),
+            *("first, given the second", "second, given the first", "verdict"),
+        ),
         told,
         f"{_VERDICTS if told else ''}{missing if alone else ''}".strip(),
     )

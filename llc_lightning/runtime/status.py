@@ -52,9 +52,9 @@ REASONS.register(
 )(None)
 REASONS.register(
     "no-gap",
-    summary="scrubbing has nothing to explain",
-    sentence="the loss is within three standard errors of that with random inputs, so that a hypothesis has nothing to "
-    "explain; scrub parts that matter, or take more examples.",
+    summary="scrubbing, or a circuit, has nothing to explain",
+    sentence="the loss is within three standard errors of that with random inputs, or with all edges ablated, so that "
+    "a hypothesis or a circuit has nothing to explain; take parts that matter, or more examples.",
     order=140,
 )(None)
 REASONS.register(

@@ -50,6 +50,9 @@ def test_redundant_and_cancelling_pairs_are_found() -> None:
     assert redundant.alone == (0.0, 0.0)
     assert abs(redundant.together - 0.5) < 1e-6
     assert redundant.verdict == "redundant"
+    assert redundant.given == (redundant.together, redundant.together)
+    assert np.isnan(redundant.ratio)
+    assert abs(cancelling.given[0] + cancelling.alone[1]) < 1e-6
     assert min(cancelling.alone) > 10
     assert abs(cancelling.together) < 1e-6
     assert cancelling.verdict == "cancelling"
@@ -149,6 +152,8 @@ def test_verdicts_say_additive_within_two_standard_errors_alone(
     rows += [effect(f"z[{unit}]", "zero", value, 64) for unit, value in enumerate(alone)]
     (found,) = interactions(frame(rows))
     assert found.verdict == verdict
+    assert found.given == (together - alone[1], together - alone[0])
+    assert found.ratio == together / sum(alone)
     (unknown,) = interactions(frame([row | {"stderr": np.nan} for row in rows]))
     assert unknown.verdict == "unclear"
     table = interaction_table(frame(rows))

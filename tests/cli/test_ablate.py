@@ -191,6 +191,6 @@ def test_components_are_listed_with_what_is_known(capsys: pytest.CaptureFixture[
     assert analyze(["components", str(run), "--components", "net.hook_hidden[1]"]) == 0
     told = capsys.readouterr().out
     assert "net.hook_hidden[1]" in told
-    assert "Units are addressed as net.hook_hidden[0], net.hook_hidden[0,2] or net.hook_hidden[*]." in " ".join(
+    assert "Units are addressed as net.hook_hidden[0], net.hook_hidden[0,1] or net.hook_hidden[*]." in " ".join(
         told.split()
     )

@@ -8,14 +8,16 @@ import pandas as pd
 import pytest
 
 from llc_lightning.analysis import table
-from llc_lightning.analysis.across import ByRun, Measurements
+from llc_lightning.analysis.across import ByRun, Measurements, Over
 from llc_lightning.analysis.agreement import Rung
 from llc_lightning.analysis.association import Association
 from llc_lightning.analysis.collapse import Collapse
 from llc_lightning.analysis.correlation import Correlation
+from llc_lightning.report.answers.base import by_method
 from llc_lightning.report.answers.ordering import ordering
 from llc_lightning.report.answers.sharing import sharing
 from llc_lightning.report.over_runs import write_over_runs
+from llc_lightning.report.panel import Rule
 from llc_lightning.runtime.errors import StoreError
 from tests.analysis import test_collapse, test_scores, test_shifts
 from tests.analysis.test_across import TRUTH
@@ -125,3 +127,14 @@ def test_a_word_is_chosen_by_all_of_its_interval(low: float, high: float, word: 
     assert f"explains {word} in a (1 of 3 runs, 24 of 64 points)" in found.verdict
     assert f"explains {word} of wrLLC of neurons" in found.details[0]
     assert "1 of 3 runs, 24 of 64 points" in found.details[0]
+
+
+def test_an_interval_of_two_runs_does_not_hide_the_means_of_others() -> None:
+    narrow, wide = Over(1.0, 0.5, 1.5, 3), Over(2.0, -600.0, 604.0, 2)
+    (panel,) = by_method("n", "t", "l", Rule(0.0, ""), [("a", "zero", narrow), ("b", "zero", wide)])
+    assert panel.y.limits == (-0.5, 2.5)
+    assert panel.series[0].high is not None
+    assert panel.series[0].high.tolist() == [1.5, 604.0]
+    (panel,) = by_method("n", "t", "l", Rule(0.0, ""), [("a", "zero", narrow), ("b", "zero", Over(2.0, -1.9, 5.9, 2))])
+    assert panel.y.limits is None
+    assert by_method("n", "t", "l", Rule(0.0, ""), []) == ()

@@ -26,6 +26,7 @@ from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params, for_params
 from llc_lightning.runtime.errors import SettingError, at_least
+from llc_lightning.runtime.signals import stop_if_asked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,6 +191,7 @@ class _Slopes:
         parts = [_Part.of(member, self.examples.first[self.point]) for member in members]
         pieces: list[Tensor] = []
         for block, given in enumerate(values):
+            stop_if_asked()
             apart = self._apart(block, given)
             # The gradient at the activation is the same for all draws.
             draws = apart if self.steps else apart.mean(0, keepdim=True)

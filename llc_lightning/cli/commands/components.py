@@ -38,7 +38,7 @@ def run(options: Namespace) -> None:
     )
     note = "Shape: of one example's activation. Calls: how often the loss of a few examples calls it."
     if point := next((each.component.point for each in found if each.shape), ""):
-        note += f" Units are addressed as {point}[0], {point}[0,2] or {point}[*]."
+        note += f" Units are addressed as {point}[0], {point}[0,1] or {point}[*]."
     table = Table("components", f"Components of {options.run}", columns, rows, note)
     then = analyze("ablate", options.run, *Own.of(options).words)
     if options.json:

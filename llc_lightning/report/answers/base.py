@@ -13,6 +13,9 @@ from llc_lightning.report import palette
 from llc_lightning.report.cells import NONE, Table
 from llc_lightning.report.panel import Axis, Matrix, Panel, Rule, Series
 
+_ROOM = 2.0
+"""Intervals are shown whole where they reach no farther beyond all means than so many times what these span."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -77,13 +80,26 @@ def by_method(
             name=name,
             title=title,
             x=categories("net", nets),
-            y=Axis(label),
+            y=Axis(label, limits=_limits([number for *_, number in found], rule)),
             series=tuple(series),
             rules=(rule,),
-            caption="Means over components and runs; bars are intervals over runs, of one run alone by its own error.",
+            caption="Means over components and runs; bars are intervals over runs, of one run alone by its own error. "
+            "One that leaves the frame is in the table: that of two runs is 25 standard errors wide.",
             wide=True,
         ),
     )
+
+
+def _limits(numbers: Sequence[Over], rule: Rule) -> tuple[float, float] | None:
+    """Returns the ends of an axis on which means can be told apart; None where all intervals leave them so."""
+    means = [*(one.mean for one in numbers if np.isfinite(one.mean)), rule.y]
+    low, high = min(means), max(means)
+    room = _ROOM * ((high - low) or 1.0)
+    ends = [end for one in numbers for end in (one.low, one.high) if np.isfinite(end)]
+    inside = [end for end in ends if low - room <= end <= high + room]
+    if len(inside) == len(ends):
+        return None
+    return min(low - room / 8, *inside, high), max(high + room / 8, *inside, low)
 
 
 def points(name: str, x: Float[np.ndarray, "point"], numbers: Sequence[Over], color: str) -> Series:
