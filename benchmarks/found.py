@@ -89,9 +89,10 @@ def stability() -> bool:
     print(f"\n{SEARCH} on {FRESH} fresh data sets, and {RESAMPLES} resamples of each of {BASES} others")
     for name in ("induction", "induction_strict"):
         for n, asked in SIZES.items():
-            found = [_calibrated(name, seed, n) for seed in SEEDS]
-            for seed, one in zip(SEEDS, found, strict=True):
-                print(f"{name}-{seed} n {n:3}: {_told(*one)}", flush=True)
+            found: list[tuple[list[float], list[float]]] = []
+            for seed in SEEDS:
+                found.append(_calibrated(name, seed, n))
+                print(f"{name}-{seed} n {n:3}: {_told(*found[-1])}", flush=True)
             certain, apart = ([value for one in found for value in one[at]] for at in (0, 1))
             kept += [not certain or mean(certain) >= AGAIN, not apart or mean(apart) <= asked]
             missed = "" if all(kept[-2:]) else " MISSED"

@@ -239,7 +239,8 @@ class Signals:
         if head is None:
             raise RuntimeError(f"{sender.component.address} is no head")
         q, k, v = (made.get(at, self.known[one].select(-2, head.unit)[None]) for at, one in enumerate(head.points))
-        said = pattern(*torch.broadcast_tensors(q, k)) @ v
+        lanes = max(len(q), len(k))
+        said = pattern(*(one.expand(lanes, *one.shape[1:]) for one in (q, k))) @ v
         apart = said - self.known[head.output.point].select(-2, head.unit)
         added = streams.added(sender.writes[0], apart, torch.full((len(apart),), sender.unit))
         return added.expand(len(self._of(self.by_hand.last).own), *added.shape[1:])

@@ -241,7 +241,7 @@ class CircuitPlan:
 
     @property
     def recorded(self) -> int:
-        """Passes that the first measurement takes besides: of every sort of reader one is recorded, and the unablated."""
+        """Passes that the first measurement takes besides, in which the unablated and others are recorded."""
         return _OF_RECORDING
 
     @property
