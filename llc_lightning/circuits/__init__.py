@@ -6,6 +6,7 @@ from llc_lightning.circuits.composition import Composition, compositions
 from llc_lightning.circuits.discovery.base import DISCOVERIES, Discovery, find_circuit
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.evaluation.faithfulness import Faithfulness, faithfulness
+from llc_lightning.circuits.evaluation.specificity import Transfer, specificity
 from llc_lightning.circuits.exact import edge_effects
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.graph import Graph
@@ -31,6 +32,7 @@ __all__ = [
     "Score",
     "Stability",
     "Subject",
+    "Transfer",
     "circuit_address",
     "compositions",
     "consensus",
@@ -41,4 +43,5 @@ __all__ = [
     "matched",
     "over_examples",
     "over_orders",
+    "specificity",
 ]

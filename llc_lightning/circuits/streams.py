@@ -66,6 +66,8 @@ class Streams:
 
     def weight(self, name: str) -> Tensor:
         """Returns a parameter or buffer."""
+        if name in self.params:  # finding all names takes longer than many a forward pass
+            return self.params[name]
         known = self._names[name]
         return self.params[known] if known in self.params else self.loss.module.get_parameter(known)
 

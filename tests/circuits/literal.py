@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
 
 from llc_lightning.circuits.edge import Edge
+from llc_lightning.circuits.graph import Graph
 from llc_lightning.components.loss import Edit, ModuleLoss
 from llc_lightning.components.ports import replaced
 from llc_lightning.runtime.batches import Batch, Params
 
-SAYS = re.compile(r".*(hook_embed|hook_pos_embed|attn\.hook_z|hook_mlp_out)")
+_SAYS = re.compile(r".*(hook_embed|hook_pos_embed|attn\.hook_z|hook_mlp_out)")
+HEAD = 4
+"""Features of a head where they stand side by side."""
 _UNIT = re.compile(r"(?P<point>[^\[]+)(?:\[(?P<unit>\d+)\])?")
 
 
@@ -26,32 +29,38 @@ def parts(address: str) -> Iterator[tuple[str, int | None]]:
         yield found["point"], None if found["unit"] is None else int(found["unit"])
 
 
+def heard_and_said(loss: ModuleLoss, params: Params, batch: Batch, graph: Graph) -> dict[str, Tensor]:
+    """Returns the activations of the clean run wherever a sender or a reader is."""
+    return loss.activations(
+        params, batch, [point for one in (*graph.senders, *graph.readers) for point, _ in parts(one)]
+    )
+
+
 def put(values: Tensor, unit: int | None, given: Tensor) -> Tensor:
     """Returns activations with one head's, or all, taken from others."""
     if unit is None:
         return given
-    changed = values.clone()
+    changed, given = (one.unflatten(-1, (-1, HEAD)) if one.ndim == 3 else one for one in (values.clone(), given))
     changed[:, :, unit] = given[:, :, unit]
-    return changed
+    return changed.view(values.shape)
 
 
-def losses(loss: ModuleLoss, params: Params, batch: Batch, edge: Edge, given: dict[str, Tensor]) -> Tensor:
+def losses(
+    loss: ModuleLoss, params: Params, batch: Batch, edge: Edge, given: Mapping[str, Tensor], clean: Mapping[str, Tensor]
+) -> Tensor:
     """Returns the losses when the reader alone hears, directly, what is given for the sender.
 
     First all senders are frozen at what they say in the clean run, but for the one, which says what is given, and what
     the reader computes is written down. Then the clean run is made with that in the reader's place.
     """
-    points = [point for point, _ in loss.module.named_modules() if SAYS.fullmatch(point)]
-    clean = loss.activations(params, batch, points)
-    said = dict(clean)
+    said = {point: values for point, values in clean.items() if _SAYS.fullmatch(point)}
     for point, unit in parts(edge.sender):
         said[point] = put(said[point], unit, given[point])
     everything = torch.ones(1, dtype=torch.bool)
     frozen = loss.with_edits([Edit(point, everything, values) for point, values in said.items()])
     ((reader, unit),) = parts(edge.reader)
     heard = frozen.activations(params, batch, [reader])[reader]
-    own = loss.activations(params, batch, [reader])[reader]
-    return loss.with_edits([Edit(reader, everything, put(own, unit, heard))])(params, batch)
+    return loss.with_edits([Edit(reader, everything, put(clean[reader], unit, heard))])(params, batch)
 
 
 def weight_losses(module: nn.Module, batch: Batch, edge: Edge, given: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from llc_lightning.data.cis import CISData
 from llc_lightning.models.cis import CISModel
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
-from tests.circuits.literal import SAYS, losses, weight_losses
-from tests.circuits.nets import NETS, SMALL, N, net, partner
+from tests.circuits.literal import heard_and_said, losses, weight_losses
+from tests.circuits.nets import NETS, OTHERS, SMALL, TASKS, N, net, partner
 
 
 def measured(name: str, edges: str | list[str | Edge], donor: str, **options: object) -> dict[str, Effect]:
@@ -39,16 +39,15 @@ def measured(name: str, edges: str | list[str | Edge], donor: str, **options: ob
 DONORS = ("zero", "mean", "resample(draws=1)", "counterfactual")
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", NETS | OTHERS)
 def test_every_edge_has_the_effect_of_two_frozen_forward_passes(name: str) -> None:
     model, batch = net(name)
     loss, params, graph = loss_fn(model), snapshot_params(model), Graph.of(model)
-    edges = graph.edges[:: 5 if name == "hand_built" else 1]
+    edges = graph.edges[:: 5 if name in TASKS else 1]
     effects = edge_effects(
         loss, params, batch, graph, edges, DONORS, seed=0, per_example=True, counterfactual=partner(batch)
     )
-    points = [point for point, _ in loss.module.named_modules() if SAYS.fullmatch(point)]
-    clean, other = (loss.activations(params, one, points) for one in (batch, partner(batch)))
+    clean, other = (heard_and_said(loss, params, one, graph) for one in (batch, partner(batch)))
     given = [
         {point: torch.zeros_like(one) for point, one in clean.items()},
         {point: one.mean(0, keepdim=True).expand_as(one) for point, one in clean.items()},
@@ -59,7 +58,7 @@ def test_every_edge_has_the_effect_of_two_frozen_forward_passes(name: str) -> No
     for edge in edges:
         for donor, values in zip(DONORS, given, strict=True):
             effect = next(found)
-            expected = (losses(loss, params, batch, edge, values) - plain).detach()
+            expected = (losses(loss, params, batch, edge, values, clean) - plain).detach()
             assert (effect.component, effect.method) == (str(edge), donor)
             assert torch.allclose(effect.per_example.float(), expected, atol=1e-5), (edge, donor)
             assert effect.value == pytest.approx(float(expected.mean()), abs=1e-5)
@@ -69,13 +68,12 @@ def test_an_edge_at_a_position_is_the_exchange_there_alone() -> None:
     model, batch = net("layer")
     loss, params = loss_fn(model), snapshot_params(model)
     edge = Edge.parse("net.blocks.0.attn.hook_z[1] -> net.blocks.1.attn.hook_v[0]")
-    point = "net.blocks.0.attn.hook_z"
-    own = loss.activations(params, batch, [point])[point]
+    point, clean = "net.blocks.0.attn.hook_z", heard_and_said(loss, params, batch, Graph.of(model))
     found = measured("layer", list(at_positions([edge], [0, 3])), "zero")
     for position, effect in zip((0, 3), found.values(), strict=True):
-        given = own.clone()
+        given = clean[point].clone()
         given[:, position] = 0
-        expected = losses(loss, params, batch, edge, {point: given}) - loss(params, batch)
+        expected = losses(loss, params, batch, edge, {point: given}, clean) - loss(params, batch)
         assert torch.allclose(effect.per_example.float(), expected.detach(), atol=1e-5)
 
 
@@ -86,7 +84,8 @@ def test_joined_embeddings_are_exchanged_together() -> None:
     edge = graph.select("net.hook_embed+net.hook_pos_embed -> net.blocks.1.attn.hook_q[1]")
     (_, effect) = edge_effects(loss, params, batch, graph, edge, "zero", seed=0, per_example=True)
     zeros = dict.fromkeys(("net.hook_embed", "net.hook_pos_embed"), torch.zeros(N, 5, 8))
-    expected = losses(loss, params, batch, edge[0], zeros) - loss(params, batch)
+    clean = heard_and_said(loss, params, batch, graph)
+    expected = losses(loss, params, batch, edge[0], zeros, clean) - loss(params, batch)
     assert torch.allclose(effect.per_example.float(), expected.detach(), atol=1e-5)
 
 
@@ -127,21 +126,26 @@ def test_the_best_constants_have_the_effects_of_frozen_forward_passes() -> None:
     plain, points = loss(params, batch).detach(), ["net.blocks.0.attn.hook_z", "net.hook_embed"]
     edges = ["net.blocks.0.attn.hook_z[1] -> *hook_k[1]", "net.hook_embed -> net.blocks.1.hook_resid_post"]
     found, folds = measured("layer", edges, "optimal(steps=20)"), fold_of(N, seed=0)
+    clean = heard_and_said(loss, params, batch, Graph.of(model))
     assert len(found) == 2
     for (text, effect), point in zip(found.items(), points, strict=True):
         constants = effect.constants[0][folds]
         given = {point: constants if point == points[1] else constants.expand(-1, -1, 2, -1)}
-        expected = (losses(loss, params, batch, Edge.parse(text), given) - plain).detach()
+        expected = (losses(loss, params, batch, Edge.parse(text), given, clean) - plain).detach()
         assert torch.allclose(effect.per_example.float(), expected, atol=1e-5)
         assert effect.details["gain"] >= 0
 
 
-def test_edges_that_a_donor_cannot_move_are_unreachable() -> None:
+@pytest.mark.parametrize("name", ["hand_built", "induction_strict"])
+def test_edges_that_a_donor_cannot_move_are_unreachable(name: str) -> None:
     edges = "net.hook_pos_embed -> *"
     for donor, told in (("resample(draws=1)", True), ("mean", True), ("zero", False)):
-        statuses = {effect.status for effect in measured("hand_built", edges, donor).values()}
+        statuses = {effect.status for effect in measured(name, edges, donor).values()}
         assert all("unreachable" in status for status in statuses) == told
         assert any("unreachable" in status for status in statuses) == told
+
+
+def test_edges_that_say_nothing_of_any_account_can_be_reached() -> None:
     idle = measured("hand_built", "net.blocks.0.attn.hook_z[2] -> *", "resample(draws=1)").values()
     assert {effect.value for effect in idle} == {0.0}
     assert not any("unreachable" in effect.status for effect in idle)
@@ -155,12 +159,16 @@ def test_one_edge_in_each_pass_has_the_effect_that_it_has_beside_others() -> Non
     )
 
 
-def test_the_module_comes_back_as_it_was() -> None:
-    model, _ = net("layer")
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+@pytest.mark.parametrize("name", ["layer", "bridge"])
+def test_the_module_comes_back_as_it_was(name: str) -> None:
+    model, _ = net(name)
+    before = {name: tensor.clone() for name, tensor in model.named_parameters(remove_duplicate=False)}
     hooks = sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.modules())
-    measured("layer", "net.hook_embed -> *", "resample(draws=1)")
-    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    measured(name, "net.hook_embed -> *", "resample(draws=1)")
+    after = dict(model.named_parameters(remove_duplicate=False))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
+    assert all(part.training for part in model.modules())
     assert sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.modules()) == hooks
 
 

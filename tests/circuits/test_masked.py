@@ -9,12 +9,13 @@ from llc_lightning.ablation.engine.influence import donors
 from llc_lightning.circuits.base import edge_scores
 from llc_lightning.circuits.gradients import Subject
 from llc_lightning.circuits.masked import MaskedRuns
-from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.components.loss import Edit, loss_fn, snapshot_params
 from llc_lightning.models.transformer import TransformerModel
-from tests.circuits.nets import NETS, SMALL, N, net, question
+from tests.circuits.literal import heard_and_said, parts, put
+from tests.circuits.nets import NETS, OTHERS, SMALL, TASKS, N, net, question
 
 
-@pytest.mark.parametrize("name", [name for name in NETS if name != "hand_built"])
+@pytest.mark.parametrize("name", [name for name in NETS | OTHERS if name not in TASKS])
 def test_masks_go_from_the_donors_run_to_the_networks(name: str) -> None:
     asked, (model, (tokens, targets)) = question(name), net(name)
     runs = MaskedRuns(Subject(asked))
@@ -28,30 +29,24 @@ def test_masks_go_from_the_donors_run_to_the_networks(name: str) -> None:
     assert (found[2:] - found[0]).mean(1).tolist() == pytest.approx(exact, abs=1e-5)
 
 
-def test_all_edges_into_a_reader_together_give_it_the_donors_run() -> None:
-    asked, (model, (tokens, targets)) = question("layer", "counterfactual"), net("layer")
-    runs, reader = MaskedRuns(Subject(asked)), "net.blocks.1.attn.hook_q[1]"
-    kept = [edge for edge in runs.edges if edge.reader != reader]
+@pytest.mark.parametrize("donor", ["resample(draws=1)", "counterfactual"])
+@pytest.mark.parametrize("name", NETS | OTHERS)
+def test_all_edges_into_a_reader_together_give_it_the_donors_run(name: str, donor: str) -> None:
+    asked, (model, (tokens, targets)) = question(name, donor), net(name)
+    others = tokens[donors(N, seed=0, draw=0)] if donor.startswith("resample") else tokens.flip(0)
+    runs, everything = MaskedRuns(Subject(asked)), torch.ones(1, dtype=torch.bool)
+    readers = list(runs.numbers)[:: 3 if name in TASKS else 1]
     with torch.no_grad():
-        (found,) = runs(runs.mask(kept)[None])
-    point = "net.blocks.1.attn.hook_q"
+        found = runs(torch.stack([runs.mask([one for one in runs.edges if one.reader != name]) for name in readers]))
     own, other = (
-        asked.loss.activations(asked.params, (one, targets), [point])[point] for one in (tokens, tokens.flip(0))
+        heard_and_said(asked.loss, asked.params, (one, targets), runs.subject.graph) for one in (tokens, others)
     )
-    own[:, :, 1] = other[:, :, 1]
-    expected = asked.loss.with_edits([Put(point, own)])(asked.params, (tokens, targets))
-    assert torch.allclose(found, expected.detach(), atol=1e-5)
+    for losses, reader in zip(found, readers, strict=True):
+        ((point, unit),) = parts(reader)
+        edit = Edit(point, everything, put(own[point], unit, other[point]))
+        expected = asked.loss.with_edits([edit])(asked.params, (tokens, targets))
+        assert torch.allclose(losses, expected.detach(), atol=1e-5), reader
     assert model.training
-
-
-class Put:
-    """Puts an activation in."""
-
-    def __init__(self, point: str, value: torch.Tensor) -> None:
-        self.point, self.value = point, value
-
-    def __call__(self, activation: torch.Tensor) -> torch.Tensor:
-        return self.value
 
 
 def test_double_nets_are_run_in_double() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
-from torch import Tensor, nn
+from torch import nn
 
-from llc_lightning.circuits.wiring.base import FAMILIES, GraphOptions, Order, Reader, Sender, UnitMap, Wiring
+from llc_lightning.circuits.side_by_side import head_at, map_from, map_to
+from llc_lightning.circuits.wiring.base import FAMILIES, GraphOptions, Order, Reader, Sender, Wiring
 from llc_lightning.components.attention import heads_of
 from llc_lightning.components.component import Component
 from llc_lightning.components.hooks import INPUT, submodules
@@ -93,38 +93,16 @@ def _attention(order: Order, module: nn.Module, parts: dict[str, nn.Module], blo
         path = f"{attn}.{names.joint or f'{kind}_proj'}"
         number = heads.number if names.joint else _outputs(module, path) // heads.size
         first = at * number if names.joint else 0
-        reads = UnitMap(
-            f"{path}.weight", partial(_read, size=heads.size, joint=bool(names.joint)), f"{path}.bias",
-            partial(_added, size=heads.size) if "bias" in dict(module.get_submodule(path).named_parameters()) else None,
-        )  # fmt: skip
+        reads = map_to(path, parts[path], heads.size, transposed=bool(names.joint))
         name = f"{path}:{kind}" if names.joint else path
         for head in range(number):
-            unit = _head(name, path, head, first + head, heads.size)
+            unit = head_at(f"{name}[{head}]", path, first + head, heads.size)
             order.reads(Reader(unit, f"{norm}{INPUT}", norm, reads, first + head))
     path = f"{attn}.{names.projection}"
-    writes = UnitMap(f"{path}.weight", partial(_written, size=heads.size, joint=bool(names.joint)))
-    point = f"{path}{INPUT}"
-    order.writes(*(Sender(_head(point, point, one, one, heads.size), (writes,), one) for one in range(heads.number)))
-
-
-def _head(name: str, point: str, head: int, at: int, size: int) -> Component:
-    """Returns the features of a head, the ``at``-th group of some side by side."""
-    return Component(f"{name}[{head}]", "head", point, tuple(range(at * size, (at + 1) * size)))
+    writes, point = map_from(path, heads.size, transposed=bool(names.joint)), f"{path}{INPUT}"
+    for one in range(heads.number):
+        order.writes(Sender(head_at(f"{point}[{one}]", point, one, heads.size), (writes,), one))
 
 
 def _outputs(module: nn.Module, path: str) -> int:
     return module.get_parameter(f"{path}.weight").shape[0]
-
-
-def _read(weight: Tensor, *, size: int, joint: bool) -> Tensor:
-    # Conv1D holds [input, output], Linear the other way around.
-    weight = weight if joint else weight.T
-    return weight.reshape(len(weight), -1, size).transpose(0, 1)
-
-
-def _written(weight: Tensor, *, size: int, joint: bool) -> Tensor:
-    return (weight if joint else weight.T).reshape(-1, size, weight.shape[1] if joint else weight.shape[0])
-
-
-def _added(bias: Tensor, *, size: int) -> Tensor:
-    return bias.view(-1, size)

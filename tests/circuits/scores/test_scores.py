@@ -13,7 +13,7 @@ from llc_lightning.circuits.gradients import Subject
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import SettingError
-from tests.circuits.literal import losses, parts
+from tests.circuits.literal import heard_and_said, losses
 from tests.circuits.nets import SMALL, N, net, question
 
 EDGES = ["net.blocks.0.attn.hook_z[1] -> net.blocks.1.attn.hook_k[0]", "net.hook_embed -> *"]
@@ -111,11 +111,10 @@ def test_eap_is_the_slope_of_the_exact_effect() -> None:
 
 def along(asked: Question, edge: Edge, share: float) -> float:
     """Returns the mean loss when a reader hears a share of the way to the donor."""
-    points = [point for point, _ in parts(edge.sender)]
-    own = asked.loss.activations(asked.params, asked.data, points)
+    own = heard_and_said(asked.loss, asked.params, asked.data, asked.graph)
     order = donors(N, seed=0, draw=0)
     given = {point: values + share * (values[order] - values) for point, values in own.items()}
-    return float(losses(asked.loss, asked.params, asked.data, edge, given).double().mean().detach())
+    return float(losses(asked.loss, asked.params, asked.data, edge, given, own).double().mean().detach())
 
 
 def test_integrated_gradients_are_complete_and_say_when_they_are_not() -> None:
