@@ -19,12 +19,12 @@ from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.callbacks.progress import progress_of
 from llc_lightning.callbacks.steps import moment_of
 from llc_lightning.components.loss import HasTasks, loss_fn
-from llc_lightning.measure.budget import Kept, screened
+from llc_lightning.measure.budget import Kept
 from llc_lightning.measure.cost import duration
 from llc_lightning.measure.forecast import cost_told
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.keep import keep, part_of
-from llc_lightning.measure.measurements import MEASUREMENTS, Outcome, Plan, components_at, measure, measurement_of
+from llc_lightning.measure.measurements import MEASUREMENTS, Outcome, Plan, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.measure.trial import trial
 from llc_lightning.report.charts import Charts, layout, quantity_charts
@@ -329,7 +329,7 @@ class MeasurementCallback(CadencedCallback):
         try:
             kept = workers.gather(workers.on_zero(decided))[0]
             if kept is not None:
-                measured = self._measure(trainer, pl_module, moment, replicate, weights, kept)
+                measured = self._measure(trainer, pl_module, moment, replicate, weights, kept, budget)
                 if workers.is_zero:
                     budget.learn(self, kept, budget.clock.now() - started)
             workers.on_zero(lambda: budget.note(trainer, self, moment, part, kept, measured, weights=weights))
@@ -350,6 +350,7 @@ class MeasurementCallback(CadencedCallback):
         replicate: int,
         weights: Weights,
         kept: Kept | None = None,
+        budget: BudgetCallback | None = None,
     ) -> list[str]:
         """Measures, and returns the addresses of what was; of all components without ``kept``."""
         workers, plan = Workers.of(trainer), self.plan
@@ -358,9 +359,9 @@ class MeasurementCallback(CadencedCallback):
             _take_buffers_of_rank_zero(workers, pl_module)
             snapshot = workers.jointly(lambda: self._snapshot(trainer, pl_module, moment, weights))
             only: list[str] | None = None
-            if kept is not None:
+            if budget is not None and kept is not None:
                 plan = plan.narrowed(kept.rungs, kept.methods)
-                chosen = workers.on_zero(lambda: screened(snapshot, components_at(plan, snapshot), kept.components))
+                chosen = workers.on_zero(lambda: budget.screen(self.name, plan, snapshot, kept))
                 only = workers.gather(chosen)[0]
             elif not self._cost_is_told:
                 self._cost_is_told = True

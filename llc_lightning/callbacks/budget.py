@@ -17,7 +17,7 @@ from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.callbacks.steps import moment_of, planned_steps
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import snapshot_params
-from llc_lightning.measure.budget import Account, Costs, Kept, Purse, decide
+from llc_lightning.measure.budget import SCREENED, Account, Costs, Kept, Purse, decide, screened
 from llc_lightning.measure.cost import Clock, duration
 from llc_lightning.measure.forecast import RunsChains, rough
 from llc_lightning.measure.measurements import Plan, components_at
@@ -26,6 +26,7 @@ from llc_lightning.results.left_out import read_left_out, write_left_out
 from llc_lightning.results.run import Run
 from llc_lightning.results.schema import RAW, Weights
 from llc_lightning.results.snapshots import save_snapshot
+from llc_lightning.runtime.batches import n_examples
 from llc_lightning.runtime.cadence import Cadence, Moment
 from llc_lightning.runtime.doors import call
 from llc_lightning.runtime.errors import SettingError
@@ -43,6 +44,8 @@ _KEEPING = 0.1
 """Seconds that rows take to be written and drawn."""
 _OF_A_PASS = 2 / 3
 """What an ablation is taken to take of a pass: layers before it are passed once for many, but the first is slow."""
+_SCREENING = 20
+"""What the first screening of components is taken to take, in passes over the examples that it is done on."""
 _MARGIN = 0.95
 """What of the budget is planned with."""
 _IMPORTED = ("pyarrow.parquet", "pandas", "xarray", "zarr", "llc_lightning.report.tensorboard")
@@ -231,19 +234,25 @@ class BudgetCallback(L.Callback):
 
     def prepare(self, callback: Measuring, take: Callable[[], Snapshot]) -> None:
         """Learns what a callback measures, and guesses what that costs; ``take`` takes a snapshot."""
-        started, components, costs = self.clock.now(), list[Component](), Costs(_KEEPING, 0.0)
+        started, components, costs, screening = self.clock.now(), list[Component](), Costs(_KEEPING, 0.0), 0.0
         # A loss raises what it likes; measuring meets it again, and tells it or skips it.
         with suppress(Exception):
             snapshot = take()
             taken = self.clock.now() - started
             components = components_at(callback.plan, snapshot)
             once, each = rough(callback.plan, snapshot)
+            chains = isinstance(callback.plan, RunsChains)
+            n = n_examples(snapshot.data)
+            passed = 3 * n if chains else min(callback.plan.examples or n, n)
+            screening = _SCREENING * once * min(SCREENED, n) / passed
             each *= 1.0 if isinstance(callback.plan, RunsChains) else _OF_A_PASS
             costs = Costs(_KEEPING + _OFTEN * taken + once, each)
         known: Mapping[Any, Any] = self._earlier.get("costs", {}).get(callback.name, {})
         costs.points |= {int(units): float(seconds) for units, seconds in known.items()}
         done, last = self._earlier.get("moments", {}).get(callback.name, (0, -1))
-        self.accounts[callback.name] = Account(callback.plan, components, costs, callback.essential, done, last)
+        self.accounts[callback.name] = Account(
+            callback.plan, components, costs, callback.essential, done, last, screening
+        )
 
     def decide(self, trainer: L.Trainer, callback: Measuring, moment: Moment, replicate: int) -> Kept | None:
         """Returns what is measured at a moment, None for nothing; for the first process to know."""
@@ -263,11 +272,19 @@ class BudgetCallback(L.Callback):
         # Replicates are the first to be left out: there are some where nothing else was.
         return None if replicate and (kept != account.whole or self._left_something) else kept
 
+    def screen(self, name: str, plan: Plan, snapshot: Snapshot, kept: Kept) -> list[str]:
+        """Returns the addresses of the components to measure, and learns what it takes a callback to choose them."""
+        started, components = self.clock.now(), components_at(plan, snapshot)
+        chosen = screened(snapshot, components, kept.components)
+        if kept.components < len(components):
+            self.accounts[name].screening = self.clock.now() - started
+        return chosen
+
     def learn(self, callback: Measuring, kept: Kept, seconds: float) -> None:
         """Learns what a moment has cost at which all was measured that was to be."""
         account = self.accounts[callback.name]
         account.done += 1
-        account.costs.see(account.units(kept), seconds)
+        account.costs.see(account.units(kept), max(seconds - account.choosing(kept), 0.0))
 
     def note(
         self,

@@ -19,8 +19,8 @@ _SHARES = (0.75, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.02, 0.01, 0.0)
 """Of components, tried one after the other; at least one is measured."""
 _DEARER = 1.5
 """Times the least that a moment may cost where others are left out: few components cost nearly what one does."""
-_SCREENED = 1024
-"""Examples that components are screened on."""
+SCREENED = 256
+"""Examples that components are screened on, at most."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,8 @@ class Account:
     """Moments at which something was measured."""
     last: int = -1
     """The step of the last moment that was decided."""
+    screening: float = 0.0
+    """Seconds of choosing components where not all are measured: a guess, until it was done once."""
     _units: dict[Kept, int] = field(default_factory=dict[Kept, int])
 
     @property
@@ -157,7 +159,11 @@ class Account:
 
     def seconds(self, kept: Kept) -> float:
         """Returns what it takes, by what is known so far."""
-        return self.costs.of(self.units(kept))
+        return self.costs.of(self.units(kept)) + self.choosing(kept)
+
+    def choosing(self, kept: Kept) -> float:
+        """Returns what it takes to choose the components; 0 where all are measured."""
+        return self.screening if kept.components < len(self.components) else 0.0
 
 
 @dataclass(frozen=True)
@@ -251,7 +257,7 @@ def screened(snapshot: Snapshot, components: Sequence[Component], number: int) -
     """
     if number >= len(components):
         return [component.address for component in components]
-    few = take(snapshot.data, torch.arange(min(_SCREENED, n_examples(snapshot.data))))
+    few = take(snapshot.data, torch.arange(min(SCREENED, n_examples(snapshot.data))))
     whole = [one.address for one in components if not one.point]
     parts = [one for one in components if one.point]
     try:

@@ -151,3 +151,12 @@ def test_details_come_in_the_order_in_which_they_are_left_out() -> None:
     every = list(details(3, 2))
     assert every[:4] == [Detail(3, 2), Detail(2, 2), Detail(1, 2), Detail(1, 1)]
     assert [one.components for one in every[3:]] == sorted((one.components for one in every[3:]), reverse=True)
+
+
+def test_to_choose_components_costs_seconds_where_not_all_are_measured() -> None:
+    account = Account(accounts()["ablation"].plan, SOME, Costs(0.0, 0.1), screening=2.0)
+    assert account.seconds(Kept(1, 1, 10)) == pytest.approx(1.0)
+    assert account.seconds(Kept(1, 1, 5)) == pytest.approx(2.5)
+    # Half of the components cost more than all of them: what is left is nothing or all.
+    assert decide("ablation", {"ablation": account}, Purse(1.5, 0.0, {"ablation": 1})) is None
+    assert decide("ablation", {"ablation": account}, Purse(2.2, 0.0, {"ablation": 1})) == Kept(1, 2, 10)
