@@ -36,6 +36,12 @@ class Shift:
     """Healthy chains of the fewest of these; their number gives the intervals of a single run."""
     spread: float
     """SD of the shift over components; NaN with one."""
+    least: float
+    most: float
+    """Ends of the shifts over components; NaN with none."""
+    lower: int
+    higher: int
+    """Components whose own shift is clear of 0 by its interval of 95 %."""
     closed: int
     """How many of the ok ones have all of what follows, ok; these alone enter there."""
     unrecovered: Measured
@@ -87,6 +93,8 @@ def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_
     control = table.select(here, quantity="llc_ablated", component="", **at)
     unrecovered, gap, closure = (_mean(table.select(closed, quantity=quantity)) for quantity in _CLOSING)
     values = table.numbers(good, "value")
+    chains = int(table.numbers(after, "chains").min()) if len(after) else 0
+    reach = table.half_width(table.numbers(good, "stderr"), np.full(len(good), float(chains)), table.LEVEL)
     return Shift(
         step=table.steps(here)[0],
         kind=kind,
@@ -98,8 +106,12 @@ def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_
         before=_mean(control.loc[table.ok(control)]),
         after=_mean(after.loc[table.ok(after)]),
         shift=_mean(good),
-        chains=int(table.numbers(after, "chains").min()) if len(after) else 0,
+        chains=chains,
         spread=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+        least=float(values.min()) if len(values) else float("nan"),
+        most=float(values.max()) if len(values) else float("nan"),
+        lower=int((values < -reach).sum()),
+        higher=int((values > reach).sum()),
         closed=len(closed) // len(_CLOSING),
         unrecovered=unrecovered,
         recovered=Measured(n_beta * gap.value, n_beta * gap.stderr),

@@ -29,12 +29,14 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
                 *(str(one.over(number, level, chains=_chains)) for number in _OF_SHIFT),
                 ", ".join(f"{it.shift.value:+.3g}" if it.ok else NONE for it in one.found),
                 str(one.over(lambda it: it.spread, level)),
+                *_over_components(one.found),
                 *_counts(one.found),
                 f"{shift.runs} of {len(one.found)}",
             )
         )
         if np.isfinite(shift.mean):
-            said.append(_Said(one.net, kind, method, rung, shift, one.over(lambda it: it.before), *_counted(one.found)))
+            before = one.over(lambda it: it.before)
+            said.append(_Said(one.net, kind, method, rung, shift, before, *_counted(one.found), tuple(one.found)))
     head = (
         *("net", "kind", "method", "n_beta, gamma", "LLC before", "LLC after", "change (A3 - full)"),
         *(
@@ -43,6 +45,8 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
             "closure",
             "change in each run",
             "SD over components",
+            "least and most",
+            "clearly lower, higher",
             "ok",
             "of these closed",
             "runs with ok ones",
@@ -53,7 +57,8 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
         "change: by the same random numbers. A1: around the trained weights, which are no minimum of the ablated loss; "
         "R is what the other weights make good near them. Closure: A1 - (after - n_beta R), 0 where the chains around "
         "the trained weights and those around the new minimum see one basin. Means over components, then over runs, "
-        "with intervals."
+        "with intervals. Least and most, clearly lower and higher: single components of all runs, by their own errors; "
+        "these do not tell in which of several minima the re-optimised model ended, with which all are compared."
     )
     return Answer(
         question="How do ablations change the LLC?",
@@ -85,6 +90,7 @@ class _Said:
     before: Over
     ok: int
     asked: int
+    found: tuple[Shift, ...]
 
     @property
     def lower(self) -> bool:
@@ -109,6 +115,14 @@ _OF_SHIFT: tuple[Callable[[Shift], table.Measured], ...] = (
 
 def _chains(one: Shift) -> int:
     return one.chains
+
+
+def _over_components(found: Sequence[Shift]) -> tuple[str, str]:
+    some = [one for one in found if one.ok]
+    if not some:
+        return NONE, NONE
+    ends = between([end for one in some for end in (one.least, one.most)], "+.3g")
+    return ends, f"{sum(one.lower for one in some)}, {sum(one.higher for one in some)}"
 
 
 def _counts(found: Sequence[Shift]) -> tuple[str, str]:
@@ -151,10 +165,13 @@ def _change_sentences(said: Sequence[_Said]) -> list[str]:
         before = [one.before.mean for one in here if np.isfinite(one.before.mean)]
         was = f", {between(before, '.3g')} before," if before else ""
         runs = between([float(one.shift.runs) for one in here], ".0f")
+        ends, _ = _over_components([it for one in here for it in one.found])
+        lower, higher = (sum(getattr(it, way) for one in here for it in one.found) for way in ("lower", "higher"))
         told.append(
             f"{net}: without one {called(kind)} the LLC of the re-optimised rest{was} changes by "
             f"{between([one.shift.mean for one in here], '+.3g')} on average, {doubt} (n_beta, gamma {rung}; "
             f"{sum(one.ok for one in here)} of {sum(one.asked for one in here)} changes ok, {runs} "
-            f"{'run' if runs == '1' else 'runs'})."
+            f"{'run' if runs == '1' else 'runs'}); single ones by {ends}, {lower} clearly lower and {higher} higher by "
+            "their own errors, beside one re-optimised model."
         )
     return told
