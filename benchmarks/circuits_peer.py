@@ -8,8 +8,11 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,6 +23,7 @@ from benchmarks.circuits_nets import Net, net
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.ablation.engine.influence import donors
 from llc_lightning.circuits.base import Question, edge_scores
+from llc_lightning.circuits.discovery.acdc import ACDC
 from llc_lightning.circuits.discovery.base import find_circuit
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.graph import Graph
@@ -58,7 +62,7 @@ def _beside(size: int) -> bool:
                 theirs.append(answer["seconds"])
                 question = _question(one, size)
                 started = time.process_time()
-                found = ours(question)
+                found = ours(question, list(answer["values"]))
                 mine.append(time.process_time() - started)
                 values = answer["values"], {_named(edge): value for edge, value in found.items()}
             apart = max(abs(values[0][edge] - value) for edge, value in values[1].items())
@@ -77,11 +81,11 @@ def _question(one: Net, size: int) -> Question:
     return Question.of(one.loss, one.params, one.data(size, 0), graph, "resample(draws=1)", seed=0)
 
 
-def _exact(question: Question) -> dict[Edge, float]:
+def _exact(question: Question, order: Sequence[str]) -> dict[Edge, float]:
     return _by_edge(question, edge_scores(question, "exact"))
 
 
-def _ig(question: Question) -> dict[Edge, float]:
+def _ig(question: Question, order: Sequence[str]) -> dict[Edge, float]:
     return _by_edge(question, edge_scores(question, "eap_ig(steps=5,check=false)"))
 
 
@@ -89,13 +93,31 @@ def _by_edge(question: Question, scores: Sequence[Effect]) -> dict[Edge, float]:
     return {edge: found.value for edge, found in zip(question.graph.edges, scores, strict=True)}
 
 
-def _acdc(question: Question) -> dict[Edge, float]:
+@dataclass(frozen=True)
+class _InOrder(ACDC):
+    """ACDC that asks about edges in the order of the peer, which is another in each of its processes."""
+
+    names: tuple[str, ...] = ()
+
+    def ordered(self, graph: Graph, seed: int) -> list[list[Edge]]:
+        """Returns the edges in the peer's order."""
+        edges = {_named(edge): edge for edge in graph.edges}
+        together = groupby((edges[name] for name in self.names), lambda edge: graph.reader(edge).stream)
+        return [list(some) for _, some in together]
+
+    @cached_property
+    def name(self) -> str:
+        """No registered one."""
+        return "acdc in the order of the peer"
+
+
+def _acdc(question: Question, order: Sequence[str]) -> dict[Edge, float]:
     # The peer's divergence is over all positions, also those at which nothing is asked.
     asked = Question.of(
         question.loss, question.params, question.data, question.graph, question.donor,
         "kl(output=net.unembed.hook_out)", seed=0,
     )  # fmt: skip
-    kept = find_circuit(asked, "acdc(threshold=0.1)").edges
+    kept = find_circuit(asked, _InOrder(threshold=0.1, names=tuple(order))).edges
     return {edge: float(edge in kept) for edge in question.graph.edges}
 
 
@@ -107,7 +129,7 @@ def _named(edge: Edge) -> str:
 
 
 @contextmanager
-def _running(one: Net, size: int) -> Iterator[Callable[[str], dict[str, Any]]]:
+def _running(one: Net, size: int) -> Generator[Callable[[str], dict[str, Any]]]:
     """Gives the peer as a process of its own, and ends it afterwards."""
     tokens, targets = one.data(size, 0)
     state = {name.removeprefix("net."): value for name, value in one.params.items()}

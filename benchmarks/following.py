@@ -1,5 +1,7 @@
 """What a training costs while another process measures what it leaves out: its CPU time beside that of it alone.
 
+Each has a core and a thread of its own: more threads than cores wait for each other, and their waiting counts as work.
+
 python -m benchmarks following                     the net of configs/cis.yaml
 python -m benchmarks following --rounds 1 --config configs/smoke/cis.yaml
 """
@@ -7,6 +9,7 @@ python -m benchmarks following --rounds 1 --config configs/smoke/cis.yaml
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +22,7 @@ from benchmarks.goals import Goal, judged
 from benchmarks.peers.peer import ROOT
 
 _RISE = Goal(1.08)
+_ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 _SECONDS = re.compile(r"of the ([\d.]+) s of training")
 
 
@@ -46,7 +50,10 @@ def training(config: Path, steps: int, *, follows: bool) -> float:
         command = [sys.executable, "-W", "ignore", "train.py", "fit", "-c", str(config), "--budget", "0"]
         more = ["--trainer.max_steps", str(steps), "--trainer.enable_progress_bar", "false"]
         where = ["--trainer.default_root_dir", folder]
-        trains = subprocess.Popen([*command, *more, *where], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        trains = subprocess.Popen(
+            [*command, *more, *where], cwd=ROOT, env=_ONE_THREAD, stdout=subprocess.PIPE, text=True
+        )
+        _on_core(trains.pid, 0)
         measures = _following(Path(folder), trains) if follows else None
         told, _ = trains.communicate()
         if measures:
@@ -62,4 +69,13 @@ def _following(folder: Path, trains: subprocess.Popen[str]) -> subprocess.Popen[
     while not (runs := list(folder.glob("*/version_0/config.yaml"))) and trains.poll() is None:
         time.sleep(0.05)
     command = [sys.executable, "-W", "ignore", "analyze.py", "measure", str(runs[0].parent), "--follow"]
-    return subprocess.Popen(command, cwd=ROOT)
+    measures = subprocess.Popen(command, cwd=ROOT, env=_ONE_THREAD)
+    _on_core(measures.pid, 1)
+    return measures
+
+
+def _on_core(process: int, number: int) -> None:
+    """Keeps a process on one of the cores that this one may use, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(process, {cores[number % len(cores)]})

@@ -105,12 +105,16 @@ class _Work:
         return found
 
     def acdc(self) -> dict[str, float]:
-        """The edges that its ACDC keeps at a threshold of .1 nats of divergence, as 1."""
+        """The edges that its ACDC keeps at a threshold of .1 nats of divergence, as 1, in the order of its questions.
+
+        Edges into one layer it asks about in the order of a set, which is another in each process.
+        """
         from auto_circuit.prune_algos.ACDC import acdc_prune_scores
 
         batch = SimpleNamespace(clean=self.clean, corrupt=self.donor, key=0)
         scores: Any = acdc_prune_scores(self.model, [batch], None, tao_exps=[-1], tao_bases=[1])
-        return {edge.name: float(torch.isinf(edge.prune_score(scores))) for edge in self.edges}
+        order = sorted(self.model.edges, key=lambda edge: edge.dest.layer, reverse=True)
+        return {edge.name: float(torch.isinf(edge.prune_score(scores))) for edge in order}
 
     def ig(self) -> dict[str, float]:
         """Gradients of the masks, integrated in five steps."""

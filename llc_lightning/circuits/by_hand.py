@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llc_lightning.ablation.engine.lanes import Lanes
+from llc_lightning.ablation.engine.lanes import Lane, Lanes, Losses
 from llc_lightning.ablation.engine.place import Place
-from llc_lightning.ablation.engine.replacing import at_places, lanes_at_once
-from llc_lightning.circuits.exchange import VALUE, attended, holds, pattern
+from llc_lightning.ablation.engine.replacing import lanes_at_once
+from llc_lightning.circuits.exchange import holds, pattern
 from llc_lightning.circuits.gradients import Subject
-from llc_lightning.circuits.replacing import Behind
+from llc_lightning.circuits.replacing import Start
 from llc_lightning.circuits.streams import listed
 from llc_lightning.circuits.wiring.base import Reader, Sender
-from llc_lightning.runtime.batches import chunks
+from llc_lightning.components.loss import ModuleLoss
+from llc_lightning.runtime.batches import Params, chunks
+
+_FEW = 4
+"""Lanes of a pass up to which none is added."""
 
 
 class ByHand:
@@ -48,34 +52,59 @@ class ByHand:
     @cached_property
     def _lanes(self) -> Lanes:
         """What runs the module from its last sum on."""
-        examples, at = self.subject.examples, at_places([self._place], self.subject.examples)
-        behind = Behind(at.points, at.positions, (self._place.point,))
-        return Lanes(
-            examples.loss, examples.params, behind, with_tasks=False, metrics=examples.metrics, mask=examples.mask,
-            run=examples.run,
+        examples = self.subject.examples
+        return _Last(
+            examples.loss, examples.params, _From(self._place.point), with_tasks=False, metrics=examples.metrics,
+            mask=examples.mask, run=examples.run,
         )  # fmt: skip
 
     def losses(self, block: int, sums: Float[Tensor, "lane row *position d_model"]) -> Float[Tensor, "lane row"]:
         """Returns the losses, or the metric, of a block of examples with other last sums."""
-        examples = self.subject.examples
-        batch, point = examples.blocks.batches[block], self._place.point
-        known = {point: self.subject.streams.of(batch)[point]}
-        found: list[Tensor] = []
+        examples, found = self.subject.examples, list[Tensor]()
         for some in chunks(len(sums), lanes_at_once(sums[0].numel(), sums.device)):
             values = sums[some]
             # Few sizes of a pass, each of which is recorded once.
-            more = (1 << (len(values) - 1).bit_length()) - len(values)
+            more = 0 if len(values) <= _FEW else (1 << (len(values) - 1).bit_length()) - len(values)
             values = torch.cat([values, values[-1:].expand(more, *values.shape[1:])]) if more else values
-            where = torch.ones(len(values), *(1,) * (values.ndim - 1), dtype=torch.bool, device=values.device)
-            losses = self._lanes(
-                batch, [{"where": where, "value": values}], clean=examples.clean[block], known=known
-            )  # fmt: skip
-            found.append(losses[-1][: len(values) - more, :, 0])
+            (losses,) = self._lanes(examples.blocks.batches[block], [{"value": values}], clean=examples.clean[block])
+            found.append(losses[: len(values) - more, :, 0])
         return torch.cat(found)
+
+
+@dataclass(frozen=True)
+class _From:
+    """Lanes that start from what they hold at a hook point, which nothing goes past."""
+
+    point: str
+
+    def __call__(self, loss: ModuleLoss, params: Params, lane: Lane, real: Tensor | None) -> tuple[ModuleLoss, Params]:
+        """Returns the loss with this activation."""
+        return loss.with_edits([Start(self.point, lane[0]["value"])]), params
+
+
+class _Last(Lanes):
+    """Lanes of which one loss is asked for: the metric, where there is one."""
+
+    def _one(self, fixed: Any, varying: Lane) -> Losses:
+        return super()._one(fixed, varying)[-1:]
 
 
 def _part(reader: Reader) -> int:
     return -1 if reader.head is None else reader.head.reads
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What a reader hears of its senders, which are the first of all."""
+
+    own: Float[Tensor, "lane sender"]
+    """The shares of what they say."""
+    given: Float[Tensor, "lane sender"]
+    """The shares of what their donors say more."""
+    kept: Sequence[bool]
+    """Which of them it hears in any lane."""
+    exchanged: bool
+    """Whether it hears a donor in any lane."""
 
 
 @dataclass(frozen=True)
@@ -87,83 +116,131 @@ class Signals:
     """The activations of the unablated run."""
     shifts: Float[Tensor, "sender row *position d_model"]
     """What donors say more than each sender."""
-    masks: Mapping[str, Float[Tensor, "lane _"]]
-    """By reader the shares of what its senders say, which are the first of all."""
-    given: Mapping[str, Float[Tensor, "lane _"]]
-    """By reader the shares of their donors."""
+    finite: bool
+    """Whether these are finite numbers alone."""
+    shares: Mapping[str, Shares]
+    """By reader, of those that are heard."""
+    read: dict[tuple[str, tuple[float, ...]], Tensor]
+    """What readers have given that hear nothing else but shares of donors, by reader and shares, and what sums then
+    are, by hook point and shares; added to here."""
     _more: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def last_sums(self) -> Float[Tensor, "lane row *position d_model"]:
         """Returns the last sum of every lane."""
         groups: dict[tuple[str, str], list[Reader]] = {}
         for name, reader in self.by_hand.subject.graph.readers.items():
-            if name in self.given:
+            if name in self.shares and reader is not self.by_hand.last:
                 groups.setdefault((reader.stream, reader.norm), []).append(reader)
         for readers in groups.values():
-            some = [reader for reader in readers if self._hears(reader)]
-            if readers[0] is self.by_hand.last:
-                break
-            if some:
-                self._heads(some, *self._sums(some))
-        sums, which = self._sums([self.by_hand.last])
-        return sums[which]
+            live = [reader for reader in readers if self._live([reader])]
+            self._heads(live, [one for one in readers if one not in live and self._of(one).exchanged])
+        while sum(one.numel() for one in self.read.values()) > self.shifts.numel():
+            self.read.pop(next(iter(self.read)))
+        return self._sums([self.by_hand.last])
 
-    def _names(self, reader: Reader) -> list[str]:
-        return list(self.by_hand.subject.graph.senders)[: self.given[reader.component.address].shape[1]]
+    def _of(self, reader: Reader) -> Shares:
+        return self.shares[reader.component.address]
 
-    def _live(self, readers: Sequence[Reader]) -> list[int]:
-        """Returns the senders that say something else and are heard by one of the readers."""
-        names = self._names(readers[0])
-        heard = torch.stack([self.masks[reader.component.address] for reader in readers]).flatten(0, 1).any(0)
-        on = listed(heard)
-        return [at for at, name in enumerate(names) if name in self._more and on[at]]
+    def _live(self, readers: Sequence[Reader]) -> dict[int, Tensor]:
+        """Returns what senders say more that say something else and are heard by one of the readers, by number."""
+        heard = [any(some) for some in zip(*(self._of(reader).kept for reader in readers), strict=True)]
+        names = zip(self.by_hand.subject.graph.senders, heard, strict=False)
+        return {at: self._more[name] for at, (name, on) in enumerate(names) if on and name in self._more}
 
-    def _hears(self, reader: Reader) -> bool:
-        return bool(self.given[reader.component.address].any()) or bool(self._live([reader]))
-
-    def _sums(self, readers: Sequence[Reader]) -> tuple[Tensor, Tensor]:
-        """Returns sums, and which of them each reader of each lane reads [lane x reader]."""
-        names = [reader.component.address for reader in readers]
-        shares = torch.stack([self.given[name] for name in names], dim=1).flatten(0, 1).to(self.shifts)
-        live, own = self._live(readers), self.known[readers[0].stream]
-        which = torch.arange(len(shares), device=shares.device)
+    def _sums(self, readers: Sequence[Reader]) -> Float[Tensor, "lane_x_reader row *position d_model"]:
+        """Returns the sum of each reader of each lane."""
+        sums, live = self._known(readers), self._live(readers)
         if not live:
-            shares, which = cast("tuple[Tensor, Tensor]", cast("Any", shares).unique(dim=0, return_inverse=True))
-        given = [at for at, some in enumerate(listed(shares.any(0))) if some]
-        sums = own + (shares[:, given] @ self.shifts[given].flatten(1)).view(len(shares), *own.shape)
-        if live:
-            carried = torch.stack([self.masks[name][:, live] for name in names], dim=1).to(sums)
-            more = torch.stack([self._more[self._names(readers[0])[at]] for at in live], dim=1)
-            sums += (carried @ more.flatten(2)).view(sums.shape)
-        return sums, which
+            return sums
+        own = torch.stack([self._of(one).own[:, list(live)] for one in readers], dim=1).to(sums)
+        some = list(live.values())
+        more = some[0][:, None] if len(some) == 1 else torch.stack(some, dim=1)
+        return torch.baddbmm(sums.view(*own.shape[:2], -1), own, more.flatten(2)).view(sums.shape)
 
-    def _heads(self, readers: Sequence[Reader], sums: Tensor, which: Tensor) -> None:
-        """Computes what heads say whose queries, keys or values are made of other sums."""
-        streams = self.by_hand.subject.streams
-        normalised, which = streams.normalised(readers[0], sums), which.view(-1, len(readers))
-        heads: dict[str, dict[int, Tensor]] = {}
-        for point in dict.fromkeys(reader.component.point for reader in readers):
-            at = [i for i, reader in enumerate(readers) if reader.component.point == point]
-            units = torch.tensor([readers[i].unit for i in at], device=which.device).repeat(len(which))
-            found = streams.mapped(readers[at[0]], normalised, units, which[:, at].flatten())
-            for i, one in zip(at, found.view(-1, len(at), *found.shape[1:]).unbind(1), strict=True):
-                heads.setdefault(readers[i].feeds, {})[_part(readers[i])] = one
+    def _known(self, readers: Sequence[Reader]) -> Float[Tensor, "lane_x_reader row *position d_model"]:
+        """Returns the sums as far as donors make them, which are kept."""
+        rows = [one for some in zip(*map(self._rows, readers), strict=True) for one in some]
+        stream = readers[0].stream
+        lacking = [one for one in dict.fromkeys(rows) if (stream, one) not in self.read]
+        if lacking:
+            found = self._given(readers[0], torch.tensor(lacking))
+            self.read.update(zip(((stream, one) for one in lacking), found, strict=True))
+        one = self.read[stream, rows[0]]
+        return (
+            one.expand(len(rows), *one.shape)
+            if len(set(rows)) == 1
+            else torch.stack([self.read[stream, row] for row in rows])
+        )
+
+    def _rows(self, reader: Reader) -> list[tuple[float, ...]]:
+        """Returns the shares of donors in every lane."""
+        return list(map(tuple, listed(self._of(reader).given)))
+
+    def _given(self, reader: Reader, shares: Float[Tensor, "sum sender"]) -> Float[Tensor, "sum row *position d_model"]:
+        """Returns the sums of the unablated run with shares of what donors say more."""
+        own, shares, shifts = self.known[reader.stream], shares.to(self.shifts), self.shifts[: shares.shape[1]]
+        if not self.finite:  # 0 of what is no number is no number
+            given = [at for at, some in enumerate(listed(shares.any(0))) if some]
+            shares, shifts = shares[:, given], shifts[given]
+        return torch.addmm(own.flatten(), shares, shifts.flatten(1)).view(len(shares), *own.shape)
+
+    def _heads(self, live: Sequence[Reader], others: Sequence[Reader]) -> None:
+        """Computes what heads say whose queries, keys or values are made of other sums, live ones or of donors."""
+        found, heads = self._afresh(live) | self._of_donors(others), dict[str, dict[int, Tensor]]()
+        for reader in (*live, *others):
+            heads.setdefault(reader.feeds, {})[_part(reader)] = found[reader.component.address]
         for name, made in heads.items():
             self._more[name] = self._said(self.by_hand.subject.graph.senders[name], made)
 
+    def _afresh(self, readers: Sequence[Reader]) -> dict[str, Tensor]:
+        """Returns what readers give that hear heads which say something else, of every lane."""
+        if not readers:
+            return {}
+        sums = self._sums(readers)
+        lanes = len(sums) // len(readers)
+        asked = [(reader, range(at, len(sums), len(readers))) for at, reader in enumerate(readers)]
+        found = self._read([(reader, at) for reader, some in asked for at in some], sums)
+        return {reader.component.address: torch.stack(found[at * lanes : (at + 1) * lanes])
+                for at, reader in enumerate(readers)}  # fmt: skip
+
+    def _of_donors(self, readers: Sequence[Reader]) -> dict[str, Tensor]:
+        """Returns what readers give that hear nothing else but donors: once where all lanes have the same shares."""
+        shares = {one.component.address: self._rows(one) for one in readers}
+        wanted = {(name, one): None for name, some in shares.items() for one in some}
+        lacking = [key for key in wanted if key not in self.read]
+        if lacking:
+            rows = list(dict.fromkeys(one for _, one in lacking))
+            sums = self._given(readers[0], torch.tensor(rows))
+            graph = self.by_hand.subject.graph
+            found = self._read([(graph.readers[name], rows.index(one)) for name, one in lacking], sums)
+            self.read.update(zip(lacking, found, strict=True))
+        return {
+            name: torch.stack([self.read[name, one] for one in (some if len(set(some)) > 1 else some[:1])])
+            for name, some in shares.items()
+        }
+
+    def _read(self, asked: Sequence[tuple[Reader, int]], sums: Tensor) -> list[Float[Tensor, "row *position d_head"]]:
+        """Returns what readers of one norm make of sums, each of that with a number."""
+        streams, found = self.by_hand.subject.streams, dict[int, Tensor]()
+        normalised = streams.normalised(asked[0][0], sums)
+        for point in dict.fromkeys(reader.component.point for reader, _ in asked):
+            at = [i for i, (reader, _) in enumerate(asked) if reader.component.point == point]
+            units, which = (torch.tensor(some, device=sums.device) for some in
+                            ([asked[i][0].unit for i in at], [asked[i][1] for i in at]))  # fmt: skip
+            found.update(zip(at, streams.mapped(asked[at[0]][0], normalised, units, which), strict=True))
+        return [found[at] for at in range(len(asked))]
+
     def _said(self, sender: Sender, made: Mapping[int, Tensor]) -> Float[Tensor, "lane row *position d_model"]:
-        """Returns what a head says more, given some of its query, key and value."""
+        """Returns what a head says more, given some of its query, key and value, one for all lanes or one of each."""
         reader = next(
             one for one in self.by_hand.subject.graph.readers.values() if one.feeds == sender.component.address
         )
         head, streams = reader.head, self.by_hand.subject.streams
         if head is None:
             raise RuntimeError(f"{sender.component.address} is no head")
-        own = [self.known[point].select(-2, head.unit) for point in head.points]
-        if VALUE in made and len(made) == 1:  # the pattern stays as it is
-            said = pattern(*own[:2]) @ made[VALUE]
-        else:
-            lanes = len(next(iter(made.values())))
-            said = attended(*(made.get(at, one.expand(lanes, *one.shape)) for at, one in enumerate(own)))
+        q, k, v = (made.get(at, self.known[one].select(-2, head.unit)[None]) for at, one in enumerate(head.points))
+        lanes = max(len(q), len(k))
+        said = pattern(*(one.expand(lanes, *one.shape[1:]) for one in (q, k))) @ v
         apart = said - self.known[head.output.point].select(-2, head.unit)
-        return streams.added(sender.writes[0], apart, torch.full((len(apart),), sender.unit))
+        added = streams.added(sender.writes[0], apart, torch.full((len(apart),), sender.unit))
+        return added.expand(len(self._of(self.by_hand.last).own), *added.shape[1:])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from llc_lightning.circuits.by_hand import ByHand, Signals
+from llc_lightning.circuits.by_hand import ByHand, Shares, Signals
 from llc_lightning.circuits.constants import Constants
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.gradients import ChangeAt, Subject
@@ -77,16 +78,15 @@ class MaskedRuns:
         stop_if_asked()
         subject = self.subject
         given = 1 - masks if given is None else given
-        touched = self._touched(masks, given)
         pieces: list[Tensor] = []
         for block in range(len(subject.examples.blocks)) if blocks is None else blocks:
             draws = range(1 if constants is not None else subject.donor.draws)
             known = [self._block(block, draw, constants) for draw in draws]
             counts = subject.examples.blocks.real(block)
-            pieces.append(torch.stack([one.losses(masks, given, touched) for one in known]).mean(0)[:, counts])
+            pieces.append(torch.stack([one.losses(masks, given) for one in known]).mean(0)[:, counts])
         return torch.cat(pieces, dim=1)
 
-    def _touched(self, masks: Tensor, given: Tensor) -> list[Reader]:
+    def touched(self, masks: Tensor, given: Tensor) -> list[Reader]:
         """Returns the readers that hear something else than in the network, under any mask, and are heard."""
         graph = self.subject.graph
         if masks.requires_grad or given.requires_grad:
@@ -97,15 +97,26 @@ class MaskedRuns:
 
     def live(self, masks: Float[Tensor, "lane edge"]) -> set[str]:
         """Returns the readers from which some edges that are kept under any mask lead on to the output."""
-        on = listed((masks != 0).any(0))
-        return self.subject.graph.heard([edge for edge, some in zip(self.edges, on, strict=True) if some])
+        on, said, heard = listed((masks != 0).any(0)), set[str](), set[str]()
+        for (sender, reader, feeds), kept in zip(reversed(self._ends), reversed(on), strict=True):
+            if not feeds or feeds in said:
+                heard.add(reader)
+                if kept:
+                    said.add(sender)
+        return heard
 
     @cached_property
-    def numbers(self) -> dict[str, list[int]]:
-        """The numbers of the edges into each reader."""
-        found: dict[str, list[int]] = {}
+    def _ends(self) -> list[tuple[str, str, str]]:
+        """Of every edge the sender, the reader, and the sender that this one feeds."""
+        readers = self.subject.graph.readers
+        return [(edge.sender, edge.reader, readers[edge.reader].feeds) for edge in self.edges]
+
+    @cached_property
+    def numbers(self) -> dict[str, slice]:
+        """The numbers of the edges into each reader, which stand together."""
+        found: dict[str, slice] = {}
         for at, edge in enumerate(self.edges):
-            found.setdefault(edge.reader, []).append(at)
+            found[edge.reader] = slice(found.get(edge.reader, slice(at, at)).start, at + 1)
         return found
 
     @cached_property
@@ -140,23 +151,33 @@ class _Block:
     block: int
     known: Mapping[str, Tensor]
     """The activations of the unablated run."""
-    own: Float[Tensor, "sender row *position d_model"]
-    """What senders add to sums in it."""
     shifts: Float[Tensor, "sender row *position d_model"]
     """What the donor adds to that."""
+    read: dict[tuple[str, tuple[float, ...]], Tensor] = field(default_factory=dict[Any, Tensor])
+    """What heads have read of the donor; see :class:`Signals`."""
 
     @classmethod
     def of(cls, runs: MaskedRuns, block: int, shifts: Tensor) -> _Block:
         """Returns a block with all that does not depend on masks."""
         subject = runs.subject
-        known = subject.streams.of(subject.examples.blocks.batches[block])
-        own = torch.stack([subject.streams.said(one, known) for one in subject.graph.senders.values()])
-        return cls(runs, block, known, own, shifts)
+        return cls(runs, block, subject.streams.of(subject.examples.blocks.batches[block]), shifts)
 
-    def losses(self, masks: Tensor, given: Tensor, touched: Sequence[Reader]) -> Float[Tensor, "lane row"]:
+    @cached_property
+    def own(self) -> Float[Tensor, "sender row *position d_model"]:
+        """What senders add to sums in the unablated run."""
+        subject = self.runs.subject
+        return torch.stack([subject.streams.said(one, self.known) for one in subject.graph.senders.values()])
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether donors say finite numbers alone, so that 0 of them is nothing."""
+        return bool(self.shifts.sum().isfinite())
+
+    def losses(self, masks: Tensor, given: Tensor) -> Float[Tensor, "lane row"]:
         """Returns the losses under each mask."""
         if self.runs.by_hand.holds and not masks.requires_grad and not self.shifts.requires_grad:
             return torch.cat([self._by_hand(masks[some], given[some]) for some in chunks(len(masks), self.runs.most)])
+        touched = self.runs.touched(masks, given)
         if not touched:
             return self.runs.subject.losses(self.block, [])[0].expand(len(masks), -1)
         lanes = partial(self._lane, touched)
@@ -169,13 +190,12 @@ class _Block:
         """Returns the losses under each mask, of heads alone."""
         live = self.runs.live(masks)
         numbers = {name: some for name, some in self.runs.numbers.items() if name in live}
-        signals = Signals(
-            self.runs.by_hand,
-            self.known,
-            self.shifts,
-            {name: masks[:, some] for name, some in numbers.items()},
-            {name: given[:, some] for name, some in numbers.items()},
-        )
+        kept, exchanged = listed(masks.any(0)), listed(given.any(0))
+        shares = {
+            name: Shares(masks[:, some], given[:, some], kept[some], any(exchanged[some]))
+            for name, some in numbers.items()
+        }
+        signals = Signals(self.runs.by_hand, self.known, self.shifts, self.finite, shares, self.read)
         return self.runs.by_hand.losses(self.block, signals.last_sums())
 
     def _lane(self, touched: Sequence[Reader], mask: Tensor, given: Tensor) -> Float[Tensor, "row"]:

@@ -49,12 +49,12 @@ class Behind(AtPoints):
         """Returns the loss with these, and the replacements behind them."""
         weights = {name: tensor for name, tensor in params.items() if name not in self.starts}
         replaced, weights = super().__call__(loss, weights, lane, real)
-        first = [_Start(point, params[point]) for point in self.starts]
+        first = [Start(point, params[point]) for point in self.starts]
         return loss.with_edits([*first, *replaced.edits]), weights
 
 
 @dataclass(frozen=True)
-class _Start:
+class Start:
     """An activation that is known already."""
 
     point: str

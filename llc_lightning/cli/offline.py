@@ -1,5 +1,6 @@
 """Measures the snapshots of a run as its own configuration says, or as a file laid over it says."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -31,6 +32,8 @@ Record = dict[str, Any]
 """A note of what a budget has left out of a part."""
 _PAUSE = 1.0
 """Seconds between looks at a training for what it has left out."""
+_NICE = 10
+"""By how much what follows a training has less of a claim on a core than it."""
 _BASES: dict[str, type] = {"model": L.LightningModule, "data": L.LightningDataModule}
 
 
@@ -144,7 +147,10 @@ def _followed(
     """Measures what a training leaves out until it has ended, and returns the files that were written.
 
     What could not be measured, such as what another process has claimed, is not tried again while its note is the same.
+    Where the training wants the same core it goes first: to take turns costs it more than its own time.
     """
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
     written: list[Path] = []
     tried: dict[str, Record] = {}
     waiting = False

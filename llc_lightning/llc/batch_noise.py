@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.llc.diagnostics.batch_noise import NOISE_SHARE
@@ -92,7 +92,7 @@ class NoisePrediction:
             healthy: The rows of those that did not die on any lane, or of all.
             value: Of each lane.
         """
-        at = {name: w[list(healthy)] for name, w in end.items()}
+        at = _rows(end, torch.tensor(healthy))
         looked = self._noise(at)
         if looked is None:
             unknown = torch.full_like(value, torch.nan)
@@ -126,9 +126,9 @@ class NoisePrediction:
         for start in range(0, count, chunk):
             rows = torch.arange(start, start + chunk) % count  # the last ones again, so that all have one shape
             new = slice(None, min(chunk, count - start))
-            index, where = order[rows], chain[rows].to(next(iter(at.values())).device)
+            index, where = order[rows], chain[rows]
             loss = StepLoss(self.stacked, self.data, self.centre.losses, index[:, None].to(self.centre.losses.device))
-            gradient = self.sampler.look({name: value[where] for name, value in at.items()}, loss).gradient
+            gradient = self.sampler.look(_rows(at, where), loss).gradient
             for name, value in gradient.items():
                 by_chain = _zero_beyond(new.stop, value).reshape(-1, chains, *value.shape[1:])
                 sums[name] += by_chain.sum(0)
@@ -136,9 +136,9 @@ class NoisePrediction:
             sizes.append(inner(gradient, gradient)[new])
         seen = torch.bincount(chain, minlength=chains).clamp(min=1).to(next(iter(at.values())).device)
         spread: Stack = {}
-        for name, value in squares.items():
-            each = seen.view(-1, *(1,) * (value.ndim - 1))
-            variance = (value / each - (sums[name] / each).square()).clamp(min=0)
+        for name in at:
+            each = seen.view(-1, *(1,) * (at[name].ndim - 1))
+            variance = (squares.pop(name) / each - (sums.pop(name) / each).square()).clamp(min=0)
             spread[name] = (variance / self.batch_size).sqrt().to(at[name].dtype)
         noise = self.sampler.batch_noise(spread)
         if noise is None:
@@ -150,8 +150,8 @@ class NoisePrediction:
 
     def _felt(self, end: Stack) -> Float[Tensor, "width"]:
         """Returns what the loss feels of the noise, as a share of it."""
-        one, other = (self.sampler.look(end, self.further()).gradient for _ in range(2))
-        noise = noise_between(self.sampler, one, other) or {}
+        gradients = (self.sampler.look(end, self.further()).gradient for _ in range(2))
+        noise = noise_between(self.sampler, *gradients) or {}
         ends = _ENDS if self.stacked.layout.dimension <= _LARGE else _FEW_ENDS
         rows = range(min(ends, len(next(iter(end.values())))))
         found = [self._felt_by(chain_of(end, row), chain_of(noise, row)) for row in rows]
@@ -171,6 +171,14 @@ class NoisePrediction:
         pull = pull.clamp(min=_TINY)[:, None]
         nodes = torch.maximum(found.nodes[0], pull)
         return (found.weights[0] * (1 - pull / nodes) * self._grown(nodes.T).T).sum(-1), size
+
+
+def _rows(stack: Stack, rows: Int[Tensor, "row"]) -> Stack:
+    """Returns some chains of a stack; the stack itself where they are all of them in their order."""
+    every = torch.arange(len(next(iter(stack.values()))))
+    if torch.equal(rows, every):
+        return stack
+    return {name: value[rows.to(value.device)] for name, value in stack.items()}
 
 
 def _zero_beyond(stop: int, value: Tensor) -> Tensor:

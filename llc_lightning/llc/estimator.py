@@ -13,7 +13,7 @@ from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.llc.slopes import with_slopes
 from llc_lightning.llc.tasks import Tasks, tasks_of_masks
-from llc_lightning.runtime.batches import Batch, LossFn, Params, n_examples, plain
+from llc_lightning.runtime.batches import Batch, LossFn, Params, n_examples, plain, without_graph
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.sampling.centre import Centre, centre_of
 from llc_lightning.sampling.kept import kept_graphs
@@ -177,7 +177,7 @@ def estimate_parts(
         check_inputs(loss_fn, params, moved=part.moved, seed=seed, replicate=replicate, trivial_loss=trivial_loss)
     # The caller's grad mode must not reach the gradients; tensors made in inference mode cannot leave it.
     with torch.inference_mode(False), torch.enable_grad():
-        params = {name: tensor.detach().clone() for name, tensor in params.items()}
+        params = without_graph(params)
         everything = moved_by_default(loss_fn, params)
         lanes = [moved_entries(params, everything if part.moved is None else part.moved) for part in parts]
         full = sum(params[name].numel() for name in (params if everything is None else everything))
@@ -210,7 +210,8 @@ def moved_by_default(loss_fn: LossFn, params: Params) -> dict[str, Tensor] | Non
         names = {name for name, tensor in params.items() if tensor.is_floating_point()}
         if len(names) == len(params):
             return None
-    return {name: torch.ones_like(tensor, dtype=torch.bool) for name, tensor in params.items() if name in names}
+    every = torch.ones((), dtype=torch.bool)
+    return {name: every.to(tensor.device).expand_as(tensor) for name, tensor in params.items() if name in names}
 
 
 def lane_batches(layouts: Sequence[Layout]) -> Iterator[list[int]]:

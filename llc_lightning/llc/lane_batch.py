@@ -190,7 +190,7 @@ class LaneBatch:
     def _correction(self, at: Resolution) -> Float[Tensor, "lane"]:
         """Returns Delta; where the Hessian is slightly indefinite, as by the noise of few examples, taken on more."""
         around, dimension = self._local.from_probe, self._stacked.layout.dimension
-        spectrum = displacement(self._local.from_gradient, around, at, dimension)
+        spectrum = displacement(self._from_gradient, around, at, dimension)
         correction = displaced_minimum_correction(spectrum, n_beta=at.n_beta, gamma=at.gamma)[0]
         # Where there is no gradient, as at a symmetric saddle, only another vector can see that the loss falls.
         falls = around.smallest[0] + at.gamma / at.n_beta < -_FLAT * around.largest[0].abs()
@@ -198,20 +198,27 @@ class LaneBatch:
         doubtful = correction.isnan() & (spectrum.norm2[0] > 0) & (spectrum.smallest[0] > -_NOISE * spectrum.largest[0])
         if self._settings.curvature_examples != "auto" or not doubtful.any():
             return correction
-        from_more = displacement(self._from_gradient, around, at, dimension)
+        from_more = displacement(self._from_more, around, at, dimension)
         thorough = displaced_minimum_correction(from_more, n_beta=at.n_beta, gamma=at.gamma)[0]
         return thorough.where(doubtful, correction)
 
     @cached_property
     def _from_gradient(self) -> Spectrum | Krylov:
-        size = self._settings.curvature_size(len(self._centre.losses), thorough=True)
+        """The quadrature of the Hessian from the gradient; first asked for when the chains have made room for it."""
+        return self._along_gradient(thorough=False)
+
+    @cached_property
+    def _from_more(self) -> Spectrum | Krylov:
+        return self._along_gradient(thorough=True)
+
+    def _along_gradient(self, *, thorough: bool) -> Spectrum | Krylov:
+        size = self._settings.curvature_size(len(self._centre.losses), thorough=thorough)
         batch = some_examples(self._data, size, self._seed)
         return along_gradient(self._stacked, self._lanes, self._centre.gradient, batch)
 
     @cached_property
     def _local(self) -> Local:
-        gradient = self._centre.gradient
-        return local_curvature(self._stacked, self._lanes, gradient, self._data, self._settings, seed=self._seed)
+        return local_curvature(self._stacked, self._data, self._settings, seed=self._seed)
 
     def _run(self, at: Resolution) -> _Run:
         """Runs the chains, with an automatic step again and smaller where it turned out to be too large."""
@@ -227,6 +234,7 @@ class LaneBatch:
             lost = self._lost(run.chains, posterior)
             if not bool(lost.any()):
                 return run
+            del run
             step_size = torch.where(lost, step_size / 2, step_size)
         return self._chains(at, posterior, preconditioner, step_size, strict=False)
 
@@ -253,9 +261,10 @@ class LaneBatch:
 
         def virial(position: Stack) -> Stack:
             metric = sampler.metric or preconditioner
-            places = places_of(stacked, posterior, metric, self._local.batch, position, seed=self._seed)
-            weights = virial_weights([place.diagonal for place in places], settings.chains, at)
-            found.append(settling(places, seeing(weights)[0]))
+            diagonals, stiffness = places_of(stacked, posterior, metric, self._local.batch, position, seed=self._seed)
+            weights = virial_weights(diagonals, settings.chains, at)
+            diagonals.clear()
+            found.append(settling(stiffness, seeing(weights)[0]))
             # Minibatches make a chain's curvature fluctuate: a step is too large where it is so at most places.
             stiff = found[0].largest / _STIFFEST if settings.batch_size is None else found[0].typical / _TYPICAL
             allowed = settings.fraction / stiff
@@ -281,6 +290,7 @@ class LaneBatch:
             end = stiffness.largest(_highest_ends(chains), self._local.batch, seed=self._seed)
             step_times_curvature = step_size * torch.maximum(end.amax(0), found[0].largest).to(step_size.dtype)
         noise_bias = NoiseBias(*(torch.zeros(stacked.lanes) for _ in range(2)))
+        del recorder  # with the weights of the virial
         if second is not None:  # two more of the diagnostics' minibatches, as at the first draw
             further = partial(second, 0)
             size = settings.batch_size or 1
@@ -325,7 +335,7 @@ class LaneBatch:
         )  # fmt: skip
 
     def _posterior(self, at: Resolution) -> Posterior:
-        centre, width = self._stacked.start(1), self._stacked.width
+        centre, width = self._stacked.centre, self._stacked.width
         like = next(iter(centre.values()))
         n_beta = torch.full((width,), at.n_beta, dtype=like.dtype, device=like.device)
         gradient = stack_lanes([lane.read(self._centre.gradient) for lane in self._lanes], width)
@@ -424,7 +434,7 @@ class _TooStiffError(Exception):
 
 
 def _ones(position: Stack) -> Stack:
-    return {name: torch.ones_like(value) for name, value in position.items()}
+    return {name: value.new_ones(()).expand_as(value) for name, value in position.items()}
 
 
 def _over_chains(values: Float[Tensor, "chain"]) -> Estimate:

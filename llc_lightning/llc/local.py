@@ -23,7 +23,7 @@ from llc_lightning.sampling.curvature import (
     signs,
 )
 from llc_lightning.sampling.slices import Moved
-from llc_lightning.sampling.stacked import Stack, StackedLoss
+from llc_lightning.sampling.stacked import Stack, StackedLoss, joined
 
 _PRODUCTS = 12
 _PROBE_PRODUCTS, _PRECONDITIONED_PRODUCTS = 8, 5
@@ -38,12 +38,10 @@ WHOLE = 12
 class Local:
     """The curvature at w*, per lane.
 
-    ``from_gradient`` and ``from_probe`` are quadratures of the Hessian from the gradient and from a few random vectors;
-    ``diagonal`` is Hutchinson's estimate where the settings ask for a preconditioner. ``batch`` is what step sizes are
-    chosen on.
+    ``from_probe`` is the quadrature of the Hessian from a few random vectors; ``diagonal`` is Hutchinson's estimate
+    where the settings ask for a preconditioner. ``batch`` is what step sizes are chosen on.
     """
 
-    from_gradient: Spectrum | Krylov
     from_probe: Spectrum
     diagonal: Stack | None
     batch: Batch
@@ -63,15 +61,12 @@ class Local:
         return {name: 1 / (at.n_beta * value.clamp(min=0) + at.gamma) for name, value in self.diagonal.items()}
 
 
-def local_curvature(
-    stacked: StackedLoss, lanes: Sequence[Moved], gradient: Params, data: Batch, settings: ChainSettings, *, seed: int
-) -> Local:
+def local_curvature(stacked: StackedLoss, data: Batch, settings: ChainSettings, *, seed: int) -> Local:
     """Returns the curvature of the moved weights of every lane.
 
-    The gradient is that of all examples; the Hessian is that of ``settings.curvature_examples`` of them, since its
-    noise matters less, and step sizes, which need a largest eigenvalue alone, take a part of those.
+    The Hessian is that of ``settings.curvature_examples`` examples, since its noise matters less, and step sizes, which
+    need a largest eigenvalue alone, take a part of those.
     """
-    start = stacked.start(1)
     size = settings.curvature_size(n_examples(data))
     batch, few = (
         some_examples(data, count, seed) for count in (size, min(size, settings.step_examples(n_examples(data))))
@@ -80,8 +75,7 @@ def local_curvature(
     if settings.preconditioner == "hutchinson":
         diagonal = hessian_diagonal(stacked, batch, seed=seed, probes=_PROBES)
     products = _PROBE_PRODUCTS if diagonal is None else _PRECONDITIONED_PRODUCTS
-    from_probe = spectrum_around(stacked, few, start, seed, products)
-    return Local(along_gradient(stacked, lanes, gradient, batch), from_probe, diagonal, few)
+    return Local(spectrum_around(stacked, few, stacked.centre, seed, products), diagonal, few)
 
 
 def spectrum_around(
@@ -103,13 +97,15 @@ def _few(dimension: int) -> int:
 
 
 def along_gradient(stacked: StackedLoss, lanes: Sequence[Moved], gradient: Params, batch: Batch) -> Spectrum | Krylov:
-    """Returns the quadrature of the Hessian on some examples from the gradient of every lane: all of it, or to grow."""
+    """Returns the quadrature of the Hessian on some examples from the gradient of every lane: all of it, or to grow.
+
+    The gradient is that of all examples.
+    """
     along = stack_lanes([lane.read(gradient) for lane in lanes], stacked.width)
-    start = stacked.start(1)
-    hessian = stacked.hessian(start, batch)
+    hessian = stacked.hessian(stacked.centre, batch)
     if stacked.layout.dimension > WHOLE:
         return Krylov(hessian, along)
-    nodes, vectors = all_of(hessian, start)
+    nodes, vectors = all_of(hessian, stacked.centre)
     parts = (flat(along)[..., None, :] @ vectors)[..., 0, :].square()
     norm2 = parts.sum(-1)
     return Spectrum(nodes, parts / norm2.clamp(min=torch.finfo(norm2.dtype).tiny)[..., None], norm2)
@@ -147,4 +143,4 @@ def which_examples(n: int, size: int, seed: int) -> Int[Tensor, "example"]:
 def stack_lanes(lanes: Sequence[Params], width: int) -> dict[str, Tensor]:
     """Returns lane values as [1, lane, *slice], the last repeated up to ``width``."""
     padded = [*lanes, *[lanes[-1]] * (width - len(lanes))]
-    return {name: torch.stack([lane[name] for lane in padded])[None] for name in lanes[0]}
+    return {name: joined([lane[name][None] for lane in padded])[None] for name in lanes[0]}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -12,7 +14,7 @@ from torch import Tensor
 from llc_lightning.llc.local import WHOLE
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.base import Posterior
-from llc_lightning.sampling.curvature import Krylov, Product, Spectrum, all_of, flat, signs
+from llc_lightning.sampling.curvature import Krylov, Spectrum, all_of, flat, signs
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 from llc_lightning.sampling.step_size import Stiffness
@@ -98,39 +100,31 @@ def _felt(rigid: Tensor, nodes: Tensor) -> Tensor:
     return torch.where(rigid > _FLAT * nodes.amax(-1, keepdim=True), rigid / nodes, 0.0)
 
 
-@dataclass(frozen=True)
-class Place:
-    """The curvature where a chain is when burn-in ends.
-
-    ``diagonal`` is a probe of the Hessian's diagonal: what random signs, in the metric of the preconditioner, tell of
-    it. What ``stiffness`` tells is left out of all but the first few chains.
-    """
-
-    diagonal: Stack
-    stiffness: tuple[Tensor, Tensor, Tensor, Callable[[Stack], Tensor]] | None = None
-    """Nodes, weights of the trace, the localisation's part, and the weights of a trace with M, [1, lane, node]."""
+StiffnessAt: TypeAlias = Callable[[Stack], tuple[Tensor, Tensor, Tensor, Tensor]]
+"""Tells of the stiffness where a chain is, by the virial's M: nodes, weights of the trace and of that with M, and the
+localisation's part of each node, [1, lane, node]. It takes the memory of several copies of the weights meanwhile."""
 
 
-def settling(places: Sequence[Place], virial: Stack) -> Settling:
+def settling(places: Sequence[StiffnessAt], virial: Stack) -> Settling:
     """Returns the stiffness where the first chains are.
 
     Args:
-        places: What is known there.
+        places: What tells of it there.
         virial: M, [chain, lane, *slice].
     """
-    virial = {name: value.mean(0, keepdim=True) for name, value in virial.items()}  # the gap is their mean as well
-    found = [
-        (nodes, weights, weighted(virial), pull)
-        for nodes, weights, pull, weighted in (place.stiffness for place in places if place.stiffness)
-    ]
-    nodes, weights, weighted, pull = (torch.cat(parts) for parts in zip(*found, strict=True))
+    nodes, weights, weighted, pull = (
+        torch.cat(parts) for parts in zip(*(stiffness(virial) for stiffness in places), strict=True)
+    )
     return Settling(torch.maximum(nodes, pull), weights, weighted, nodes - pull)  # NaN where a chain is dead
 
 
 def places_of(
     stacked: StackedLoss, posterior: Posterior, metric: Stack | None, batch: Batch, position: Stack, *, seed: int
-) -> list[Place]:
+) -> tuple[list[Stack], list[StiffnessAt]]:
     """Returns the curvature where the first chains are, up to 8.
+
+    Of each a probe of the Hessian's diagonal: what random signs, in the metric of the preconditioner, tell of it; and
+    of the first few what tells of the stiffness, by a virial that depends on all of the probes.
 
     Args:
         stacked: The loss.
@@ -142,18 +136,18 @@ def places_of(
     """
     chains = min(len(next(iter(position.values()))), _PROBES)
     quadratures = _FEW if stacked.layout.dimension > _LARGE else _QUADRATURES
-    found: list[Place] = []
+    diagonals: list[Stack] = []
+    known: list[StiffnessAt] = []
     for chain in range(chains):
         here, stiffness = chain_of(position, chain), Stiffness(stacked, posterior, _own(metric, chain))
-        hessian, vector = stacked.hessian(here, batch), signs(here, seed, chain)
-        probe = stiffness.rooted(vector)
-        image = hessian(probe)
-        diagonal = {
-            name: (value / probe[name]).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for name, value in image.items()
-        }
-        known = _stiffness_at(stiffness, hessian, here, vector, image) if chain < quadratures else None
-        found.append(Place(diagonal, known))
-    return found
+        probe = stiffness.rooted(signs(here, seed, chain))
+        image = stacked.hessian(here, batch)(probe)
+        diagonals.append(
+            {name: (value / probe[name]).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for name, value in image.items()}
+        )
+        if chain < quadratures:
+            known.append(partial(_stiffness_at, stiffness, batch, here, image, seed, chain))
+    return diagonals, known
 
 
 def _own(of: Stack | None, chain: int) -> Stack | None:
@@ -162,30 +156,39 @@ def _own(of: Stack | None, chain: int) -> Stack | None:
 
 
 def _stiffness_at(
-    stiffness: Stiffness, hessian: Product, here: Stack, vector: Stack, image: Stack
-) -> tuple[Tensor, Tensor, Tensor, Callable[[Stack], Tensor]]:
-    """Returns nodes, weights, the localisation's part, and the weights with the virial's M, where a chain is.
+    stiffness: Stiffness, batch: Batch, here: Stack, image: Stack, seed: int, chain: int, virial: Stack
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns nodes, weights, the weights with the virial's M, and the localisation's part, where a chain is.
 
     Args:
         stiffness: The operator.
-        hessian: The Hessian there.
+        batch: The examples that the Hessian is measured on.
         here: Where that is.
-        vector: Random signs.
-        image: The Hessian's product with them, in the metric.
+        image: The Hessian's product with random signs, in the metric.
+        seed: The run seed.
+        chain: The number of the signs.
+        virial: M, [chain, lane, *slice]; the gap is the mean over chains as well.
     """
-    product, pulled = stiffness.over(hessian), stiffness.pull(here)
+    product = stiffness.over(stiffness.stacked.hessian(here, batch))
     if stiffness.stacked.layout.dimension <= WHOLE:
         nodes, vectors = all_of(product, here)
         squares = vectors.square()
-        pull = (flat(pulled)[..., None, :] @ squares)[..., 0, :]
-        return nodes, torch.ones_like(nodes), pull, lambda virial: (flat(virial)[..., None, :] @ squares)[..., 0, :]
-    krylov = Krylov(product, vector, image=stiffness.over(lambda _: image)(vector), bilinear=True)
+        pull, weighted = (
+            (flat(diagonal)[..., None, :] @ squares)[..., 0, :]
+            for diagonal in (stiffness.pull(here), {name: _mean(value) for name, value in virial.items()})
+        )
+        return nodes, torch.ones_like(nodes), weighted, pull
+    vector = signs(here, seed, chain)
+    pulled = inner({name: value * vector[name] for name, value in stiffness.pull(here).items()}, vector)
+    krylov = Krylov(
+        product, vector, image=stiffness.over(lambda _: image)(vector),
+        other={name: _mean(virial[name]) * value for name, value in vector.items()},
+    )  # fmt: skip
+    del vector
     spectrum = krylov.spectrum(_PRODUCTS)
-    pull = (inner(_times(pulled, vector), vector) / spectrum.norm2)[..., None].expand_as(spectrum.nodes)
-    weights = spectrum.weights * spectrum.norm2[..., None]
-    across = krylov.bilinear(_PRODUCTS)
-    return spectrum.nodes, weights, pull, lambda virial: across(_times(virial, vector))
+    pull = (pulled / spectrum.norm2)[..., None].expand_as(spectrum.nodes)
+    return spectrum.nodes, spectrum.weights * spectrum.norm2[..., None], krylov.bilinear(_PRODUCTS), pull
 
 
-def _times(one: Stack, other: Stack) -> Stack:
-    return {name: value * other[name] for name, value in one.items()}
+def _mean(over_chains: Tensor) -> Tensor:
+    return over_chains.mean(0, keepdim=True)

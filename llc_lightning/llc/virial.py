@@ -24,8 +24,9 @@ def virial_weights(diagonals: Sequence[Stack], chains: int, at: Resolution) -> S
         chains: The number of all chains.
         at: The resolution.
     """
-    parts = {name: torch.cat([diagonal[name] for diagonal in diagonals]) for name in diagonals[0]}
-    return {name: _of_the_others(value, chains, at) for name, value in parts.items()}
+    return {
+        name: _of_the_others(torch.cat([diagonal[name] for diagonal in diagonals]), chains, at) for name in diagonals[0]
+    }
 
 
 def _of_the_others(diagonals: Tensor, chains: int, at: Resolution) -> Tensor:

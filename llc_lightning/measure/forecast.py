@@ -252,6 +252,16 @@ class RunsChains(Protocol):
         ...
 
 
+@runtime_checkable
+class Records(Protocol):
+    """A plan whose first measurement takes longer, since it records what later ones replay."""
+
+    @property
+    def recorded(self) -> int:
+        """Passes over the examples that it takes besides."""
+        ...
+
+
 def _takes_long(plan: Plan, snapshot: Snapshot, components: Sequence[Component]) -> bool:
     """Says whether a measurement may take more than a few seconds, by a pass on some examples."""
     _, each = rough(plan, snapshot)
@@ -268,6 +278,7 @@ def rough(plan: Plan, snapshot: Snapshot) -> tuple[float, float]:
     once = examples
     if isinstance(plan, RunsChains):
         once, examples = _BACKWARD * n, _BACKWARD * plan.settings.chains * min(plan.settings.batch_size or n, n)
+    once *= 1 + plan.recorded if isinstance(plan, Records) else 1
     few = take(snapshot.data, slice(0, _PROBED))
     device = next(iter(snapshot.params.values())).device
     # On the processor its own time, so that what else it does makes no measurement long.

@@ -245,11 +245,14 @@ class StepLoss:
             before, seen, known = self._last
             if seen == versions and all(one is other for one, other in zip(before, tensors, strict=True)):
                 return known
-        excess, gradient = self._stacked.excess_and_gradient(
-            position, self.batch, self.baseline, per_chain=self.minibatch
-        )
-        self._last = tensors, versions, Evaluated(excess, gradient)
+        self._last = tensors, versions, self.elsewhere(position)
         return self._last[2]
+
+    def elsewhere(self, position: Stack) -> Evaluated:
+        """Returns the same at a position that nobody asks for again: it is not kept."""
+        return Evaluated(
+            *self._stacked.excess_and_gradient(position, self.batch, self.baseline, per_chain=self.minibatch)
+        )
 
     def excess(self, position: Stack) -> Float[Tensor, "chain lane"]:
         """Returns the loss at any position, in excess of that at the centre."""
@@ -263,5 +266,5 @@ class StepLoss:
         """Returns the gradient at the centre, on the same examples; evaluated once."""
         if not self._at_centre:
             chains = 1 if self.index is None else len(self.index)
-            self._at_centre = self(self._stacked.start(chains)).gradient
+            self._at_centre = self.elsewhere(self._stacked.start(chains)).gradient
         return self._at_centre

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.components.alone import check_alone
-from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, plain, take
+from llc_lightning.runtime.batches import Batch, LossFn, Params, chunks, n_examples, plain, take, without_graph
 from llc_lightning.runtime.digest import tensor_digest
 from llc_lightning.runtime.errors import SettingError
 
@@ -73,7 +73,9 @@ def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str])
     """
     n = n_examples(data)
     check_alone(loss, params, data)
-    moving = {name: params[name].detach().clone().requires_grad_() for name in params if name in names}
+    moving = without_graph({name: params[name] for name in params if name in names})
+    for value in moving.values():
+        value.requires_grad_()
     losses: list[Tensor] = []
     flat = set(moving)
     total = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in moving.items()}
@@ -144,7 +146,7 @@ class Centres:
 
     def _found(self, loss: LossFn, params: Params, data: Batch, names: Collection[str]) -> Centre:
         with torch.inference_mode(False), torch.enable_grad():  # the caller's mode must not reach the gradients
-            self._params = self._params or {key: tensor.detach().clone() for key, tensor in params.items()}
+            self._params = self._params or without_graph(params)
             return centre_of(loss, self._params, plain(data), names)
 
 

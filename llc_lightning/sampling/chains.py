@@ -89,7 +89,7 @@ def run_chains(
         done: Called with 1 after every step.
     """
     position = {name: value.clone() for name, value in start.items()} if start else stacked.start(len(chains))
-    centre = stacked.start(1)
+    centre = stacked.centre
     noise = NoiseStream(seed, chains, stacked.layout, position, kind=f"{streams}noise")
     batches = BatchStream(seed, chains, n_examples(data), batch_size, kind=f"{streams}batch") if batch_size else None
     loss = StepLoss(stacked, data, baseline)
@@ -99,13 +99,13 @@ def run_chains(
     base = baseline.mean().expand(steps, len(chains)).clone()
     for step in range(steps):
         stop_if_asked()
+        if batches is not None:
+            loss = StepLoss(stacked, data, baseline, batches.draw().to(baseline.device))
+            base[step] = loss.baseline.mean(1)
         if step == burn_in:
             sampler.settle()
             if recorder is not None:
                 recorder.settle(position)
-        if batches is not None:
-            loss = StepLoss(stacked, data, baseline, batches.draw().to(baseline.device))
-            base[step] = loss.baseline.mean(1)
         # Before the move: these examples know nothing of the position yet, so that the excess has no bias.
         here = sampler.look(position, loss)
         excess[step] = here.excess
@@ -114,6 +114,7 @@ def run_chains(
         if linear is not None and first_order is not None and loss.minibatch:
             linear[step] = _first_order(position, centre, loss.gradient_at_centre(), first_order)
         sampler.step(position, here, loss, noise)
+        del here  # of large networks its gradient is in the way of the next
         if box is not None:
             hits += _put_back(position, centre, box)
         if done is not None:

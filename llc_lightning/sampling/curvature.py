@@ -54,34 +54,29 @@ class Krylov:
         product: The operator.
         start: The vector.
         image: The operator's product with it, where that is known already.
-        bilinear: Whether the basis is kept, for :meth:`bilinear`.
+        other: Another vector, for :meth:`bilinear`.
     """
 
-    def __init__(self, product: Product, start: Stack, *, image: Stack | None = None, bilinear: bool = False) -> None:
+    def __init__(
+        self, product: Product, start: Stack, *, image: Stack | None = None, other: Stack | None = None
+    ) -> None:
         self.norm2 = inner(start, start)
         self._product = product
         self._image = {} if image is None else _scaled(image, _inverse(self.norm2.sqrt()))
-        self._basis: list[Stack] | None = [] if bilinear else None
-        self._previous = {name: torch.zeros_like(value) for name, value in start.items()}
-        self._vector = _scaled(start, _inverse(self.norm2.sqrt()))
+        self._other = other
+        self._across: list[Tensor] = []
+        self._previous: Stack = {name: value.new_zeros(()).expand_as(value) for name, value in start.items()}
+        self._vector: Stack = _scaled(start, _inverse(self.norm2.sqrt()))
         self._beta = torch.zeros_like(self.norm2)
         self._scale = torch.zeros_like(self.norm2)
         self._diagonal: list[Tensor] = []
         self._beside: list[Tensor] = []
 
-    def bilinear(self, size: int) -> Callable[[Stack], Float[Tensor, "chain lane node"]]:
-        """Returns the weights of ``start^T f(A) other`` on the nodes of ``spectrum(size)``: sum_k weights f(nodes).
-
-        They are a function of ``other``, which knows the basis alone and not the operator.
-        """
+    def bilinear(self, size: int) -> Float[Tensor, "chain lane node"]:
+        """Returns the weights of ``start^T f(A) other`` on the nodes of ``spectrum(size)``: sum_k weights f(nodes)."""
         self._grow(size)
-        vectors, norm, basis = self._eigen(size)[1], self.norm2.double().sqrt(), (self._basis or [])[:size]
-
-        def weights(other: Stack) -> Float[Tensor, "chain lane node"]:
-            along = torch.stack([inner(vector, other).double() for vector in basis], -1)
-            return norm[..., None] * (along[..., None, :] @ vectors)[..., 0, :] * vectors[..., 0, :]
-
-        return weights
+        vectors, along = self._eigen(size)[1], torch.stack(self._across[:size], -1)
+        return self.norm2.double().sqrt()[..., None] * (along[..., None, :] @ vectors)[..., 0, :] * vectors[..., 0, :]
 
     def spectrum(self, most: int) -> Spectrum:
         """Returns the quadrature by ``most`` products."""
@@ -121,21 +116,20 @@ class Krylov:
 
     def _grow(self, size: int) -> None:
         while len(self._diagonal) < size:
-            vector, image = self._vector, self._image or self._product(self._vector)
-            self._image = {}
+            vector, previous, image = self._vector, self._previous, self._image or dict(self._product(self._vector))
             alpha = inner(vector, image)
             self._scale = torch.maximum(self._scale, inner(image, image).sqrt())
-            rest = {
-                name: image[name]
-                - _spread(alpha, vector[name]) * vector[name]
-                - _spread(self._beta, vector[name]) * self._previous[name]
-                for name in image
+            if self._other is not None:
+                self._across.append(inner(vector, self._other).double())
+            self._image, self._previous = {}, vector
+            rest = {  # of large networks each of these is as large as all weights: what is used is freed
+                name: image.pop(name) - _spread(alpha, value) * value - _spread(self._beta, value) * previous.pop(name)
+                for name, value in vector.items()
             }
             beta = inner(rest, rest).sqrt()
             self._beta = beta.where(beta > _BREAKDOWN * self._scale, 0.0)
-            if self._basis is not None:
-                self._basis.append(vector)
-            self._previous, self._vector = vector, _scaled(rest, _inverse(self._beta))
+            factor = _inverse(self._beta)
+            self._vector = {name: _spread(factor, rest[name]) * rest.pop(name) for name in vector}
             self._diagonal.append(alpha.double())
             self._beside.append(self._beta.double())
 

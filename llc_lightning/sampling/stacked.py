@@ -8,7 +8,7 @@ depends on frozen weights alone is computed once for all lanes of a chain.
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -85,14 +85,15 @@ class StackedLoss:
         self._fixed = _leaves((self._index, params))
         self._graphs: Graphs = {} if graphs is None else graphs
 
+    @cached_property
+    def centre(self) -> Stack:
+        """All lanes at the centre, [1, lane, *slice]; not to be changed, since whole tensors are not copied."""
+        names = [form.parameter for form in self.layout.forms]
+        return {name: joined([values[name][None] for values in self._lane_values])[None] for name in names}
+
     def start(self, chains: int) -> Stack:
         """Returns all chains of all lanes at the centre."""
-        return {
-            form.parameter: torch.stack([values[form.parameter] for values in self._lane_values]).repeat(
-                chains, 1, *(1,) * len(form.shape)
-            )
-            for form in self.layout.forms
-        }
+        return {name: value.repeat(chains, *(1,) * (value.ndim - 1)) for name, value in self.centre.items()}
 
     @property
     def width(self) -> int:
@@ -161,7 +162,7 @@ class StackedLoss:
                 for chain in range(chains)
             ]
             totals = [[sum(parts[1:], parts[0]) for parts in zip(*row, strict=True)] for row in rows]
-            return self._named([torch.cat(parts) for parts in zip(*totals, strict=True)])
+            return self._named([joined(parts) for parts in zip(*totals, strict=True)])
 
         return product
 
@@ -399,6 +400,11 @@ def _derivatives(
             f"torch differentiates the loss once and not twice ({one_line(error)}), which the curvature needs; write "
             "it with operations that have second derivatives, such as arithmetic, exp, relu and logsumexp."
         ) from error
+
+
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Returns tensors along their first axis, contiguous; a single one is not copied where it is so already."""
+    return tensors[0].contiguous() if len(tensors) == 1 else torch.cat(tuple(tensors))
 
 
 def chain_of(stack: Stack, number: int) -> Stack:

@@ -74,10 +74,10 @@ class Stiffness:
 
         def product(vector: Stack) -> Stack:
             moved = self.rooted(vector)
-            image = hessian(moved)
+            image = dict(hessian(moved))
             return self.rooted(
                 {
-                    name: per_lane(self.posterior.n_beta, value) * image[name]
+                    name: per_lane(self.posterior.n_beta, value) * image.pop(name)
                     + per_lane(self.posterior.gamma, value) * value
                     for name, value in moved.items()
                 }
@@ -88,9 +88,9 @@ class Stiffness:
     def pull(self, like: Stack) -> Stack:
         """Returns the diagonal that is the localisation's part of it."""
         return {
-            name: per_lane(self.posterior.gamma, value)
-            * (1 if self.metric is None else self.metric[name])
-            * torch.ones_like(value)
+            name: (per_lane(self.posterior.gamma, value) * (1 if self.metric is None else self.metric[name])).expand_as(
+                value
+            )
             for name, value in like.items()
         }
 
@@ -162,7 +162,7 @@ def automatic_step_size(
         return pilot, made.metric
 
     def at_centre(metric: Stack | None) -> Float[Tensor, "lane"]:
-        return Stiffness(stacked, posterior, metric).largest(stacked.start(1), batch, seed=seed)[0]
+        return Stiffness(stacked, posterior, metric).largest(stacked.centre, batch, seed=seed)[0]
 
     metric = preconditioner
     first = sampler(posterior, torch.ones_like(posterior.n_beta), preconditioner).metric
@@ -183,6 +183,7 @@ def automatic_step_size(
             metric = _mean(found)
         secant = pilot.observed["secant"][..., -1].to(step.device)
         there = _where_steepest(stacked, posterior, metric, pilot.end, secant, batch, seed=seed)
+        del pilot, found  # before there are others
         # Minibatches curve more than their mean, which heats the chains a little: that is told by itself.
         along = (secant.amax(1) if batch_size is None else secant.mean(1)) / _STEEPEST
         met = torch.maximum(there / WORST_SHARE, along.double())

@@ -37,6 +37,8 @@ def test_losses_are_those_of_the_module_under_every_mask(metric: str) -> None:
     with torch.no_grad():
         assert torch.allclose(by_hand(masks), by_module(masks), atol=1e-5)
         assert torch.allclose(by_hand(shares, given=given), by_module(shares, given=given), atol=1e-5)
+        # What was read of donors is kept, and serves other masks with the same shares.
+        assert torch.allclose(by_hand(masks[[8, 0, 0, 3, 5]]), by_module(masks[[8, 0, 0, 3, 5]]), atol=1e-5)
 
 
 def test_only_transformers_of_attention_alone_are_run_by_hand() -> None:

@@ -1,6 +1,7 @@
 """``analyze.py measure``: the snapshots of a run, measured as its configuration says."""
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,6 +181,7 @@ def test_following_waits_for_a_training_to_begin_and_ends_with_it(
     second.unlink()
     seen: list[bool] = []
     claims: list[Claim] = []
+    nicer: list[int] = []
 
     def looked(_: float) -> None:
         """Stands for what happens while nothing is to be done."""
@@ -192,8 +194,10 @@ def test_following_waits_for_a_training_to_begin_and_ends_with_it(
             mark_ended(run, ended=True)
 
     monkeypatch.setattr(offline, "time", SimpleNamespace(sleep=looked))
+    monkeypatch.setattr(os, "nice", nicer.append)
     assert analyze(["measure", str(run), "--follow", "--only", "ablation"]) == 0
     err = capsys.readouterr().err
+    assert nicer == [10], "the training goes first"
     assert seen == [True, True, True, True, True]
     assert [line for line in err.splitlines() if line] == [
         f"waiting for the training of {run} to begin or go on; Ctrl-C ends it"
@@ -221,6 +225,7 @@ def test_following_leaves_what_it_is_not_asked_for_and_does_not_spin(
             mark_ended(run, ended=True)
 
     monkeypatch.setattr(offline, "time", SimpleNamespace(sleep=looked))
+    monkeypatch.setattr(os, "nice", lambda more: more)
     monkeypatch.setattr(offline, "measure_snapshots", counting)
     told(capsys, run, "--follow", "--only", "llc")
     assert calls == [2, 3]

@@ -40,8 +40,8 @@ class ACDC(Discovery):
     """In nats, or the metric's unit."""
     order: str = "latest"
     draw: int = 0
-    lanes: int = 16
-    """Edges that one forward pass removes."""
+    lanes: int = 3
+    """Edges that one forward pass removes: what it says of those behind one that stays is thrown away."""
 
     def __post_init__(self) -> None:
         """Checks the settings."""
@@ -67,32 +67,29 @@ class ACDC(Discovery):
     def find(self, runs: MaskedRuns) -> Circuit:
         """Returns the edges that stay, each with what its removal cost when it was asked about."""
         graph, kept = runs.subject.graph, dict.fromkeys(runs.edges)
-        with torch.no_grad():
-            (current,) = runs(runs.mask(runs.edges)[None])
-        stay: list[ScoredEdge] = []
-        lanes = 1
+        mask, current, stay, lanes = runs.mask(runs.edges), None, list[ScoredEdge](), 1
         for pending in self.ordered(graph, runs.subject.question.seed):
             heard = graph.heard(kept)
-            for edge in pending:
-                if edge.reader not in heard:
-                    del kept[edge]
-            asked = [edge for edge in pending if edge in kept]
+            gone = [edge for edge in pending if edge.reader not in heard]
+            mask = mask * (1 - runs.mask(gone))
+            asked = [edge for edge in pending if edge.reader in heard]
+            for edge in gone:
+                del kept[edge]
             while asked:
                 some = asked[: self.lanes]
-                without = [runs.mask([one for one in kept if one not in some[: at + 1]]) for at in range(len(some))]
+                without = mask * (1 - torch.stack([runs.mask([edge]) for edge in some]).cumsum(0))
                 with torch.no_grad():
-                    losses = runs(torch.stack(without))
+                    losses = list(runs(without if current is not None else torch.cat([mask[None], without])))
                 lanes += len(some)
-                gone = 0
-                for edge, after in zip(some, losses, strict=True):
+                current = losses.pop(0) if current is None else current
+                for edge, after, left in zip(some, losses, without, strict=True):
                     found = rise(after, current, edge)
-                    gone += 1
+                    asked.pop(0)
                     if not found.score < self.threshold:
                         stay.append(found)
                         break
                     del kept[edge]
-                    current = after
-                asked = asked[gone:]
+                    current, mask = after, left
         return self.circuit(runs, stay, {"order": self._told, "threshold": self.threshold, "lanes": lanes})
 
     @property

@@ -29,6 +29,8 @@ from llc_lightning.runtime.errors import SettingError, at_least, unless_none
 KIND = "edge"
 _OF_GRADIENTS = 8
 """Passes over the examples that a score of all edges together is taken to cost."""
+_OF_RECORDING = 100
+"""Passes over the examples that recording and screening are taken to cost: what they do on a small network."""
 _EXAMPLES = 256
 """Examples that a plan for all of them is taken to have."""
 BASELINE: Mapping[str, object] = {"mask": "", "joined": False, "neurons": False, "seed": None}
@@ -236,6 +238,11 @@ class CircuitPlan:
                     Job(one.quantity, nameless, resampled if again else settings, method=self.found_by, **shared)
                 )
         return found
+
+    @property
+    def recorded(self) -> int:
+        """Passes that the first measurement takes besides, in which the unablated and others are recorded."""
+        return _OF_RECORDING
 
     @property
     def breadth(self) -> tuple[int, int]:

@@ -31,9 +31,9 @@ class Look:
     second: Callable[[int], StepLoss] | None = None
     """Gives the loss on a minibatch that no chain is moved by, for the look at a draw; None with the full batch."""
 
-    @cached_property
+    @property
     def away(self) -> Stack:
-        """The moved weights minus those of the centre."""
+        """The moved weights minus those of the centre, anew for all who ask: to keep them takes more than to tell."""
         return {name: w - self.posterior.centre[name] for name, w in self.position.items()}
 
     @cached_property

@@ -19,4 +19,5 @@ class SquaredDistance(Stateless):
 
     def look(self, look: Look) -> Float[Tensor, "chain lane"]:
         """Returns the squared distance."""
-        return inner(look.away, look.away)
+        away = look.away
+        return inner(away, away)

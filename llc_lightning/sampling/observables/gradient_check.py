@@ -33,9 +33,9 @@ class GradientCheck(Stateless):
 
     def look(self, look: Look) -> Float[Tensor, "chain lane 2"]:
         """Returns by how much the loss has risen, and what its gradient says of it."""
-        centre, away = look.posterior.centre, look.away
-        here = look.loss(look.position)
-        above = look.loss({name: centre[name] + (1 + _REACH) * value for name, value in away.items()})
+        centre, here = look.posterior.centre, look.loss(look.position)
+        above = look.loss.elsewhere({name: centre[name] + (1 + _REACH) * value for name, value in look.away.items()})
+        away = look.away
         sloped = (inner(away, here.gradient) + inner(away, above.gradient)) * _REACH / 2
         return torch.stack([above.excess - here.excess, sloped], -1)
 

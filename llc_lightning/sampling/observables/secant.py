@@ -9,7 +9,7 @@ from torch import Tensor
 
 from llc_lightning.sampling.base import StepLoss, per_lane
 from llc_lightning.sampling.observables.base import Look, Stateless
-from llc_lightning.sampling.products import inner
+from llc_lightning.sampling.products import products, total
 from llc_lightning.sampling.stacked import Stack
 
 
@@ -38,7 +38,7 @@ class Secant(Stateless):
             there = look.sampler.look(look.position, self._loss).gradient if minibatch else look.here.gradient
             self._add(look, there)
         self._position = {name: value.clone() for name, value in look.position.items()}
-        self._gradient = {name: value.clone() for name, value in look.here.gradient.items()}
+        self._gradient = look.here.gradient
         self._loss = look.loss
         if self._sums is None:
             return torch.zeros_like(look.here.excess)
@@ -47,12 +47,13 @@ class Secant(Stateless):
 
     def _add(self, look: Look, there: Stack) -> None:
         metric = self.metric()
-        step = {name: value - self._position[name] for name, value in look.position.items()}
-        bent = {
-            name: per_lane(look.posterior.n_beta, value) * (there[name] - self._gradient[name])
-            + per_lane(look.posterior.gamma, value) * step[name]
-            for name, value in step.items()
-        }
-        scaled = bent if metric is None else {name: metric[name] * value for name, value in bent.items()}
-        new = inner(bent, scaled), inner(bent, step).abs()
+        changed: list[Tensor] = []
+        along: list[Tensor] = []
+        for name, value in look.position.items():
+            step = value - self._position[name]
+            bent = per_lane(look.posterior.n_beta, step) * (there[name] - self._gradient[name])
+            bent += per_lane(look.posterior.gamma, step) * step
+            changed.append(products(bent, bent if metric is None else metric[name] * bent))
+            along.append(products(bent, step))
+        new = total(changed), total(along).abs()
         self._sums = new if self._sums is None else (self._sums[0] + new[0], self._sums[1] + new[1])

@@ -46,6 +46,8 @@ class Virial:
 def seeing(weights: Stack) -> tuple[Stack, Bool[Tensor, "chain lane"]]:
     """Returns M with 1 for the chains where it is 0 everywhere, and which they are."""
     blind = _trace(weights) == 0
+    if not bool(blind.any()):
+        return weights, blind
     filled = {
         name: value.masked_fill(blind.view(*blind.shape, *(1,) * (value.ndim - 2)), 1.0)
         for name, value in weights.items()

@@ -19,6 +19,7 @@ from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.circuits.stability import over_examples
 from llc_lightning.measure.circuit import rows as of_rows
 from llc_lightning.measure.circuit.plan import CircuitPlan, edge_of
+from llc_lightning.measure.forecast import rough
 from llc_lightning.measure.measurements import Plan, measure, measurement_of
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.measure.trial import trial
@@ -112,6 +113,13 @@ def test_its_cost_is_foretold() -> None:
     edges = len(components) - 2
     assert (searched, resampled) == (edges / 16, 3 * edges / 16)  # one tick for 16 masks
     assert sum(seconds.values()) == pytest.approx(1.0)
+
+
+def test_the_first_measurement_is_taken_to_record_what_later_ones_replay() -> None:
+    plan, there = CircuitPlan(), snapshot()
+    once, each = rough(plan, there)
+    assert once == pytest.approx((1 + plan.recorded) * each)
+    assert plan.recorded > 50
 
 
 def test_the_masks_that_are_timed_lack_edges_from_all_over_the_net(monkeypatch: pytest.MonkeyPatch) -> None:

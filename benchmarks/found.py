@@ -1,0 +1,190 @@
+"""Circuits that searches find: ``python -m benchmarks found stability``, ``pareto``, or both.
+
+``stability`` compares the shares of circuits of resampled examples that hold an edge with how often it is found on
+fresh data, and counts edges over orders of ACDC; ``pareto`` compares how far searches are from the network with
+circuits of the same sizes. Strict nets, whose true circuit is known, and plain ones, of three seeds each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from statistics import mean
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from benchmarks.circuits_nets import SEEDS, TASKS
+from benchmarks.zoo import trained
+from benchmarks.zoo_rows import Training
+from llc_lightning.circuits.base import Question, edge_scores
+from llc_lightning.circuits.circuit import Circuit
+from llc_lightning.circuits.discovery.base import find_circuit
+from llc_lightning.circuits.edge import Edge
+from llc_lightning.circuits.gradients import Subject
+from llc_lightning.circuits.graph import Graph
+from llc_lightning.circuits.masked import MaskedRuns
+from llc_lightning.circuits.stability import over_examples, over_orders
+from llc_lightning.cli.offline import restored
+from llc_lightning.data.sequence_data import SequenceData
+from llc_lightning.data.sequences.induction import Induction
+from llc_lightning.measure.snapshot import Snapshot
+from llc_lightning.results.run import RUNS
+from llc_lightning.runtime.seeding import generator
+
+DONOR = "resample(draws=1)"
+SEARCH = "acdc(threshold=0.1)"
+SIZES = {16: 0.12, 64: 0.08}
+"""Examples, and how far shares may be from frequencies at so many, mean over edges that are undecided."""
+FRESH, BASES, RESAMPLES, ORDERS = 20, 2, 16, 8
+CERTAIN, AGAIN = 0.9, 0.95
+"""From which share on an edge is found again, and how often it is."""
+N = 128
+"""Examples of a comparison of sizes."""
+PRICES = (0.1, 0.03, 0.01)
+"""Of an edge, in nats, of uniform gradient sampling: they make the sizes."""
+THRESHOLDS = tuple(0.3 * 0.6**power for power in range(14))
+"""Of ACDC, from which a circuit of each size is taken."""
+DRAWS = 1000
+"""Resamples of examples for an interval."""
+METRICS = {"ioi_strict": "kl(last=true,output=net.unembed.hook_out)"}
+"""What says how far a circuit is from the network; elsewhere the divergence at all positions."""
+
+
+def main(names: list[str]) -> int:
+    """Prints the tables with these names, or all; returns 1 where a goal is missed.
+
+    Raises:
+        SystemExit: If there is no such table.
+    """
+    unknown = [name for name in names if name not in TABLES]
+    if unknown:
+        raise SystemExit(f"unknown table {unknown[0]!r}; use one of: {', '.join(TABLES)}.")
+    return 0 if all([TABLES[name]() for name in names or TABLES]) else 1
+
+
+@cache
+def _snapshot(name: str, seed: int) -> Snapshot:
+    found = trained(Training(f"circuits_{name}", name, ()), seed, Path(RUNS))
+    if found is None:
+        raise RuntimeError(f"{name} of seed {seed} could not be trained; its error is told above.")
+    return restored(found.run.folder)
+
+
+def _question(name: str, seed: int, n: int, data: int, metric: str = "") -> Question:
+    """Returns what is asked of a net on fresh examples."""
+    snapshot = _snapshot(name, seed)
+    examples = SequenceData(TASKS.get(name, Induction()), analysis_size=n, seed=1000 + data).analysis_set()
+    graph = Graph.of(snapshot.loss.module)
+    return Question.of(snapshot.loss, snapshot.params, examples, graph, DONOR, metric, seed=data)
+
+
+def stability() -> bool:
+    """Prints whether shares over resamples are those over fresh data, and how much orders matter."""
+    started, kept = time.process_time(), list[bool]()
+    print(f"\n{SEARCH} on {FRESH} fresh data sets, and {RESAMPLES} resamples of each of {BASES} others")
+    for name in ("induction", "induction_strict"):
+        for n, asked in SIZES.items():
+            found: list[tuple[list[float], list[float]]] = []
+            for seed in SEEDS:
+                found.append(_calibrated(name, seed, n))
+                print(f"{name}-{seed} n {n:3}: {_told(*found[-1])}", flush=True)
+            certain, apart = ([value for one in found for value in one[at]] for at in (0, 1))
+            kept += [not certain or mean(certain) >= AGAIN, not apart or mean(apart) <= asked]
+            missed = "" if all(kept[-2:]) else " MISSED"
+            print(f"{name} n {n:3}: {_told(certain, apart)} (asked {AGAIN:g}, {asked:g}){missed}", flush=True)
+        for seed in SEEDS:
+            told = over_orders(_question(name, seed, 64, 0), threshold=0.1, count=ORDERS).told()
+            print(f"{name}-{seed}: {told}", flush=True)
+    print(f"{(time.process_time() - started) / 60:.1f} CPU min")
+    return all(kept)
+
+
+def _calibrated(name: str, seed: int, n: int) -> tuple[list[float], list[float]]:
+    """Returns how often edges of large shares are found again, and how far other shares are from how often they are."""
+    fresh = [find_circuit(_question(name, seed, n, data), SEARCH).edges for data in range(1, 1 + FRESH)]
+    often = {edge: sum(edge in one for one in fresh) / FRESH for edge in _snapshot_edges(name, seed)}
+    certain, apart = list[float](), list[float]()
+    for base in range(BASES):
+        shares = over_examples(_question(name, seed, n, 100 + base), SEARCH, count=RESAMPLES).shares
+        for edge, share in shares.items():
+            if share >= CERTAIN:
+                certain.append(often[edge])
+            elif share > 1 - CERTAIN:
+                apart.append(abs(share - often[edge]))
+    return certain, apart
+
+
+def _snapshot_edges(name: str, seed: int) -> tuple[Edge, ...]:
+    return Graph.of(_snapshot(name, seed).loss.module).edges
+
+
+def _told(certain: Sequence[float], apart: Sequence[float]) -> str:
+    again = f"found again {mean(certain):.3f} (least {min(certain):.2f})" if certain else "none certain"
+    off = f"|share - frequency| {mean(apart):.3f}" if apart else "none"
+    return f"{again} of {len(certain)} edges with shares from {CERTAIN:g} on; {off} of {len(apart)} undecided ones"
+
+
+def pareto() -> bool:
+    """Prints how far circuits of the same sizes are from the network, and whether no search is beyond its goal."""
+    started, kept = time.process_time(), list[bool]()
+    print(f"\ndivergence from the network in nats [95 % over {N} examples that were not searched on], by size")
+    for name in ("induction_strict", "ioi_strict", "induction"):
+        for seed in SEEDS:
+            kept += _compared(name, seed)
+    print(f"{(time.process_time() - started) / 60:.1f} CPU min")
+    return all(kept)
+
+
+def _compared(name: str, seed: int) -> list[bool]:
+    """Prints circuits of the sizes that uniform gradient sampling finds at some prices."""
+    metric = METRICS.get(name, "kl(output=net.unembed.hook_out)")
+    asked, held = (_question(name, seed, N, data, metric) for data in (0, 1))
+    runs, judge, kept = MaskedRuns(Subject(asked)), MaskedRuns(Subject(held)), list[bool]()
+    plain = replace(asked, metric=None)  # a divergence has no gradient at the unablated run
+    ranked = {"exact": edge_scores(asked, "exact"), "eap_ig": edge_scores(plain, "eap_ig(check=false)")}
+    pruned = [find_circuit(runs, f"acdc(threshold={threshold:g})") for threshold in THRESHOLDS]
+    for at, price in enumerate(PRICES):
+        circuits = {"ugs": find_circuit(runs, f"ugs(price={price:g})")}
+        size = len(circuits["ugs"].scored)
+        if not size:
+            print(f"{name}-{seed}: ugs keeps nothing at a price of {price:g}", flush=True)
+            continue
+        circuits["acdc"] = min(pruned, key=lambda one, size=size: (len(one.scored) < size, len(one.scored)))
+        circuits |= {one: Circuit.top(told, size, method=one, donor=DONOR, loss="", seed=seed)
+                     for one, told in ranked.items()}  # fmt: skip
+        circuits["greedy"] = find_circuit(asked, f"greedy(edges={size})")
+        far = {one: _far(judge, found.edges[:size]) for one, found in circuits.items()}
+        means = {one: float(values.mean()) for one, values in far.items()}
+        if name != "induction":
+            if at == 0:  # nothing else has the size of the true circuit
+                kept.append(means["ugs"] <= 1.5 * min(means.values()) + 0.01)
+        else:
+            kept += [_interval(far["ugs"] - far[other])[0] <= 0 for other in ("acdc", "exact")]
+        told = ", ".join(f"{one} {means[one]:.3f} [{low:.3f}, {high:.3f}]" for one, (low, high) in _intervals(far))
+        print(f"{name}-{seed} {size:2} edges: {told}{'' if all(kept) else ' MISSED'}", flush=True)
+    return kept
+
+
+def _far(runs: MaskedRuns, edges: Sequence[Edge]) -> Float[Tensor, "example"]:
+    with torch.no_grad():
+        return runs(runs.mask(edges)[None])[0].double()
+
+
+def _intervals(far: Mapping[str, Tensor]) -> list[tuple[str, tuple[float, float]]]:
+    return [(name, _interval(values)) for name, values in far.items()]
+
+
+def _interval(values: Float[Tensor, "example"]) -> tuple[float, float]:
+    """Returns the bootstrap's interval of the mean."""
+    stream = generator(0, "bootstrap", 0)
+    drawn = values[torch.randint(len(values), (DRAWS, len(values)), generator=stream)].mean(1)
+    low, high = torch.quantile(drawn, torch.tensor([0.025, 0.975], dtype=drawn.dtype))
+    return float(low), float(high)
+
+
+TABLES: Mapping[str, Callable[[], bool]] = {"stability": stability, "pareto": pareto}
