@@ -49,8 +49,8 @@ class ByHand:
         """What runs the module from its last sum on."""
         examples = self.subject.examples
         return _Last(
-            examples.loss, examples.params, _From(self.last.component.point), with_tasks=False, metrics=examples.metrics,
-            mask=examples.mask, run=examples.run,
+            examples.loss, examples.params, _From(self.last.component.point), with_tasks=False,
+            metrics=examples.metrics, mask=examples.mask, run=examples.run,
         )  # fmt: skip
 
     def losses(self, block: int, sums: Float[Tensor, "lane row *position d_model"]) -> Float[Tensor, "lane row"]:

@@ -35,8 +35,8 @@ class MaskedRuns:
     what is ablated upstream changes it. With all edges it is the network, with none the run on donors alone.
 
     Readers that hear all that they hear in the network are left alone, and so are those from which no kept edge leads
-    on; what lies before the first that is not is computed once for all masks. Losses under a mask are the same from call
-    to call up to rounding, which depends on the masks beside it and on what earlier calls have left to compute.
+    on; what lies before the first that is not is computed once for all masks. Losses under a mask are the same from
+    call to call up to rounding, which depends on the masks beside it and on what earlier calls have left to compute.
 
     Args:
         subject: The network, its examples and the donor.

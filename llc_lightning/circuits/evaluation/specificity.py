@@ -38,7 +38,7 @@ class Transfer:
     def against_random(self) -> Verdict:
         """The test of whether it is more faithful than random circuits of its size, as for a circuit's own task.
 
-        Its ``p`` and count are NaN where one of these has no value, or the circuit: it is then not known which it beats.
+        Its ``p`` and count are NaN where one of these has no value, or the circuit: which it beats is then not known.
         """
         found = sufficiency(-abs(1 - self.found.value), -(1 - torch.tensor(self.random).double()).abs())
         return replace(found, p=nan, statistic=nan) if any(map(isnan, (self.found.value, *self.random))) else found

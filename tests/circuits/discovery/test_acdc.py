@@ -27,11 +27,18 @@ def literal(runs: MaskedRuns, order: list[Edge], threshold: float) -> dict[Edge,
 
 
 @pytest.mark.parametrize(
-    ("name", "order"),
-    [("rotary", "latest"), ("rotary", "earliest"), ("rotary", "random"), ("hand_built", "latest")],
+    ("name", "order", "draws", "together"),
+    [
+        ("rotary", "latest", 1, (1, 5)),
+        ("rotary", "earliest", 1, (1, 5)),
+        ("rotary", "random", 1, (1, 5)),
+        ("hand_built", "latest", 2, (3,)),
+    ],
 )
-def test_decisions_are_those_of_one_run_after_the_other(name: str, order: str) -> None:
-    runs, alone = (MaskedRuns(Subject(question(name, "resample(draws=2)"), block=8)) for _ in range(2))
+def test_decisions_are_those_of_one_run_after_the_other(
+    name: str, order: str, draws: int, together: tuple[int, ...]
+) -> None:
+    runs, alone = (MaskedRuns(Subject(question(name, f"resample(draws={draws})"), block=8)) for _ in range(2))
     assert runs.by_hand.holds == (name == "hand_built")
     alone.by_hand.holds = False
     threshold = 0.01
@@ -39,7 +46,7 @@ def test_decisions_are_those_of_one_run_after_the_other(name: str, order: str) -
     assert sorted(asked) == sorted(runs.edges)
     expected = literal(alone, asked, threshold)
     assert 2 <= len(expected) < len(asked) - 3
-    for lanes in (1, 3, 5) if name == "rotary" else (3,):
+    for lanes in together:
         found = ACDC(threshold=threshold, order=order, lanes=lanes).find(runs)
         heard = runs.subject.graph.heard(list(expected))
         assert {one.edge: one.score for one in found.scored} == pytest.approx(
