@@ -132,10 +132,11 @@ def check_sums(graph: Graph, edges: Sequence[Edge], examples: Examples) -> None:
     into = {stream: [one for one in graph.edges if one.reader == name] for stream, name in readers.items()}
     points = list(dict.fromkeys(point for some in into.values() for point in points_of(graph, some)))
     streams, caught = Streams(examples.loss, examples.params, points), examples.caught(0)
+    few = min(_FEW, examples.blocks.n)  # a block may hold the last example again
     if all(point in caught for point in points):
-        known = {point: caught[point][:_FEW] for point in points}
+        known = {point: caught[point][:few] for point in points}
     else:
-        known = streams.of(take(examples.blocks.data, slice(0, _FEW)))
+        known = streams.of(take(examples.blocks.data, slice(0, few)))
     said: dict[str, Tensor] = {}
     for stream, some in into.items():
         for edge in some:
