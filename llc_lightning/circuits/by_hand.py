@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -12,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.ablation.engine.lanes import Lane, Lanes, Losses
-from llc_lightning.ablation.engine.place import Place
 from llc_lightning.ablation.engine.replacing import lanes_at_once
 from llc_lightning.circuits.exchange import holds, pattern
 from llc_lightning.circuits.gradients import Subject
@@ -29,33 +29,28 @@ _FEW = 4
 class ByHand:
     """What a subject's parts compute, where every reader is a query, key or value of a head, or the last sum.
 
-    Only what hears something else than in the unablated run is computed, and nothing twice for the same sum.
+    Only what hears something else than in the unablated run is computed, and what hears donors alone once.
     """
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         *heads, self.last = subject.graph.readers.values()
-        few = {point: values[None] for point, values in subject.examples.first.items()}
         self.holds = (
             all(reader.head is not None for reader in heads)
             and self.last.reads is None
             and not self.last.norm
             and subject.graph.wiring.whole
-            and holds(heads, few)
+            and all(holds(heads, subject.streams.of(batch)) for batch in subject.examples.blocks.batches)
         )
-        """Whether the network is such a one."""
-
-    @cached_property
-    def _place(self) -> Place:
-        return self.subject.place([self.last.component])
+        """Whether the network is such a one, on all examples: what fills some of them may hide keys there alone."""
 
     @cached_property
     def _lanes(self) -> Lanes:
         """What runs the module from its last sum on."""
         examples = self.subject.examples
         return _Last(
-            examples.loss, examples.params, _From(self._place.point), with_tasks=False, metrics=examples.metrics,
-            mask=examples.mask, run=examples.run,
+            examples.loss, examples.params, _From(self.last.component.point), with_tasks=False,
+            metrics=examples.metrics, mask=examples.mask, run=examples.run,
         )  # fmt: skip
 
     def losses(self, block: int, sums: Float[Tensor, "lane row *position d_model"]) -> Float[Tensor, "lane row"]:
@@ -91,6 +86,15 @@ class _Last(Lanes):
 
 def _part(reader: Reader) -> int:
     return -1 if reader.head is None else reader.head.reads
+
+
+def _apart(
+    sums: Iterable[Float[Tensor, "number"]], shares: Float[Tensor, "sum part"], parts: Float[Tensor, "part number"]
+) -> Float[Tensor, "sum number"]:
+    """Returns sums with shares of parts, each of those alone of which it has any: 0 of no number is no number."""
+    return torch.stack(
+        [one.addmv(parts[some != 0].T, some[some != 0]) for one, some in zip(sums, shares, strict=False)]
+    )
 
 
 @dataclass(frozen=True)
@@ -134,9 +138,10 @@ class Signals:
         for readers in groups.values():
             live = [reader for reader in readers if self._live([reader])]
             self._heads(live, [one for one in readers if one not in live and self._of(one).exchanged])
+        sums = self._sums([self.by_hand.last])
         while sum(one.numel() for one in self.read.values()) > self.shifts.numel():
             self.read.pop(next(iter(self.read)))
-        return self._sums([self.by_hand.last])
+        return sums
 
     def _of(self, reader: Reader) -> Shares:
         return self.shares[reader.component.address]
@@ -148,14 +153,19 @@ class Signals:
         return {at: self._more[name] for at, (name, on) in enumerate(names) if on and name in self._more}
 
     def _sums(self, readers: Sequence[Reader]) -> Float[Tensor, "lane_x_reader row *position d_model"]:
-        """Returns the sum of each reader of each lane."""
+        """Returns the sum of each reader of each lane, in memory that is the caller's."""
         sums, live = self._known(readers), self._live(readers)
         if not live:
-            return sums
+            return sums.clone()
         own = torch.stack([self._of(one).own[:, list(live)] for one in readers], dim=1).to(sums)
         some = list(live.values())
         more = some[0][:, None] if len(some) == 1 else torch.stack(some, dim=1)
-        return torch.baddbmm(sums.view(*own.shape[:2], -1), own, more.flatten(2)).view(sums.shape)
+        flat = sums.view(*own.shape[:2], -1)
+        found = torch.baddbmm(flat, own, more.flatten(2))
+        if not found.sum().isfinite():  # finite donors too may make heads overflow
+            lanes = zip(flat, own, more.flatten(2).expand(len(own), -1, -1), strict=True)
+            found = torch.stack([_apart(*lane) for lane in lanes])
+        return found.view(sums.shape)
 
     def _known(self, readers: Sequence[Reader]) -> Float[Tensor, "lane_x_reader row *position d_model"]:
         """Returns the sums as far as donors make them, which are kept."""
@@ -163,7 +173,7 @@ class Signals:
         stream = readers[0].stream
         lacking = [one for one in dict.fromkeys(rows) if (stream, one) not in self.read]
         if lacking:
-            found = self._given(readers[0], torch.tensor(lacking))
+            found = self._given(readers[0], lacking)
             self.read.update(zip(((stream, one) for one in lacking), found, strict=True))
         one = self.read[stream, rows[0]]
         return (
@@ -176,13 +186,12 @@ class Signals:
         """Returns the shares of donors in every lane."""
         return list(map(tuple, listed(self._of(reader).given)))
 
-    def _given(self, reader: Reader, shares: Float[Tensor, "sum sender"]) -> Float[Tensor, "sum row *position d_model"]:
-        """Returns the sums of the unablated run with shares of what donors say more."""
-        own, shares, shifts = self.known[reader.stream], shares.to(self.shifts), self.shifts[: shares.shape[1]]
-        if not self.finite:  # 0 of what is no number is no number
-            given = [at for at, some in enumerate(listed(shares.any(0))) if some]
-            shares, shifts = shares[:, given], shifts[given]
-        return torch.addmm(own.flatten(), shares, shifts.flatten(1)).view(len(shares), *own.shape)
+    def _given(self, reader: Reader, rows: Sequence[Sequence[float]]) -> Float[Tensor, "sum row *position d_model"]:
+        """Returns the sums of the unablated run with shares of what donors say more, one sum for each of the rows."""
+        own, shares = self.known[reader.stream], self.shifts.new_tensor(rows)
+        flat, shifts = own.flatten(), self.shifts[: shares.shape[1]].flatten(1)
+        found = torch.addmm(flat, shares, shifts) if self.finite else _apart(repeat(flat), shares, shifts)
+        return found.view(len(shares), *own.shape)
 
     def _heads(self, live: Sequence[Reader], others: Sequence[Reader]) -> None:
         """Computes what heads say whose queries, keys or values are made of other sums, live ones or of donors."""
@@ -210,7 +219,7 @@ class Signals:
         lacking = [key for key in wanted if key not in self.read]
         if lacking:
             rows = list(dict.fromkeys(one for _, one in lacking))
-            sums = self._given(readers[0], torch.tensor(rows))
+            sums = self._given(readers[0], rows)
             graph = self.by_hand.subject.graph
             found = self._read([(graph.readers[name], rows.index(one)) for name, one in lacking], sums)
             self.read.update(zip(lacking, found, strict=True))

@@ -120,8 +120,11 @@ def points_of(graph: Graph, edges: Sequence[Edge]) -> list[str]:
 def check_sums(graph: Graph, edges: Sequence[Edge], examples: Examples) -> None:
     """Checks on some examples that the sums that edges lead into are those of all of their senders.
 
+    Of one example alone what comes from elsewhere must be the same at all positions.
+
     Raises:
-        AddressError: If something else adds to one of them that is not the same on all examples.
+        AddressError: If something else adds to one of them that is not the same on all examples, or there is but one
+            example, without positions to compare.
     """
     if not graph.wiring.whole:
         return
@@ -129,16 +132,23 @@ def check_sums(graph: Graph, edges: Sequence[Edge], examples: Examples) -> None:
     into = {stream: [one for one in graph.edges if one.reader == name] for stream, name in readers.items()}
     points = list(dict.fromkeys(point for some in into.values() for point in points_of(graph, some)))
     streams, caught = Streams(examples.loss, examples.params, points), examples.caught(0)
+    few = min(_FEW, examples.blocks.n)  # a block may hold the last example again
     if all(point in caught for point in points):
-        known = {point: caught[point][:_FEW] for point in points}
+        known = {point: caught[point][:few] for point in points}
     else:
-        known = streams.of(take(examples.blocks.data, slice(0, _FEW)))
+        known = streams.of(take(examples.blocks.data, slice(0, few)))
     said: dict[str, Tensor] = {}
     for stream, some in into.items():
         for edge in some:
             if edge.sender not in said:
                 said[edge.sender] = streams.said(graph.sender(edge), known)
         rest = known[stream] - torch.stack([said[edge.sender] for edge in some]).sum(0)
+        rest = rest.flatten(0, -2) if len(rest) == 1 else rest
+        if len(rest) == 1:
+            raise AddressError(
+                f"one example of one position cannot tell whether what is known to write to {stream!r} adds up to it; "
+                "give at least two examples."
+            )
         apart = float((rest - rest.mean(0)).abs().max() / known[stream].abs().max().clamp_min(1e-30))
         if apart > _APART:
             raise AddressError(
@@ -181,8 +191,7 @@ class Connections:
         streams = Streams(examples.loss, examples.params, points_of(graph, edges))
         if examples.caught(0):
             streams.know(examples.blocks.batches[0], examples.caught(0))
-        few = {point: values[:_FEW] for point, values in streams.of(examples.blocks.batches[0]).items()}
-        by_head = holds([graph.reader(edge) for edge in edges], few)
+        by_head = holds([graph.reader(edge) for edge in edges], streams.of(examples.blocks.batches[0]))
         return cls(graph, edges, examples, streams, Exchanges(examples, streams, seed), by_head)
 
     def effects(self, measurement: Measurement, donors: Sequence[Method]) -> list[Effect]:

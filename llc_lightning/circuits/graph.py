@@ -91,14 +91,23 @@ class Graph:
 
     def heard(self, edges: Collection[Edge]) -> set[str]:
         """Returns the readers from which some edges lead on to the output; all whose sender is not known count."""
-        kept, on, heard = set(edges), set[str](), set[str]()
-        for edge in reversed(self.edges):  # who hears a sender comes behind it
-            feeds = self.readers[edge.reader].feeds
-            if not feeds or feeds in on:
-                heard.add(edge.reader)
-                if edge in kept:
-                    on.add(edge.sender)
+        kept = set(edges)
+        return self.heard_of([edge in kept for edge in self.edges])
+
+    def heard_of(self, kept: Sequence[bool]) -> set[str]:
+        """Returns the same, given of every edge whether it is one of them."""
+        on, heard = set[str](), set[str]()
+        for (sender, reader, feeds), one in zip(reversed(self._ends), reversed(kept), strict=True):
+            if not feeds or feeds in on:  # who hears a sender comes behind it
+                heard.add(reader)
+                if one:
+                    on.add(sender)
         return heard
+
+    @cached_property
+    def _ends(self) -> list[tuple[str, str, str]]:
+        """Of every edge the sender, the reader, and the sender that this one feeds."""
+        return [(edge.sender, edge.reader, self.readers[edge.reader].feeds) for edge in self.edges]
 
     def select(self, spec: str | Edge | Sequence[str | Edge]) -> list[Edge]:
         """Returns the edges that are meant, each once, in the order given and then in the graph's own order.

@@ -25,7 +25,7 @@ from llc_lightning.runtime.signals import stop_if_asked
 _CPU_NUMBERS, _GPU_NUMBERS = 1 << 22, 1 << 28
 """Numbers of readers' sums that the lanes of one pass may hold."""
 _KEPT = 1 << 26
-"""Numbers of senders' outputs that are kept at most."""
+"""Numbers of what donors say, and of what was read of it, that are kept at most."""
 
 
 class MaskedRuns:
@@ -35,7 +35,8 @@ class MaskedRuns:
     what is ablated upstream changes it. With all edges it is the network, with none the run on donors alone.
 
     Readers that hear all that they hear in the network are left alone, and so are those from which no kept edge leads
-    on; what lies before the first that is not is computed once for all masks.
+    on; what lies before the first that is not is computed once for all masks. Losses under a mask are the same from
+    call to call up to rounding, which depends on the masks beside it and on what earlier calls have left to compute.
 
     Args:
         subject: The network, its examples and the donor.
@@ -97,19 +98,7 @@ class MaskedRuns:
 
     def live(self, masks: Float[Tensor, "lane edge"]) -> set[str]:
         """Returns the readers from which some edges that are kept under any mask lead on to the output."""
-        on, said, heard = listed((masks != 0).any(0)), set[str](), set[str]()
-        for (sender, reader, feeds), kept in zip(reversed(self._ends), reversed(on), strict=True):
-            if not feeds or feeds in said:
-                heard.add(reader)
-                if kept:
-                    said.add(sender)
-        return heard
-
-    @cached_property
-    def _ends(self) -> list[tuple[str, str, str]]:
-        """Of every edge the sender, the reader, and the sender that this one feeds."""
-        readers = self.subject.graph.readers
-        return [(edge.sender, edge.reader, readers[edge.reader].feeds) for edge in self.edges]
+        return self.subject.graph.heard_of(listed((masks != 0).any(0)))
 
     @cached_property
     def numbers(self) -> dict[str, slice]:
@@ -128,7 +117,7 @@ class MaskedRuns:
         if constants is not None:
             return _Block.of(self, block, constants.shifts(self.subject, block))
         if (block, draw) not in self._blocks:
-            while self._blocks and sum(one.shifts.numel() for one in self._blocks.values()) > _KEPT:
+            while self._blocks and sum(one.numbers for one in self._blocks.values()) > _KEPT:
                 self._blocks.pop(next(iter(self._blocks)))
             shifts = [self.subject.shift(name, block, draw) for name in self.subject.graph.senders]
             self._blocks[block, draw] = _Block.of(self, block, torch.stack(shifts))
@@ -167,6 +156,11 @@ class _Block:
         """What senders add to sums in the unablated run."""
         subject = self.runs.subject
         return torch.stack([subject.streams.said(one, self.known) for one in subject.graph.senders.values()])
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it keeps."""
+        return self.shifts.numel() + sum(one.numel() for one in self.read.values())
 
     @cached_property
     def finite(self) -> bool:

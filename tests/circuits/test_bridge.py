@@ -42,6 +42,14 @@ def test_searches_find_the_same_circuit() -> None:
     assert 0 < len(found) < len(bridge.graph.edges)
 
 
+@pytest.mark.parametrize(("part", "message"), [("ln2", "has no 'ln2' before its MLP"), ("attn", "has no attention")])
+def test_blocks_of_another_make_are_refused_in_a_sentence(part: str, message: str) -> None:
+    bridge = Bridged()
+    delattr(bridge.net.blocks[0], part)
+    with pytest.raises(AddressError, match=rf"'net.blocks.0' {message}"):
+        Graph.of(bridge)
+
+
 @pytest.mark.parametrize(
     ("config", "message"), [({"gated_mlp": True}, r"'net.blocks.0.mlp' is not two linear maps"), ({}, "no linear map")]
 )

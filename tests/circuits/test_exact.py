@@ -199,6 +199,14 @@ def test_sums_with_unknown_parts_are_refused() -> None:
         edge_effects(loss_fn(model), snapshot_params(model), batch, Graph.of(model), "*", "zero", seed=0)
 
 
+def test_of_one_example_sums_are_compared_at_its_positions() -> None:
+    batch = tuple(part[:1] for part in net("layer")[1])
+    for model, message in ((Leaky(**SMALL), "does not add up"), (TransformerModel(**SMALL), "give at least two")):
+        given = tuple(part[:, :1] for part in batch) if message.startswith("give") else batch
+        with pytest.raises(AddressError, match=message):
+            edge_effects(loss_fn(model), snapshot_params(model), given, Graph.of(model), "*", "zero", seed=0)
+
+
 @pytest.mark.parametrize(
     ("edges", "donor", "error", "message"),
     [

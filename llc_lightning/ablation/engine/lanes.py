@@ -205,7 +205,7 @@ class Lanes:
 
     def _key(self, fixed: _Fixed, varying: Lane) -> object:
         """Returns what a replay holds for."""
-        return self.run, self.ablation, self._with_tasks, self.metrics, forms_of((fixed, varying))
+        return type(self), self.run, self.ablation, self._with_tasks, self.metrics, forms_of((fixed, varying))
 
     def _plain(self, fixed: _Fixed, varying: Lane) -> Losses:
         try:

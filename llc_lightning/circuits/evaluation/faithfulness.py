@@ -100,14 +100,18 @@ def of_many(
     average: str = AVERAGES[0],
     constants: Constants | None = None,
     blocks: Sequence[int] | None = None,
+    strict: bool = True,
 ) -> list[Faithfulness]:
-    """Returns the faithfulness of several circuits; arguments and errors as of :func:`faithfulness`."""
+    """Returns the faithfulness of several circuits; arguments and errors as of :func:`faithfulness`.
+
+    Not ``strict``, each is NaN with the status ``no-gap`` where the network does nothing that its ablation does not.
+    """
     if average not in AVERAGES:
         raise SettingError(unknown("average", average, AVERAGES))
     masks = torch.stack([runs.mask([]), runs.mask(runs.edges), *(runs.mask(edges) for edges in circuits)])
     with torch.no_grad():
         none, every, *found = runs(masks, constants=constants, blocks=blocks).double().cpu()
-    if float(every.mean()) == float(none.mean()):
+    if strict and _gapless(none, every):
         raise NoAnswerError(
             "with all edges ablated the network does as it does with none, so that no part of it can be faithful; take "
             "another donor, metric or examples.",
@@ -117,6 +121,10 @@ def of_many(
     donor = asked.donor.name if constants is None else CONSTANTS
     conditions = Conditions("edge", donor, "noising", "all", average, asked.name)
     return [_of(one, none, every, len(edges), conditions) for one, edges in zip(found, circuits, strict=True)]
+
+
+def _gapless(none: Float[Tensor, "example"], every: Float[Tensor, "example"]) -> bool:
+    return float(every.mean()) == float(none.mean())
 
 
 def _of(
@@ -138,7 +146,7 @@ def _of(
     reasons = ["one-example"] if n == 1 else []
     if n > 1 and not abs(float(below.mean())) > _GAP * float(below.std()) / n**0.5:
         reasons.append("no-gap")
-    told = float(value)
-    if not math.isfinite(told):
-        told, stderr, reasons = math.nan, math.nan, [*reasons, "nan-loss"]
+    told, gapless = float(value), _gapless(none, every)
+    if gapless or not math.isfinite(told):
+        told, stderr, reasons = math.nan, math.nan, [*reasons, "no-gap" if gapless else "nan-loss"]
     return Faithfulness(told, stderr, n, edges, of_circuit, of_none, of_all, conditions, join(reasons))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isnan, nan
 
 import torch
 
@@ -30,17 +31,22 @@ class Transfer:
     """Of the circuit that was found on the task on which it is judged."""
     random: tuple[float, ...]
     """The faithfulness of random circuits of its size on that task."""
+    random_status: str = "ok"
+    """What speaks against any of these."""
 
     @property
     def against_random(self) -> Verdict:
-        """The test of whether it is more faithful than random circuits of its size, as for a circuit's own task."""
-        return sufficiency(-abs(1 - self.found.value), -(1 - torch.tensor(self.random).double()).abs())
+        """The test of whether it is more faithful than random circuits of its size, as for a circuit's own task.
+
+        Its ``p`` and count are NaN where one of these has no value, or the circuit: which it beats is then not known.
+        """
+        found = sufficiency(-abs(1 - self.found.value), -(1 - torch.tensor(self.random).double()).abs())
+        return replace(found, p=nan, statistic=nan) if any(map(isnan, (self.found.value, *self.random))) else found
 
     @property
     def status(self) -> str:
-        """What speaks against either of the two circuits' values; ``ok`` where nothing does."""
-        reasons = [*self.found.status.split("+"), *self.own.status.split("+")]
-        return join([one for one in dict.fromkeys(reasons) if one != "ok"])
+        """What speaks against any of the circuits' values; ``ok`` where nothing does."""
+        return _together([self.found.status, self.own.status, self.random_status])
 
 
 def specificity(
@@ -59,7 +65,8 @@ def specificity(
         count: Random circuits of each size.
 
     Returns:
-        One for each task's circuit on each task: circuit by circuit, in the order of ``circuits``.
+        One for each task's circuit on each task: circuit by circuit, in the order of ``circuits``. On a task on which
+        the network does nothing that its ablation does not, values are NaN with the status ``no-gap``.
 
     Raises:
         SettingError: If there are fewer than two tasks, the two do not name the same ones, or their graphs differ.
@@ -69,18 +76,30 @@ def specificity(
     edges = _shared_edges(runs, circuits)
     chance = {size: random_circuits(edges, size, count, seed=seed) for size in map(len, circuits.values())}
     table: dict[tuple[str, str], Faithfulness] = {}
-    by_chance: dict[tuple[int, str], tuple[float, ...]] = {}
+    by_chance: dict[tuple[int, str], Sequence[Faithfulness]] = {}
     for task, one in runs.items():
-        every = of_many(one, [*circuits.values(), *(random for some in chance.values() for random in some)])
+        random = [edges for some in chance.values() for edges in some]
+        every = of_many(one, [*circuits.values(), *random], strict=False)
         table.update(((name, task), found) for name, found in zip(circuits, every, strict=False))
         for at, size in enumerate(chance):
             first = len(circuits) + at * count
-            by_chance[size, task] = tuple(found.value for found in every[first : first + count])
+            by_chance[size, task] = every[first : first + count]
     return [
-        Transfer(name, task, table[name, task], table[task, task], by_chance[len(circuit), task])
+        _transfer((name, task), table[name, task], table[task, task], by_chance[len(circuit), task])
         for name, circuit in circuits.items()
         for task in runs
     ]
+
+
+def _transfer(
+    names: tuple[str, str], found: Faithfulness, own: Faithfulness, random: Sequence[Faithfulness]
+) -> Transfer:
+    return Transfer(*names, found, own, tuple(one.value for one in random), _together([one.status for one in random]))
+
+
+def _together(statuses: Sequence[str]) -> str:
+    """Returns the status that holds the reasons of all."""
+    return join(reason for one in statuses for reason in one.split("+"))
 
 
 def _shared_edges(runs: Mapping[str, MaskedRuns], circuits: Mapping[str, Sequence[Edge]]) -> tuple[Edge, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import nn
 
@@ -14,7 +14,7 @@ from llc_lightning.components.hooks import submodules
 from llc_lightning.components.names import WRAPPED, size_of
 from llc_lightning.runtime.errors import AddressError
 
-_BLOCK = re.compile(r"(?P<net>(?:.*\.)?)blocks\.\d+\.attn\.o\.hook_in")
+_BLOCK = re.compile(r"(?P<path>(?P<net>(?:.*\.)?)blocks\.\d+)\.attn\.o\.hook_in")
 
 
 @FAMILIES.register("bridge", summary="a TransformerBridge of TransformerLens, with maps of their own for q, k and v")
@@ -25,14 +25,16 @@ def bridge(module: nn.Module, options: GraphOptions) -> Wiring | None:
     the same text in a bridge as in a net of the zoo. An MLP of other parts than two maps is read at ``mlp.hook_in``.
 
     Raises:
-        AddressError: If an attention, or an MLP that is to be taken apart, is of another make.
+        AddressError: If a block has no attention, or no norm before its MLP, or an attention, or an MLP that is to be
+            taken apart, is of another make.
     """
     parts = submodules(module)
     blocks = [found for path in parts if (found := _BLOCK.fullmatch(path))]
     if not blocks:
         return None
     net, order = blocks[0]["net"], Order()
-    layers = [f"{net}blocks.{layer}" for layer in range(len(blocks))]
+    layers = [found["path"] for found in blocks if found["net"] == net]
+    _check_blocks(parts, net, layers)
     order.writes(*_embeddings(parts, net, joined=options.joined))
     for path in layers:
         _attention(order, module, parts, path)
@@ -45,6 +47,21 @@ def bridge(module: nn.Module, options: GraphOptions) -> Wiring | None:
     ]
     smooth = {f"{path}.mlp.out.hook_in": f"{path}.mlp.in.hook_out" for path in layers if f"{path}.mlp.in" in parts}
     return Wiring(order.senders, order.readers, tuple(order.edges), tuple(added), smooth, whole=True)
+
+
+def _check_blocks(parts: Mapping[str, nn.Module], net: str, layers: Sequence[str]) -> None:
+    """Checks that all blocks are known, each with the norm that its MLP reads."""
+    every = [path for path in parts if re.fullmatch(rf"{re.escape(net)}blocks\.\d+", path)]
+    for path in every:
+        if path not in layers:
+            raise AddressError(
+                f"{path!r} has no attention, so that its edges are not known; ablate components instead."
+            )
+        if f"{path}.mlp" in parts and f"{path}.ln2.hook_in" not in parts:
+            raise AddressError(
+                f"{path!r} has no 'ln2' before its MLP, so that it is not known what this reads; take the module that "
+                "the bridge wraps."
+            )
 
 
 def _embeddings(parts: Mapping[str, nn.Module], net: str, *, joined: bool) -> list[Sender]:

@@ -26,16 +26,27 @@ def literal(runs: MaskedRuns, order: list[Edge], threshold: float) -> dict[Edge,
     return stay
 
 
-@pytest.mark.parametrize("order", ["latest", "earliest", "random"])
-@pytest.mark.parametrize("name", ["rotary"])
-def test_decisions_are_those_of_one_run_after_the_other(name: str, order: str) -> None:
-    runs = MaskedRuns(Subject(question(name)))
+@pytest.mark.parametrize(
+    ("name", "order", "draws", "together"),
+    [
+        ("rotary", "latest", 1, (1, 5)),
+        ("rotary", "earliest", 1, (1, 5)),
+        ("rotary", "random", 1, (1, 5)),
+        ("hand_built", "latest", 2, (3,)),
+    ],
+)
+def test_decisions_are_those_of_one_run_after_the_other(
+    name: str, order: str, draws: int, together: tuple[int, ...]
+) -> None:
+    runs, alone = (MaskedRuns(Subject(question(name, f"resample(draws={draws})"), block=8)) for _ in range(2))
+    assert runs.by_hand.holds == (name == "hand_built")
+    alone.by_hand.holds = False
     threshold = 0.01
     asked = [edge for some in ACDC(order=order).ordered(runs.subject.graph, 0) for edge in some]
     assert sorted(asked) == sorted(runs.edges)
-    expected = literal(runs, asked, threshold)
+    expected = literal(alone, asked, threshold)
     assert 2 <= len(expected) < len(asked) - 3
-    for lanes in (1, 5):
+    for lanes in together:
         found = ACDC(threshold=threshold, order=order, lanes=lanes).find(runs)
         heard = runs.subject.graph.heard(list(expected))
         assert {one.edge: one.score for one in found.scored} == pytest.approx(

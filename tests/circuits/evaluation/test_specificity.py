@@ -1,6 +1,8 @@
 """Circuits on each other's tasks: faithful on their own, and on others no more than random ones."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -72,6 +74,28 @@ def test_values_are_those_of_one_circuit_alone_and_random_ones_those_of_the_seed
     assert found[1].own == faithfulness(every["right"], CIRCUITS["right"])
     assert specificity(every, CIRCUITS, seed=0, count=5) == found
     assert specificity(every, CIRCUITS, seed=1, count=5)[0].random != found[0].random
+
+
+def test_a_task_without_a_gap_is_told_and_leaves_the_others() -> None:
+    tasks = {**TASKS, "nothing": (0.0, 0.0)}
+    found = {(one.found_on, one.judged_on): one for one in
+             specificity(runs(tasks), {**CIRCUITS, "nothing": CIRCUITS["left"]}, seed=0, count=5)}  # fmt: skip
+    assert found["left", "left"].status == "ok"
+    assert found["left", "left"].found.value == pytest.approx(1.0, abs=1e-6)
+    assert found["nothing", "left"].status == "ok"
+    for name in tasks:
+        one = found[name, "nothing"]
+        assert (one.status, one.random_status) == ("no-gap", "no-gap")
+        assert math.isnan(one.found.value)
+        assert math.isnan(one.against_random.p)
+
+
+def test_random_circuits_without_a_value_leave_it_open_which_are_beaten() -> None:
+    (one, *_) = specificity(runs(), CIRCUITS, seed=0, count=5)
+    lost = replace(one, random=(*one.random, math.nan), random_status="nan-loss")
+    assert lost.status == "nan-loss"
+    assert math.isnan(lost.against_random.p)
+    assert not lost.against_random.is_rejected
 
 
 def test_what_cannot_be_compared_is_told_in_a_sentence() -> None:
