@@ -91,8 +91,9 @@ class Costs:
     def of(self, units: int) -> float:
         """Returns the seconds of so many units: on a line between what was seen, and as it goes on beyond that.
 
-        What the first measurement takes besides is not among them. Half of the least that was seen is taken to be spent whatever is measured, unless a look had no unit. Beyond a
-        single measurement a unit takes no longer than was guessed.
+        What the first measurement takes besides is not among them. Half of the least that was seen is taken to be
+        spent whatever is measured, unless a look had no unit. Beyond a single measurement a unit takes no longer than
+        was guessed.
 
         Example:
             >>> costs = Costs(1.0, 0.2)
