@@ -42,9 +42,9 @@ class Interaction:
 
     @property
     def ratio(self) -> float:
-        """Together over the sum of the members: 1 where neither knows of the other; NaN where the sum is 0."""
+        """Together over the sum of the members: 1 where neither knows of the other; NaN where the sum may be 0."""
         alone = sum(self.alone)
-        return self.together / alone if alone else float("nan")
+        return self.together / alone if abs(alone) > 2 * self.stderr else float("nan")
 
 
 @revisions.of_newest

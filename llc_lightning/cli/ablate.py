@@ -154,7 +154,7 @@ def interaction_table(rows: pd.DataFrame) -> Table | None:
     told = tuple(
         (
             *(one.component, one.method, str(table.Measured(one.surplus, one.stderr)), number(one.together, 4)),
-            *(number(one.ratio), *(number(given, 4) for given in one.given), one.verdict),
+            *(number(one.ratio), *(str(table.Measured(given, one.stderr)) for given in one.given), one.verdict),
         )
         for one in found
     )

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -138,6 +139,13 @@ def measure_run(
     return [*followed, *measured(None, steps)]
 
 
+@cache
+def _give_way() -> None:
+    """Leaves most of a core to a training that wants the same one, from now on; once, since it adds up."""
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+
+
 def _followed(
     run: Run,
     steps: Sequence[int] | None,
@@ -147,10 +155,8 @@ def _followed(
     """Measures what a training leaves out until it has ended, and returns the files that were written.
 
     What could not be measured, such as what another process has claimed, is not tried again while its note is the same.
-    Where the training wants the same core it goes first: to take turns costs it more than its own time.
     """
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
+    _give_way()
     written: list[Path] = []
     tried: dict[str, Record] = {}
     waiting = False

@@ -64,16 +64,14 @@ class Local:
 def local_curvature(stacked: StackedLoss, data: Batch, settings: ChainSettings, *, seed: int) -> Local:
     """Returns the curvature of the moved weights of every lane.
 
-    The Hessian is that of ``settings.curvature_examples`` examples, since its noise matters less, and step sizes, which
-    need a largest eigenvalue alone, take a part of those.
+    The diagonal is of ``settings.curvature_examples`` examples, since its noise matters less, and step sizes,
+    which need a largest eigenvalue alone, take a part of those.
     """
     size = settings.curvature_size(n_examples(data))
-    batch, few = (
-        some_examples(data, count, seed) for count in (size, min(size, settings.step_examples(n_examples(data))))
-    )
+    few = some_examples(data, min(size, settings.step_examples(n_examples(data))), seed)
     diagonal = None
     if settings.preconditioner == "hutchinson":
-        diagonal = hessian_diagonal(stacked, batch, seed=seed, probes=_PROBES)
+        diagonal = hessian_diagonal(stacked, some_examples(data, size, seed), seed=seed, probes=_PROBES)
     products = _PROBE_PRODUCTS if diagonal is None else _PRECONDITIONED_PRODUCTS
     return Local(spectrum_around(stacked, few, stacked.centre, seed, products), diagonal, few)
 

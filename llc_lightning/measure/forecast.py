@@ -16,7 +16,7 @@ from llc_lightning.llc.estimator import estimate_parts, lane_batches
 from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.measure.cost import MINIBATCH, Clock, Forecast, duration
 from llc_lightning.measure.measurements import Plan, at_rungs, components_at, measurement_of, undealt
-from llc_lightning.measure.sharing import dealt
+from llc_lightning.measure.sharing import Piece, dealt
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.allocator import keep_freed_memory
 from llc_lightning.runtime.batches import LossFn, n_examples, take
@@ -227,16 +227,21 @@ class Told:
 
 
 def cost_told(plan: Plan, snapshot: Snapshot, workers: Workers) -> Told | None:
-    """Returns what there is to say of the cost of a process's share, None where it is short or cannot be told."""
+    """Returns what there is to say of the cost of the largest share, None where it is short or cannot be told."""
+
+    def work(pieces: Sequence[Piece]) -> int:
+        return sum(at_rungs(plan, each).cost(at_rungs(plan, each).jobs(each.components, data="")) for each in pieces)
+
     try:
-        pieces = dealt(undealt(plan, snapshot, components_at(plan, snapshot), workers), workers)
+        of_all = undealt(plan, snapshot, components_at(plan, snapshot), workers)
+        ranks = range(workers.world_size)
+        pieces = max((dealt(of_all, Workers(rank, workers.world_size)) for rank in ranks), key=work)
         components = list({component.address: component for piece in pieces for component in piece.components}.values())
         if not _takes_long(plan, snapshot, components):
             return None
         found = forecast(plan, snapshot, components)
-        mine = sum(at_rungs(plan, each).cost(at_rungs(plan, each).jobs(each.components, data="")) for each in pieces)
         whole = plan.cost(plan.jobs(components, data=""))
-        found = found and found.times(mine / whole)
+        found = found and found.times(work(pieces) / whole)
     except Exception:  # of whatever the module raises: the measurement itself will say it
         return None
     return None if found is None else Told(found, n_examples(snapshot.data))

@@ -331,7 +331,7 @@ def _agreed(plan: Plan, snapshot: Snapshot, only: Collection[str] | None, worker
         if workers.world_size == 1:
             return work, ()
         state = {**snapshot.params, **dict(snapshot.loss.module.named_buffers())}
-        dealt_to_all = settings_hash({"pieces": [(piece.addresses, piece.n_beta) for piece in pieces]})
+        dealt_to_all = settings_hash({"pieces": [(piece.addresses, piece.n_beta, piece.shares) for piece in pieces]})
         return work, (work.data, tensor_digest(state), dealt_to_all)
 
     work, digests = workers.jointly(own)

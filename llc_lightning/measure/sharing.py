@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, groupby, pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 from llc_lightning.components.component import Component
@@ -15,7 +14,7 @@ from llc_lightning.runtime.workers import Workers
 from llc_lightning.sampling.slices import moved_entries
 
 _SHARED = 8
-"""What neighbours share costs about as much as so many of them, where they are cheapest (ablations of CIS neurons)."""
+"""What neighbours share costs about as much as so many of them, in a small network (ablations of CIS neurons)."""
 _LONGER = 1.25
 """So many times longer the longest stretch may be for neighbours to stay together."""
 
@@ -67,20 +66,21 @@ def dealt(pieces: Sequence[Piece], workers: Workers) -> list[Piece]:
 def _stretches(pieces: Sequence[Piece], processes: int) -> list[Sequence[Piece]]:
     """Returns the pieces of every process, one after the other.
 
-    Where neighbours share something they stay together, unless the longest stretch of work is much longer for it.
+    Where neighbours share something they stay together, unless the longest stretch of work is much longer for it, or a
+    process would have none.
     """
     if not any(piece.shares for piece in pieces):
         return [Workers(rank, processes).share(pieces) for rank in range(processes)]
-    n, firsts = len(pieces), {at for at, one in enumerate(pieces) if not at or one.shares != pieces[at - 1].shares}
-    before = [0, *accumulate(1 + _SHARED * (at in firsts) for at in range(n))]
-    even = [before[-1] * rank / processes for rank in range(processes + 1)]
-    cut = [bisect_right(before, cost) - 1 for cost in even]
-    whole = [min((*sorted(firsts), n), key=lambda at, cost=cost: abs(before[at] - cost)) for cost in even]
+    n, names = len(pieces), [piece.shares for piece in pieces]
+    edges = [0, *(at for at in range(1, n) if names[at] != names[at - 1]), n]
+    cut = [n * rank // processes for rank in range(processes + 1)]
+    whole = [min(edges, key=lambda at, rank=rank: abs(at - n * rank / processes)) for rank in range(processes + 1)]
 
     def longest(ends: list[int]) -> int:
-        return max(before[stop] - before[at] + _SHARED * (at not in firsts) for at, stop in pairwise(ends))
+        return max(stop - at + _SHARED * len(set(names[at:stop])) for at, stop in pairwise(ends))
 
-    ends = whole if longest(whole) <= _LONGER * longest(cut) else cut
+    idle = any(at == stop for at, stop in pairwise(whole))
+    ends = cut if idle or longest(whole) > _LONGER * longest(cut) else whole
     return [pieces[at:stop] for at, stop in pairwise(ends)]
 
 

@@ -42,8 +42,8 @@ class LossFn(Protocol):
 
 
 def without_graph(params: Params) -> Params:
-    """Returns the tensors alone, of which gradients can be taken; those that were made in inference mode are copied."""
-    return {name: tensor.clone() if tensor.is_inference() else tensor.detach() for name, tensor in params.items()}
+    """Returns copies of the tensors, of which gradients can be taken, and which a loss may write to."""
+    return {name: tensor.detach().clone() for name, tensor in params.items()}
 
 
 _ALLOWED = "a tensor, a tuple or list of tensors, or a dict of tensors"

@@ -154,6 +154,8 @@ def test_verdicts_say_additive_within_two_standard_errors_alone(
     assert found.verdict == verdict
     assert found.given == (together - alone[1], together - alone[0])
     assert found.ratio == together / sum(alone)
+    (doubted,) = interactions(frame([row | {"stderr": 2.0} for row in rows]))
+    assert np.isnan(doubted.ratio) == (sum(alone) < 4 * 3**0.5)
     (unknown,) = interactions(frame([row | {"stderr": np.nan} for row in rows]))
     assert unknown.verdict == "unclear"
     table = interaction_table(frame(rows))

@@ -70,8 +70,14 @@ def test_what_shares_costs_stays_with_one_process_where_the_longest_share_is_not
     assert dealt_sizes({"a": 32, "b": 1, "c": 1}, 2) == [{"a": 32}, {"b": 1, "c": 1}]
     assert dealt_sizes({"a": 64, "b": 64, "c": 1, "d": 1}, 2) == [{"a": 64}, {"b": 64, "c": 1, "d": 1}]
     assert dealt_sizes({"a": 60, "b": 1}, 2) == [{"a": 30}, {"a": 30, "b": 1}]
-    assert dealt_sizes({"a": 100}, 3) == [{"a": 28}, {"a": 36}, {"a": 36}]
-    assert dealt_sizes({"a": 1, "b": 1}, 3) == [{"a": 1}, {}, {"b": 1}]
+    assert dealt_sizes({"a": 100}, 3) == [{"a": 33}, {"a": 33}, {"a": 34}]
+
+
+@pytest.mark.parametrize("sizes", [{"a": 4}, {"a": 8}, {"a": 4, "b": 4}, {"a": 2, "b": 9}, {"a": 1, "b": 1, "c": 14}])
+@pytest.mark.parametrize("processes", [1, 2, 3, 4, 8, 16])
+def test_no_process_is_idle_where_there_is_work_for_all(sizes: dict[str, int], processes: int) -> None:
+    shares = dealt_sizes(sizes, processes)
+    assert sum(not share for share in shares) == max(processes - sum(sizes.values()), 0)
 
 
 @pytest.mark.parametrize("plan", [replace(ABLATED_LLC, n_beta=(30.0, 100.0)), POSTERIOR], ids=lambda plan: plan.kind)

@@ -75,10 +75,11 @@ def measure(ablations: Ablations, *, keep: bool, done: Callable[[float], object]
     passes = plan(
         n_components, [source.draws + source.probes for source in sources], ablations.most, examples.blocks.together
     )
+    given = any(source.donors is not None for source in sources)
     sums: list[Tensor] = []
     for block, losses in enumerate(ablations.losses(passes)):
         counted = examples.counted[block]
-        entries = [Entries.of(examples.blocks.rows[block], count) for count in counted]
+        entries = [Entries.of(examples.blocks.rows[block], count) for count in counted] if given else []
         for run, differences in _differences(passes, losses, counted):
             summary, draws = summaries[run.kind], sources[run.kind].draws
             if run.draw >= draws:  # beside the constant, of which the sums still hold
@@ -94,8 +95,9 @@ def measure(ablations: Ablations, *, keep: bool, done: Callable[[float], object]
             if not sources[run.kind].probes:
                 summary.given(entries, differences, draw=run.draw, components=run.components)
             if run.draw == draws - 1 and run.components.stop == n_components:
-                summary.own(entries, sums)
-                summary.add([total / draws for total in sums], counted)
+                means = [total / draws for total in sums]
+                summary.own(entries, means if sources[run.kind].probes else sums)
+                summary.add(means, counted)
         done(1 / len(examples.blocks))
     return summaries
 

@@ -26,6 +26,8 @@ from llc_lightning.runtime.progress import Advance, silent
 
 Warm: TypeAlias = dict[str, tuple[Tensor, ...]]
 """Constants of fitted methods, by component, method and loss."""
+_SMALL = 1 << 14
+"""Of a network of so many weights the ablations cost less than what those of a hook point share."""
 
 
 class AblationMeasurement(Measurement[AblationPlan]):
@@ -84,7 +86,9 @@ class AblationMeasurement(Measurement[AblationPlan]):
         return [replace(one, quantity="attribution", method=names[one.method]) for one in found if one.component]
 
     def pieces(self, plan: AblationPlan, snapshot: Snapshot, components: Sequence[Component]) -> list[Piece]:
-        """Returns every component, with those of its kind and hook points, with which it shares passes."""
+        """Returns every component alone; in a small network it shares passes with those of its kind and hook points."""
+        if sum(tensor.numel() for tensor in snapshot.params.values()) > _SMALL:
+            return [Piece((one,)) for one in components]
         return [
             Piece((one,), shares=" ".join((one.kind, *(member.point for member in one.members)))) for one in components
         ]

@@ -70,6 +70,8 @@ def by_method(
     if not found:
         return ()
     nets, methods = list(dict.fromkeys(net for net, _, _ in found)), palette.ordered({method for _, method, _ in found})
+    limits = _limits([number for *_, number in found], rule)
+    beyond = " One that leaves the frame is in the table: few runs make it wide." if limits else ""
     series: list[Series] = []
     for at, method in enumerate(methods):
         own = [(nets.index(net), number) for net, by, number in found if by == method]
@@ -80,18 +82,18 @@ def by_method(
             name=name,
             title=title,
             x=categories("net", nets),
-            y=Axis(label, limits=_limits([number for *_, number in found], rule)),
+            y=Axis(label, limits=limits),
             series=tuple(series),
             rules=(rule,),
-            caption="Means over components and runs; bars are intervals over runs, of one run alone by its own error. "
-            "One that leaves the frame is in the table: that of two runs is 25 standard errors wide.",
+            caption="Means over components and runs; bars are intervals over runs, of one run alone by its own "
+            f"error.{beyond}",
             wide=True,
         ),
     )
 
 
 def _limits(numbers: Sequence[Over], rule: Rule) -> tuple[float, float] | None:
-    """Returns the ends of an axis on which means can be told apart; None where all intervals leave them so."""
+    """Returns the ends of an axis on which means can be told apart; None where no interval is too wide for that."""
     means = [*(one.mean for one in numbers if np.isfinite(one.mean)), rule.y]
     low, high = min(means), max(means)
     room = _ROOM * ((high - low) or 1.0)
@@ -99,7 +101,7 @@ def _limits(numbers: Sequence[Over], rule: Rule) -> tuple[float, float] | None:
     inside = [end for end in ends if low - room <= end <= high + room]
     if len(inside) == len(ends):
         return None
-    return min(low - room / 8, *inside, high), max(high + room / 8, *inside, low)
+    return min(low - room / 8, *inside), max(high + room / 8, *inside)
 
 
 def points(name: str, x: Float[np.ndarray, "point"], numbers: Sequence[Over], color: str) -> Series:
