@@ -126,7 +126,7 @@ def test_the_first_measurement_is_taken_to_record_what_later_ones_replay(monkeyp
 
     monkeypatch.setattr(TransformerModel, "forward", counted)
     besides: list[int] = []
-    for plan in (PLAN, replace(PLAN, search="", resamples=0), GRADIENT, CircuitPlan(score="weight_norm")):
+    for plan in (PLAN, GRADIENT, CircuitPlan(score="weight_norm")):
         monkeypatch.setattr(of_lanes, "_KEPT", OrderedDict())
         passes: list[int] = []
         for _ in range(2):
