@@ -37,6 +37,8 @@ class Shift:
     """Healthy chains of the fewest of these; their number gives the intervals of a single run."""
     spread: float
     """SD of the shift over components; NaN with one."""
+    single: dict[str, Measured]
+    """The shift of each, by its address."""
     least: float
     most: float
     """Ends of the shifts over components; NaN with none."""
@@ -109,6 +111,12 @@ def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_
         shift=_mean(good),
         chains=chains,
         spread=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
+        single={
+            name: Measured(value, stderr)
+            for name, value, stderr in zip(
+                table.texts(good, "component"), values.tolist(), table.numbers(good, "stderr").tolist(), strict=True
+            )
+        },
         least=float(values.min()) if len(values) else float("nan"),
         most=float(values.max()) if len(values) else float("nan"),
         lower=int((clear & (values < 0)).sum()),

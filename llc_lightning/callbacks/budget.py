@@ -240,13 +240,13 @@ class BudgetCallback(L.Callback):
             snapshot = take()
             taken = self.clock.now() - started
             components = components_at(callback.plan, snapshot)
-            once, each = rough(callback.plan, snapshot)
+            once, each, first = rough(callback.plan, snapshot)
             chains = isinstance(callback.plan, RunsChains)
             n = n_examples(snapshot.data)
             passed = 3 * n if chains else min(callback.plan.examples or n, n)
             screening = _SCREENING * once * min(SCREENED, n) / passed
             each *= 1.0 if isinstance(callback.plan, RunsChains) else _OF_A_PASS
-            costs = Costs(_KEEPING + _OFTEN * taken + once, each)
+            costs = Costs(_KEEPING + _OFTEN * taken + once, each, first)
         known: Mapping[Any, Any] = self._earlier.get("costs", {}).get(callback.name, {})
         costs.points |= {int(units): float(seconds) for units, seconds in known.items()}
         done, last = self._earlier.get("moments", {}).get(callback.name, (0, -1))

@@ -62,25 +62,38 @@ class Costs:
     """Seconds of measuring so much: a guess, until something has been measured.
 
     Args:
-        once: Guessed seconds whatever is measured.
+        once: Guessed seconds whatever is measured, at every moment.
         each: Guessed seconds of a unit of work.
+        first: Guessed seconds that the first measurement takes besides, and no later one.
     """
 
-    def __init__(self, once: float, each: float) -> None:
-        self.once, self.each = once, each
+    def __init__(self, once: float, each: float, first: float = 0.0) -> None:
+        self.once, self.each, self.first = once, each, first
         self.points: dict[int, float] = {}
         """Seconds by the units that were measured in them; the newest counts as much as all older of as many."""
 
     def see(self, units: int, seconds: float) -> None:
-        """Learns what a measurement has taken."""
+        """Learns what a measurement has taken; from the first what a later one would have.
+
+        Example:
+            >>> costs = Costs(1.0, 0.2, first=5.0)
+            >>> costs.see(10, 9.0)
+            >>> costs.of(10), costs.first
+            (4.0, 0.0)
+        """
+        if units:
+            # Where the first took less than was guessed, a later one is not taken to cost nothing.
+            seconds = max(seconds - self.first, min(seconds, self.of(units)))
+            self.first = 0.0
         before = self.points.get(units)
         self.points[units] = seconds if before is None else (before + seconds) / 2
 
     def of(self, units: int) -> float:
         """Returns the seconds of so many units: on a line between what was seen, and as it goes on beyond that.
 
-        Half of the least that was seen is taken to be spent whatever is measured, unless a look had no unit. Beyond a
-        single measurement a unit takes no longer than was guessed.
+        What the first measurement takes besides is not among them. Half of the least that was seen is taken to be
+        spent whatever is measured, unless a look had no unit. Beyond a single measurement a unit takes no longer than
+        was guessed.
 
         Example:
             >>> costs = Costs(1.0, 0.2)
@@ -157,9 +170,10 @@ class Account:
             self._units[kept] = plan.cost(plan.jobs(list(islice(able, kept.components)), data=""))
         return self._units[kept]
 
-    def seconds(self, kept: Kept) -> float:
-        """Returns what it takes, by what is known so far."""
-        return self.costs.of(self.units(kept)) + self.choosing(kept)
+    def seconds(self, kept: Kept, moments: int = 1) -> float:
+        """Returns what it takes at so many moments from now on, by what is known so far."""
+        each = self.costs.of(self.units(kept)) + self.choosing(kept)
+        return moments * each + (self.costs.first if moments else 0.0)
 
     def choosing(self, kept: Kept) -> float:
         """Returns what it takes to choose the components; 0 where all are measured."""
@@ -220,7 +234,7 @@ def _planned(
     """Returns what is measured where all moments to come fit at some detail; None where they do at none."""
     most = [max(each) for each in zip(*(account.plan.breadth for account in accounts.values()), strict=True)]
     for detail in details(*most):
-        due = {other: purse.to_come[other] * each.seconds(each.kept(detail)) for other, each in accounts.items()}
+        due = {other: each.seconds(each.kept(detail), purse.to_come[other]) for other, each in accounts.items()}
         # What is reserved is part of what is due.
         beside = sum(due.values()) - sum(min(reserved.get(other, 0.0), due[other]) for other in due)
         if max(beside, own.seconds(own.kept(detail))) <= free:

@@ -262,28 +262,29 @@ class Records(Protocol):
     """A plan whose first measurement takes longer, since it records what later ones replay."""
 
     @property
-    def recorded(self) -> int:
-        """Passes over the examples that it takes besides."""
+    def recorded(self) -> tuple[float, int]:
+        """Seconds, and passes over the examples, that it takes besides; (0, 0) where nothing is recorded."""
         ...
 
 
 def _takes_long(plan: Plan, snapshot: Snapshot, components: Sequence[Component]) -> bool:
     """Says whether a measurement may take more than a few seconds, by a pass on some examples."""
-    _, each = rough(plan, snapshot)
+    _, each, _ = rough(plan, snapshot)
     return plan.cost(plan.jobs(components, data="")) * each > _QUICK
 
 
-def rough(plan: Plan, snapshot: Snapshot) -> tuple[float, float]:
-    """Returns about what measuring costs, in seconds, by a pass on some examples: once, and for each unit of its cost.
+def rough(plan: Plan, snapshot: Snapshot) -> tuple[float, float, float]:
+    """Returns about what measuring costs, in seconds, by a pass on some examples.
 
-    Chains are taken to pass forward and back, and before they begin once over all examples.
+    These are what every measurement takes whatever is measured, what a unit of its cost takes, and what the first
+    measurement takes besides. Chains are taken to pass forward and back, and before they begin once over all examples.
     """
     n = n_examples(snapshot.data)
     examples = min(plan.examples or n, n)
     once = examples
     if isinstance(plan, RunsChains):
         once, examples = _BACKWARD * n, _BACKWARD * plan.settings.chains * min(plan.settings.batch_size or n, n)
-    once *= 1 + plan.recorded if isinstance(plan, Records) else 1
+    fixed, passes = plan.recorded if isinstance(plan, Records) else (0.0, 0)
     few = take(snapshot.data, slice(0, _PROBED))
     device = next(iter(snapshot.params.values())).device
     # On the processor its own time, so that what else it does makes no measurement long.
@@ -293,4 +294,4 @@ def rough(plan: Plan, snapshot: Snapshot) -> tuple[float, float]:
         started = clock()
         snapshot.loss(snapshot.params, few)
     seconds = (clock() - started) / min(n, _PROBED)
-    return once * seconds, examples * seconds
+    return once * seconds, examples * seconds, fixed + passes * examples * seconds

@@ -33,6 +33,7 @@ def test_before_after_and_what_lies_between() -> None:
     assert (one.shift.value, one.shift.stderr) == (-4.0, 0.5)
     assert one.spread == pytest.approx(np.sqrt(8.0))
     assert (one.least, one.most) == (-6.0, -2.0)
+    assert {name: told.value for name, told in one.single.items()} == {"a[0]": -2.0, "a[1]": -6.0}
     assert one.recovered.value == pytest.approx(45.0)
     assert one.closure.value == -1.5
     assert one.unrecovered.value == pytest.approx(one.after.value - one.recovered.value)

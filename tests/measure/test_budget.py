@@ -107,6 +107,36 @@ def test_looks_at_nothing_tell_what_is_spent_whatever_is_measured() -> None:
     assert [costs.of(units) for units in (0, 2, 4)] == [3.0, 3.5, 4.0]
 
 
+def test_what_the_first_measurement_takes_besides_is_no_cost_of_later_ones() -> None:
+    costs = Costs(1.0, 0.5, first=3.0)
+    assert costs.of(4) == 3.0
+    costs.see(0, 1.0)  # a look at nothing records nothing
+    assert costs.first == 3.0
+    costs.see(4, 6.5)
+    assert (costs.first, costs.of(4)) == (0.0, 3.5)
+    costs.see(4, 3.5)
+    assert costs.of(4) == 3.5
+    cheap = Costs(1.0, 0.5, first=3.0)
+    cheap.see(4, 3.2)  # not free from now on
+    assert cheap.of(4) == 3.0
+
+
+def test_what_is_paid_at_the_first_moment_alone_leaves_room_for_all_moments() -> None:
+    plan, spent, got = accounts()["llc"].plan, 0.0, list[Kept | None]()
+    account = Account(plan, SOME, Costs(0.0, 1 / STEPS, first=20.0))  # 10 s a rung
+    for moment in range(1, 6):
+        to_come = {"llc": 6 - moment}
+        kept = decide("llc", {"llc": account}, Purse(70.5, spent, to_come, moment / 5, moment == 5))
+        got.append(kept)
+        assert kept
+        spent += (seconds := account.seconds(kept))
+        account.costs.see(account.units(kept), seconds)
+        account.done += 1
+    assert got == [Kept(1, 1, 10)] * 5  # charged at every moment it would leave room for a few components alone
+    assert spent == pytest.approx(70.0)
+    assert account.seconds(Kept(1, 1, 10), 0) == 0.0
+
+
 def test_one_component_of_a_plan_without_room_for_its_searches_is_an_edge() -> None:
     plan = CircuitPlan(search="acdc", resamples=2)
     account = Account(plan, plan.components_of(net("layer")[0]), Costs(0.0, 1.0))

@@ -19,6 +19,8 @@ from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.evaluation.faithfulness import CONSTANTS
 from llc_lightning.circuits.graph import Graph
 from llc_lightning.circuits.scores.exact import Exact
+from llc_lightning.circuits.scores.random import Random
+from llc_lightning.circuits.scores.weight_norm import WeightNorm
 from llc_lightning.components.component import Component
 from llc_lightning.measure.jobs import Job, revision_of, settings_name
 from llc_lightning.measure.measurements import check_each_once
@@ -29,8 +31,10 @@ from llc_lightning.runtime.errors import SettingError, at_least, unless_none
 KIND = "edge"
 _OF_GRADIENTS = 8
 """Passes over the examples that a score of all edges together is taken to cost."""
-_OF_RECORDING = 100
-"""Passes over the examples that recording and screening are taken to cost: what they do on a small network."""
+_RECORDING = (0.3, 7)
+"""Seconds of recording, and passes over the examples in it, as on a transformer of two layers."""
+_RECORDS_NOTHING = (Random, WeightNorm)
+"""Ways to score edges that do not run the network."""
 _EXAMPLES = 256
 """Examples that a plan for all of them is taken to have."""
 BASELINE: Mapping[str, object] = {"mask": "", "joined": False, "neurons": False, "seed": None}
@@ -198,7 +202,7 @@ class CircuitPlan:
     @property
     def revision(self) -> int:
         """The revision of the engine of circuits and the donor together."""
-        return revision_of(2, entry_of(self.donated_by).revision)
+        return revision_of(3, entry_of(self.donated_by).revision)
 
     def settings_with(self, data: str, *, resamples: int = 0) -> str:
         """Returns what names the settings in rows; score, search and donor stand in the method.
@@ -240,9 +244,9 @@ class CircuitPlan:
         return found
 
     @property
-    def recorded(self) -> int:
-        """Passes that the first measurement takes besides, in which the unablated and others are recorded."""
-        return _OF_RECORDING
+    def recorded(self) -> tuple[float, int]:
+        """Seconds and passes that recording takes, once; (0, 0) where the network is not run."""
+        return _RECORDING if self.search or not isinstance(self.scored_by, _RECORDS_NOTHING) else (0.0, 0)
 
     @property
     def breadth(self) -> tuple[int, int]:

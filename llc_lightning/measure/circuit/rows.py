@@ -37,8 +37,8 @@ from llc_lightning.runtime.workers import one_sentence
 R = TypeVar("R")
 _BRIEF = 8
 """Examples, at most, that scores of all edges together are tried on."""
-_LANES = 16
-"""Masks that are timed together."""
+_TIMED = 16
+"""Masks, at most, that are timed."""
 
 
 @dataclass(frozen=True)
@@ -239,15 +239,22 @@ def _searched(plan: CircuitPlan, asked: Question, what: Search) -> Circuit | Sta
 
 
 def _seconds(plan: CircuitPlan, snapshot: Snapshot, clock: Clock) -> float:
-    """Returns the seconds of one masked run on all examples, of some that lack an edge each, from all over the net."""
-    runs = MaskedRuns(Subject(plan.question(snapshot)))
-    lacking = torch.linspace(0, len(runs.edges) - 1, min(_LANES, len(runs.edges))).round().long()
+    """Returns the seconds of one masked run on all examples, of some that lack an edge each, from all over the net.
+
+    As many run together as in the search. What the first runs make has other shares of the same edges, since what is
+    read of donors is kept.
+    """
+    runs, search = MaskedRuns(Subject(plan.question(snapshot))), plan.searched_by
+    lacking = torch.linspace(0, len(runs.edges) - 1, min(_TIMED, len(runs.edges))).round().long()
     masks = torch.ones(len(lacking), len(runs.edges))
     masks[torch.arange(len(lacking)), lacking] = 0.0
+    passes = masks.split(getattr(search, "lanes", getattr(search, "samples", _TIMED)))
     with torch.no_grad():
-        runs(masks)  # the first is another
+        for some in passes:
+            runs((1 + some) / 2)
         started = clock()
-        runs(masks)
+        for some in passes:
+            runs(some)
     return (clock() - started) / len(masks)
 
 

@@ -67,7 +67,9 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
         nets=tuple(dict.fromkeys(one.net for one in said)),
         change="Rows that are not ok are left out: longer chains or another gamma that make them ok may move a mean. "
         "A change belongs to its (n_beta, gamma).",
-        tables=(Table("changes", "The LLC before and after", head, tuple(rows), note),) if rows else (),
+        tables=(Table("changes", "The LLC before and after", head, tuple(rows), note), *_singles(found))
+        if rows
+        else (),
         panels=by_method(
             "change-of-llc",
             "Change of the LLC when one component is ablated, by net and method",
@@ -76,6 +78,29 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
             [(_at_rung(one, said), one.method, one.shift) for one in said],
         ),
     )
+
+
+def _singles(found: Sequence[ByRun[Shift]]) -> tuple[Table, ...]:
+    """Returns the table of single components, those of each net and run that change it most; none without any."""
+    by_run: dict[tuple[str, str, str], dict[str, dict[str, table.Measured]]] = {}
+    for one in found:
+        _, method, rung = one.key
+        for number, shift in enumerate(one.found, start=1):
+            here = by_run.setdefault((one.net, f"{number} of {len(one.found)}", rung), {})
+            for component, value in shift.single.items():
+                here.setdefault(component, {})[method] = value
+    rows: list[tuple[str, ...]] = []
+    for of, here in by_run.items():
+        size = {component: max(abs(one.value) for one in told.values()) for component, told in here.items()}
+        for component in sorted(here, key=lambda one, size=size: -size[one])[:_SHOWN]:
+            changed = ", ".join(f"{method} {value}" for method, value in here[component].items())
+            rows.append((*of, component, changed))
+    note = (
+        f"LLC after - before, ± one standard error; of each run the {_SHOWN} components that change it most, ok ones "
+        "alone."
+    )
+    head = ("net", "run", "n_beta, gamma", "component", "change of the LLC")
+    return (Table("singles", "Which components change the LLC most", head, tuple(rows), note),) if rows else ()
 
 
 @dataclass(frozen=True)
@@ -103,6 +128,7 @@ class _Said:
         return bool(self.shift.runs > 1 and self.shift.low > 0)
 
 
+_SHOWN = 4
 _OF_SHIFT: tuple[Callable[[Shift], table.Measured], ...] = (
     lambda it: it.before,
     lambda it: it.after,

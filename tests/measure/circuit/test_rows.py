@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections import OrderedDict
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from llc_lightning.ablation.engine import lanes as of_lanes
 from llc_lightning.ablation.engine.effect import Effect
 from llc_lightning.circuits.base import Question, edge_scores
 from llc_lightning.circuits.circuit import Circuit, ScoredEdge
@@ -115,11 +117,29 @@ def test_its_cost_is_foretold() -> None:
     assert sum(seconds.values()) == pytest.approx(1.0)
 
 
-def test_the_first_measurement_is_taken_to_record_what_later_ones_replay() -> None:
-    plan, there = CircuitPlan(), snapshot()
-    once, each = rough(plan, there)
-    assert once == pytest.approx((1 + plan.recorded) * each)
-    assert plan.recorded > 50
+def test_the_first_measurement_is_taken_to_record_what_later_ones_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    at, forward, made = snapshot(), TransformerModel.forward, list[int]()
+
+    def counted(*given: Any, **more: Any) -> Any:
+        made.append(1)
+        return forward(*given, **more)
+
+    monkeypatch.setattr(TransformerModel, "forward", counted)
+    besides: list[int] = []
+    for plan in (PLAN, GRADIENT, CircuitPlan(score="weight_norm")):
+        monkeypatch.setattr(of_lanes, "_KEPT", OrderedDict())
+        passes: list[int] = []
+        for _ in range(2):
+            made.clear()
+            measure(plan, at)
+            passes.append(len(made))
+        besides.append(passes[0] - passes[1])
+        _, each, first = rough(plan, at)
+        seconds, told = plan.recorded
+        assert first == pytest.approx(seconds + told * each)
+        assert besides[-1] <= told
+    assert PLAN.recorded[1] / 2 < max(besides)
+    assert plan.recorded == (0.0, 0)
 
 
 def test_the_masks_that_are_timed_lack_edges_from_all_over_the_net(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,11 +151,14 @@ def test_the_masks_that_are_timed_lack_edges_from_all_over_the_net(monkeypatch: 
     monkeypatch.setattr(MaskedRuns, "__call__", noted)
     at = snapshot()
     measurement_of(PLAN).forecast(PLAN, at, PLAN.components_of(at.loss.module)[:1], lambda: 0.0)
-    lacking = [int(at) for at in timed[0].argmin(1)]
+    before, masks = (torch.cat(some) for some in (timed[: len(timed) // 2], timed[len(timed) // 2 :]))
+    lacking = [int(at) for at in masks.argmin(1)]
     edges = len(PLAN.graph_of(at.loss.module).edges)
-    assert [int(kept) for kept in timed[0].sum(1)] == [edges - 1] * 16
+    assert [int(kept) for kept in masks.sum(1)] == [edges - 1] * 16
     assert (lacking[0], lacking[-1]) == (0, edges - 1)
     assert max(after - before for before, after in pairwise(lacking)) <= edges / 15 + 1
+    assert not set(map(tuple, before.tolist())) & set(map(tuple, masks.tolist()))  # nothing kept of them serves
+    assert {len(some) for some in timed[:-1]} <= {3, 1}  # those of a search
 
 
 @pytest.mark.parametrize(
