@@ -28,7 +28,7 @@ from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
 from llc_lightning.measure.sharing import Piece
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, encode_details
-from llc_lightning.runtime.batches import n_examples
+from llc_lightning.runtime.batches import chunks, n_examples
 from llc_lightning.runtime.errors import MeasurementError
 from llc_lightning.runtime.progress import Advance, silent
 from llc_lightning.runtime.status import is_failed, join
@@ -248,7 +248,8 @@ def _seconds(plan: CircuitPlan, snapshot: Snapshot, clock: Clock) -> float:
     lacking = torch.linspace(0, len(runs.edges) - 1, min(_TIMED, len(runs.edges))).round().long()
     masks = torch.ones(len(lacking), len(runs.edges))
     masks[torch.arange(len(lacking)), lacking] = 0.0
-    passes = masks.split(getattr(search, "lanes", getattr(search, "samples", _TIMED)))
+    together: int = getattr(search, "lanes", getattr(search, "samples", _TIMED))
+    passes = [masks[some] for some in chunks(len(masks), together)]
     with torch.no_grad():
         for some in passes:
             runs((1 + some) / 2)
