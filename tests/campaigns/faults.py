@@ -38,8 +38,8 @@ ENDING = 2.0
 """Seconds that a run may take to end by itself when its last measurement is done: later a signal has no effect."""
 GOES_ON = ("nan", "slow", "pause", "buffers", "apart")
 """Those that end no training."""
-UNLIKE = ("weights", "examples")
-"""Those in which one process has other ones than the first."""
+FOR_ALL = ("weights", "examples", "exit")
+"""Those of no component: where a measurement that fails is skipped, all its rows say so."""
 PAUSE = LOST + 3
 """Seconds for which all processes are stopped."""
 _SHORT = ("--trainer.max_steps", "8", "--llc.replicates", "1")
@@ -201,14 +201,14 @@ def injected(processes: int, rank: int, injection: str) -> tuple[str, float]:
         ends = [json.loads(path.read_text()) for path in sorted(folder.glob("*/ended-*.json"))]
         began = max((end["began"] for end in ends), default=0.0)
         took = max((end["ended"] for end in ends), default=0.0) - began if began else 0.0
-        skipped = injection.endswith(":skip") and named not in ("kill", "exit")
+        skipped = injection.endswith(":skip") and named != "kill"
         goes_on = skipped or named in GOES_ON
         told = {end["told"].partition(" is lost")[0] for end in ends}
         wrong = [f"{others - len(ends)} have not ended"] * (len(ends) != others)
         wrong += [f"they end differently: {sorted(told)}"] * (len(told) > 1)
         wrong += [f"training ended: {sorted(told)}"] * (goes_on and told != {""})
         wrong += ["nothing was told"] * (not goes_on and "" in told)
-        wrong += ["no row says so"] * (skipped and named in UNLIKE and "error" not in statuses(folder))
+        wrong += ["no row says so"] * (skipped and named in FOR_ALL and "error" not in statuses(folder))
         wrong += [f"took {took:.0f} s"] * (took > LIMIT and named not in ("slow", "pause"))
         return "; ".join(wrong), took
     finally:
