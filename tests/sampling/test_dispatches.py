@@ -52,6 +52,7 @@ def operations(sampler: str, *, chains: int, draws: int) -> Counter[str]:
 def test_a_step_makes_as_many_operations_for_many_chains_and_waits_for_none(sampler: str) -> None:
     steps = 12
     each: list[float] = []
+    operations(sampler, chains=1, draws=1)  # what a process finds out once
     for chains in (2, 8):
         few, many = (operations(sampler, chains=chains, draws=draws) for draws in (steps, 2 * steps))
         more = {name: many[name] - few[name] for name in many}
