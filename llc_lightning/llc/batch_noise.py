@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -132,7 +133,8 @@ class NoisePrediction:
             del loss  # with what it keeps
             sizes.append(inner(gradient, gradient)[new])
             for name in at:
-                _add(_zero_beyond(new.stop, gradient.pop(name)).unflatten(0, (-1, chains)), sums[name], squares[name])
+                whole: Any = _zero_beyond(new.stop, gradient.pop(name))
+                _add(whole.unflatten(0, (-1, chains)), sums[name], squares[name])
         seen = torch.bincount(chain, minlength=chains).clamp(min=1).to(next(iter(at.values())).device)
         spread: Stack = {}
         for name in at:
