@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llc_lightning.ablation.engine.blocks import fold_of
 from llc_lightning.ablation.engine.effect import Effect
@@ -159,13 +159,18 @@ def test_one_edge_in_each_pass_has_the_effect_that_it_has_beside_others() -> Non
     )
 
 
+def held(model: nn.Module) -> dict[str, Tensor]:
+    """Returns all weights and buffers: a bridge leaves some out of its ``state_dict``."""
+    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+
+
 @pytest.mark.parametrize("name", ["layer", "bridge"])
 def test_the_module_comes_back_as_it_was(name: str) -> None:
     model, _ = net(name)
-    before = {name: tensor.clone() for name, tensor in model.named_parameters(remove_duplicate=False)}
+    before = {name: tensor.clone() for name, tensor in held(model).items()}
     hooks = sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.modules())
     measured(name, "net.hook_embed -> *", "resample(draws=1)")
-    after = dict(model.named_parameters(remove_duplicate=False))
+    after = held(model)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
     assert all(part.training for part in model.modules())
