@@ -39,7 +39,7 @@ from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.runtime.ranking import auroc, average_precision
 
 DATA_SEEDS = range(3)
-N = 256
+N = 1024
 DONOR = "resample(draws=1)"
 MATTERS = 0.02
 """An edge between heads that may matter does so with an effect above this, in nats."""
@@ -127,7 +127,7 @@ def judged(name: str, training: int, data: int, found: Mapping[Edge, float]) -> 
 def truth() -> bool:
     """Prints how well every way to score tells true edges from false ones, and which cells say that they do not."""
     print(f"\nAUROC against the truth, donor {DONOR}, {N} examples, mean and range over {len(DATA_SEEDS)} data sets")
-    print(f"{'':30}" + "".join(f"{one.name:>22}" for one in nets()))
+    print(f"{'':30}" + "".join(f"{one.name:>26}" for one in nets()))
     kept: list[bool] = []
     for method in METHODS:
         cells: list[str] = []
@@ -141,7 +141,7 @@ def truth() -> bool:
                 kept.append(Goal(goal, at_least=True).kept(min(areas)))
                 told += "" if kept[-1] else " MISSED"
             cells.append(told)
-        print(f"{method:30}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
+        print(f"{method:30}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
     print("!n: so many of the data sets say by their status that the estimates are not to be trusted")
     _precision()
     return all([*kept, _margins(), *[_completeness(donor) for donor in (DONOR, "zero")]])
@@ -167,7 +167,7 @@ def _precision() -> None:
     print(f"\naverage precision, mean over {len(DATA_SEEDS)} data sets")
     for method in METHODS:
         cells = [
-            f"{mean(average_precision(*labelled(name, seed, data, method)) for data in DATA_SEEDS):>22.3f}"
+            f"{mean(average_precision(*labelled(name, seed, data, method)) for data in DATA_SEEDS):>26.3f}"
             for name, seed in _cells()
         ]
         print(f"{method:30}" + "".join(cells), flush=True)
@@ -215,7 +215,7 @@ def _completeness(donor: str) -> bool:
             shares, changes = [one[0] for one in told], [one[1] for one in told]
             flags = sum(one[2] for one in told)
             cells.append(f"{min(shares):.2f}..{max(shares):.2f} {max(changes):.2f}{f' !{flags}' if flags else ' ok'}")
-        print(f"{method:30}" + "".join(f"{cell:>22}" for cell in cells), flush=True)
+        print(f"{method:30}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
     print("ok or flagged as these say: " + ("in every case" if all(kept) else "MISSED"))
     return all(kept)
 
@@ -243,7 +243,7 @@ def sizes() -> bool:
             found = [_curve(name, training, data, method) for data in DATA_SEEDS]
             cmd, cpr = ([pair[at] for pair in found] for at in range(2))
             cells.append(f"{mean(cmd):.3f} ± {stdev(cmd):.3f} / {mean(cpr):.3f}")
-        print(f"{method:30}" + "".join(f"{cell:>24}" for cell in cells), flush=True)
+        print(f"{method:30}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
     return True
 
 
