@@ -12,13 +12,14 @@ from llc_lightning.report.answers.every import answers
 from llc_lightning.report.cells import Table
 from llc_lightning.report.over_runs import asked_for, write_over_runs
 from llc_lightning.runtime.errors import LLCLightningError
+from study import findings
 from study.parts import PARTS, RUNS, SMOKE, TABLES, Part, PartFailed, matters, missing, older, table_of
 
 
 def main() -> int:
-    """Runs ``run`` or ``tables``; 1 where a part failed."""
+    """Runs ``run``, ``tables`` or ``findings``; 1 where a part failed."""
     parser = argparse.ArgumentParser(prog="python -m study", description=__doc__)
-    parser.add_argument("what", choices=["run", "tables"])
+    parser.add_argument("what", choices=["run", "tables", "findings"])
     parser.add_argument("--smoke", action="store_true", help="a few small nets, in a minute")
     parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="such as cis-0, or a net: cis")
     parser.add_argument("--jobs", type=int, default=1, help="parts at once, in processes of their own")
@@ -36,7 +37,7 @@ def main() -> int:
 
 
 def _tables(parts: list[Part], given: argparse.Namespace) -> int:
-    """Prints every verdict and table, in Markdown, and writes the page with ``--out``."""
+    """Prints every verdict and table, in Markdown, and writes the page with ``--out``; or those of the findings."""
     runs = [Measurements(part.name, part.net, table_of(part, given.tables), matters(part)) for part in parts]
     if not runs:
         print(f"there are no tables in {given.tables}; make some with: python -m study run")
@@ -45,6 +46,9 @@ def _tables(parts: list[Part], given: argparse.Namespace) -> int:
     if changed:
         print(f"Made by other settings than now, or before these were noted: {', '.join(changed)}.")
     found = answers(runs)
+    if given.what == "findings":
+        findings.write([*(table for one in found for table in one.tables), asked_for(runs)])
+        return 0
     for one in found:
         print(f"\n## {one.question}\n")
         print(
@@ -62,9 +66,8 @@ def _tables(parts: list[Part], given: argparse.Namespace) -> int:
 
 
 def markdown(one: Table) -> str:
-    """Returns a table in Markdown."""
-    lines = [one.columns, ("---",) * len(one.columns), *one.rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{one.note}"
+    """Returns a table in Markdown, with its note."""
+    return f"{findings.lines(one)}\n\n{one.note}"
 
 
 def _run(parts: list[Part], given: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from llc_lightning.report.cells import Table
+from study.findings import SHOWN, with_tables
 from study.parts import PARTS, SMOKE, matters, missing, older, table_of
 
 ROOT = Path(__file__).parents[2]
@@ -72,3 +74,24 @@ def test_what_matters_is_known_of_nets_that_were_made_for_it() -> None:
     assert known["induction_strict"] == [False] * 6 + [True] * 2
     assert known["ioi_strict"] == [False] * 5 + [True] * 3
     assert set(known) == {"induction_strict", "ioi_strict", "planted_mixed"}
+
+
+def test_tables_are_written_into_their_places() -> None:
+    tables = [
+        Table(
+            name, "", ("LLC score", "effect", "change (A3 - full)"), (("wrLLC", "zero", "1"), ("R", "zero", "no value"))
+        )
+        for name in SHOWN
+    ]
+    page = "".join(f"Of {name}:\n<!-- {name} -->old<!-- /{name} -->\n" for name in SHOWN)
+    one = "| LLC score | effect | change (A3 - full) |\n| --- | --- | --- |\n| wrLLC | zero | 1 |\n"
+    whole = one + "| R | zero | no value |\n"
+    written = with_tables(page, tables)
+    assert f"Of found:\n<!-- found -->\n\n{whole}\n<!-- /found -->\n" in written
+    assert f"<!-- order -->\n\n{one}\n" in written
+    assert f"<!-- changes -->\n\n{one}\n" in written
+    assert with_tables(written, tables) == written
+    with pytest.raises(ValueError, match="<!-- found --> 2 times"):
+        with_tables(page + page, tables)
+    with pytest.raises(ValueError, match="no table 'measured'"):
+        with_tables(page, tables[:-1])
