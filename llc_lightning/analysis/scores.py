@@ -15,9 +15,12 @@ from llc_lightning.runtime.ranking import auroc, average_precision
 WHOLE, INCOMING, OUTGOING, SMALLER = "wrLLC", "wrLLC:in", "wrLLC:out", "wrLLC:min"
 """The restricted LLC of all weights of a component, of one side of it, and the smaller of both sides."""
 
-LLC, EFFECT, SIZE = "llc", "effect", "size"
+GRADIENT, GRADIENT_IN, GRADIENT_OUT = "grad_norm", "grad_norm:in", "grad_norm:out"
+"""The norm of the gradient of the loss in all weights of a component, and in those of one side of it."""
+
+LLC, EFFECT, SLOPE, SIZE = "llc", "effect", "slope", "size"
 """What a score is of: the loss around the weights, as chains or a re-optimisation see it; the loss at the trained
-weights under an ablation; the weights alone."""
+weights under an ablation; its gradient there; the weights alone."""
 
 _SIDES = ("incoming", "outgoing")
 """The kinds of the sides."""
@@ -46,9 +49,11 @@ def scores(rows: pd.DataFrame, *, step: int, n_beta: float, gamma: float, kind: 
     those that read it (components ``ADDRESS:in`` and ``ADDRESS:out``). What nobody reads is free on the first, what
     never fires on the second, so ``wrLLC:min``, the smaller, is 0 for both; its status has the reasons of both
     sides, and it has no value where one of them has none. Ablation effects on the training loss are named by their
-    method, all else by its quantity, with the method behind it where it has one. What was measured at one other
-    resolution alone is taken from there, as ``n_beta`` and ``gamma`` say. Of values that rest on different numbers of
-    examples that with the most counts. ``view`` is what a score is of: ``llc``, ``effect`` or ``size``.
+    method, all else by its quantity, with the method behind it where it has one. ``weight_norm`` and ``grad_norm``,
+    the latter of the sides as well, cost no chains, so that a wrLLC must say more than they do. What was measured at
+    one other resolution alone is taken from there, as ``n_beta`` and ``gamma`` say. Of values that rest on different
+    numbers of examples that with the most counts. ``view`` is what a score is of: ``llc``, ``effect``, ``slope`` or
+    ``size``.
 
     Args:
         rows: The measurement table.
@@ -79,6 +84,10 @@ def _by_score(rows: pd.DataFrame, asked: set[str], n_beta: float, gamma: float) 
     yield from (made, read, _smaller(made, read))
     for method, effects in table.by(table.select(rows, quantity="ablation_effect"), "method"):
         yield _named(effects, str(method), EFFECT, asked)
+    gradient = table.select(rows, quantity="grad_norm")
+    yield _named(gradient, GRADIENT, SLOPE, asked)
+    for side, name in ((":in", GRADIENT_IN), (":out", GRADIENT_OUT)):
+        yield _named(_of_side(gradient, side), name, SLOPE, asked)
     for quantity, view in _OTHERS.items():
         for method, part in table.by(_at(table.select(rows, quantity=quantity), n_beta, gamma), "method"):
             yield _named(part, f"{quantity} ({method})" if method else quantity, view, asked)
@@ -92,9 +101,9 @@ def _at(rows: pd.DataFrame, n_beta: float, gamma: float) -> pd.DataFrame:
     return here if len(here) or len(others) != 1 else rows
 
 
-def _of_side(llc: pd.DataFrame, side: str) -> pd.DataFrame:
+def _of_side(rows: pd.DataFrame, side: str) -> pd.DataFrame:
     """Returns the rows of one side under the address of the whole."""
-    these = llc.loc[np.asarray(llc["component"].str.endswith(side), dtype=bool)]
+    these = rows.loc[np.asarray(rows["component"].str.endswith(side), dtype=bool)]
     return these.assign(component=these["component"].str.removesuffix(side))
 
 

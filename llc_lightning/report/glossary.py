@@ -149,6 +149,12 @@ TERMS = (
         ("|w|",),
     ),
     Term(
+        "gradient norm",
+        "The Euclidean norm of the gradient of the loss in a component's weights: one gradient tells it, so that "
+        "the wrLLC must say more than it does.",
+        ("grad_norm",),
+    ),
+    Term(
         "rank correlation",
         "Spearman's rho: whether two quantities order the units alike, from -1 to 1.",
         (

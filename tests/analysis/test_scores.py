@@ -23,6 +23,8 @@ def rows() -> pd.DataFrame:
         for side, value in sides.items():
             kind = {"": "neuron", ":in": "incoming", ":out": "outgoing"}[side]
             one = {"component": whole + side, "kind": kind, "quantity": "llc", "params_moved": whole + side}
+            slope = {"component": whole + side, "kind": kind, "quantity": "grad_norm"}
+            found.append({**slope, "value": value / 100})
             status = "not-mixed" if (unit, side) == (0, ":out") else "ok"
             found.append({**one, "value": value, "stderr": 0.1, "n_beta": 30.0, "gamma": 1.0, "status": status})
             found.append({**one, "value": -value, "n_beta": 300.0, "gamma": 1.0})
@@ -46,12 +48,17 @@ def by_score(n_beta: float = 30.0) -> dict[str, dict[str, float]]:
 def test_every_score_of_one_resolution() -> None:
     found = by_score()
     assert sorted(found) == sorted(
-        ["wrLLC", "wrLLC:in", "wrLLC:out", "wrLLC:min", "zero", "weight_norm", "llc_shift (mean)"]
+        [
+            *("wrLLC", "wrLLC:in", "wrLLC:out", "wrLLC:min", "zero", "llc_shift (mean)"),
+            *("weight_norm", "grad_norm", "grad_norm:in", "grad_norm:out"),
+        ]
     )
     assert found["wrLLC"] == {f"a[{unit}]": 2.0 + unit for unit in range(UNITS)}
     assert found["zero"]["a[0]"] == -1.0
     assert set(found["llc_shift (mean)"].values()) == {-2.0}
     assert set(by_score(300.0)["llc_shift (mean)"].values()) == {7.0}
+    for side in ("", ":in", ":out"):
+        assert found[f"grad_norm{side}"] == {name: one / 100 for name, one in found[f"wrLLC{side}"].items()}
 
 
 def test_the_smaller_side_is_zero_for_the_unread_and_for_the_silent() -> None:
@@ -101,7 +108,7 @@ def test_what_scores_find() -> None:
     assert found["wrLLC"].auroc == found["weight_norm"].auroc == 0.0
     assert found["llc_shift (mean)"].auroc == 0.5
     assert (found["wrLLC:out"].components, found["wrLLC:out"].ok) == (UNITS, UNITS - 1)
-    assert found["wrLLC:in"].auroc == 4 / 8
+    assert found["wrLLC:in"].auroc == found["grad_norm:in"].auroc == 4 / 8
     assert found["wrLLC:in"].low < 4 / 8 < found["wrLLC:in"].high
 
 
@@ -160,4 +167,5 @@ def test_what_was_measured_at_another_resolution_alone_comes_from_there() -> Non
     assert dict(zip(table["score"], table["view"], strict=True)) == {
         **dict.fromkeys(("wrLLC", "wrLLC:in", "wrLLC:out", "wrLLC:min", "llc_shift (mean)"), "llc"),
         **{"zero": "effect", "weight_norm": "size"},
+        **dict.fromkeys(("grad_norm", "grad_norm:in", "grad_norm:out"), "slope"),
     }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from llc_lightning.analysis.across import ByRun, Over
-from llc_lightning.analysis.scores import INCOMING, WHOLE, Found, at_random
+from llc_lightning.analysis.scores import GRADIENT, GRADIENT_IN, INCOMING, WHOLE, Found, at_random
 from llc_lightning.report.answers.base import Answer, between
 from llc_lightning.report.cells import NONE, Table
 from llc_lightning.report.panel import Matrix
@@ -21,8 +21,11 @@ _QUOTED = {
     INCOMING: "wrLLC of the incoming side",
     "zero": "the zero effect",
     "weight_norm": "the weight norm",
+    GRADIENT: "the gradient norm",
+    GRADIENT_IN: "the gradient norm of the incoming side",
 }
-"""Scores that the verdict quotes, chosen before any was seen: the best of many would be so by chance."""
+"""Scores that the verdict quotes, chosen before any was seen: the best of many would be so by chance. The gradient
+norms were added when all had been seen, as what the wrLLC must say more than; both are quoted, whichever is better."""
 
 
 def finding(found: Sequence[ByRun[Found]], level: float) -> Answer:
