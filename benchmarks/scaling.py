@@ -36,7 +36,7 @@ _UNIT = "net.hook_hidden.0[{}]"
 CHAINS = ChainSettings(chains=4, draws=40, burn_in=20, batch_size=64, preconditioner="none", curvature_examples=256)
 GPT2_CHAINS = {"chains": 2, "draws": 10, "burn_in": 2, "batch_size": 2, "curvature_examples": 2}
 """Settings of the chains of GPT-2-small's shape: few, since each step takes a second."""
-_COPIES, _COPIES_PER_CHAIN = 6, 8
+_COPIES, _COPIES_PER_CHAIN = 7, 8
 """Copies of all weights that tensors hold at most: these once, and these for each chain."""
 _BESIDE_GB = 1.0
 """What the process needs besides: Python, torch, and what a gradient keeps of a few short sequences."""

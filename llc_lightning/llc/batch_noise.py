@@ -120,14 +120,14 @@ class NoisePrediction:
         passes = -(-count // max(chains, min(count, _NUMBERS // width)))
         chunk = -(-count // (passes * chains)) * chains
         order = torch.randperm(n, generator=generator(self.seed, "noise-examples"))[:count]
-        chain = torch.arange(count) % chains
+        chain = torch.arange(passes * chunk) % chains
         sums = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in at.items()}
         squares = {name: torch.zeros_like(value) for name, value in sums.items()}
         sizes: list[Tensor] = []
         for start in range(0, count, chunk):
             rows = torch.arange(start, start + chunk) % count  # the last ones again, so that all have one shape
             new = slice(None, min(chunk, count - start))
-            index, where = order[rows], chain[rows]
+            index, where = order[rows], chain[start : start + chunk]
             loss = StepLoss(self.stacked, self.data, self.centre.losses, index[:, None].to(self.centre.losses.device))
             gradient = dict(self.sampler.look(_rows(at, where), loss).gradient)
             del loss  # with what it keeps
@@ -135,7 +135,7 @@ class NoisePrediction:
             for name in at:
                 whole: Any = _zero_beyond(new.stop, gradient.pop(name))
                 _add(whole.unflatten(0, (-1, chains)), sums[name], squares[name])
-        seen = torch.bincount(chain, minlength=chains).clamp(min=1).to(next(iter(at.values())).device)
+        seen = torch.bincount(chain[:count], minlength=chains).clamp(min=1).to(next(iter(at.values())).device)
         spread: Stack = {}
         for name in at:
             each = seen.view(-1, *(1,) * (at[name].ndim - 1))

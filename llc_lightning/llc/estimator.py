@@ -177,7 +177,7 @@ def estimate_parts(
         check_inputs(loss_fn, params, moved=part.moved, seed=seed, replicate=replicate, trivial_loss=trivial_loss)
     # The caller's grad mode must not reach the gradients; tensors made in inference mode cannot leave it.
     with torch.inference_mode(False), torch.enable_grad():
-        params = without_graph(params)
+        params = without_graph(params) if centre is None else centre.params
         everything = moved_by_default(loss_fn, params)
         lanes = [moved_entries(params, everything if part.moved is None else part.moved) for part in parts]
         full = sum(params[name].numel() for name in (params if everything is None else everything))

@@ -283,6 +283,7 @@ class LaneBatch:
             batch_size=settings.batch_size, box=settings.box, recorder=recorder,
             first_order=posterior.gradient if linear else None, done=self._steps.counted(),
         )  # fmt: skip
+        del recorder  # with the weights of the virial
         step_times_curvature = torch.full_like(step_size, math.nan)
         # An automatic step is far below the limit by itself.
         if settings.step_size != "auto" and facts.limited:
@@ -290,7 +291,6 @@ class LaneBatch:
             end = stiffness.largest(_highest_ends(chains), self._local.batch, seed=self._seed)
             step_times_curvature = step_size * torch.maximum(end.amax(0), found[0].largest).to(step_size.dtype)
         noise_bias = NoiseBias(*(torch.zeros(stacked.lanes) for _ in range(2)))
-        del recorder  # with the weights of the virial
         if second is not None:  # two more of the diagnostics' minibatches, as at the first draw
             further = partial(second, 0)
             size = settings.batch_size or 1

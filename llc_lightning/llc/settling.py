@@ -14,7 +14,7 @@ from torch import Tensor
 from llc_lightning.llc.local import WHOLE
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.base import Posterior
-from llc_lightning.sampling.curvature import Krylov, Spectrum, all_of, flat, signs
+from llc_lightning.sampling.curvature import Krylov, Spectrum, all_of, flat, signs, taken
 from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 from llc_lightning.sampling.step_size import Stiffness
@@ -101,8 +101,8 @@ def _felt(rigid: Tensor, nodes: Tensor) -> Tensor:
 
 
 StiffnessAt: TypeAlias = Callable[[Stack], tuple[Tensor, Tensor, Tensor, Tensor]]
-"""Tells of the stiffness where a chain is, by the virial's M: nodes, weights of the trace and of that with M, and the
-localisation's part of each node, [1, lane, node]. It takes the memory of several copies of the weights meanwhile."""
+"""Tells once of the stiffness where a chain is, by the virial's M: nodes, weights of the trace and of that with M, and
+the localisation's part of each node, [1, lane, node]. It takes several copies of the weights meanwhile."""
 
 
 def settling(places: Sequence[StiffnessAt], virial: Stack) -> Settling:
@@ -164,7 +164,7 @@ def _stiffness_at(
         stiffness: The operator.
         batch: The examples that the Hessian is measured on.
         here: Where that is.
-        image: The Hessian's product with random signs, in the metric.
+        image: The Hessian's product with random signs, in the metric; used up.
         seed: The run seed.
         chain: The number of the signs.
         virial: M, [chain, lane, *slice]; the gap is the mean over chains as well.
@@ -181,7 +181,7 @@ def _stiffness_at(
     vector = signs(here, seed, chain)
     pulled = inner({name: value * vector[name] for name, value in stiffness.pull(here).items()}, vector)
     krylov = Krylov(
-        product, vector, image=stiffness.over(lambda _: image)(vector),
+        product, vector, image=stiffness.over(lambda _: dict(taken(image)))(vector),
         other={name: _mean(virial[name]) * value for name, value in vector.items()},
     )  # fmt: skip
     del vector

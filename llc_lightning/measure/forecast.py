@@ -45,7 +45,7 @@ def forecast(
     Returns:
         None for a kind of measurement that says nothing of its cost, or where there is nothing to measure.
     """
-    keep_freed_memory()  # as measuring does, which takes another time without
+    keep_freed_memory(snapshot.size)  # as measuring does, which takes another time without
     chosen = components_at(plan, snapshot) if components is None else list(components)
     device = next(iter(snapshot.params.values())).device
     return measurement_of(plan).forecast(plan, snapshot, chosen, _synchronised(clock, device)) if chosen else None

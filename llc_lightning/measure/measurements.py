@@ -284,7 +284,7 @@ def measure(
     Raises:
         MeasurementError: If the measurement failed on any process; with the same message on every process.
     """
-    keep_freed_memory()
+    keep_freed_memory(snapshot.size)
     workers, progress = workers or Workers(), progress or NoProgress()
     started = time.perf_counter()
     sharing = workers if share else Workers()

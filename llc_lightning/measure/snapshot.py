@@ -71,6 +71,11 @@ class Snapshot:
         return {**place, "weights": self.weights, **more}
 
     @property
+    def size(self) -> int:
+        """The number of weights."""
+        return sum(parameter.numel() for parameter in self.params.values())
+
+    @property
     def trivial_loss(self) -> float | None:
         """The loss of the trivial predictor, where the module knows it."""
         module = self.loss.module

@@ -115,6 +115,7 @@ def run_chains(
             linear[step] = _first_order(position, centre, loss.gradient_at_centre(), first_order)
         sampler.step(position, here, loss, noise)
         del here  # of large networks its gradient is in the way of the next
+        loss.forget()
         if box is not None:
             hits += _put_back(position, centre, box)
         if done is not None:

@@ -3,7 +3,7 @@
 Everything works on stacks [chain, lane, *slice] and gives one result per chain and lane.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -53,7 +53,7 @@ class Krylov:
     Args:
         product: The operator.
         start: The vector.
-        image: The operator's product with it, where that is known already.
+        image: The operator's product with it, where that is known already; used up.
         other: Another vector, for :meth:`bilinear`.
     """
 
@@ -62,11 +62,11 @@ class Krylov:
     ) -> None:
         self.norm2 = inner(start, start)
         self._product = product
-        self._image = {} if image is None else _scaled(image, _inverse(self.norm2.sqrt()))
+        self._image = {} if image is None else _scaled(taken(image), _inverse(self.norm2.sqrt()))
         self._other = other
         self._across: list[Tensor] = []
         self._previous: Stack = {name: value.new_zeros(()).expand_as(value) for name, value in start.items()}
-        self._vector: Stack = _scaled(start, _inverse(self.norm2.sqrt()))
+        self._vector: Stack = _scaled(start.items(), _inverse(self.norm2.sqrt()))
         self._beta = torch.zeros_like(self.norm2)
         self._scale = torch.zeros_like(self.norm2)
         self._diagonal: list[Tensor] = []
@@ -224,8 +224,17 @@ def _stream(stack: Stack, seed: int, number: int) -> torch.Generator:
     return generator(seed, "probes", number, device=next(iter(stack.values())).device)
 
 
-def _scaled(stack: Stack, factor: Float[Tensor, "chain lane"]) -> Stack:
-    return {name: _spread(factor, value) * value for name, value in stack.items()}
+def taken(stack: Stack) -> Iterator[tuple[str, Tensor]]:
+    """Returns the names and tensors of a stack one by one, which is empty then.
+
+    Of large networks a stack is as large as all weights: what is made of its tensors can take their place.
+    """
+    for name in list(stack):
+        yield name, stack.pop(name)
+
+
+def _scaled(values: Iterable[tuple[str, Tensor]], factor: Float[Tensor, "chain lane"]) -> Stack:
+    return {name: _spread(factor, value) * value for name, value in values}
 
 
 def _spread(factor: Float[Tensor, "chain lane"], like: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.sampling.base import Posterior, Sampler, per_lane
 from llc_lightning.sampling.chains import Chains, run_chains
-from llc_lightning.sampling.curvature import Product, Spectrum, lanczos, probe
+from llc_lightning.sampling.curvature import Product, Spectrum, lanczos, probe, taken
 from llc_lightning.sampling.observables.secant import Secant
 from llc_lightning.sampling.recorder import Recorder
 from llc_lightning.sampling.stacked import Stack, StackedLoss
@@ -72,16 +72,13 @@ class Stiffness:
     def over(self, hessian: Product) -> Product:
         """Returns the operator of a Hessian that is there already."""
 
+        def bent(image: Tensor, value: Tensor) -> Tensor:
+            return (per_lane(self.posterior.n_beta, value) * image).add_(per_lane(self.posterior.gamma, value) * value)
+
         def product(vector: Stack) -> Stack:
-            moved = self.rooted(vector)
+            moved = dict(self.rooted(vector))
             image = dict(hessian(moved))
-            return self.rooted(
-                {
-                    name: per_lane(self.posterior.n_beta, value) * image.pop(name)
-                    + per_lane(self.posterior.gamma, value) * value
-                    for name, value in moved.items()
-                }
-            )
+            return {name: self._rooted(name, bent(image.pop(name), value)) for name, value in taken(moved)}
 
         return product
 
@@ -100,9 +97,10 @@ class Stiffness:
 
     def rooted(self, vector: Stack) -> Stack:
         """Returns ``P^1/2`` times a vector."""
-        if self.metric is None:
-            return vector
-        return {name: self.metric[name].sqrt() * value for name, value in vector.items()}
+        return {name: self._rooted(name, value) for name, value in vector.items()}
+
+    def _rooted(self, name: str, value: Tensor) -> Tensor:
+        return value if self.metric is None else self.metric[name].sqrt() * value
 
 
 def on_grid(step_size: Float[Tensor, "lane"]) -> Float[Tensor, "lane"]:

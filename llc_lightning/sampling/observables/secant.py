@@ -36,9 +36,12 @@ class Secant(Stateless):
             # On the examples of the step that was taken, where it has ended.
             minibatch = self._loss.minibatch
             there = look.sampler.look(look.position, self._loss).gradient if minibatch else look.here.gradient
-            self._add(look, there)
-        self._position = {name: value.clone() for name, value in look.position.items()}
-        self._gradient = look.here.gradient
+            self._add(look, dict(there))
+        if not self._position:
+            self._position = {name: torch.empty_like(value) for name, value in look.position.items()}
+        for name, value in self._position.items():
+            value.copy_(look.position[name])
+        self._gradient = dict(look.here.gradient)
         self._loss = look.loss
         if self._sums is None:
             return torch.zeros_like(look.here.excess)
@@ -49,9 +52,9 @@ class Secant(Stateless):
         metric = self.metric()
         changed: list[Tensor] = []
         along: list[Tensor] = []
-        for name, value in look.position.items():
-            step = value - self._position[name]
-            bent = per_lane(look.posterior.n_beta, step) * (there[name] - self._gradient[name])
+        for name, value in look.position.items():  # of large networks each of these is as large as all weights
+            step = torch.sub(value, self._position[name], out=self._position[name])
+            bent = (there.pop(name) - self._gradient.pop(name)).mul_(per_lane(look.posterior.n_beta, step))
             bent += per_lane(look.posterior.gamma, step) * step
             changed.append(products(bent, bent if metric is None else metric[name] * bent))
             along.append(products(bent, step))
