@@ -37,16 +37,18 @@ class Measured:
         Example:
             >>> print(Measured(0.14113, 0.0014), Measured(265.91, 4.2), Measured(16.0, 0.0), Measured(31234.0, 1234.0))
             0.1411 ± 0.0014 266 ± 4 16 31200 ± 1200
+            >>> print(Measured(-0.0, 0.0), Measured(-0.001, 0.03))
+            0 0.00 ± 0.03
         """
         if not isfinite(self.value):
             return "no value"
         if not isfinite(self.stderr) or self.stderr <= 0:
-            return f"{self.value:.4g}"
+            return f"{self.value + 0.0:.4g}"  # 0, not -0
         if self.stderr < _UNSEEN * abs(self.value):
             return f"{self.value:.6g}"
         exponent = floor(log10(self.stderr))
         place = exponent - (1 if self.stderr / 10.0**exponent < 1.95 else 0)
-        value, error = round(self.value, -place), round(self.stderr, -place)
+        value, error = round(self.value, -place) + 0.0, round(self.stderr, -place)
         return f"{value:.{max(-place, 0)}f} ± {error:.{max(-place, 0)}f}"
 
 

@@ -149,11 +149,11 @@ def circuit_table(circuit: Circuit) -> Table:
             f" Alone they do {Measured(float(told['value']), float(told['stderr']))} of what the network does "
             f"({told['average']}, all other edges ablated by {told['donor']} at {told['positions']} positions)."
         )
-    which = "that were found" if circuit.search else "with the largest scores"
+    which = f"that {'were' if len(rows) != 1 else 'was'} found" if circuit.search else "with the largest scores"
     how = "".join(f" {name}: {value}." for name, value in circuit.search.items())
     return Table(
         "circuit",
-        f"The {len(rows)} edges {which}, of {circuit.of}",
+        f"The {len(rows)} edge{'s' * (len(rows) != 1)} {which}, of {circuit.of}",
         ("edge", "score", "status"),
         tuple(rows),
         f"Score: {circuit.method} of {circuit.loss} under {circuit.donor}, on {circuit.n_examples} examples, ± its "

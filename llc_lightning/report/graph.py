@@ -237,7 +237,8 @@ def _table(frame: Frame) -> str:
         for one in sorted(frame.lines, key=lambda one: -abs(one.value))
     )
     head = "".join(f"<th>{name}</th>" for name in ("sender", "reader", "score", "error", "status", "in circuits"))
-    return f"<details><summary>{len(frame.lines)} edges</summary><table><tr>{head}</tr>{rows}</table></details>"
+    count = f"{len(frame.lines)} edge{'s' * (len(frame.lines) != 1)}"
+    return f"<details><summary>{count}</summary><table><tr>{head}</tr>{rows}</table></details>"
 
 
 # The page may run its own inline code and load nothing.
