@@ -42,7 +42,8 @@ DONOR = "resample(draws=1)"
 SEARCH = "acdc(threshold=0.1)"
 SIZES = {16: 0.12, 64: 0.08}
 """Examples, and how far shares may be from frequencies at so many, mean over edges that are undecided."""
-FRESH, BASES, RESAMPLES, ORDERS = 20, 4, 16, 8
+FRESH, POOL, POOLS, DRAWN, ORDERS = 100, 1024, 2, 64, 8
+"""Fresh data sets; examples of which others are drawn anew, how many such, and how often; orders."""
 CERTAIN, AGAIN = 0.9, 0.95
 """From which share on an edge is found again, and how often it is."""
 N = 128
@@ -92,7 +93,7 @@ def _question(name: str, seed: int, n: int, data: int, metric: str = "") -> Ques
 def stability() -> bool:
     """Prints whether shares over resamples are those over fresh data, and how much orders matter."""
     started, kept = time.process_time(), list[bool]()
-    print(f"\n{SEARCH} on {FRESH} fresh data sets, and {RESAMPLES} resamples of each of {BASES} others")
+    print(f"\n{SEARCH} on {FRESH} fresh data sets of n, and on n drawn {DRAWN} times from each of {POOLS} of {POOL}")
     for name in ("induction", "induction_strict"):
         for n, asked in SIZES.items():
             found: list[tuple[list[float], list[float]]] = []
@@ -116,8 +117,9 @@ def _calibrated(name: str, seed: int, n: int) -> tuple[list[float], list[float]]
     fresh = [find_circuit(_question(name, seed, n, data), SEARCH).edges for data in range(1, 1 + FRESH)]
     often = {edge: sum(edge in one for one in fresh) / FRESH for edge in _snapshot_edges(name, seed)}
     certain, apart = list[float](), list[float]()
-    for base in range(BASES):
-        shares = over_examples(_question(name, seed, n, 100 + base), SEARCH, count=RESAMPLES).shares
+    for pool in range(POOLS):
+        asked = _question(name, seed, POOL, 1 + FRESH + pool)
+        shares = over_examples(asked, SEARCH, count=DRAWN, size=n).shares
         for edge, share in shares.items():
             if share >= CERTAIN:
                 certain.append(often[edge])

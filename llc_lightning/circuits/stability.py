@@ -68,22 +68,34 @@ class Stability:
 
 
 def over_examples(
-    question: Question, method: str | Discovery | Callable[[Question], Circuit], *, count: int = 16
+    question: Question,
+    method: str | Discovery | Callable[[Question], Circuit],
+    *,
+    count: int = 16,
+    size: int | None = None,
 ) -> Stability:
     """Returns the circuits of examples drawn anew from the question's with replacement.
+
+    Draws of as many as there are tell on which side of the threshold an edge is *in these examples*: the share of an
+    edge at the threshold can then be anything, whatever its number. Draws of far fewer tell how often an edge is found
+    on so many fresh examples (the m out of n bootstrap, Bickel, Götze & van Zwet 1997, Statistica Sinica 7).
 
     Args:
         question: The network, examples and donor.
         method: How circuits are found, or a function that finds them.
         count: How many.
+        size: Examples of each; by default as many as there are.
 
     Raises:
-        SettingError: If there are fewer than two.
+        SettingError: If there are fewer than two circuits, or examples in each.
     """
     at_least(2, count=count)
     n = n_examples(question.data)
+    size = n if size is None else size
+    at_least(2, size=size)
     drawn = [
-        torch.randint(n, (n,), generator=generator(question.seed, "resampled examples", draw)) for draw in range(count)
+        torch.randint(n, (size,), generator=generator(question.seed, "resampled examples", draw))
+        for draw in range(count)
     ]
     asked = [
         replace(

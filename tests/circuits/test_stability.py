@@ -1,9 +1,12 @@
 """Shares of edges over circuits, and circuits of other trainings with their heads matched."""
 
 from dataclasses import replace
+from math import comb
 
 import pytest
+import torch
 
+from llc_lightning.circuits.base import Question
 from llc_lightning.circuits.circuit import Circuit, ScoredEdge
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.stability import Stability, consensus, matched, over_examples, over_orders
@@ -41,6 +44,27 @@ def test_resamples_and_orders_are_found_on_the_network() -> None:
     assert len({one.scored for one in found.circuits}) == 3  # other examples, other effects
     orders = over_orders(asked, threshold=0.01, count=2)
     assert [one.search["order"] for one in orders.circuits] == ["random 0", "random 1"]
+
+
+def test_few_of_many_examples_tell_how_often_an_edge_is_found_on_fresh_ones() -> None:
+    pool = replace(question("layer"), counterfactual=None)
+    ones = torch.arange(400).remainder(4) == 0  # a quarter of the examples
+
+    def found(asked: Question) -> Circuit:
+        # Edge k is kept by more than k of 16 examples, which on fresh ones is a binomial's tail.
+        kept = range(int(asked.data[0].sum()))
+        return Circuit(
+            tuple(ScoredEdge(Edge("a", f"b[{k}]"), 1.0) for k in kept), "acdc", "zero", "train", len(asked.data[0]), 0
+        )
+
+    few = over_examples(replace(pool, data=(ones,)), found, count=400, size=16)
+    assert {one.n_examples for one in few.circuits} == {16}
+    for k in range(9):
+        often = sum(comb(16, one) * 0.25**one * 0.75 ** (16 - one) for one in range(k + 1, 17))
+        share = few.shares.get(Edge("a", f"b[{k}]"), 0.0)
+        assert abs(share - often) <= 4 * (often * (1 - often) / 400) ** 0.5 + 1e-3, k
+    with pytest.raises(SettingError, match="size is 1; give an integer of at least 2"):
+        over_examples(pool, found, size=1)
 
 
 def test_heads_that_do_the_same_get_the_same_numbers() -> None:
