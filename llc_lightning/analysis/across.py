@@ -89,6 +89,8 @@ class ByRun(Generic[T]):
     found: tuple[T, ...]
     asked: int = 0
     """Runs of the net, with this finding or without."""
+    runs: tuple[str, ...] = ()
+    """The runs that these are of, by name."""
 
     def over(
         self,
@@ -214,12 +216,15 @@ def _by_run(
     runs: Sequence[Measurements], find: Callable[[Measurements], Sequence[T]], key: Callable[[T], tuple[str, ...]]
 ) -> list[ByRun[T]]:
     """Returns findings of the same net and key together, in the order in which they first come."""
-    together: dict[tuple[str, tuple[str, ...]], list[T]] = {}
+    together: dict[tuple[str, tuple[str, ...]], list[tuple[str, T]]] = {}
     for run in runs:
         for one in _told_of(run, find):
-            together.setdefault((run.net, key(one)), []).append(one)
+            together.setdefault((run.net, key(one)), []).append((run.name, one))
     asked = Counter(run.net for run in runs)
-    return [ByRun(net, of, tuple(found), asked[net]) for (net, of), found in together.items()]
+    return [
+        ByRun(net, of, tuple(one for _, one in found), asked[net], tuple(name for name, _ in found))
+        for (net, of), found in together.items()
+    ]
 
 
 def _told_of(run: Measurements, find: Callable[[Measurements], Sequence[T]]) -> Sequence[T]:

@@ -42,8 +42,8 @@ class Shift:
     least: float
     most: float
     """Ends of the shifts over components; NaN with none."""
-    lower: int
-    higher: int
+    lower: tuple[str, ...]
+    higher: tuple[str, ...]
     """Components whose own shift is clear of 0: Student's t of its chains, a false discovery rate of .05 over them."""
     closed: int
     """How many of the ok ones have all of what follows, ok; these alone enter there."""
@@ -119,8 +119,8 @@ def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_
         },
         least=float(values.min()) if len(values) else float("nan"),
         most=float(values.max()) if len(values) else float("nan"),
-        lower=int((clear & (values < 0)).sum()),
-        higher=int((clear & (values > 0)).sum()),
+        lower=tuple(table.texts(good.loc[clear & (values < 0)], "component")),
+        higher=tuple(table.texts(good.loc[clear & (values > 0)], "component")),
         closed=len(closed) // len(_CLOSING),
         unrecovered=unrecovered,
         recovered=Measured(n_beta * gap.value, n_beta * gap.stderr),

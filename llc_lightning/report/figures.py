@@ -26,6 +26,8 @@ _ENTRY, _LETTER, _ROW = 0.6, 0.065, 0.17
 """Inches that a legend takes for each entry, for each letter of it, and for each of its rows."""
 _ACROSS = 84
 """Letters that go side by side below a matrix."""
+_NAMED, _AROUND = 0.14, 1.1
+"""Inches of a row of a matrix with its name, and of what stands above and below all rows."""
 _SMALLER = 8 / 11
 """The font of labels beside that of the page."""
 _HALO = [withStroke(linewidth=2.5, foreground="white")]
@@ -222,6 +224,9 @@ def _intervals(axes: Axes, one: Series, low: Float[np.ndarray, "point"], high: F
 
 
 def _cells(figure: Drawing, axes: Axes, matrix: Matrix) -> None:
+    if matrix.named_rows:
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, max(height, _NAMED * matrix.named_rows + _AROUND))
     image = axes.imshow(
         matrix.values,
         aspect="auto",
@@ -232,10 +237,8 @@ def _cells(figure: Drawing, axes: Axes, matrix: Matrix) -> None:
     )
     axes.set_xlabel(_plain(matrix.x_label))
     axes.set_ylabel(_plain(matrix.y_label))
-    across, down = (
-        thinned(matrix.columns, _ACROSS),
-        list(range(0, len(matrix.rows), max(1, -(-len(matrix.rows) // 16)))),
-    )
+    every = 1 if matrix.named_rows else max(1, -(-len(matrix.rows) // 16))
+    across, down = thinned(matrix.columns, _ACROSS), list(range(0, len(matrix.rows), every))
     axes.set_xticks(across, [_plain(matrix.columns[at]) for at in across], fontsize=7)
     axes.set_yticks(down, [_plain(matrix.rows[at]) for at in down], fontsize=7)
     middle = (matrix.lowest + matrix.highest) / 2

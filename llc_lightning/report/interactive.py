@@ -16,8 +16,10 @@ Json = dict[str, Any]
 _SYMBOLS = {"": "circle", "triangle": "triangle-up", "cross": "x"}
 _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": "#1b2a41"}
 _GRID = "#e6e8ec"
-_ACROSS = 52
-"""Letters that go side by side below the narrowest matrix."""
+_ACROSS = {False: 52, True: 120}
+"""Letters that go side by side below the narrowest matrix, and below one that is as wide as the page."""
+_ROW, _AROUND = 16, 110
+"""Pixels of a row with its name, and of what stands above and below all rows."""
 # At the lower edge of the figure and not so far below the axes, which a long legend would push up into their title;
 # one that is higher than a third of the figure scrolls.
 _LEGEND: Json = {
@@ -29,6 +31,12 @@ _LEGEND: Json = {
 def plotly_figure(panel: Panel | Matrix) -> Json:
     """Returns ``{"data": [...], "layout": {...}}`` for plotly.js; text is escaped, numbers are finite or None."""
     return _cells(panel) if isinstance(panel, Matrix) else _panel(panel)
+
+
+def least_height(panel: Panel | Matrix) -> int:
+    """Returns how many pixels a figure needs so that each name can be read; 0 where every height will do."""
+    rows = panel.named_rows if isinstance(panel, Matrix) else None
+    return _ROW * rows + _AROUND if rows else 0
 
 
 def _panel(panel: Panel) -> Json:
@@ -239,10 +247,11 @@ def _cells(matrix: Matrix) -> Json:
         "margin": {"l": 56, "r": 10, "t": 28, "b": 46},
         "xaxis": category
         | {"title": {"text": html.escape(matrix.x_label), "font": {"size": 13}, "standoff": 8}, "tickangle": 0}
-        | {"tickvals": [columns[at] for at in thinned(columns, _ACROSS)]},
+        | {"tickvals": [columns[at] for at in thinned(columns, _ACROSS[matrix.wide])]},
         "yaxis": category
         | {"title": {"text": html.escape(matrix.y_label), "font": {"size": 13}, "standoff": 8}, "automargin": True}
-        | {"nticks": 20, "autorange": "reversed"},
+        | ({"tickvals": rows} if matrix.named_rows else {"nticks": 20})
+        | {"autorange": "reversed"},
         "plot_bgcolor": "#f1f1f1",
     }
     return {"data": [trace], "layout": layout}

@@ -11,6 +11,7 @@ from typing import Any
 from llc_lightning.report.cells import Table
 from llc_lightning.report.figures import draw, svg
 from llc_lightning.report.glossary import linked
+from llc_lightning.report.interactive import least_height
 from llc_lightning.report.panel import Matrix, Panel
 
 # The page may run its own inline code and draw its own images, and can load nothing.
@@ -64,7 +65,9 @@ def _beside_nothing(panels: Sequence[Panel | Matrix]) -> list[bool]:
 
 def figure_card(panel: Panel | Matrix, *, static: bool, wide: bool) -> str:
     """Returns a figure with its title and caption, drawn already (static) or as room for it."""
-    drawing = svg(draw(panel)) if static else f'<div class="plot" data-figure="{escaped(panel.name)}"></div>'
+    height = f' style="min-height: {least}px"' if (least := least_height(panel)) else ""
+    room = f'<div class="plot" data-figure="{escaped(panel.name)}"{height}></div>'
+    drawing = svg(draw(panel)) if static else room
     note = f'<p class="note">{linked(panel.remark)}</p>' if panel.remark else ""
     title = f"<h3>{linked(panel.title)}</h3>"
     return (

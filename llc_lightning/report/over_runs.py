@@ -8,7 +8,7 @@ from pathlib import Path
 from llc_lightning.analysis import table
 from llc_lightning.analysis.across import Measurements
 from llc_lightning.report import glossary
-from llc_lightning.report.answers.base import Answer
+from llc_lightning.report.answers.base import Answer, intervals
 from llc_lightning.report.answers.every import answers
 from llc_lightning.report.cells import NONE, Table
 from llc_lightning.report.figures import draw, save
@@ -20,7 +20,7 @@ from llc_lightning.runtime.errors import StoreError
 _ABOUT = (
     "Complexity is the LLC, the local learning coefficient: how many directions of the weights the loss pins down, at "
     "a resolution n_beta; wrLLC is that of one part's own weights. Need is the ablation effect: by how much the loss "
-    "rises without the part. Intervals are over runs; every answer stands with what would change it."
+    "rises without the part. Every answer stands with what would change it."
 )
 
 
@@ -111,8 +111,8 @@ def _page(
     body = f"""
 <header>
 <h1>What the LLC and ablations say of each other, over runs</h1>
-<p class="sub">{len(runs)} runs of {escaped(", ".join(nets))}; intervals of {100 * level:g} %</p>
-<p class="about">{linked(_ABOUT)}</p>
+<p class="sub">{len(runs)} runs of {escaped(", ".join(nets))}</p>
+<p class="about">{linked(_ABOUT)} {escaped(_brackets(level))}</p>
 <nav>{links}</nav>
 <div class="verdicts">{"".join(_short(one) for one in found)}</div>
 </header>
@@ -124,6 +124,14 @@ def _page(
 </main>
 <footer>Made by llc_lightning from the rows of these runs alone.</footer>"""
     return document("LLC and ablations over runs", body, {} if static else figures)
+
+
+def _brackets(level: float) -> str:
+    """Returns what square brackets are; those of steps come from one run."""
+    return (
+        f"{intervals(level, 'the bootstrap over its components, of the LLC under ablation over its chains')} Those of "
+        "steps at which something is half done are of one run, by the errors of its values."
+    )
 
 
 def _short(one: Answer) -> str:

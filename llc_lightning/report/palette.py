@@ -4,8 +4,13 @@ from collections.abc import Iterable
 
 from llc_lightning.analysis import table
 
-METHODS = {"zero": "#1f77b4", "mean": "#e6820e", "resample": "#2b9348", "noise": "#8e5bb5"}
-"""By ablation method; others take ``OTHERS`` in turn."""
+METHODS = {
+    **{"zero": "#1f77b4", "mean": "#e6820e", "resample": "#2b9348", "noise": "#8e5bb5", "optimal": "#c0392b"},
+    **{"resample(label=class)": "#6fd08c", "counterfactual": "#17849c", "project": "#4d4d9f"},
+    **{"weight_zero": "#7fb2e5", "weight_noise": "#c9a0dc", "low_rank": "#f2b705", "quantise": "#a0522d"},
+    **{"attribution (zero)": "#1b2a41", "attribution (mean)": "#d977a8"},
+}
+"""By ablation method, the same in every figure; with settings of their own they take ``OTHERS`` in turn."""
 RUNGS = ("#dfa3c7", "#b8428c", "#65105a", "#2a0829")
 """By rank of n_beta on the ladder, low to high; of two the ends."""
 MARKERS = ("circle", "square", "diamond", "triangle", "cross")

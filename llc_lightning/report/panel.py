@@ -251,6 +251,14 @@ class Matrix:
         return self.caption
 
     @property
+    def named_rows(self) -> int | None:
+        """How many rows must all have room for their names, since their cells are read one by one; None: as many fit.
+
+        Cells that say nothing are looked at together, and say whose they are when pointed at.
+        """
+        return len(self.rows) if self.texts else None
+
+    @property
     def highest(self) -> float:
         """The value of the darkest colour."""
         return float(np.nanmax(self.values)) if np.isfinite(self.values).any() else self.lowest + 1.0

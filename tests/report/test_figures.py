@@ -1,5 +1,6 @@
 """Panels drawn with matplotlib."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,16 @@ def test_empty_cells_of_a_matrix_are_allowed() -> None:
     values = np.array([[np.nan, 1.0], [np.nan, np.nan]])
     draw(Matrix("m", "t", "x", "y", ("a", "b"), ("c", "d"), values, "unit")).canvas.draw()
     draw(Matrix("m", "t", "x", "y", ("a", "b"), ("c", "d"), values * np.nan, "unit")).canvas.draw()
+
+
+def test_each_name_of_a_table_of_cells_has_room() -> None:
+    names, texts = tuple(f"score {at}" for at in range(40)), (("1",),) * 40
+    figure = draw(Matrix("m", "t", "net", "score", names, ("net",), np.ones((40, 1)), "AUROC", texts))
+    figure.draw_without_rendering()
+    labels = figure.axes[0].get_yticklabels()
+    assert [one.get_text() for one in labels] == list(names)
+    boxes = [one.get_window_extent() for one in labels]
+    assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))
 
 
 def test_a_line_with_a_single_point_has_a_bar_and_a_dot() -> None:

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from llc_lightning.report.interactive import numbers, plotly_figure
+from llc_lightning.report.interactive import least_height, numbers, plotly_figure
+from llc_lightning.report.markup import figure_card
 from llc_lightning.report.panel import Axis, Matrix, Note, Panel, Rule, Series
 from llc_lightning.report.sections import sections
 from llc_lightning.report.source import Source
@@ -67,6 +68,21 @@ def test_log_axes_and_what_stands_on_them_are_in_powers_of_ten() -> None:
     assert rule["y"] == 2
     assert (note["x"], note["y"]) == (1, 1)
     assert note["ay"] > 0
+
+
+def test_each_name_of_a_table_of_cells_has_room() -> None:
+    names = tuple(f"score {at}" for at in range(40))
+    nets = ("induction_strict", "ioi_strict", "planted_mixed")
+    values, texts = np.ones((40, 3)), tuple((("1",) * 3,) * 40)
+    said = Matrix("m", "t", "net", "score", names, nets, values, "AUROC", texts, wide=True)
+    layout = plotly_figure(said)["layout"]
+    assert layout["yaxis"]["tickvals"] == list(names)
+    assert layout["xaxis"]["tickvals"] == list(nets)
+    assert least_height(said) >= 14 * len(names)
+    assert f"min-height: {least_height(said)}px" in figure_card(said, static=False, wide=True)
+    silent = Matrix("m", "t", "net", "score", names, nets, values, "AUROC")
+    assert "tickvals" not in plotly_figure(silent)["layout"]["yaxis"]
+    assert "min-height" not in figure_card(silent, static=False, wide=True)
 
 
 def test_numbers_are_finite_or_none() -> None:

@@ -45,6 +45,20 @@ def between(values: Sequence[float], spec: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def intervals(level: float, alone: str) -> str:
+    """Returns what the numbers in square brackets are.
+
+    Args:
+        level: Probability of the intervals.
+        alone: What they are of where a net has one run.
+
+    Example:
+        >>> print(intervals(0.95, "the bootstrap over its components"))
+        In [ ]: intervals of 95 %, by Student's t over runs (seeds), of one run by the bootstrap over its components.
+    """
+    return f"In [ ]: intervals of {100 * level:g} %, by Student's t over runs (seeds), of one run by {alone}."
+
+
 def two(one: Over) -> str:
     """Returns a mean with two decimals and its sign."""
     return f"{one.mean:+.2f}" if np.isfinite(one.mean) else NONE
@@ -101,7 +115,7 @@ def _limits(numbers: Sequence[Over], rule: Rule) -> tuple[float, float] | None:
     inside = [end for end in ends if low - room <= end <= high + room]
     if len(inside) == len(ends):
         return None
-    return min(low - room / 8, *inside), max(high + room / 8, *inside)
+    return min([low - room / 8, *inside]), max([high + room / 8, *inside])
 
 
 def points(name: str, x: Float[np.ndarray, "point"], numbers: Sequence[Over], color: str) -> Series:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from llc_lightning.analysis import table
 from llc_lightning.analysis.across import ByRun, Over
 from llc_lightning.analysis.shifts import Shift
-from llc_lightning.report.answers.base import Answer, between, by_method
+from llc_lightning.report.answers.base import Answer, between, by_method, intervals
 from llc_lightning.report.cells import NONE, Table
 from llc_lightning.report.panel import Rule
-from llc_lightning.runtime.kinds import called
+from llc_lightning.runtime.kinds import called, plural
 
 
 def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
@@ -23,42 +24,32 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
     for one in found:
         kind, method, rung = one.key
         shift = one.over(lambda it: it.shift, level, chains=_chains)
+        each = ", ".join(f"{it.shift.value:+.3g}" if it.ok else NONE for it in one.found)
+        ok = f"{sum(it.ok for it in one.found)} of {sum(it.components for it in one.found)}"
+        before, after, closure, around, recovered = (str(one.over(it, level, chains=_chains)) for it in _BESIDE)
         rows.append(
             (
-                *(one.net, kind, method, rung),
-                *(str(one.over(number, level, chains=_chains)) for number in _OF_SHIFT),
-                ", ".join(f"{it.shift.value:+.3g}" if it.ok else NONE for it in one.found),
-                str(one.over(lambda it: it.spread, level)),
-                *_over_components(one.found),
-                *_counts(one.found),
-                f"{shift.runs} of {len(one.found)}",
+                *(one.net, kind, method, rung, str(shift), each, ok, f"{shift.runs} of {len(one.found)}", closure),
+                *(before, after, *_over_components(one.found), str(one.over(lambda it: it.spread, level))),
+                *(around, recovered, str(sum(it.closed for it in one.found))),
             )
         )
         if np.isfinite(shift.mean):
-            before = one.over(lambda it: it.before)
-            said.append(_Said(one.net, kind, method, rung, shift, before, *_counted(one.found), tuple(one.found)))
+            was = one.over(lambda it: it.before)
+            said.append(_Said(one.net, kind, method, rung, shift, was, dict(zip(one.runs, one.found, strict=True))))
     head = (
-        *("net", "kind", "method", "n_beta, gamma", "LLC before", "LLC after", "change (A3 - full)"),
-        *(
-            "at the trained weights (A1)",
-            "n_beta x R",
-            "closure",
-            "change in each run",
-            "SD over components",
-            "least and most",
-            "clearly lower, higher",
-            "ok",
-            "of these closed",
-            "runs with ok ones",
-        ),
+        *("net", "kind", "method", "n_beta, gamma", "change (A3 - full)", "change in each run", "ok"),
+        *("runs with ok ones", "closure", "LLC before", "LLC after", "least and most", "clearly lower, higher"),
+        *("SD over components", "at the trained weights (A1)", "n_beta x R", "of these closed"),
     )
     note = (
         "Before: the LLC of the whole model, re-optimised; after: that of the ablated model at its own minimum; "
         "change: by the same random numbers. A1: around the trained weights, which are no minimum of the ablated loss; "
         "R is what the other weights make good near them. Closure: A1 - (after - n_beta R), 0 where the chains around "
-        "the trained weights and those around the new minimum see one basin. Means over components, then over runs, "
-        "with intervals. Least and most, clearly lower and higher: single components of all runs, by their own errors; "
-        "these do not tell in which of several minima the re-optimised model ended, with which all are compared."
+        "the trained weights and those around the new minimum see one basin. Means over components, then over runs. "
+        "Least and most, clearly lower and higher: single components of all runs, by their own errors; these do not "
+        "tell in which of several minima the re-optimised model ended, with which all are compared. "
+        + intervals(level, "Student's t over its chains")
     )
     return Answer(
         question="How do ablations change the LLC?",
@@ -113,9 +104,8 @@ class _Said:
     rung: str
     shift: Over
     before: Over
-    ok: int
-    asked: int
-    found: tuple[Shift, ...]
+    found: Mapping[str, Shift]
+    """By run."""
 
     @property
     def lower(self) -> bool:
@@ -129,13 +119,12 @@ class _Said:
 
 
 _SHOWN = 4
-_OF_SHIFT: tuple[Callable[[Shift], table.Measured], ...] = (
+_BESIDE: tuple[Callable[[Shift], table.Measured], ...] = (
     lambda it: it.before,
     lambda it: it.after,
-    lambda it: it.shift,
+    lambda it: it.closure,
     lambda it: it.unrecovered,
     lambda it: it.recovered,
-    lambda it: it.closure,
 )
 
 
@@ -148,17 +137,7 @@ def _over_components(found: Sequence[Shift]) -> tuple[str, str]:
     if not some:
         return NONE, NONE
     ends = between([end for one in some for end in (one.least, one.most)], "+.3g")
-    return ends, f"{sum(one.lower for one in some)}, {sum(one.higher for one in some)}"
-
-
-def _counts(found: Sequence[Shift]) -> tuple[str, str]:
-    ok, asked = _counted(found)
-    return f"{ok} of {asked}", str(sum(one.closed for one in found))
-
-
-def _counted(found: Sequence[Shift]) -> tuple[int, int]:
-    """Returns of how many components the shift is ok, and how many there are."""
-    return sum(one.ok for one in found), sum(one.components for one in found)
+    return ends, f"{sum(len(one.lower) for one in some)}, {sum(len(one.higher) for one in some)}"
 
 
 def _at_rung(one: _Said, said: Sequence[_Said]) -> str:
@@ -170,34 +149,91 @@ def _at_rung(one: _Said, said: Sequence[_Said]) -> str:
 def _verdict(said: Sequence[_Said], *, measured: bool) -> str:
     if not said:
         return "Measured, but no change is ok." if measured else "Not measured: no run has the LLC under ablation."
-    lower, higher = sum(one.lower for one in said), sum(one.higher for one in said)
-    alone = sum(one.shift.runs == 1 for one in said)
-    span, nets = between([one.shift.mean for one in said], "+.3g"), ", ".join(dict.fromkeys(one.net for one in said))
+    vague = any(one.shift.runs > 1 and not one.lower and not one.higher for one in said)
+    alone = any(one.shift.runs == 1 for one in said)
     return (
-        f"In {nets}, without one component the LLC of the re-optimised rest changes by {span} on average: of "
-        f"{len(said)} nets, methods and resolutions it is clearly lower in {lower} and clearly higher in {higher}"
-        f"{f'; {alone} rest on one run, which says nothing of others' if alone else ''}."
+        "Without one component the LLC of the re-optimised rest changes on average by "
+        f"{'; '.join(_short(here, _at_rung(here[0], said)) for here in _by_net(said))}."
+        f"{' Where it is not said, the sign is not clear over runs.' if vague else ''}"
+        f"{' One run says nothing of others.' if alone else ''}"
     )
 
 
+def _short(here: Sequence[_Said], net: str) -> str:
+    """Returns by how much the LLC of a net changes, as a share of what it was where that is known."""
+    before = [one.before.mean for one in here]
+    known = all(one > 0 for one in before)
+    scales, unit = ([100 / one for one in before], " %") if known else ([1.0] * len(here), "")
+    mean = between([one.shift.mean * scale for one, scale in zip(here, scales, strict=True)], "+.2g")
+    apart = [
+        f"{between([one * float(np.mean(scales)) for one in changed], '+.2g')}{unit} at {point}"
+        for point, changed in _apart(here).items()
+    ]
+    told = [_runs(here), *([] if known else ["in units of the LLC, since none before is ok"]), *_clear(here)]
+    told += [f"single {plural(here[0].kind)} by {' and '.join(apart)}"] if apart else []
+    return f"{mean}{unit} in {net} ({', '.join(told)})"
+
+
 def _change_sentences(said: Sequence[_Said]) -> list[str]:
-    told: list[str] = []
-    for net, kind, rung in dict.fromkeys((one.net, one.kind, one.rung) for one in said):
-        here = [one for one in said if (one.net, one.kind, one.rung) == (net, kind, rung)]
-        clear = [one.method for one in here if one.lower or one.higher]
-        doubt = "clear of 0 by every method" if len(clear) == len(here) else (
-            f"clear of 0 by {', '.join(clear)} alone" if clear else "clear of 0 by no method"
-        )  # fmt: skip
-        before = [one.before.mean for one in here if np.isfinite(one.before.mean)]
-        was = f", {between(before, '.3g')} before," if before else ""
-        runs = between([float(one.shift.runs) for one in here], ".0f")
-        ends, _ = _over_components([it for one in here for it in one.found])
-        lower, higher = (sum(getattr(it, way) for one in here for it in one.found) for way in ("lower", "higher"))
-        told.append(
-            f"{net}: without one {called(kind)} the LLC of the re-optimised rest{was} changes by "
-            f"{between([one.shift.mean for one in here], '+.3g')} on average, {doubt} (n_beta, gamma {rung}; "
-            f"{sum(one.ok for one in here)} of {sum(one.asked for one in here)} changes ok, {runs} "
-            f"{'run' if runs == '1' else 'runs'}); single ones by {ends}, {lower} clearly lower and {higher} higher by "
-            "their own errors, beside one re-optimised model."
-        )
-    return told
+    return [_sentence(here) for here in _by_net(said)]
+
+
+def _sentence(here: Sequence[_Said]) -> str:
+    """Returns how every method changes the LLC of one net; single components count once, whatever the methods."""
+    first, each = here[0], [(run, shift) for one in here for run, shift in one.found.items()]
+    before = [one.before.mean for one in here if np.isfinite(one.before.mean)]
+    was = f", {between(before, '.3g')} before," if before else ""
+    asked = {run: max(shift.components for name, shift in each if name == run) for run, _ in each}
+    ok, lower, higher = (
+        {(run, component) for run, shift in each for component in getattr(shift, what)}
+        for what in ("single", "lower", "higher")
+    )
+    ends, _ = _over_components([shift for _, shift in each])
+    apart = "; ".join(f"those of {place} by {between(changed, '+.3g')}" for place, changed in _apart(here).items())
+    return (
+        f"{first.net}: without one {called(first.kind)} the LLC of the re-optimised rest{was} changes by "
+        f"{between([one.shift.mean for one in here], '+.3g')} on average, "
+        f"{', '.join(_clear(here)) or 'clear of 0 by no method'} (n_beta, gamma {first.rung}; {len(ok)} of "
+        f"{sum(asked.values())} {plural(first.kind)} with an ok change, {_runs(here)}); single ones by {ends}"
+        f"{f' ({apart})' if apart else ''}, {len(lower)} clearly lower and {len(higher)} higher by some method and "
+        f"their own errors{f', {len(lower & higher)} of them both' if lower & higher else ''}, beside one re-optimised "
+        "model."
+    )
+
+
+def _by_net(said: Sequence[_Said]) -> list[list[_Said]]:
+    """Returns all methods of each net, kind and resolution together."""
+    together: dict[tuple[str, str, str], list[_Said]] = {}
+    for one in said:
+        together.setdefault((one.net, one.kind, one.rung), []).append(one)
+    return [*together.values()]
+
+
+def _runs(here: Sequence[_Said]) -> str:
+    runs = between([float(one.shift.runs) for one in here], ".0f")
+    return f"{runs} {'run' if runs == '1' else 'runs'}"
+
+
+def _clear(here: Sequence[_Said]) -> list[str]:
+    """Returns which methods lower and raise the LLC, in more than one run, beyond what these differ by."""
+    ways = {way: [one.method for one in here if getattr(one, way)] for way in ("lower", "higher")}
+    return [
+        f"{way} by {'every method' if len(methods) == len(here) else ', '.join(methods)}"
+        for way, methods in ways.items()
+        if methods
+    ]
+
+
+def _apart(here: Sequence[_Said]) -> dict[str, list[float]]:
+    """Returns the single changes by the hook point of their component; none where those of two points overlap."""
+    changed: dict[str, list[float]] = {}
+    components: dict[str, set[str]] = {}
+    for shift in (shift for one in here for shift in one.found.values()):
+        for component, value in shift.single.items():
+            point = component.partition("[")[0]
+            changed.setdefault(point, []).append(value.value)
+            components.setdefault(point, set()).add(component)
+    ends = sorted((min(values), max(values)) for values in changed.values())
+    overlap = any(most >= least for (_, most), (least, _) in pairwise(ends))
+    few = len(changed) < 2 or any(len(own) < 2 for own in components.values())
+    return {} if overlap or few else changed

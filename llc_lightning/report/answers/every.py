@@ -31,7 +31,7 @@ def answers(runs: Sequence[Measurements], *, level: float = table.LEVEL) -> list
         finding(across.found_over(runs, level), level),
         sharing(across.collapses_over(runs, level), level),
         ordering(across.associations_over(runs, level), level),
-        leading(across.led_over(runs, level), across.dated_over(runs, level)),
+        leading(across.led_over(runs, level), across.dated_over(runs, level), level),
     ]
     return [_with_absent(one, nets) for one in found]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from llc_lightning.analysis.across import ByRun, Over
 from llc_lightning.analysis.scores import GRADIENT, GRADIENT_IN, INCOMING, WHOLE, Found, at_random
-from llc_lightning.report.answers.base import Answer, between
+from llc_lightning.report.answers.base import Answer, between, intervals
 from llc_lightning.report.cells import NONE, Table
 from llc_lightning.report.panel import Matrix
 
@@ -46,8 +46,8 @@ def finding(found: Sequence[ByRun[Found]], level: float) -> Answer:
     note = (
         "AUROC: probability that a component that matters scores above one that does not. By chance: how often orders "
         "at random reach as much on average, in as many runs with as many components; of so many scores some would "
-        "reach 0.05. All values count, whatever their status; a missing one counts against its score. Intervals are "
-        "over runs, of one run over resamples of its components; beyond 0 and 1 they are those of a mean, not of an "
+        "reach 0.05. All values count, whatever their status; a missing one counts against its score. "
+        f"{intervals(level, 'the bootstrap over its components')} Beyond 0 and 1 they are those of a mean, not of an "
         "AUROC."
     )
     said = tuple(_sentence(net, here) for net in nets if _quoted(here := [one for one in found if one.net == net]))
@@ -149,5 +149,6 @@ def _panels(found: Sequence[ByRun[Found]], nets: Sequence[str]) -> tuple[Matrix,
             ),
             caption="By chance 0.5, which has the lightest colour, as has what is below. In brackets: under half of "
             "the values are ok. Empty: not measured.",
+            wide=True,
         ),
     )

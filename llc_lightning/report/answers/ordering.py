@@ -9,7 +9,7 @@ import numpy as np
 from llc_lightning.analysis.across import ByRun, Over
 from llc_lightning.analysis.association import MATCHED, Association
 from llc_lightning.analysis.scores import WHOLE
-from llc_lightning.report.answers.base import Answer, between, by_method, capped, two
+from llc_lightning.report.answers.base import Answer, between, by_method, capped, intervals, two
 from llc_lightning.report.cells import Table
 from llc_lightning.report.panel import Rule
 
@@ -30,13 +30,14 @@ def ordering(found: Sequence[ByRun[Association]], level: float) -> Answer:
         corrected = one.over(lambda it: it.corrected, level)
         reliability = one.over(lambda it: it.reliability, level)
         each = ", ".join(f"{it.rho.rho:+.2f}" for it in one.found)
-        place = (*where, f"{resolution:.3g}", "yes" if matched else "no", f"{rho.runs} of {one.asked}")
-        numbers = (str(rho), each, two(reliability), capped(corrected), two(partial))
-        rows.append((one.net, score, method, *place, *numbers))
+        step, rung = where
+        numbers = (str(rho), each, f"{rho.runs} of {one.asked}", capped(corrected), two(partial), two(reliability))
+        place = ("yes" if matched else "no", f"{resolution:.3g}", rung, step)
+        rows.append((one.net, score, method, *numbers, *place))
         if score == WHOLE and matched:
             bars.append((one.net, method, rho))
         if (score, method) == _ASKED:
-            at = f"{one.net} ({rho.runs} of {one.asked} runs, step {where[0]}, {where[1]})"
+            at = f"{one.net} ({rho.runs} of {one.asked} runs, step {step}, {rung})"
             said.append(
                 f"{at}: wrLLC and the zero effect order the components with a rank correlation of {rho.mean:+.2f} "
                 f"({each}){_but_for(corrected)}; with the weight norm held fixed {two(partial)} is left."
@@ -44,14 +45,14 @@ def ordering(found: Sequence[ByRun[Association]], level: float) -> Answer:
                 else f"{at}: no matched rung, the nearest has a median n_beta x zero effect of {resolution:.3g}."
             )
     head = (
-        *("net", "LLC score", "effect", "step", "rung", "n_beta x effect", "matched", "runs", "rho", "each run"),
-        *("reliability of the score", "without errors", "weight norm fixed"),
+        *("net", "LLC score", "effect", "rho", "each run", "runs", "without errors", "weight norm fixed"),
+        *("reliability of the score", "matched", "n_beta x effect", "rung", "step"),
     )
     note = (
         "Rank correlations at the rung whose median n_beta x zero effect is nearest 10, which is matched from "
         f"{MATCHED[0]:g} to {MATCHED[1]:g}; elsewhere they say little of the net. Without errors: divided by the root "
-        "of both reliabilities; a mean above 1 counts as 1. Intervals: over runs, of one run over its components."
-    )
+        "of both reliabilities; a mean above 1 counts as 1. "
+    ) + intervals(level, "the bootstrap over its components")
     return Answer(
         question="Do both order the components alike, and what does either add?",
         verdict=_verdict([one for one in found if one.key[:2] == _ASKED and all(it.matched for it in one.found)]),
@@ -79,8 +80,10 @@ def _verdict(found: Sequence[ByRun[Association]]) -> str:
         )
     span = between([one.over(lambda it: it.rho.rho).mean for one in found], "+.2f")
     told = f"wrLLC and the zero effect order the components with a rank correlation of {span}"
-    means = [(one.over(lambda it: it.corrected).mean, one.net) for one in found]
-    corrected = [(min(value, 1.0), net) for value, net in means if np.isfinite(value)]
+    means = [(one.over(lambda it: it.corrected), one) for one in found]
+    corrected = [
+        (min(of.mean, 1.0), f"{one.net} ({of.runs} of {one.asked} runs)") for of, one in means if np.isfinite(of.mean)
+    ]
     if not corrected:
         return f"{told}; without a replicate it is not known what errors take from it."
     beyond = f"{told} ({between([value for value, _ in corrected], '+.2f')} but for errors)"

@@ -3,58 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from llc_lightning.analysis.across import ByRun, Over
 from llc_lightning.analysis.collapse import Collapse
-from llc_lightning.report.answers.base import Answer, between, by_method, two
+from llc_lightning.report.answers.base import Answer, between, by_method, intervals, two
 from llc_lightning.report.cells import NONE, Table
 from llc_lightning.report.panel import Rule
 from llc_lightning.runtime.kinds import plural
 
 _CLEAR, _SOME = 0.85, 0.3
-"""Shares within a rung from which on nearly all, and a part, of wrLLC is said to be the ablation effect over again."""
+"""Shares of what is attainable from which on nearly all, and a part, of wrLLC is said to be the ablation effect over
+again."""
 
 
 def sharing(found: Sequence[ByRun[Collapse]], level: float) -> Answer:
     """Is wrLLC the ablation effect over again, and does that differ across architectures?"""
     rows: list[tuple[str, ...]] = []
     said: list[str] = []
-    first: list[tuple[ByRun[Collapse], Over]] = []
+    first: list[tuple[ByRun[Collapse], Over, Over]] = []
     bars: list[tuple[str, str, Over]] = []
     for one in found:
         kind, method, step = one.key
         share = one.over(lambda it: it.within, level, own=lambda it: (it.low, it.high))
-        corrected = one.over(lambda it: it.corrected, level)
+        corrected = one.over(
+            lambda it: it.corrected, level, own=lambda it: (it.low / it.attainable, it.high / it.attainable)
+        )
         alone = one.over(lambda it: it.n_beta_alone, level)
         attainable = one.over(lambda it: it.attainable, level)
         behind = [it.behind for it in one.found if it.behind]
         clear = f"{sum(low > 0 for low, _ in behind)} of {len(behind)}" if behind else NONE
         ranked = one.over(lambda it: it.ranked, level)
         numbers = (str(share), str(attainable), str(corrected), two(ranked), clear)
-        rows.append((one.net, kind, method, step, _runs(one, share), _points(one), str(alone), *numbers))
+        rows.append((one.net, kind, method, *numbers, _runs(one, share), _points(one), str(alone), step))
         bars.append((one.net, method, share))
         if not behind:
-            first.append((one, share))
+            first.append((one, share, corrected))
             said.append(_shared_sentence(one, alone, share, corrected, ranked))
     head = (
-        *("net", "kind", "method", "step", "runs", "points", "n_beta alone", "within a rung"),
-        *("attainable", "of what is attainable", "by ranks"),
-        "runs in which the first method explains more",
+        *("net", "kind", "method", "within a rung", "attainable", "of what is attainable", "by ranks"),
+        *("runs in which the first method explains more", "runs", "points", "n_beta alone", "step"),
     )
     note = (
         "Within a rung: of the variance of log wrLLC that n_beta leaves, the share that a curve of n_beta x effect "
         "through the other components explains; negative where it tells less than the mean of the rung. Points: "
         "components at one n_beta whose wrLLC and effects by every method are ok and above 0, of those measured. By "
         "ranks: rank correlation within the rungs, those at or below 0 too. Attainable: the correlation with the "
-        "replicate. Intervals: over runs, of one run over its components."
+        f"replicate. {intervals(level, 'the bootstrap over its components')}"
     )
     return Answer(
         question="Is wrLLC the ablation effect over again, and does that differ across architectures?",
         verdict=_verdict(first),
         details=tuple(said),
-        nets=tuple(dict.fromkeys(one.net for one, share in first if np.isfinite(share.mean))),
+        nets=tuple(dict.fromkeys(one.net for one, share, _ in first if np.isfinite(share.mean))),
         change="Longer chains, which raise what is attainable; another rung.",
         tables=(Table("within", "What an effect explains beyond n_beta", head, tuple(rows), note),) if rows else (),
         panels=by_method(
@@ -67,28 +70,30 @@ def sharing(found: Sequence[ByRun[Collapse]], level: float) -> Answer:
     )
 
 
-def _verdict(first: Sequence[tuple[ByRun[Collapse], Over]]) -> str:
-    told = sorted(((one, share) for one, share in first if np.isfinite(share.mean)), key=lambda it: -it[1].mean)
+def _verdict(first: Sequence[tuple[ByRun[Collapse], Over, Over]]) -> str:
+    told = sorted((it for it in first if np.isfinite(it[1].mean)), key=lambda it: -it[1].mean)
     if not told:
         return "Not measured: no run has wrLLC and effects of enough components."
     words: dict[str, list[str]] = {}
-    for one, share in told:
-        words.setdefault(_much(share), []).append(f"{one.net} ({_runs(one, share)} runs, {_points(one)} points)")
+    for one, share, corrected in told:
+        much = _much(share, corrected)
+        words.setdefault(much, []).append(f"{one.net} ({_runs(one, share)} runs, {_points(one)} points)")
     parts = [f"{word} in {', '.join(nets)}" for word, nets in words.items()]
-    span = between([share.mean for _, share in told], ".2f")
+    span = between([share.mean for _, share, _ in told], ".2f")
     return (
-        f"Of the spread of wrLLC within a rung, where n_beta cannot help, an ablation effect explains "
-        f"{'; '.join(parts)}: {span} over the points that have both."
+        "Of the spread of wrLLC within a rung, where n_beta cannot help, as far as the chains' errors allow, an "
+        f"ablation effect explains {'; '.join(parts)}: {span} of all over the points that have both."
     )
 
 
-def _much(share: Over) -> str:
-    """Returns the word on whose side of its thresholds all of the interval lies."""
-    if share.low >= _CLEAR:
+def _much(share: Over, corrected: Over) -> str:
+    """Returns the word on whose side of its thresholds all of the interval lies, of what is attainable if known."""
+    of = corrected if np.isfinite(corrected.mean) else share
+    if of.low >= _CLEAR:
         return "nearly all"
-    if share.high < _SOME:
+    if of.high < _SOME:
         return "little"
-    least, most = share.low >= _SOME, share.high < _CLEAR
+    least, most = of.low >= _SOME, of.high < _CLEAR
     return (
         "a part"
         if least and most
@@ -110,9 +115,10 @@ def _points(one: ByRun[Collapse]) -> str:
 
 def _shared_sentence(one: ByRun[Collapse], alone: Over, share: Over, corrected: Over, ranked: Over) -> str:
     kind, method, step = one.key
-    beyond = f", {min(corrected.mean, 1.0):.2f} of what the chains' errors allow" if np.isfinite(corrected.mean) else ""
+    allowed = replace(corrected, mean=min(corrected.mean, 1.0))
+    beyond = f", {allowed} of what the chains' errors allow" if np.isfinite(corrected.mean) else ""
     return (
-        f"{one.net}: the {method} effect explains {_much(share)} of wrLLC of {plural(kind)} within a rung "
+        f"{one.net}: the {method} effect explains {_much(share, corrected)} of wrLLC of {plural(kind)} within a rung "
         f"(step {step}; {share}{beyond}; {_runs(one, share)} runs, {_points(one)} points; all ok points have a rank "
         f"correlation of {two(ranked)}); n_beta alone explains {alone.mean:.3f} of the whole spread."
     )
