@@ -30,7 +30,9 @@ def main() -> int:
     given = parser.parse_args()
     if given.export and not given.out:
         parser.error("--export needs --out.")
-    parts = [one for one in (SMOKE if given.smoke else PARTS) if not given.only or {one.name, one.net} & {*given.only}]
+    parts = [
+        one for one in (SMOKE if given.smoke else PARTS) if not given.only or {one.name, one.group} & {*given.only}
+    ]
     if given.what == "run":
         return _run(missing(parts, given.tables), given)
     return _tables([one for one in parts if one not in missing(parts, given.tables)], given)
@@ -38,7 +40,7 @@ def main() -> int:
 
 def _tables(parts: list[Part], given: argparse.Namespace) -> int:
     """Prints every verdict and table, in Markdown, and writes the page with ``--out``; or those of the findings."""
-    runs = [Measurements(part.name, part.net, table_of(part, given.tables), matters(part)) for part in parts]
+    runs = [Measurements(part.name, part.group, table_of(part, given.tables), matters(part)) for part in parts]
     if not runs:
         print(f"there are no tables in {given.tables}; make some with: python -m study run")
         return 1

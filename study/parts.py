@@ -46,11 +46,18 @@ class Part:
     afterwards: bool = False
     """Whether it is measured once it is trained, and not while it trains."""
     smoke: bool = False
+    about: str = ""
+    """What it is about, where the net is measured in another part as well; told behind the net's name."""
 
     @property
     def name(self) -> str:
         """Names its run and its table."""
-        return f"{'smoke-' if self.smoke else ''}{self.net}-{self.seed}"
+        return f"{'smoke-' if self.smoke else ''}{self.group}-{self.seed}"
+
+    @property
+    def group(self) -> str:
+        """Names the parts that are seeds of the same."""
+        return f"{self.net}{self.about and f'_{self.about}'}"
 
     def commands(self, root: Path) -> list[list[str]]:
         """Returns what trains and measures it, going on where it was interrupted."""
@@ -162,4 +169,5 @@ PARTS = [
     *(Part(planted.NAME, seed) for seed in range(3)),
     *(Part(net, seed, settings) for seed in range(3) for net, settings in _LIVE.items()),
 ]
+PARTS += [Part("induction", seed, ("complement",), afterwards=True, about="complement") for seed in range(3)]
 SMOKE = [Part(net, seed, smoke=True) for net in ("cis", "induction") for seed in range(2)]

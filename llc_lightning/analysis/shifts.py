@@ -1,6 +1,6 @@
 """How ablating a component changes the LLC of the rest: before and after, by ablation method."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -53,6 +53,9 @@ class Shift:
     """n_beta x ``recovery_gap``, on average: what of the former the other weights make good."""
     closure: Measured
     """``recovery_closure``: unrecovered - (after - recovered), 0 where both chains see one basin."""
+    held: dict[str, Measured] = field(default_factory=dict[str, Measured])
+    """``complement_shift`` of the components whose shift is ok, where it is ok too: what comes of their own weights,
+    which hold still in the ablated model as well, while nothing is ablated. Empty where it was not measured."""
 
 
 @revisions.of_newest
@@ -94,6 +97,7 @@ def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_
     counts = closing["component"].value_counts()
     closed = closing.loc[np.asarray(closing["component"].map(counts) == len(_CLOSING), dtype=bool)]
     control = table.select(here, quantity="llc_ablated", component="", **at)
+    held = table.select(here, quantity="complement_shift", kind=kind, component=named, **at)
     unrecovered, gap, closure = (_mean(table.select(closed, quantity=quantity)) for quantity in _CLOSING)
     values = table.numbers(good, "value")
     chains = int(table.numbers(after, "chains").min()) if len(after) else 0
@@ -111,12 +115,7 @@ def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_
         shift=_mean(good),
         chains=chains,
         spread=float(values.std(ddof=1)) if len(values) > 1 else float("nan"),
-        single={
-            name: Measured(value, stderr)
-            for name, value, stderr in zip(
-                table.texts(good, "component"), values.tolist(), table.numbers(good, "stderr").tolist(), strict=True
-            )
-        },
+        single=_by_component(good),
         least=float(values.min()) if len(values) else float("nan"),
         most=float(values.max()) if len(values) else float("nan"),
         lower=tuple(table.texts(good.loc[clear & (values < 0)], "component")),
@@ -125,6 +124,7 @@ def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_
         unrecovered=unrecovered,
         recovered=Measured(n_beta * gap.value, n_beta * gap.stderr),
         closure=closure,
+        held=_by_component(held.loc[table.ok(held)]),
     )
 
 
@@ -139,6 +139,15 @@ def _clear(
         p = 2 * stats.t.sf(np.abs(values[known]) / stderr[known], chains - 1)
         clear[known] = stats.false_discovery_control(p) < 1 - table.LEVEL
     return clear
+
+
+def _by_component(rows: pd.DataFrame) -> dict[str, Measured]:
+    told = (
+        table.texts(rows, "component"),
+        table.numbers(rows, "value").tolist(),
+        table.numbers(rows, "stderr").tolist(),
+    )
+    return {name: Measured(value, stderr) for name, value, stderr in zip(*told, strict=True)}
 
 
 def _mean(rows: pd.DataFrame) -> Measured:

@@ -20,6 +20,7 @@ def rows() -> pd.DataFrame:
         found.append(one | {"quantity": "llc_unrecovered", "value": after - 300.0 * gap})
         found.append(one | {"quantity": "recovery_gap", "value": gap, "stderr": 0.01})
         found.append(one | {"quantity": "recovery_closure", "value": -1.0 - unit})
+        found.append(one | {"quantity": "complement_shift", "value": -0.5 - unit, "method": ""})
     found.append(at | {"component": "a[0]", "kind": "neuron", "method": "zero", "quantity": "llc_shift", "step": 3})
     return frame(found)
 
@@ -34,6 +35,7 @@ def test_before_after_and_what_lies_between() -> None:
     assert one.spread == pytest.approx(np.sqrt(8.0))
     assert (one.least, one.most) == (-6.0, -2.0)
     assert {name: told.value for name, told in one.single.items()} == {"a[0]": -2.0, "a[1]": -6.0}
+    assert {name: told.value for name, told in one.held.items()} == {"a[0]": -0.5, "a[1]": -1.5}
     assert one.recovered.value == pytest.approx(45.0)
     assert one.closure.value == -1.5
     assert one.unrecovered.value == pytest.approx(one.after.value - one.recovered.value)

@@ -155,6 +155,16 @@ def shifted(method: str, after: Mapping[str, float], *, before: float = 50.0) ->
     )
 
 
+def test_what_holding_the_weights_does_stands_beside_what_ablating_does() -> None:
+    plain = by_method_of("one", [{"a[0]": -5.0, "a[1]": 4.0}])
+    held = replace(plain[0].found[0], held={"a[0]": Measured(-3.0, 0.1), "a[1]": Measured(-1.0, 0.1)})
+    whole, singles = changes([replace(plain[0], found=(held,)), plain[1]], 0.95).tables
+    told = dict(zip(whole.columns, whole.rows[0], strict=True))
+    assert told["weights held alone (A5 - full)"].startswith("-2 ")
+    assert whole.rows[1][-1] == "no value"
+    assert singles.rows[0][-1] == "mean -5.00 ± 0.10, optimal -5.00 ± 0.10, held alone -3.00 ± 0.10"
+
+
 def by_method_of(net: str, runs: Sequence[Mapping[str, float]], *, before: float = 50.0) -> list[ByRun[Shift]]:
     """Returns the same changes by two methods, of which one duplicates the other."""
     names = tuple(f"{net}-{at}" for at in range(len(runs)))

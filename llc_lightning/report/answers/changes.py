@@ -31,7 +31,12 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
             (
                 *(one.net, kind, method, rung, str(shift), each, ok, f"{shift.runs} of {len(one.found)}", closure),
                 *(before, after, *_over_components(one.found), str(one.over(lambda it: it.spread, level))),
-                *(around, recovered, str(sum(it.closed for it in one.found))),
+                *(
+                    around,
+                    recovered,
+                    str(sum(it.closed for it in one.found)),
+                    str(one.over(_held, level, chains=_chains)),
+                ),
             )
         )
         if np.isfinite(shift.mean):
@@ -41,6 +46,7 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
         *("net", "kind", "method", "n_beta, gamma", "change (A3 - full)", "change in each run", "ok"),
         *("runs with ok ones", "closure", "LLC before", "LLC after", "least and most", "clearly lower, higher"),
         *("SD over components", "at the trained weights (A1)", "n_beta x R", "of these closed"),
+        "weights held alone (A5 - full)",
     )
     note = (
         "Before: the LLC of the whole model, re-optimised; after: that of the ablated model at its own minimum; "
@@ -48,8 +54,9 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
         "R is what the other weights make good near them. Closure: A1 - (after - n_beta R), 0 where the chains around "
         "the trained weights and those around the new minimum see one basin. Means over components, then over runs. "
         "Least and most, clearly lower and higher: single components of all runs, by their own errors; these do not "
-        "tell in which of several minima the re-optimised model ended, with which all are compared. "
-        + intervals(level, "Student's t over its chains")
+        "tell in which of several minima the re-optimised model ended, with which all are compared. A5: of the whole "
+        "model while the component's weights hold still, as they do when it is ablated: that part of the change is no "
+        "doing of the ablation. " + intervals(level, "Student's t over its chains")
     )
     return Answer(
         question="How do ablations change the LLC?",
@@ -80,15 +87,21 @@ def _singles(found: Sequence[ByRun[Shift]]) -> tuple[Table, ...]:
             here = by_run.setdefault((one.net, f"{number} of {len(one.found)}", rung), {})
             for component, value in shift.single.items():
                 here.setdefault(component, {})[method] = value
+            for component, value in shift.held.items():
+                here[component].setdefault(_HELD, value)
     rows: list[tuple[str, ...]] = []
     for of, here in by_run.items():
-        size = {component: max(abs(one.value) for one in told.values()) for component, told in here.items()}
+        size = {
+            component: max(abs(one.value) for method, one in told.items() if method != _HELD)
+            for component, told in here.items()
+        }
         for component in sorted(here, key=lambda one, size=size: -size[one])[:_SHOWN]:
-            changed = ", ".join(f"{method} {value}" for method, value in here[component].items())
+            changed = ", ".join(f"{method} {here[component][method]}" for method in sorted(here[component], key=_last))
             rows.append((*of, component, changed))
     note = (
         f"LLC after - before, ± one standard error; of each run the {_SHOWN} components that change it most, ok ones "
-        "alone."
+        f"alone. {_HELD.capitalize()}: the change by holding the component's weights, as when it is ablated, and "
+        "ablating nothing, where it was measured."
     )
     head = ("net", "run", "n_beta, gamma", "component", "change of the LLC")
     return (Table("singles", "Which components change the LLC most", head, tuple(rows), note),) if rows else ()
@@ -119,6 +132,7 @@ class _Said:
 
 
 _SHOWN = 4
+_HELD = "held alone"
 _BESIDE: tuple[Callable[[Shift], table.Measured], ...] = (
     lambda it: it.before,
     lambda it: it.after,
@@ -126,6 +140,17 @@ _BESIDE: tuple[Callable[[Shift], table.Measured], ...] = (
     lambda it: it.unrecovered,
     lambda it: it.recovered,
 )
+
+
+def _held(one: Shift) -> table.Measured:
+    told = list(one.held.values())
+    if not told:
+        return table.Measured(float("nan"), float("nan"))
+    return table.Measured(*(sum(getattr(it, name) for it in told) / len(told) for name in ("value", "stderr")))
+
+
+def _last(method: str) -> bool:
+    return method == _HELD
 
 
 def _chains(one: Shift) -> int:
