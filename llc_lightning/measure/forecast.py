@@ -200,6 +200,10 @@ _PROBED = 512
 """Examples of the pass that is timed for the guess."""
 _BACKWARD = 3
 """What a pass forward and back takes, in passes forward."""
+_OF_A_STEP = 2.5
+"""What a step of a chain takes with its share of pilot chains, looks and curvature, in passes forward and back."""
+_TRACING = 2.5
+"""Seconds that the first chains of a loss take besides, to trace it."""
 
 
 @dataclass(frozen=True)
@@ -270,22 +274,31 @@ class Records(Protocol):
 def _takes_long(plan: Plan, snapshot: Snapshot, components: Sequence[Component]) -> bool:
     """Says whether a measurement may take more than a few seconds, by a pass on some examples."""
     _, each, _ = rough(plan, snapshot)
-    return plan.cost(plan.jobs(components, data="")) * each > _QUICK
+    quick = _QUICK * (_OF_A_STEP if isinstance(plan, RunsChains) else 1.0)  # a guess that is no less than it takes
+    return plan.cost(plan.jobs(components, data="")) * each > quick
 
 
 def rough(plan: Plan, snapshot: Snapshot) -> tuple[float, float, float]:
     """Returns about what measuring costs, in seconds, by a pass on some examples.
 
     These are what every measurement takes whatever is measured, what a unit of its cost takes, and what the first
-    measurement takes besides. Chains are taken to pass forward and back, and before they begin once over all examples.
+    measurement takes besides. Chains are taken to pass forward and back, each by itself, and before they begin once
+    over all examples; their first measurement traces what later ones run.
     """
     n = n_examples(snapshot.data)
-    examples = min(plan.examples or n, n)
-    once = examples
-    if isinstance(plan, RunsChains):
-        once, examples = _BACKWARD * n, _BACKWARD * plan.settings.chains * min(plan.settings.batch_size or n, n)
     fixed, passes = plan.recorded if isinstance(plan, Records) else (0.0, 0)
-    few = take(snapshot.data, slice(0, _PROBED))
+    if isinstance(plan, RunsChains):
+        batch = min(plan.settings.batch_size or n, n)
+        step = _BACKWARD * plan.settings.chains * batch * _of_an_example(snapshot, min(batch, _PROBED))
+        return _BACKWARD * n * _of_an_example(snapshot, _PROBED), _OF_A_STEP * step, fixed + _TRACING
+    examples = min(plan.examples or n, n)
+    seconds = examples * _of_an_example(snapshot, _PROBED)
+    return seconds, seconds, fixed + passes * seconds
+
+
+def _of_an_example(snapshot: Snapshot, number: int) -> float:
+    """Returns the seconds of a forward pass over so many examples, by each of them."""
+    few = take(snapshot.data, slice(0, number))
     device = next(iter(snapshot.params.values())).device
     # On the processor its own time, so that what else it does makes no measurement long.
     clock = time.process_time if device.type == "cpu" else _synchronised(time.perf_counter, device)
@@ -293,5 +306,4 @@ def rough(plan: Plan, snapshot: Snapshot) -> tuple[float, float, float]:
         snapshot.loss(snapshot.params, few)  # the first is another
         started = clock()
         snapshot.loss(snapshot.params, few)
-    seconds = (clock() - started) / min(n, _PROBED)
-    return once * seconds, examples * seconds, fixed + passes * examples * seconds
+    return (clock() - started) / n_examples(few)

@@ -19,6 +19,9 @@ from llc_lightning.sampling.stacked import Stack, StackedLoss
 WAITS = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "equal", "masked_select", "unique_dim", "_unique2"}
 """Operations whose result the processor needs before it goes on: on a GPU each of them waits for all before it."""
 
+_MOST = {"sgld_cv": 200, "sgnht": 200, "mala": 230}
+"""Operations of a step that takes a second gradient, moves momenta, or decides on what it proposes."""
+
 
 class Operations(TorchDispatchMode):
     """Counts operations by their names."""
@@ -43,12 +46,12 @@ def operations(sampler: str, *, chains: int, draws: int) -> Counter[str]:
     with Operations() as seen:
         estimate_llc(
             loss, params, (x, y), n_beta=10.0, gamma=10.0, sampler=sampler, step_size=1e-3, chains=chains, draws=draws,
-            burn_in=0, batch_size=8, seed=0,
+            burn_in=0, batch_size=None if SAMPLERS.get(sampler).facts.full_batch else 8, seed=0,
         )  # fmt: skip
     return seen.made
 
 
-@pytest.mark.parametrize("sampler", ["lm", "rmsprop_sgld"])
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
 def test_a_step_makes_as_many_operations_for_many_chains_and_waits_for_none(sampler: str) -> None:
     steps = 12
     each: list[float] = []
@@ -58,8 +61,9 @@ def test_a_step_makes_as_many_operations_for_many_chains_and_waits_for_none(samp
         more = {name: many[name] - few[name] for name in many}
         assert not {name: number for name, number in more.items() if name in WAITS and number}
         each.append(sum(more.values()) / steps)
-    assert each[1] <= each[0] + 1
-    assert each[0] < 160
+    # What decides on a proposal is a number of each chain's own.
+    assert each[1] <= each[0] + (6 if sampler == "mala" else 1)
+    assert each[0] < _MOST.get(sampler, 160)
 
 
 class _OverError(Exception):
