@@ -30,7 +30,7 @@ from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.batches import Batch, Params
 
-_CPU_NUMBERS, _GPU_NUMBERS = 1 << 20, 1 << 26
+_CPU_NUMBERS, _GPU_NUMBERS = 1 << 21, 1 << 26
 """Numbers of sums that the lanes of one pass may hold: near a CPU's cache, a small part of a GPU's memory."""
 _KEPT = 1 << 24
 """Numbers of exchanges that all passes on a block share; more are put together for each pass."""
