@@ -40,7 +40,7 @@ _PRUDENT = 0.8
 """What the steps to come count: early ones can be slower, and so can the machine be."""
 _OFTEN = 3
 """Times that a measurement passes over the examples and the weights besides, as a snapshot does once."""
-_KEEPING = 0.1
+_KEEPING = 0.2
 """Seconds that rows take to be written and drawn."""
 _OF_A_PASS = 2 / 3
 """What an ablation is taken to take of a pass: layers before it are passed once for many, but the first is slow."""

@@ -19,7 +19,7 @@ from llc_lightning.measure.measurements import Plan, at_rungs, components_at, me
 from llc_lightning.measure.sharing import Piece, dealt
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.allocator import keep_freed_memory
-from llc_lightning.runtime.batches import LossFn, n_examples, take
+from llc_lightning.runtime.batches import Batch, LossFn, n_examples, take
 from llc_lightning.runtime.progress import Advance
 from llc_lightning.runtime.workers import Workers
 from llc_lightning.sampling.base import SAMPLERS
@@ -198,6 +198,8 @@ _QUICK = 2.0
 """Seconds that forward and backward passes take by a rough guess, up to which nothing is said."""
 _PROBED = 512
 """Examples of the pass that is timed for the guess."""
+_FEW, _TELLING = 32, 0.02
+"""Examples of a shorter pass, and the seconds of it that tell as much as those of more."""
 _BACKWARD = 3
 """What a pass forward and back takes, in passes forward."""
 _OF_A_STEP = 2.5
@@ -297,13 +299,20 @@ def rough(plan: Plan, snapshot: Snapshot) -> tuple[float, float, float]:
 
 
 def _of_an_example(snapshot: Snapshot, number: int) -> float:
-    """Returns the seconds of a forward pass over so many examples, by each of them."""
-    few = take(snapshot.data, slice(0, number))
+    """Returns the seconds of a forward pass over so many examples, or fewer where that tells as well, by each."""
     device = next(iter(snapshot.params.values())).device
     # On the processor its own time, so that what else it does makes no measurement long.
     clock = time.process_time if device.type == "cpu" else _synchronised(time.perf_counter, device)
-    with torch.no_grad():
-        snapshot.loss(snapshot.params, few)  # the first is another
+
+    def passed(some: Batch) -> float:
         started = clock()
-        snapshot.loss(snapshot.params, few)
-    return (clock() - started) / n_examples(few)
+        snapshot.loss(snapshot.params, some)
+        return clock() - started
+
+    with torch.no_grad():
+        few, many = (take(snapshot.data, slice(0, most)) for most in (min(number, _FEW), number))
+        passed(few)  # the first is another
+        seconds = passed(few)
+        if seconds < _TELLING and number > _FEW:
+            few, seconds = many, passed(many)
+    return seconds / n_examples(few)
