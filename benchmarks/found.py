@@ -42,7 +42,7 @@ DONOR = "resample(draws=1)"
 SEARCH = "acdc(threshold=0.1)"
 SIZES = {16: 0.12, 64: 0.08}
 """Examples, and how far shares may be from frequencies at so many, mean over edges that are undecided."""
-FRESH, POOL, POOLS, DRAWN, ORDERS = 100, 1024, 2, 64, 8
+FRESH, POOL, POOLS, DRAWN, ORDERS = 100, 4096, 2, 64, 8
 """Fresh data sets; examples of which others are drawn anew, how many such, and how often; orders."""
 CERTAIN, AGAIN = 0.9, 0.95
 """From which share on an edge is found again, and how often it is."""
