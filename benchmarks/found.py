@@ -120,11 +120,12 @@ def _calibrated(name: str, seed: int, n: int) -> tuple[list[float], list[float]]
     for pool in range(POOLS):
         asked = _question(name, seed, POOL, 1 + FRESH + pool)
         shares = over_examples(asked, SEARCH, count=DRAWN, size=n).shares
-        for edge, share in shares.items():
+        for edge, frequency in often.items():
+            share = shares.get(edge, 0.0)
             if share >= CERTAIN:
-                certain.append(often[edge])
-            elif share > 1 - CERTAIN:
-                apart.append(abs(share - often[edge]))
+                certain.append(frequency)
+            elif max(share, frequency) > 1 - CERTAIN:
+                apart.append(abs(share - frequency))
     return certain, apart
 
 

@@ -30,6 +30,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.export and not given.out:
         parser.error("--export needs --out.")
+    if given.what == "findings" and (given.only or given.smoke):
+        parser.error("findings are written of all parts; leave --only and --smoke out.")
     parts = [
         one for one in (SMOKE if given.smoke else PARTS) if not given.only or {one.name, one.group} & {*given.only}
     ]

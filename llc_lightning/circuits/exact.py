@@ -26,7 +26,7 @@ from llc_lightning.circuits.wiring.base import Reader, Sender
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.runtime.allocator import keep_freed_memory
-from llc_lightning.runtime.batches import Batch, Params, check_partners, for_params, n_examples, take
+from llc_lightning.runtime.batches import Batch, Params, check_partners, for_params, n_examples, n_weights, take
 from llc_lightning.runtime.errors import AddressError, SettingError
 from llc_lightning.runtime.status import join
 
@@ -79,7 +79,7 @@ def edge_effects(
         AddressError: If an edge is none of the graph's, or the sums are not those of its senders.
         DataError: If the data cannot be used.
     """
-    keep_freed_memory()
+    keep_freed_memory(n_weights(params))
     chosen, measured, some = _donors(donors), resolve_metrics(metrics), graph.select(edges)
     check_mask(mask)
     n_examples(data)

@@ -31,7 +31,7 @@ from llc_lightning.components.component import Component
 from llc_lightning.components.loss import Change
 from llc_lightning.components.ports import replaced
 from llc_lightning.runtime.allocator import keep_freed_memory
-from llc_lightning.runtime.batches import check_partners, for_params, take
+from llc_lightning.runtime.batches import check_partners, for_params, n_weights, take
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.signals import stop_if_asked
 from llc_lightning.runtime.status import join
@@ -76,9 +76,9 @@ class Subject:
                 f"gradients tell what given values do, and {question.donor.name!r} fits them, edits weights or mixes "
                 "units; take zero, mean, resample or counterfactual, or exact effects."
             )
-        keep_freed_memory()
         self.question, self.donor, self.graph = question, question.donor, question.graph
         loss, params, edges = question.loss, question.params, question.graph.edges
+        keep_freed_memory(n_weights(params))
         if question.counterfactual is not None:
             check_partners(question.counterfactual, question.data, what="counterfactual partners")
         metrics = () if question.metric is None else (question.metric,)

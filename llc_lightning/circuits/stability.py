@@ -77,8 +77,9 @@ def over_examples(
     """Returns the circuits of examples drawn anew from the question's with replacement.
 
     Draws of as many as there are tell on which side of the threshold an edge is *in these examples*: the share of an
-    edge at the threshold can then be anything, whatever its number. Draws of far fewer tell how often an edge is found
-    on so many fresh examples (the m out of n bootstrap, Bickel, Götze & van Zwet 1997, Statistica Sinica 7).
+    edge at the threshold can then be anything, however many examples there are. Draws of far fewer tell how often an
+    edge is found on so many fresh examples (the m out of n bootstrap, Bickel, Götze & van Zwet 1997, Statistica
+    Sinica 7).
 
     Args:
         question: The network, examples and donor.
@@ -87,12 +88,15 @@ def over_examples(
         size: Examples of each; by default as many as there are.
 
     Raises:
-        SettingError: If there are fewer than two circuits, or examples in each.
+        SettingError: If there are fewer than two circuits, or ``size`` is below two or above the number of examples.
     """
     at_least(2, count=count)
     n = n_examples(question.data)
+    if size is not None:
+        at_least(2, size=size)
     size = n if size is None else size
-    at_least(2, size=size)
+    if size > n:
+        raise SettingError(f"size is {size}; there are {n} examples to draw from, so give at most as many.")
     drawn = [
         torch.randint(n, (size,), generator=generator(question.seed, "resampled examples", draw))
         for draw in range(count)

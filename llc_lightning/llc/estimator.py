@@ -15,7 +15,7 @@ from llc_lightning.llc.slopes import with_slopes
 from llc_lightning.llc.tasks import Tasks, tasks_of_masks
 from llc_lightning.runtime.batches import Batch, LossFn, Params, n_examples, plain, without_graph
 from llc_lightning.runtime.errors import SettingError
-from llc_lightning.sampling.centre import Centre, centre_of
+from llc_lightning.sampling.centre import Centre, centre_at
 from llc_lightning.sampling.kept import kept_graphs
 from llc_lightning.sampling.observables.base import Observable, asked_for
 from llc_lightning.sampling.slices import Layout, moved_entries
@@ -182,7 +182,7 @@ def estimate_parts(
         lanes = [moved_entries(params, everything if part.moved is None else part.moved) for part in parts]
         full = sum(params[name].numel() for name in (params if everything is None else everything))
         names = {form.parameter for lane in lanes for form in lane.layout.forms}
-        centre = centre or centre_of(loss_fn, params, data, names)
+        centre = centre or centre_at(loss_fn, params, data, names)
         records: list[list[LLCRecord]] = [[] for _ in parts]
         graphs = kept_graphs(loss_fn, params, data)
         for chosen in lane_batches([lane.layout for lane in lanes]):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from llc_lightning.components.loss import ModuleLoss, loss_fn, named_tensors
 from llc_lightning.components.still import stand_at
 from llc_lightning.results.schema import RAW, Weights
-from llc_lightning.runtime.batches import Batch, Params, for_params, n_examples
+from llc_lightning.runtime.batches import Batch, Params, for_params, n_examples, n_weights
 from llc_lightning.runtime.errors import SnapshotError
 from llc_lightning.sampling.centre import Centres
 
@@ -73,7 +73,7 @@ class Snapshot:
     @property
     def size(self) -> int:
         """The number of weights."""
-        return sum(parameter.numel() for parameter in self.params.values())
+        return n_weights(self.params)
 
     @property
     def trivial_loss(self) -> float | None:

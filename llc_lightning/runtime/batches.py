@@ -46,6 +46,11 @@ def without_graph(params: Params) -> Params:
     return {name: tensor.detach().clone() for name, tensor in params.items()}
 
 
+def n_weights(params: Params) -> int:
+    """Returns how many numbers the tensors hold."""
+    return sum(tensor.numel() for tensor in params.values())
+
+
 _ALLOWED = "a tensor, a tuple or list of tensors, or a dict of tensors"
 
 

@@ -67,10 +67,17 @@ def norm(values: Params) -> float:
 def centre_of(loss: LossFn, params: Params, data: Batch, names: Collection[str]) -> Centre:
     """Returns the centre at ``params``, with the gradient for the parameters ``names``; one pass over the data.
 
+    The centre holds copies of them.
+
     Raises:
         SettingError: If the loss is not one for each example, depends on other examples or on chance, or depends on the
             weights but has no gradient.
     """
+    return centre_at(loss, without_graph(params), data, names)
+
+
+def centre_at(loss: LossFn, params: Params, data: Batch, names: Collection[str]) -> Centre:
+    """As :func:`centre_of`, of ``params`` that are copies already, without a graph: the centre holds themselves."""
     n = n_examples(data)
     check_alone(loss, params, data)
     moving = without_graph({name: params[name] for name in params if name in names})
@@ -147,7 +154,7 @@ class Centres:
     def _found(self, loss: LossFn, params: Params, data: Batch, names: Collection[str]) -> Centre:
         with torch.inference_mode(False), torch.enable_grad():  # the caller's mode must not reach the gradients
             self._params = self._params or without_graph(params)
-            return centre_of(loss, self._params, plain(data), names)
+            return centre_at(loss, self._params, plain(data), names)
 
 
 def _check_flat(loss: LossFn, params: Params, flat: Collection[str], data: Batch) -> None:

@@ -65,6 +65,8 @@ def test_few_of_many_examples_tell_how_often_an_edge_is_found_on_fresh_ones() ->
         assert abs(share - often) <= 4 * (often * (1 - often) / 400) ** 0.5 + 1e-3, k
     with pytest.raises(SettingError, match="size is 1; give an integer of at least 2"):
         over_examples(pool, found, size=1)
+    with pytest.raises(SettingError, match="size is 401; there are 400 examples to draw from"):
+        over_examples(replace(pool, data=(ones,)), found, size=401)
 
 
 def test_heads_that_do_the_same_get_the_same_numbers() -> None:

@@ -19,6 +19,17 @@ def test_the_gradient_is_that_of_the_mean_loss() -> None:
     assert centre.gradient["used"].item() == (2 * 1 * 1 + 2 * 5 * 3) / 2
 
 
+def test_a_centre_holds_weights_of_its_own_without_a_graph() -> None:
+    params = {"used": torch.tensor(2.0, requires_grad=True)}
+    with torch.inference_mode():
+        inferred = {"used": torch.tensor(2.0)}
+    for some in (params, inferred):
+        centre = centre_of(loss, some, torch.tensor([1.0, 3.0]), ["used"])
+        assert not centre.params["used"].requires_grad
+        assert not centre.params["used"].is_inference()
+        assert centre.params["used"].data_ptr() != some["used"].data_ptr()
+
+
 def test_a_parameter_that_the_loss_does_not_use_has_gradient_0() -> None:
     params = {"used": torch.tensor(2.0), "unused": torch.ones(3)}
     centre = centre_of(loss, params, torch.tensor([1.0, 3.0]), ["unused"])
