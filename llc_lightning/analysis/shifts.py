@@ -56,6 +56,8 @@ class Shift:
     held: dict[str, Measured] = field(default_factory=dict[str, Measured])
     """``complement_shift`` of the components whose shift is ok, where it is ok too: what comes of their own weights,
     which hold still in the ablated model as well, while nothing is ablated. Empty where it was not measured."""
+    left_out: tuple[str, ...] = ()
+    """Components that were measured and whose shift is not ok."""
 
 
 @revisions.of_newest
@@ -125,6 +127,7 @@ def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_
         recovered=Measured(n_beta * gap.value, n_beta * gap.stderr),
         closure=closure,
         held=_by_component(held.loc[table.ok(held)]),
+        left_out=tuple(table.texts(shifted.loc[~table.ok(shifted)], "component")),
     )
 
 

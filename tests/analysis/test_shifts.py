@@ -28,7 +28,7 @@ def rows() -> pd.DataFrame:
 def test_before_after_and_what_lies_between() -> None:
     (one,) = shifts(rows())
     assert (one.step, one.kind, one.method, one.n_beta, one.gamma) == (7, "neuron", "zero", 300.0, 10.0)
-    assert (one.components, one.ok) == (3, 2)
+    assert (one.components, one.ok, one.left_out) == (3, 2, ("a[2]",))
     assert one.before.value == 50.0
     assert one.after.value == 46.0
     assert (one.shift.value, one.shift.stderr) == (-4.0, 0.5)

@@ -152,17 +152,39 @@ def shifted(method: str, after: Mapping[str, float], *, before: float = 50.0) ->
     return Shift(
         *(0, "head", method, 100.0, 10.0, len(after) + 1, len(after), Measured(before, 0.1), nan, mean, 4, 1.0, single),
         *(min(after.values()), max(after.values()), lower, higher, 0, nan, nan, nan),
+        left_out=("a[left out]",),
     )
 
 
 def test_what_holding_the_weights_does_stands_beside_what_ablating_does() -> None:
-    plain = by_method_of("one", [{"a[0]": -5.0, "a[1]": 4.0}])
-    held = replace(plain[0].found[0], held={"a[0]": Measured(-3.0, 0.1), "a[1]": Measured(-1.0, 0.1)})
-    whole, singles = changes([replace(plain[0], found=(held,)), plain[1]], 0.95).tables
+    plain = by_method_of("one", [{"a[0]": -5.0, "a[1]": 1.0}])
+    held = {"a[0]": Measured(-3.0, 0.1), "a[1]": Measured(2.0, 0.1)}
+    one = changes([with_held(plain[0], held), plain[1]], 0.95)
+    whole, singles = one.tables
     told = dict(zip(whole.columns, whole.rows[0], strict=True))
-    assert told["weights held alone (A5 - full)"].startswith("-2 ")
+    assert told["weights held alone (A5 - full)"].startswith("-0.5 ")
     assert whole.rows[1][-1] == "no value"
     assert singles.rows[0][-1] == "mean -5.00 ± 0.10, optimal -5.00 ± 0.10, held alone -3.00 ± 0.10"
+    rest = "comes of holding the same weights with nothing ablated and {} is left for the ablation"
+    assert f"(1 run, of the change by mean -1.0 % {rest.format('-3.0 %')})" in one.verdict
+    assert f"clear of 0 by no method, of the change by mean -0.5 {rest.format('-1.5')} (n_beta" in one.details[0]
+    assert f"of the change -0.5 {rest.format('-1.5')} (" in changes([with_held(plain[0], held)], 0.95).details[0]
+
+
+def test_what_holding_the_weights_does_is_of_the_components_of_the_change() -> None:
+    two = {"a[0]": -5.0, "a[1]": 1.0}
+    (one, _) = by_method_of("one", [two, two])
+    some = with_held(one, {"a[0]": Measured(-3.0, 0.1)})
+    last = replace(one, found=(some.found[0], one.found[1]))
+    for lacks in (some, last):
+        found = changes([lacks], 0.95)
+        assert found.tables[0].rows[0][-1] == "no value"
+        assert "left for the ablation" not in found.verdict + found.details[0]
+
+
+def with_held(one: ByRun[Shift], held: Mapping[str, Measured]) -> ByRun[Shift]:
+    """Returns changes beside which it is known what holding these components' weights does alone."""
+    return replace(one, found=tuple(replace(shift, held=dict(held)) for shift in one.found))
 
 
 def by_method_of(net: str, runs: Sequence[Mapping[str, float]], *, before: float = 50.0) -> list[ByRun[Shift]]:
@@ -182,6 +204,8 @@ def test_components_are_counted_once_whatever_the_methods() -> None:
     assert "of them both" not in found.details[0]
     opposed = [*by_method_of("one", [one])[:1], *by_method_of("one", [{"a[0]": 5.0}])[1:]]
     assert "1 of them both" in changes(opposed, 0.95).details[0]
+    apart = [*by_method_of("one", [one])[:1], *by_method_of("one", [{f"b[{at}]": 1.0 for at in range(3)}])[1:]]
+    assert "6 of 7 heads with an ok change" in changes(apart, 0.95).details[0]
 
 
 def test_changes_are_told_of_each_net_as_shares_and_by_where_these_are_apart() -> None:
@@ -193,11 +217,19 @@ def test_changes_are_told_of_each_net_as_shares_and_by_where_these_are_apart() -
     ]
     one = changes(found, 0.95)
     assert one.verdict == (
-        "Without one component the LLC of the re-optimised rest changes on average by -17 % in apart (3 runs, lower by "
-        "every method, single heads by -41 to -30 % at b.0.z and -3 to +4 % at b.1.z); +0 % in alone (1 run); +5 in "
-        "unknown (1 run, in units of the LLC, since none before is ok). One run says nothing of others."
+        "Without one component the LLC of the re-optimised rest changes on average by -17.3 % in apart (3 runs, lower "
+        "by every method, single heads by -41.0 to -30.0 % at b.0.z and -3.0 to +4.0 % at b.1.z); +0.0 % in alone "
+        "(1 run); +5.0 in unknown (1 run, in units of the LLC, since none before is ok and above 0). One "
+        "run says nothing of others."
     )
     assert "(those of b.0.z by -20.5 to -15; those of b.1.z by -1.5 to +2)" in one.details[0]
+
+
+def test_large_shares_are_written_out_and_one_that_lacks_the_llc_before_is_told() -> None:
+    large, lacks = ({"a[0]": 1234.0}, {"a[0]": 5.0})
+    assert "by +1234.0 % in one (1 run)" in changes(by_method_of("one", [large], before=100.0), 0.95).verdict
+    mixed = [by_method_of("one", [lacks])[0], by_method_of("one", [lacks], before=float("nan"))[1]]
+    assert "by +5.0 in one (1 run, in units of the LLC, since not every before is ok" in changes(mixed, 0.95).verdict
 
 
 def test_what_judges_a_change_stands_before_the_rest() -> None:

@@ -23,7 +23,7 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
     said: list[_Said] = []
     for one in found:
         kind, method, rung = one.key
-        shift = one.over(lambda it: it.shift, level, chains=_chains)
+        shift, held = one.over(lambda it: it.shift, level, chains=_chains), _held(one, level)
         each = ", ".join(f"{it.shift.value:+.3g}" if it.ok else NONE for it in one.found)
         ok = f"{sum(it.ok for it in one.found)} of {sum(it.components for it in one.found)}"
         before, after, closure, around, recovered = (str(one.over(it, level, chains=_chains)) for it in _BESIDE)
@@ -31,17 +31,13 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
             (
                 *(one.net, kind, method, rung, str(shift), each, ok, f"{shift.runs} of {len(one.found)}", closure),
                 *(before, after, *_over_components(one.found), str(one.over(lambda it: it.spread, level))),
-                *(
-                    around,
-                    recovered,
-                    str(sum(it.closed for it in one.found)),
-                    str(one.over(_held, level, chains=_chains)),
-                ),
+                *(around, recovered, str(sum(it.closed for it in one.found)), str(held)),
             )
         )
         if np.isfinite(shift.mean):
             was = one.over(lambda it: it.before)
-            said.append(_Said(one.net, kind, method, rung, shift, was, dict(zip(one.runs, one.found, strict=True))))
+            by_run = dict(zip(one.runs, one.found, strict=True))
+            said.append(_Said(one.net, kind, method, rung, shift, was, held, by_run))
     head = (
         *("net", "kind", "method", "n_beta, gamma", "change (A3 - full)", "change in each run", "ok"),
         *("runs with ok ones", "closure", "LLC before", "LLC after", "least and most", "clearly lower, higher"),
@@ -56,7 +52,8 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
         "Least and most, clearly lower and higher: single components of all runs, by their own errors; these do not "
         "tell in which of several minima the re-optimised model ended, with which all are compared. A5: of the whole "
         "model while the component's weights hold still, as they do when it is ablated: that part of the change is no "
-        "doing of the ablation. " + intervals(level, "Student's t over its chains")
+        "doing of the ablation. It is told where it is known of every component that enters the change. "
+        + intervals(level, "Student's t over its chains")
     )
     return Answer(
         question="How do ablations change the LLC?",
@@ -117,6 +114,8 @@ class _Said:
     rung: str
     shift: Over
     before: Over
+    held: Over
+    """What holding the same weights does alone, of the same components and runs; no value where it is not known."""
     found: Mapping[str, Shift]
     """By run."""
 
@@ -142,11 +141,17 @@ _BESIDE: tuple[Callable[[Shift], table.Measured], ...] = (
 )
 
 
-def _held(one: Shift) -> table.Measured:
-    told = list(one.held.values())
-    if not told:
-        return table.Measured(float("nan"), float("nan"))
-    return table.Measured(*(sum(getattr(it, name) for it in told) / len(told) for name in ("value", "stderr")))
+def _held(one: ByRun[Shift], level: float) -> Over:
+    """Returns what holding weights does alone; no value unless it is known of all components that enter the change."""
+    known = all(it.held.keys() == it.single.keys() for it in one.found)
+
+    def mean(it: Shift) -> table.Measured:
+        told = list(it.held.values()) if known else []
+        if not told:
+            return table.Measured(float("nan"), float("nan"))
+        return table.Measured(*(sum(getattr(one, name) for one in told) / len(told) for name in ("value", "stderr")))
+
+    return one.over(mean, level, chains=_chains)
 
 
 def _last(method: str) -> bool:
@@ -189,12 +194,14 @@ def _short(here: Sequence[_Said], net: str) -> str:
     before = [one.before.mean for one in here]
     known = all(one > 0 for one in before)
     scales, unit = ([100 / one for one in before], " %") if known else ([1.0] * len(here), "")
-    mean = between([one.shift.mean * scale for one, scale in zip(here, scales, strict=True)], "+.2g")
+    mean = between([one.shift.mean * scale for one, scale in zip(here, scales, strict=True)], "+.1f")
     apart = [
-        f"{between([one * float(np.mean(scales)) for one in changed], '+.2g')}{unit} at {point}"
+        f"{between([one * float(np.mean(scales)) for one in changed], '+.1f')}{unit} at {point}"
         for point, changed in _apart(here).items()
     ]
-    told = [_runs(here), *([] if known else ["in units of the LLC, since none before is ok"]), *_clear(here)]
+    some = "not every" if any(one > 0 for one in before) else "none"
+    told = [_runs(here), *([] if known else [f"in units of the LLC, since {some} before is ok and above 0"])]
+    told += [*_clear(here), *_alone(here, scales, "+.1f", unit)]
     told += [f"single {plural(here[0].kind)} by {' and '.join(apart)}"] if apart else []
     return f"{mean}{unit} in {net} ({', '.join(told)})"
 
@@ -208,18 +215,18 @@ def _sentence(here: Sequence[_Said]) -> str:
     first, each = here[0], [(run, shift) for one in here for run, shift in one.found.items()]
     before = [one.before.mean for one in here if np.isfinite(one.before.mean)]
     was = f", {between(before, '.3g')} before," if before else ""
-    asked = {run: max(shift.components for name, shift in each if name == run) for run, _ in each}
-    ok, lower, higher = (
+    ok, left_out, lower, higher = (
         {(run, component) for run, shift in each for component in getattr(shift, what)}
-        for what in ("single", "lower", "higher")
+        for what in ("single", "left_out", "lower", "higher")
     )
+    clear = [*(_clear(here) or ["clear of 0 by no method"]), *_alone(here, [1.0] * len(here), "+.3g")]
     ends, _ = _over_components([shift for _, shift in each])
     apart = "; ".join(f"those of {place} by {between(changed, '+.3g')}" for place, changed in _apart(here).items())
     return (
         f"{first.net}: without one {called(first.kind)} the LLC of the re-optimised rest{was} changes by "
         f"{between([one.shift.mean for one in here], '+.3g')} on average, "
-        f"{', '.join(_clear(here)) or 'clear of 0 by no method'} (n_beta, gamma {first.rung}; {len(ok)} of "
-        f"{sum(asked.values())} {plural(first.kind)} with an ok change, {_runs(here)}); single ones by {ends}"
+        f"{', '.join(clear)} (n_beta, gamma {first.rung}; {len(ok)} of "
+        f"{len(ok | left_out)} {plural(first.kind)} with an ok change, {_runs(here)}); single ones by {ends}"
         f"{f' ({apart})' if apart else ''}, {len(lower)} clearly lower and {len(higher)} higher by some method and "
         f"their own errors{f', {len(lower & higher)} of them both' if lower & higher else ''}, beside one re-optimised "
         "model."
@@ -246,6 +253,20 @@ def _clear(here: Sequence[_Said]) -> list[str]:
         f"{way} by {'every method' if len(methods) == len(here) else ', '.join(methods)}"
         for way, methods in ways.items()
         if methods
+    ]
+
+
+def _alone(here: Sequence[_Said], scales: Sequence[float], spec: str, unit: str = "") -> list[str]:
+    """Returns how much of the change holding the same weights makes alone; none where no method has it."""
+    known = [(one, scale) for one, scale in zip(here, scales, strict=True) if np.isfinite(one.held.mean)]
+    if not known:
+        return []
+    held = between([one.held.mean * scale for one, scale in known], spec)
+    left = between([(one.shift.mean - one.held.mean) * scale for one, scale in known], spec)
+    by = "" if len(known) == len(here) else f" by {', '.join(one.method for one, _ in known)}"
+    return [
+        f"of the change{by} {held}{unit} comes of holding the same weights with nothing ablated and {left}{unit} is "
+        "left for the ablation"
     ]
 
 
