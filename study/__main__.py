@@ -15,6 +15,11 @@ from llc_lightning.runtime.errors import LLCLightningError
 from study import findings
 from study.parts import PARTS, RUNS, SMOKE, TABLES, Part, PartFailed, matters, missing, older, table_of
 
+AGAIN = (
+    "Same seeds again: the configuration and seeds of the net that is named before it, trained once more, maybe on "
+    "another machine, to measure what is named behind it; this repeats the measurement, and is no further net or seed."
+)
+
 
 def main() -> int:
     """Runs ``run``, ``tables`` or ``findings``; 1 where a part failed."""
@@ -42,7 +47,7 @@ def main() -> int:
 
 def _tables(parts: list[Part], given: argparse.Namespace) -> int:
     """Prints every verdict and table, in Markdown, and writes the page with ``--out``; or those of the findings."""
-    runs = [Measurements(part.name, part.group, table_of(part, given.tables), matters(part)) for part in parts]
+    runs = [Measurements(part.name, part.label, table_of(part, given.tables), matters(part)) for part in parts]
     if not runs:
         print(f"there are no tables in {given.tables}; make some with: python -m study run")
         return 1
@@ -62,10 +67,11 @@ def _tables(parts: list[Part], given: argparse.Namespace) -> int:
         )
         for each in one.tables:
             print(f"\n{markdown(each)}")
-    print(f"\n{markdown(asked_for(runs))}")
+    again = [AGAIN] if any(part.about for part in parts) else []
+    print("\n".join([f"\n{markdown(asked_for(runs))}", *again]))
     if given.out:
         commands = ["python -m study run", f"python -m study tables --out {given.out}"]
-        write_over_runs(runs, given.out, commands=commands, export=given.export)
+        write_over_runs(runs, given.out, commands=commands, told=again, export=given.export)
     return 0
 
 

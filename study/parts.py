@@ -47,7 +47,8 @@ class Part:
     """Whether it is measured once it is trained, and not while it trains."""
     smoke: bool = False
     about: str = ""
-    """What it is about, where the net is measured in another part as well; told behind the net's name."""
+    """What it is about, where the net is measured in another part as well, on the same seeds; told behind the net's
+    name."""
 
     @property
     def name(self) -> str:
@@ -58,6 +59,11 @@ class Part:
     def group(self) -> str:
         """Names the parts that are seeds of the same."""
         return f"{self.net}{self.about and f'_{self.about}'}"
+
+    @property
+    def label(self) -> str:
+        """Returns the net as tables name it: one that is measured in another part as well is no other net."""
+        return f"{self.net}{self.about and f' (same seeds again: {self.about})'}"
 
     def commands(self, root: Path) -> list[list[str]]:
         """Returns what trains and measures it, going on where it was interrupted."""

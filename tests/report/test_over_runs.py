@@ -15,7 +15,7 @@ from llc_lightning.analysis.agreement import Rung
 from llc_lightning.analysis.association import Association
 from llc_lightning.analysis.collapse import Collapse
 from llc_lightning.analysis.correlation import Correlation
-from llc_lightning.analysis.phases import Led, Phase
+from llc_lightning.analysis.phases import Dated, Led, Phase
 from llc_lightning.analysis.shifts import Shift
 from llc_lightning.analysis.table import Measured
 from llc_lightning.report.answers.base import by_method
@@ -129,7 +129,9 @@ def test_a_rung_that_is_not_matched_is_in_no_sentence() -> None:
         (-0.1, 0.2, float("nan"), "little"),
         (0.5, 0.8, 0.9, "at least a part"),
         (0.1, 0.5, 0.55, "an uncertain share"),
-        (0.5, 0.8, 0.5, "nearly all"),
+        (0.5, 0.8, 0.5, "at least a part"),
+        (0.2, 0.9, 0.2, "at least a part"),
+        (0.6, 0.9, 0.7, "nearly all"),
     ],
 )
 def test_a_word_is_chosen_by_all_of_its_interval_against_what_is_attainable(
@@ -138,9 +140,22 @@ def test_a_word_is_chosen_by_all_of_its_interval_against_what_is_attainable(
     share = (low + high) / 2
     one = Collapse(9, "neuron", "zero", 24, 64, 12, 0.9, share, low, high, 0.5, attainable, None)
     found = sharing([ByRun("a", ("neuron", "zero", "9"), (one,), 3)], 0.95)
-    assert f"explains {word} in a (1 of 3 runs, 24 of 64 points)" in found.verdict
+    raw = "" if attainable > 0 else ", uncorrected"
+    assert f"explains {word} in a (1 of 3 runs, 24 of 64 points{raw})" in found.verdict
     assert f"explains {word} of wrLLC of neurons" in found.details[0]
     assert "1 of 3 runs, 24 of 64 points" in found.details[0]
+
+
+def test_the_share_of_several_runs_is_corrected_where_all_of_them_have_a_replicate() -> None:
+    nan = float("nan")
+    for attainable, told in (
+        ((0.7, 0.7), "nearly all in a (2 of 2 runs, 48 of 128 points)"),
+        ((0.7, nan), "a part in a (2 of 2 runs, 48 of 128 points, uncorrected)"),
+    ):
+        both = tuple(
+            Collapse(9, "neuron", "zero", 24, 64, 12, 0.9, 0.65, nan, nan, 0.5, one, None) for one in attainable
+        )
+        assert told in sharing([ByRun("a", ("neuron", "zero", "9"), both, 2)], 0.95).verdict
 
 
 def shifted(method: str, after: Mapping[str, float], *, before: float = 50.0) -> Shift:
@@ -240,7 +255,7 @@ def test_what_judges_a_change_stands_before_the_rest() -> None:
     assert table.records()[0]["closure"] == "no value"
 
 
-def test_one_sided_ratios_are_told_where_all_runs_agree() -> None:
+def test_one_sided_ratios_are_told_where_most_runs_agree() -> None:
     nan = float("nan")
 
     def dated(net: str, run: int, ratios: Sequence[float]) -> list[tuple[Measurements, Led]]:
@@ -254,12 +269,19 @@ def test_one_sided_ratios_are_told_where_all_runs_agree() -> None:
         *dated("alone", 0, sided),
         *(one for run in range(2) for one in dated("few", run, [0.9])),
         *(one for run in range(3) for one in dated("earlier", run, [0.9] * 4)),
+        *dated("earlier", 4, [nan] * 5),
     ]
-    assert leading(found, [], 0.95).verdict == (
-        "No lead is resolved in any of 79 components. Pooled, the ratio of steps, below 1 where the LLC is first, is "
-        "above 1 in 18 of 20 of later, in each of 2 runs; below 1 in 12 of 12 of earlier, in each of 3 runs: beyond "
-        "chance by a sign test that takes components as independent; a misfit of the curve can make that too."
+    none = Measurements("earlier-3", "earlier", pd.DataFrame()), Dated("loss", None, 9, 0, 9, 0)
+    assert leading(found, [none], 0.95).verdict == (
+        "No lead is resolved in any of 84 components. The ratio of steps, below 1 where the LLC is first, is above 1 "
+        "for most components that have one in 2 of 2 runs of later (18 of 20 pooled); above 1 for most components that "
+        "have one in 2 of 3 runs of split (23 of 30 pooled); below 1 for most components that have one in 2 of 2 runs "
+        "of few (2 of 2 pooled); below 1 for most components that have one in 3 of 5 runs of earlier (12 of 12 "
+        "pooled): components of a run share its training, snapshots and "
+        "curve, and a misfit of the curve can make that too."
     )
+    (led,) = leading(found, [none], 0.95).tables
+    assert "joins opposite ends of two of them, and so holds more often than 95 %." in led.note
     assert leading(dated("alone", 0, sided), [], 0.95).verdict == "No lead is resolved in any of 11 components."
 
 

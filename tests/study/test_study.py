@@ -1,6 +1,7 @@
 """The study, by two small nets: parts that keep their tables, are made once, and say the same on any number of jobs."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from llc_lightning.report.cells import Table
+from study.__main__ import AGAIN
 from study.findings import SHOWN, with_tables
 from study.parts import PARTS, SMOKE, matters, missing, older, table_of
 
@@ -61,6 +63,18 @@ def test_what_the_tables_say_is_told_with_a_page(made: Path, tmp_path: Path) -> 
     assert told.count("What would change it: ") == 5
     assert "| cis | 2 |" in told
     assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
+def test_a_net_that_is_measured_again_is_not_told_as_another(tmp_path: Path) -> None:
+    (one,) = (part for part in PARTS if part.name == "induction_complement-0")
+    for kind in ("parquet", "json"):
+        shutil.copy(ROOT / "study" / "tables" / f"induction-0.{kind}", tmp_path / f"{one.name}.{kind}")
+    page = tmp_path / "page.html"
+    told = study("tables", "--only", "induction_complement", "--tables", tmp_path, "--out", page)
+    assert "| induction (same seeds again: complement) | 1 |" in told
+    assert "induction_complement " not in told
+    assert AGAIN in told
+    assert AGAIN in page.read_text(encoding="utf-8")
 
 
 def test_the_parts_have_names_of_their_own_and_settings_that_are_there() -> None:

@@ -35,7 +35,7 @@ def leading(
     )
     return Answer(
         question="Does one of them see a component form before the other?",
-        verdict=_verdict([one for _, one in found]) + _pooled(found, level),
+        verdict=_verdict([one for _, one in found]) + _pooled(found, whole),
         details=(*said, lesson) if rows else (),
         nets=tuple(nets),
         change="Snapshots closer together where the loss falls: nothing finer than these is ever resolved.",
@@ -47,7 +47,8 @@ def _of_components(head: tuple[str, ...], rows: tuple[tuple[str, ...], ...], lev
     note = (
         f"Half: of the way from the first value to the one farthest from it, of ok values. Of each run the {_MOST} "
         f"components whose ratio is farthest from 1. {NONE}: the scatter of all points around the curve hides what the "
-        f"effect lets expect. {_brackets(level)}"
+        f"effect lets expect. {_brackets(level)} That of the ratio joins opposite ends of two of them, and so holds "
+        f"more often than {100 * level:g} %."
     )
     return [Table("led", "When half of the way of a component is done", head, rows, note)] if rows else []
 
@@ -93,27 +94,30 @@ def _verdict(found: Sequence[Led]) -> str:
     )
 
 
-def _pooled(found: Sequence[tuple[Measurements, Led]], level: float) -> str:
-    """Returns of which nets the components have their ratio on one side of 1, in each of several runs; '' of none."""
-    from scipy import stats  # takes a third of a second
+def _pooled(found: Sequence[tuple[Measurements, Led]], whole: Sequence[tuple[Measurements, Dated]]) -> str:
+    """Returns in how many of a net's runs most components have their ratio on one side of 1; '' where few agree.
 
+    A run that has no ratio counts as one that does not agree.
+    """
     told: list[str] = []
     for net in dict.fromkeys(run.net for run, _ in found):
-        signs: dict[str, list[bool]] = {}
+        ratios = {run.name: np.zeros(0) for run, _ in [*found, *whole] if run.net == net}
         for run, one in found:
-            if run.net == net and np.isfinite(one.ratio) and one.ratio != 1:
-                signs.setdefault(run.name, []).append(one.ratio > 1)
-        shares = [np.mean(each) - 0.5 for each in signs.values()]
-        above, every = sum(map(sum, signs.values())), sum(map(len, signs.values()))
-        agree = len(shares) > 1 and (min(shares) > 0 or max(shares) < 0)
-        if agree and stats.binomtest(above, every).pvalue < 1 - level:
-            side, count = ("above", above) if shares[0] > 0 else ("below", every - above)
-            told.append(f"{side} 1 in {count} of {every} of {net}, in each of {len(shares)} runs")
+            if run.net == net and np.isfinite(one.ratio):
+                ratios[run.name] = np.append(ratios[run.name], one.ratio)
+        for side, sign in (("above", 1), ("below", -1)):
+            beyond = {name: int((sign * (each - 1) > 0).sum()) for name, each in ratios.items()}
+            agree = sum(2 * beyond[name] > len(each) for name, each in ratios.items())
+            if len(ratios) > 1 and 2 * agree > len(ratios):
+                pooled = f"{sum(beyond.values())} of {sum(map(len, ratios.values()))} pooled"
+                told.append(
+                    f"{side} 1 for most components that have one in {agree} of {len(ratios)} runs of {net} ({pooled})"
+                )
     if not told:
         return ""
     return (
-        f" Pooled, the ratio of steps, below 1 where the LLC is first, is {'; '.join(told)}: beyond chance by a sign "
-        "test that takes components as independent; a misfit of the curve can make that too."
+        f" The ratio of steps, below 1 where the LLC is first, is {'; '.join(told)}: components of a run share its "
+        "training, snapshots and curve, and a misfit of the curve can make that too."
     )
 
 

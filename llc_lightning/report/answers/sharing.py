@@ -51,7 +51,8 @@ def sharing(found: Sequence[ByRun[Collapse]], level: float) -> Answer:
         "through the other components explains; negative where it tells less than the mean of the rung. Points: "
         "components at one n_beta whose wrLLC and effects by every method are ok and above 0, of those measured. By "
         "ranks: rank correlation within the rungs, those at or below 0 too. Attainable: the correlation with the "
-        f"replicate. {intervals(level, 'the bootstrap over its components')}"
+        "replicate; its own error is left out where one run is divided by it, which is then not said to be explained "
+        f"nearly all unless what is not divided allows it. {intervals(level, 'the bootstrap over its components')}"
     )
     return Answer(
         question="Is wrLLC the ablation effect over again, and does that differ across architectures?",
@@ -77,19 +78,21 @@ def _verdict(first: Sequence[tuple[ByRun[Collapse], Over, Over]]) -> str:
     words: dict[str, list[str]] = {}
     for one, share, corrected in told:
         much = _much(share, corrected)
-        words.setdefault(much, []).append(f"{one.net} ({_runs(one, share)} runs, {_points(one)} points)")
+        raw = "" if _is_corrected(share, corrected) else ", uncorrected"
+        words.setdefault(much, []).append(f"{one.net} ({_runs(one, share)} runs, {_points(one)} points{raw})")
     parts = [f"{word} in {', '.join(nets)}" for word, nets in words.items()]
     span = between([share.mean for _, share, _ in told], ".2f")
     return (
-        "Of the spread of wrLLC within a rung, where n_beta cannot help, as far as the chains' errors allow, an "
-        f"ablation effect explains {'; '.join(parts)}: {span} of all over the points that have both."
+        "Of the spread of wrLLC within a rung, where n_beta cannot help, as far as the chains' errors allow unless "
+        f"uncorrected, an ablation effect explains {'; '.join(parts)}: {span} of all over the points that have both."
     )
 
 
 def _much(share: Over, corrected: Over) -> str:
     """Returns the word on whose side of its thresholds all of the interval lies, of what is attainable if known."""
-    of = corrected if np.isfinite(corrected.mean) else share
-    if of.low >= _CLEAR:
+    of = corrected if _is_corrected(share, corrected) else share
+    # The interval over runs has the error of what is attainable in it, that of a single run does not.
+    if of.low >= _CLEAR and (of.runs > 1 or (share.low >= _SOME and share.high >= _CLEAR)):
         return "nearly all"
     if of.high < _SOME:
         return "little"
@@ -105,6 +108,11 @@ def _much(share: Over, corrected: Over) -> str:
     )
 
 
+def _is_corrected(share: Over, corrected: Over) -> bool:
+    """Says whether all runs have a replicate that tells what is attainable."""
+    return corrected.runs == share.runs
+
+
 def _runs(one: ByRun[Collapse], share: Over) -> str:
     return f"{share.runs} of {one.asked}"
 
@@ -116,7 +124,7 @@ def _points(one: ByRun[Collapse]) -> str:
 def _shared_sentence(one: ByRun[Collapse], alone: Over, share: Over, corrected: Over, ranked: Over) -> str:
     kind, method, step = one.key
     allowed = replace(corrected, mean=min(corrected.mean, 1.0))
-    beyond = f", {allowed} of what the chains' errors allow" if np.isfinite(corrected.mean) else ""
+    beyond = f", {allowed} of what the chains' errors allow" if _is_corrected(share, corrected) else ""
     return (
         f"{one.net}: the {method} effect explains {_much(share, corrected)} of wrLLC of {plural(kind)} within a rung "
         f"(step {step}; {share}{beyond}; {_runs(one, share)} runs, {_points(one)} points; all ok points have a rank "
