@@ -16,8 +16,8 @@ from study import findings
 from study.parts import PARTS, RUNS, SMOKE, TABLES, Part, PartFailed, matters, missing, older, table_of
 
 AGAIN = (
-    "Same seeds again: the configuration and seeds of the net that is named before it, trained once more, maybe on "
-    "another machine, to measure what is named behind it; this repeats the measurement, and is no further net or seed."
+    "Again: the configuration and seeds of the net that is named before it, trained once more, maybe on another "
+    "machine, to measure something else as well; this repeats the measurement, and is no further net or seed."
 )
 
 

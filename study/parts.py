@@ -63,7 +63,7 @@ class Part:
     @property
     def label(self) -> str:
         """Returns the net as tables name it: one that is measured in another part as well is no other net."""
-        return f"{self.net}{self.about and f' (same seeds again: {self.about})'}"
+        return f"{self.net}{self.about and ' (again)'}"
 
     def commands(self, root: Path) -> list[list[str]]:
         """Returns what trains and measures it, going on where it was interrupted."""

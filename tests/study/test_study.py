@@ -71,7 +71,7 @@ def test_a_net_that_is_measured_again_is_not_told_as_another(tmp_path: Path) -> 
         shutil.copy(ROOT / "study" / "tables" / f"induction-0.{kind}", tmp_path / f"{one.name}.{kind}")
     page = tmp_path / "page.html"
     told = study("tables", "--only", "induction_complement", "--tables", tmp_path, "--out", page)
-    assert "| induction (same seeds again: complement) | 1 |" in told
+    assert "| induction (again) | 1 |" in told
     assert "induction_complement " not in told
     assert AGAIN in told
     assert AGAIN in page.read_text(encoding="utf-8")

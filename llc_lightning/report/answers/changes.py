@@ -179,13 +179,18 @@ def _at_rung(one: _Said, said: Sequence[_Said]) -> str:
 def _verdict(said: Sequence[_Said], *, measured: bool) -> str:
     if not said:
         return "Measured, but no change is ok." if measured else "Not measured: no run has the LLC under ablation."
+    every = _by_net(said)
+    several = [here for here in every if any(one.shift.runs > 1 for one in here)]
     vague = any(one.shift.runs > 1 and not one.lower and not one.higher for one in said)
-    alone = any(one.shift.runs == 1 for one in said)
+    alone = dict.fromkeys(here[0].net for here in every if here not in several)
+    told = (
+        f" Of {', '.join(alone)} there is one run alone, told below." if several else " One run says nothing of others."
+    )
     return (
         "Without one component the LLC of the re-optimised rest changes on average by "
-        f"{'; '.join(_short(here, _at_rung(here[0], said)) for here in _by_net(said))}."
+        f"{'; '.join(_short(here, _at_rung(here[0], said)) for here in several or every)}."
         f"{' Where it is not said, the sign is not clear over runs.' if vague else ''}"
-        f"{' One run says nothing of others.' if alone else ''}"
+        f"{told if alone else ''}"
     )
 
 
