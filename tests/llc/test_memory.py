@@ -98,6 +98,11 @@ def test_the_full_batch_takes_no_more_than_minibatches() -> None:
     assert most_copies(chains=2, **FULL) <= most_copies(chains=2)
 
 
+@pytest.mark.parametrize("chains", [2, 3])
+def test_by_default_several_chains_hold_one_copy_less_than_is_stated(chains: int) -> None:
+    assert most_copies(chains=chains) <= 6 + 8 * chains
+
+
 @pytest.mark.parametrize("probes", [1, 2, 3])
 def test_the_weights_of_the_virial_are_made_in_place_of_what_they_are_made_of(probes: int) -> None:
     at, generator = Resolution(n_beta=3.0, gamma=0.5), torch.Generator().manual_seed(0)
