@@ -15,6 +15,7 @@ from lightning.fabric import Fabric
 from llc_lightning.callbacks.base import HasAnalysisSet, MeasurementCallback
 from llc_lightning.cli.files import faulty_file
 from llc_lightning.cli.keys import add_keys
+from llc_lightning.cli.known import check_keys
 from llc_lightning.cli.own import Own
 from llc_lightning.cli.parser import Parser
 from llc_lightning.measure.measurements import Plan
@@ -300,6 +301,10 @@ def _read(parser: Any, path: Path) -> dict[str, dict[str, Any]]:
     for key, value in keys.items():
         if not isinstance(value, dict):
             parser.error(f"{path} gives {key}: {value!r}; give keys below it, such as 'llc: {{n_beta: 3000}}'.")
+    try:
+        check_keys([f"--config={path}"])
+    except SettingError as error:
+        parser.error(str(error))
     return keys
 
 

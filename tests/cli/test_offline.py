@@ -122,7 +122,12 @@ def test_what_cannot_be_measured_is_said(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("llc:\n  n_bta: 3\n", "unknown key 'n_bta'; did you mean 'llc.n_beta'"),
+        ("llc:\n  n_bta: 3\n", "unknown key 'llc.n_bta'; did you mean 'llc.n_beta'"),
+        (
+            "ablated_llc:\n  complment: true\n",
+            "unknown key 'ablated_llc.complment'; did you mean 'ablated_llc.complement'",
+        ),
+        ("posterior:\n  wen: null\n", "unknown key 'posterior.wen'; did you mean 'posterior.when'"),
         ("llc:\n  gamma: much\n", "llc.gamma"),
         ("- 1\n", "holds no keys"),
         ("llc: 3\n", "gives llc: 3; give keys below it, such as 'llc: {n_beta: 3000}'."),
