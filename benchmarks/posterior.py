@@ -1,7 +1,8 @@
 """What one set of draws knows, where the truth is known: exact moments, tasks in the loss kernel, wrong labels.
 
-python -m benchmarks posterior                 all three tables
+python -m benchmarks posterior                 all four tables
 python -m benchmarks posterior exact --seeds 10
+python -m benchmarks posterior intervals       of chains run anew 200 times, whatever --seeds says
 python -m benchmarks posterior tasks labels    real images by LLC_LIGHTNING_DATA, else drawn ones
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -28,8 +31,13 @@ from llc_lightning.models.image import ImageModel
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.ranking import auroc
 
-TABLES = ("exact", "tasks", "labels")
+TABLES = ("exact", "intervals", "tasks", "labels")
 N_BETA, GAMMA = 100.0, 10.0
+LOOK_EVERY = 5
+"""Draws between looks where moments are compared: neighbouring draws tell nearly the same."""
+REPEATS = 200
+T_90 = 1.895
+"""Half of a 90 % interval in errors of 8 chains."""
 
 
 def main(arguments: list[str]) -> int:
@@ -39,8 +47,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
+    by_name = {"exact": exact, "intervals": intervals, "tasks": tasks, "labels": labels}
     for name in given.tables or TABLES:
-        title, head, rows = {"exact": exact, "tasks": tasks, "labels": labels}[name](range(given.seeds))
+        title, head, rows = by_name[name](range(given.seeds))
         print(f"\n## {title}\n| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
         for row in rows:
             print(f"| {' | '.join(row)} |", flush=True)
@@ -51,14 +60,38 @@ Table = tuple[str, tuple[str, ...], Iterator[tuple[str, ...]]]
 
 
 def exact(seeds: range) -> Table:
-    """Returns moments of least squares in two components against their closed form."""
+    """Returns moments of least squares in two components against their closed form, and what their errors hold."""
 
     def rows() -> Iterator[tuple[str, ...]]:
         for seed in seeds:
-            yield str(seed), *_least_squares(seed)
+            yield str(seed), *_moments(seed)
 
-    head = ("seed", "kernel, correlation", "slope", "susceptibility of one", "of two", "90 % intervals hold")
-    return "Least squares, 64 examples, 6 weights, 8 chains x 2,000 looks, against the closed form", head, rows()
+    head = ("seed", "kernel, correlation", "slope", "susceptibility of one", "of two")
+    told = (
+        f"Least squares, 64 examples, 6 weights, 8 chains x 2,000 looks, one at {LOOK_EVERY} draws, and the closed form"
+    )
+    return told, head, rows()
+
+
+def intervals(_: range) -> Table:
+    """Returns how often intervals of single entries hold what the closed form says, with chains run anew."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        wanted, snapshot = _least_squares(0)
+        held = {name: np.zeros(np.shape(value)) for name, value in wanted.items()}
+        for repeat in range(REPEATS):
+            arrays = _measured(replace(snapshot, seed=repeat), look_every=1)
+            for name, value in wanted.items():
+                far = np.abs(np.asarray(arrays[name].values, dtype=np.float64) - value)
+                held[name] += far < T_90 * np.asarray(arrays[f"{name}_stderr"].values)
+        for name, often in held.items():
+            entries = often[np.triu_indices(len(often))] if name == "kernel" else often
+            share = entries.ravel() / REPEATS
+            low, high = np.quantile(share, (0.05, 0.95))
+            yield name, str(share.size), f"{100 * share.mean():.1f} %", f"{100 * low:.1f} to {100 * high:.1f} %"
+
+    head = ("entries of", "how many", "90 % intervals hold", "nine in ten entries")
+    return f"The same, 8 chains x 2,000 looks, one at each draw, {REPEATS} times", head, rows()
 
 
 def tasks(seeds: range) -> Table:
@@ -134,32 +167,46 @@ class _Squares(nn.Module):
         return 0.5 * ((self.one(x[:, :3]) + self.two(x[:, 3:]))[:, 0] - y).square()
 
 
-def _least_squares(seed: int) -> Iterator[str]:
+Moments = dict[str, np.ndarray]
+
+
+def _least_squares(seed: int) -> tuple[Moments, Snapshot]:
+    """Returns the kernel and both susceptibilities as the closed form has them, and the net at its minimum."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(64, 6))
     y = x @ rng.normal(size=6) + 0.3 * rng.normal(size=64)
     w = np.linalg.lstsq(x, y, rcond=None)[0]
+    data = (torch.tensor(x), torch.tensor(y))
+    at = Snapshot.of(_Squares(torch.tensor(w)), data, run="squares/version_0", seed=seed, step=1, epoch=0)
+    residual = x @ w - y
+    covariances = [_covariance(x[:, columns], residual) for columns in (slice(None), slice(0, 3), slice(3, 6))]
+    response = np.stack([each.mean() - each.mean(0) for each in covariances])
+    return {"kernel": covariances[0], "susceptibility": response}, at
+
+
+def _measured(snapshot: Snapshot, *, look_every: int) -> Any:
+    """Returns what 2,000 looks of 8 chains say."""
     plan = PosteriorPlan(
         components=("one", "two"),
         n_beta=N_BETA,
         gamma=GAMMA,
         watched=64,
-        settings=ChainSettings(chains=8, draws=2000, burn_in=200),
+        look_every=look_every,
+        settings=ChainSettings(chains=8, draws=2000 * look_every, burn_in=200),
     )
-    data = (torch.tensor(x), torch.tensor(y))
-    at = Snapshot.of(_Squares(torch.tensor(w)), data, run="squares/version_0", seed=seed, step=1, epoch=0)
-    arrays = measure(plan, at).arrays
+    arrays = measure(plan, snapshot).arrays
     assert arrays is not None
-    residual = x @ w - y
-    wanted = _covariance(x, residual)
-    found = np.asarray(arrays["kernel"].values, dtype=np.float64)
-    yield f"{_related(found, wanted):.4f}"
-    yield f"{np.polyfit(wanted.ravel(), found.ravel(), 1)[0]:.3f}"
-    for number, columns in ((1, slice(0, 3)), (2, slice(3, 6))):
-        own = _covariance(x[:, columns], residual)
-        yield f"{_related(np.asarray(arrays['susceptibility'].values[number]), own.mean() - own.mean(0)):.3f}"
-    t = 1.895  # of 7 degrees of freedom
-    yield f"{(np.abs(found - wanted) < t * np.asarray(arrays['kernel_stderr'].values)).mean():.3f}"
+    return arrays
+
+
+def _moments(seed: int) -> Iterator[str]:
+    wanted, snapshot = _least_squares(seed)
+    arrays = _measured(snapshot, look_every=LOOK_EVERY)
+    found = {name: np.asarray(arrays[name].values, dtype=np.float64) for name in wanted}
+    yield f"{_related(found['kernel'], wanted['kernel']):.4f}"
+    yield f"{np.polyfit(wanted['kernel'].ravel(), found['kernel'].ravel(), 1)[0]:.3f}"
+    for component in (1, 2):
+        yield f"{_related(found['susceptibility'][component], wanted['susceptibility'][component]):.3f}"
 
 
 def _covariance(x: np.ndarray, residual: np.ndarray) -> np.ndarray:

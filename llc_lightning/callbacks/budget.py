@@ -17,6 +17,7 @@ from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.callbacks.steps import moment_of, planned_steps
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import snapshot_params
+from llc_lightning.measure.ablation.guess import guessed
 from llc_lightning.measure.budget import SCREENED, Account, Costs, Kept, Purse, decide, screened
 from llc_lightning.measure.cost import Clock, duration
 from llc_lightning.measure.forecast import RunsChains, rough
@@ -43,8 +44,8 @@ _OFTEN = 3
 _KEEPING = 0.2
 """Seconds that rows take to be written and drawn."""
 _OF_A_PASS = 2 / 3
-"""What an ablation is taken to take of a pass: layers before it are passed once for many, but the first is slow."""
-_SCREENING = 20
+"""What a score of an edge is taken to take of a pass: layers before it are passed once for many, at first slowly."""
+_SCREENING = 10
 """What the first screening of components is taken to take, in passes over the examples that it is done on."""
 _MARGIN = 0.95
 """What of the budget is planned with."""
@@ -245,7 +246,9 @@ class BudgetCallback(L.Callback):
             n = n_examples(snapshot.data)
             passed = 3 * n if chains else min(callback.plan.examples or n, n)
             screening = _SCREENING * once * min(SCREENED, n) / passed
-            each *= 1.0 if isinstance(callback.plan, RunsChains) else _OF_A_PASS
+            if not chains:
+                replaced = all(component.point for component in components)
+                each = guessed(components, snapshot.params, passed, each) if replaced else _OF_A_PASS * each
             costs = Costs(_KEEPING + _OFTEN * taken + once, each, first)
         known: Mapping[Any, Any] = self._earlier.get("costs", {}).get(callback.name, {})
         costs.points |= {int(units): float(seconds) for units, seconds in known.items()}
@@ -307,9 +310,8 @@ class BudgetCallback(L.Callback):
         plan = callback.plan.narrowed(kept.rungs, kept.methods) if kept else callback.plan
         components: Sequence[Component] = account.components if account else ()
         some = [component for component in components if component.address in measured]
-        jobs = {"asked": callback.plan.jobs(components, data=""), "made": plan.jobs(some, data="")}
-        numbers = {name: len(each) for name, each in jobs.items()}
-        left = numbers["asked"] - numbers["made"]
+        asked = account.asked if account else 0
+        left = asked - len(plan.jobs(some, data=""))
         if kept and left <= 0:
             return
         self._left_something = True
@@ -323,7 +325,7 @@ class BudgetCallback(L.Callback):
         folder = run_folder(trainer)
         what = {"name": callback.name, "step": moment.step, "left": left}
         why = {"methods": plan.breadth[1], "rungs": plan.breadth[0]} if kept else {"methods": 0, "rungs": 0}
-        write_left_out(folder, part, **what, asked=numbers["asked"], **why, components=measured)
+        write_left_out(folder, part, **what, asked=asked, **why, components=measured)
         if moment.step not in Run(folder).snapshots:
             save_snapshot(folder, moment.step, snapshot_params(trainer.lightning_module), epoch=moment.epoch)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import dropwhile, islice, pairwise
 from typing import Any
 
@@ -138,6 +139,11 @@ class Account:
     def whole(self) -> Kept:
         """All of it."""
         return Kept(*self.plan.breadth, len(self.components))
+
+    @cached_property
+    def asked(self) -> int:
+        """How many jobs all of it is."""
+        return len(self.plan.jobs(list(self.components), data=""))
 
     def kept(self, detail: Detail) -> Kept:
         """Returns what is measured of it at a detail."""

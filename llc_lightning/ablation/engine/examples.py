@@ -185,6 +185,11 @@ class Examples:
                 self.first[point] = values[0]
             self._kept.setdefault(point, []).append(values[: self.blocks.n - block * self.blocks.size])
 
+    @property
+    def keeps_activations(self) -> bool:
+        """Whether the activations of the unablated pass are kept, since they are not too many."""
+        return bool(self._kept)
+
     def activations(self, point: str) -> Tensor:
         """Returns the activations of all examples."""
         if point in self._kept:

@@ -1,10 +1,9 @@
 """Hook points whose activation nothing reads: replacing it would be an effect of 0 that says nothing."""
 
 from collections.abc import Sequence
-from typing import cast
+from functools import partial
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.components.loss import ModuleLoss
@@ -30,19 +29,27 @@ def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[
     Raises:
         AddressError: If nothing reads one of them.
     """
-    for point in points:
-        with torch.enable_grad():
-            probe = torch.zeros((), requires_grad=True)
-            if _has_gradient(_shifted(loss, params, batch, point, probe).sum(), probe):
-                continue
+    for point in _without_gradient(loss, params, take(batch, slice(0, _FEW)), points):
         # A module may cut its graph off, or write over what it needs; then numbers must tell.
         with torch.no_grad():
-            shifted = _shifted(loss, params, batch, point, torch.ones(()))
+            shifted = loss.asked("per_example_loss", params, batch, [(point, partial(_add, torch.ones(())))])
             if torch.equal(shifted, loss(params, batch)):
                 raise AddressError(
                     f"the loss does not depend on what the hook point {point!r} shows, so that ablating it does "
                     "nothing; address the submodule whose output is used."
                 )
+
+
+def _without_gradient(loss: ModuleLoss, params: Params, few: Batch, points: Sequence[str]) -> list[str]:
+    """Returns the hook points in whose activations no gradient of the loss is known."""
+    if not points:
+        return []
+    probes = {point: torch.zeros((), requires_grad=True) for point in points}
+    changes = [(point, partial(_add, probe)) for point, probe in probes.items()]
+    with torch.enable_grad():
+        total = loss.asked("per_example_loss", params, few, changes).sum()
+        found = _gradients(total, list(probes.values()))
+    return [point for point, one in zip(probes, found, strict=True) if one is None]
 
 
 def hears(loss: ModuleLoss, params: Params, batch: Batch, sender: str, receiver: str) -> bool:
@@ -55,31 +62,26 @@ def hears(loss: ModuleLoss, params: Params, batch: Batch, sender: str, receiver:
         return activation
 
     def run(probe: Tensor) -> Tensor:
-        def shift(activation: Tensor) -> Tensor:
-            return activation + probe.to(activation)
-
-        loss.asked("per_example_loss", params, few, [(sender, shift), (receiver, listen)])
+        loss.asked("per_example_loss", params, few, [(sender, partial(_add, probe)), (receiver, listen)])
         return heard.pop()
 
     with torch.enable_grad():
         probe = torch.zeros((), requires_grad=True)
-        if _has_gradient(run(probe).sum(), probe):
+        if _gradients(run(probe).sum(), [probe])[0] is not None:
             return True
     with torch.no_grad():
         return not torch.equal(run(torch.ones(())), run(torch.zeros(())))
 
 
-def _shifted(loss: ModuleLoss, params: Params, batch: Batch, point: str, by: Tensor) -> Float[Tensor, "example"]:
-    """Returns the losses with a number added to an activation."""
-    return loss.asked("per_example_loss", params, batch, [(point, lambda activation: activation + by.to(activation))])
+def _add(number: Tensor, activation: Tensor) -> Tensor:
+    return activation + number.to(activation)
 
 
-def _has_gradient(total: Tensor, probe: Tensor) -> bool:
-    """Says whether a sum has a gradient in a probe; False where it is not known."""
+def _gradients(total: Tensor, probes: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """Returns the gradients of a sum; None where there is none, or where it is not known."""
     if not total.requires_grad:
-        return False
+        return [None] * len(probes)
     try:
-        found = torch.autograd.grad(total, probe, allow_unused=True)
+        return torch.autograd.grad(total, probes, allow_unused=True)
     except RuntimeError:  # in place something was written over what the gradient needs
-        return False
-    return cast("Tensor | None", found[0]) is not None
+        return [None] * len(probes)

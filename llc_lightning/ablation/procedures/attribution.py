@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llc_lightning.ablation.effects import effects_table
-from llc_lightning.ablation.engine.base import Method, Shared, check_components, resolve_methods
+from llc_lightning.ablation.engine.base import Method, Shared, check_components, entry_of, resolve_methods
 from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.ablation.engine.effect import Effect, Summary
 from llc_lightning.ablation.engine.examples import Examples
@@ -49,7 +49,7 @@ def attribution(
 
     The estimate of an example is ``(value - activation) . gradient``, summed over what the component would replace,
     with the ablation method's value and the gradient of the example's loss (or metric) at the activation: one backward
-    pass for all components of a hook point (Nanda 2023, attribution patching; Syed et al. 2023, arXiv:2310.10348). A
+    pass for all components (Nanda 2023, attribution patching; Syed et al. 2023, arXiv:2310.10348). A
     metric with its minimum at the unablated outputs, as ``kl`` has, has no gradient there: take ``steps``.
 
     With ``steps`` the gradient is the mean of those at ``activation + (k + 1/2) / steps (value - activation)``, k from
@@ -150,14 +150,20 @@ def _estimated(
     examples: Examples, components: Sequence[Component], method: Shared, steps: int, seed: int
 ) -> Iterator[Effect]:
     """Yields the estimates of every component on every loss."""
-    point_of = [[member.point for member in component.members] for component in components]
     totals: list[dict[int, Tensor]] = [{} for _ in components]
-    for point in dict.fromkeys(point for points in point_of for point in points):
-        parts = [(i, k, member) for i, one in enumerate(components) for k, member in enumerate(one.members)
-                 if member.point == point]  # fmt: skip
-        slopes = _Slopes(examples, point, parts[0][2].unit_axis, method, steps, seed)
-        for (i, k, _), values in zip(parts, slopes.along([member for *_, member in parts]), strict=True):
-            totals[i][k] = values
+    parts: dict[str, list[tuple[int, int, Component]]] = {}
+    for i, component in enumerate(components):
+        for k, member in enumerate(component.members):
+            parts.setdefault(member.point, []).append((i, k, member))
+    # At the activations themselves one gradient serves all hook points, but some methods look at all activations there.
+    facts = entry_of(method).facts
+    few = examples.keeps_activations or not (facts.needs_reference or facts.needs_partner)
+    together = few and not steps
+    for points in [list(parts)] if together else [[point] for point in parts]:
+        members = {point: [member for *_, member in parts[point]] for point in points}
+        for point, found in _Slopes(examples, method, steps, seed).along(members).items():
+            for (i, k, _), values in zip(parts[point], found, strict=True):
+                totals[i][k] = values
     summary = Summary(examples.names, n=examples.blocks.n, keep=False, metrics=len(examples.metrics))
     # In the order of its own members, whatever stands beside it.
     every = torch.stack([torch.stack([found[k] for k in sorted(found)]).sum(0) for found in totals])
@@ -175,85 +181,107 @@ def _estimated(
 
 @dataclass(frozen=True)
 class _Slopes:
-    """Gradients at one hook point, and how far a method's values are from the activations."""
+    """Gradients at hook points, and how far a method's values are from the activations there."""
 
     examples: Examples
-    point: str
-    unit_axis: int
     method: Shared
     steps: int
     seed: int
 
-    def along(self, members: Sequence[Component]) -> Float[Tensor, "member row loss"]:
-        """Returns for every component, example and loss its part of the products, mean over draws."""
-        seen = self.examples.seen(self.point, self.unit_axis, [self.method])
-        values = self.method.values(seen, self.examples.blocks.rows, seed=self.seed)
-        parts = [_Part.of(member, self.examples.first[self.point]) for member in members]
-        pieces: list[Tensor] = []
-        for block, given in enumerate(values):
-            stop_if_asked()
-            apart = self._apart(block, given)
-            # The gradient at the activation is the same for all draws.
-            draws = apart if self.steps else apart.mean(0, keepdim=True)
-            pieces.append(torch.stack([self._products(block, one, parts) for one in draws]).mean(0))
-        return torch.cat(pieces, dim=1)
+    def along(self, members: Mapping[str, Sequence[Component]]) -> dict[str, Float[Tensor, "member row loss"]]:
+        """Returns for the components at some hook points, for every example and loss, their part of the products.
 
-    def _apart(self, block: int, given: Float[Tensor, "draw row_or_1 *unit"]) -> Float[Tensor, "draw row *unit"]:
+        The mean over draws. With steps it is of one hook point.
+        """
+        examples = self.examples
+        parts = {point: [_Part.of(member, examples.first[point]) for member in some] for point, some in members.items()}
+        values = [
+            self.method.values(
+                examples.seen(point, some[0].unit_axis, [self.method]), examples.blocks.rows, seed=self.seed
+            )
+            for point, some in members.items()
+        ]
+        pieces: dict[str, list[Tensor]] = {point: [] for point in members}
+        for block in range(len(examples.blocks)):
+            stop_if_asked()
+            own = self._activations(block, list(members))
+            apart = {point: self._apart(block, next(each), own[point], some[0]) for (point, some), each in
+                     zip(members.items(), values, strict=True)}  # fmt: skip
+            # The gradient at the activation is the same for all draws.
+            none = {point: torch.zeros_like(draws[0]) for point, draws in apart.items()}
+            here = {} if self.steps else self._gradients(block, none)
+            for point, draws in apart.items():
+                each = [(one, self._on_the_way(block, point, one)) for one in draws] if self.steps else [
+                    (draws.mean(0), here[point])
+                ]  # fmt: skip
+                products = [_products(one, mean, parts[point]) for one, mean in each]
+                pieces[point].append(torch.stack(products).mean(0))
+        return {point: torch.cat(found, dim=1) for point, found in pieces.items()}
+
+    def _activations(self, block: int, points: Sequence[str]) -> Mapping[str, Tensor]:
+        """Returns the activations of a block."""
+        examples = self.examples
+        if examples.keeps_activations:
+            return {point: examples.activations(point)[examples.blocks.rows[block]] for point in points}
+        return examples.loss.activations(examples.params, examples.blocks.batches[block], points)
+
+    def _apart(
+        self, block: int, given: Float[Tensor, "draw row_or_1 *unit"], own: Tensor, member: Component
+    ) -> Float[Tensor, "draw row *unit"]:
         """Returns what the values add to a block's activations; nothing where these do not count."""
         examples = self.examples
-        own = examples.loss.activations(examples.params, examples.blocks.batches[block], [self.point])[self.point]
-        real = examples.counting(self.point, self.unit_axis) if examples.mask else None
+        real = examples.counting(member.point, member.unit_axis) if examples.mask else None
         if real is None:
             return given - own
         return torch.where(real[examples.blocks.rows[block].to(real.device)], given - own, 0)
 
-    def _products(
-        self, block: int, apart: Float[Tensor, "row *unit"], parts: Sequence[_Part]
-    ) -> Float[Tensor, "member row loss"]:
-        """Returns what lies between activation and value times the mean gradient, of every component."""
-        ways = [(k + 0.5) / self.steps for k in range(self.steps)] or [0.0]
-        mean = torch.stack([self._gradients(block, apart, way) for way in ways]).mean(0)
-        columns = [
-            [part(apart, gradient, product) for part in parts]
-            for gradient, product in zip(mean, mean * apart, strict=True)
-        ]
-        return torch.stack([torch.stack(column) for column in columns], dim=-1)
+    def _on_the_way(self, block: int, point: str, apart: Tensor) -> Float[Tensor, "loss row *unit"]:
+        """Returns the mean gradient of every loss on the way from the activation to the value."""
+        ways = [(k + 0.5) / self.steps for k in range(self.steps)]
+        return torch.stack([self._gradients(block, {point: way * apart})[point] for way in ways]).mean(0)
 
-    def _gradients(self, block: int, apart: Tensor, way: float) -> Float[Tensor, "loss row *unit"]:
-        """Returns the gradient of every loss, some of the way to the values."""
+    def _gradients(self, block: int, shifts: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "loss row *unit"]]:
+        """Returns the gradient of every loss in what is added to the activations at some hook points."""
         examples = self.examples
         batch, clean, real = examples.blocks.batches[block], examples.clean[block], examples.real(block)
         with torch.enable_grad():
-            shift = (way * apart).requires_grad_()
-
-            def change(activation: Tensor) -> Tensor:
-                return activation + shift
-
-            edited = examples.loss.with_edits([_At(self.point, change)])
+            leaves = {point: shift.requires_grad_() for point, shift in shifts.items()}
+            edited = examples.loss.with_edits([_Added(point, shift) for point, shift in leaves.items()])
             forward = losses_of(edited, examples.params, batch, False, examples.metrics)
             pairs = zip(examples.metrics, forward.outputs, clean, strict=True)
             losses = [forward.losses[0][:, 0], *(metric(after, before, batch, real) for metric, after, before in pairs)]
-            return torch.stack(
-                [self._gradient(one, shift, name) for one, name in zip(losses, examples.names, strict=True)]
-            )
+            found = [self._gradient(one, leaves, name) for one, name in zip(losses, examples.names, strict=True)]
+        return {point: torch.stack(some) for point, some in zip(leaves, zip(*found, strict=True), strict=True)}
 
-    def _gradient(self, losses: Tensor, shift: Tensor, name: str) -> Tensor:
+    def _gradient(self, losses: Tensor, leaves: Mapping[str, Tensor], name: str) -> tuple[Tensor, ...]:
         if not losses.requires_grad:
+            point = next(iter(leaves))
             raise SettingError(
-                f"{name!r} has no gradient at {self.point!r}, which attribution follows; leave it out, or ablate."
+                f"{name!r} has no gradient at {point!r}, which attribution follows; leave it out, or ablate."
             )
-        return torch.autograd.grad(losses.sum(), shift, retain_graph=True, materialize_grads=True)[0]
+        return torch.autograd.grad(losses.sum(), list(leaves.values()), retain_graph=True, materialize_grads=True)
+
+
+def _products(
+    apart: Float[Tensor, "row *unit"], gradients: Float[Tensor, "loss row *unit"], parts: Sequence[_Part]
+) -> Float[Tensor, "member row loss"]:
+    """Returns what lies between activation and value times the gradient of each loss, of every component."""
+    columns = [
+        [part(apart, gradient, product) for part in parts]
+        for gradient, product in zip(gradients, gradients * apart, strict=True)
+    ]
+    return torch.stack([torch.stack(column) for column in columns], dim=-1)
 
 
 @dataclass(frozen=True)
-class _At:
-    """A change with its hook point."""
+class _Added:
+    """What is added at a hook point."""
 
     point: str
-    change: Callable[[Tensor], Tensor]
+    what: Tensor
 
     def __call__(self, activation: Tensor) -> Tensor:
-        return self.change(activation)
+        return activation + self.what
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from llc_lightning import ablation_effects
+from llc_lightning.ablation.engine.unread import check_read
+from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.runtime.errors import AddressError
 
 
 class InPlace(nn.Module):
@@ -31,3 +34,20 @@ def test_a_unit_without_effect_in_a_module_that_writes_in_place() -> None:
     assert ablation_effects(InPlace(), batch, "layer[2]", "zero")["value"].tolist() == [0.0]
     with pytest.raises(ValueError, match="does not depend on what the hook point 'show' shows"):
         ablation_effects(InPlace(shown=True), batch, "show", "zero")
+
+
+def test_one_pass_asks_of_all_hook_points_and_each_that_nothing_reads_is_found() -> None:
+    passes: list[int] = []
+
+    class Shown(InPlace):
+        def per_example_loss(self, batch: Tensor) -> Tensor:
+            passes.append(len(batch))
+            h = self.layer(batch).tanh()
+            self.show(h)
+            return self.read(h)[:, 0].square()
+
+    net, batch = Shown(), torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    check_read(loss_fn(net), snapshot_params(net), batch, ["layer", "read"])
+    assert passes == [3]
+    with pytest.raises(AddressError, match="'show'"):
+        check_read(loss_fn(net), snapshot_params(net), batch, ["layer", "show", "read"])

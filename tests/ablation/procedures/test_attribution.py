@@ -1,5 +1,7 @@
 """Attribution against closed forms, finite differences and the ablations that it estimates."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 
 from llc_lightning import ablation_effects
 from llc_lightning.ablation.effects import COLUMNS
+from llc_lightning.ablation.engine import examples as kept_of
 from llc_lightning.ablation.procedures.attribution import attribution
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import Edit, loss_fn, snapshot_params
@@ -61,6 +64,31 @@ def test_closed_form_of_a_quadratic_loss() -> None:
         assert integrated["value"][0] == pytest.approx(whole, abs=1e-5)
         assert integrated["value"][1:].sum() == pytest.approx(whole, abs=1e-5)
         assert set(integrated["method"]) == {f"attribution(of={method},steps=1)"}
+
+
+def test_one_gradient_serves_all_hook_points_and_is_that_of_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, data, made_of = made(Circuits), circuits_data(70), list[int]()
+    loss, params, grad = loss_fn(net), snapshot_params(net), torch.autograd.grad
+
+    def counted(*given: Any, **more: Any) -> Any:
+        made_of.append(1)
+        return grad(*given, **more)
+
+    monkeypatch.setattr(torch.autograd, "grad", counted)
+    points = ["hook_hidden", "hook_out"]
+    for method in ("zero", "mean", "resample"):
+        made_of.clear()
+        together = attribution(loss, params, data, points, method, seed=4)
+        assert len(made_of) == 2  # the other asks whether the loss is computed from all of them
+        for point in points:
+            alone = attribution(loss, params, data, point, method, seed=4)
+            assert alone["value"].tolist() == together["value"][together["component"] == point].tolist()
+    monkeypatch.setattr(kept_of, "KEPT", 0)
+    for method in ("zero", "mean", "resample"):
+        kept = attribution(loss, params, data, points, method, seed=4)
+        monkeypatch.undo()
+        assert attribution(loss, params, data, points, method, seed=4)["value"].tolist() == kept["value"].tolist()
+        monkeypatch.setattr(kept_of, "KEPT", 0)
 
 
 @pytest.mark.parametrize(
