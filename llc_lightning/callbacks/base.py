@@ -340,7 +340,7 @@ class MeasurementCallback(CadencedCallback):
     def tell(self, budget: BudgetCallback, trainer: L.Trainer, pl_module: L.LightningModule, moment: Moment) -> None:
         """Tells a budget what it measures; on the first process alone."""
         with quarantine(pl_module):
-            budget.prepare(self, lambda: self._snapshot(trainer, pl_module, moment, RAW))
+            budget.prepare(self, lambda: self._snapshot(trainer, pl_module, moment, RAW), processes=trainer.world_size)
 
     def _measure(
         self,

@@ -43,6 +43,8 @@ _OFTEN = 3
 """Times that a measurement passes over the examples and the weights besides, as a snapshot does once."""
 _KEEPING = 0.2
 """Seconds that rows take to be written and drawn."""
+_AGREEING = 1.5
+"""Times that what is fixed takes where several processes measure at once, and tell one another that all is the same."""
 _OF_A_PASS = 2 / 3
 """What a score of an edge is taken to take of a pass: layers before it are passed once for many, at first slowly."""
 _SCREENING = 10
@@ -233,7 +235,7 @@ class BudgetCallback(L.Callback):
         later = f"; left out: {told}; {call('analyze', 'measure', folder)} fills them in" if told else ""
         return f"budget {self.share:g}: measuring took {measuring:.1f} s, {share}{later}"
 
-    def prepare(self, callback: Measuring, take: Callable[[], Snapshot]) -> None:
+    def prepare(self, callback: Measuring, take: Callable[[], Snapshot], *, processes: int = 1) -> None:
         """Learns what a callback measures, and guesses what that costs; ``take`` takes a snapshot."""
         started, components, costs, screening = self.clock.now(), list[Component](), Costs(_KEEPING, 0.0), 0.0
         # A loss raises what it likes; measuring meets it again, and tells it or skips it.
@@ -249,7 +251,8 @@ class BudgetCallback(L.Callback):
             if not chains:
                 replaced = all(component.point for component in components)
                 each = guessed(components, snapshot.params, passed, each) if replaced else _OF_A_PASS * each
-            costs = Costs(_KEEPING + _OFTEN * taken + once, each, first)
+            fixed = (_KEEPING + _OFTEN * taken + once) * (_AGREEING if processes > 1 else 1.0)
+            costs = Costs(fixed, each, first)
         known: Mapping[Any, Any] = self._earlier.get("costs", {}).get(callback.name, {})
         costs.points |= {int(units): float(seconds) for units, seconds in known.items()}
         done, last = self._earlier.get("moments", {}).get(callback.name, (0, -1))

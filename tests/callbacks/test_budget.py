@@ -142,8 +142,8 @@ def test_a_budget_of_nothing_keeps_what_is_needed_to_measure_later(
 
 def test_what_is_too_long_for_one_value_is_told_after_the_first_steps(tmp_path: Path, watch: Watch) -> None:
     class Slow(BudgetCallback):
-        def prepare(self, callback: Any, take: Any) -> None:
-            super().prepare(callback, take)
+        def prepare(self, callback: Any, take: Any, **more: Any) -> None:
+            super().prepare(callback, take, **more)
             self.accounts[callback.name].costs.once = 1000.0
 
     made: list[L.Callback] = [watch, Slow(SHARE, clock=watch), callbacks(AtEnd())[0]]
@@ -294,3 +294,17 @@ def test_measuring_that_takes_longer_than_the_training_between_two_is_told_once(
     monkeypatch.setattr(base, "measure", measured)
     with pytest.warns(UserWarning, match=r"llc takes 9 s at step 8, and the training took 4 s since it measured"):
         fit(trainer(tmp_path, [watch, callbacks(Every(steps=4))[0]], max_steps=12))
+
+
+def test_of_several_processes_what_is_fixed_is_guessed_to_take_longer(
+    tmp_path: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "rough", lambda *_: (0.4, 0.1, 0.0))
+    module, fixed = PlainModule(), list[float]()
+    at = Snapshot.of(module, examples(), run="a/version_0", seed=0, step=1, epoch=0)
+    for processes in (1, 2, 4):
+        made = BudgetCallback(SHARE, clock=watch)
+        made.clock = TrainingClock(watch)
+        made.prepare(ablation(Every(steps=3)), lambda: at, processes=processes)
+        fixed.append(made.accounts["ablation"].costs.once)
+    assert fixed == pytest.approx([0.6, 0.9, 0.9])
