@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from llc_lightning.runtime.graph import as_methods, changes_or_draws, reusing, traced, unlisted
+from llc_lightning.runtime.graph import changes_or_draws, reusing, traced, unlisted
 
 
 class SplitGraph:
@@ -33,11 +33,12 @@ class SplitGraph:
             )
 
         self._first, self._second = _split(traced(flat, *head, *tail), len(head))
-        self._reusing = reusing(self._second)
+        self._reusing_first, self._reusing = reusing(self._first), reusing(self._second)
 
     def prepare(self, fixed: Any) -> tuple[Tensor, ...]:
         """Returns what the varying part needs to know of the fixed arguments."""
-        return tuple(self._first(*tree_flatten(fixed)[0]))
+        graph = self._first if torch.is_grad_enabled() else self._reusing_first
+        return tuple(graph.forward(*tree_flatten(fixed)[0]))
 
     def __call__(self, prepared: tuple[Tensor, ...], varying: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Returns what the function returns.
@@ -69,10 +70,11 @@ def _split(module: GraphModule, n_fixed: int) -> tuple[GraphModule, GraphModule]
             made[node] = first.node_copy(node, lambda source: made[source])
     first.output(tuple(made[node] for node in cut))
     again: dict[Node, Node] = {node: second.placeholder(f"prepared_{i}") for i, node in enumerate(cut)}
+    for node, placeholder in again.items():
+        placeholder.meta = dict(node.meta)
     for node in nodes:
         if node in varying or (node.op == "get_attr" and any(user in varying for user in node.users)):
             again[node] = second.node_copy(node, lambda source: again[source])
     for graph in (first, second):
         graph.eliminate_dead_code()
-    as_methods(first)
     return GraphModule(module, first), GraphModule(module, second)

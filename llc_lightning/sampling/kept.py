@@ -34,15 +34,15 @@ def kept_graphs(loss: LossFn, params: Params, data: Batch) -> Graphs:
     be told, as of a plain function, shares none.
     """
     if not isinstance(loss, ModuleLoss | TaskLoss):
-        return {}
+        return Graphs()
     looked = _Look(loss.module, params)
     key = looked.digest(loss, {name: _form(value) for name, value in params.items()}, _structure(data), _modes())
     if key is None:
-        return {}
+        return Graphs()
     # Buffers change with every step of training, and never come back: the graphs with the old ones go.
     if key not in _kept or _kept[key][0] != looked.buffers:
         # The objects of which identities are in the key must live as long as it.
-        _kept[key] = looked.buffers, {}, looked.same
+        _kept[key] = looked.buffers, Graphs(), looked.same
     _kept.move_to_end(key)
     while len(_kept) > _MOST:
         _kept.popitem(last=False)

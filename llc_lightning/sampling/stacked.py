@@ -5,6 +5,7 @@ chains. Chains differ in their minibatches and noise, which all lanes share: a b
 depends on frozen weights alone is computed once for all lanes of a chain.
 """
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -42,8 +43,14 @@ class Prepared:
     split: SplitGraph | None = None
 
 
-Graphs: TypeAlias = dict[tuple[Any, ...], Prepared]
-"""By what they are made for."""
+class Graphs(dict[tuple[Any, ...], Prepared]):
+    """By what they are made for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Counter[tuple[Any, ...]] = Counter()
+        """How often one was asked for that takes long to make."""
+
 
 _REFUSED = (RuntimeError, ValueError, TypeError)
 """What vmap raises on control flow that depends on the chain."""
@@ -53,6 +60,8 @@ _SLICED_BLOCK = 256
 """Hessian products take a batch in blocks: the activations of a batch of sliced lanes then stay in a CPU's cache."""
 _KEPT = 2
 """Gradients that are kept with their graphs: chains times blocks."""
+_OFTEN = 32
+"""Positions from which on the products of a single lane have saved as much as their graph takes to make."""
 
 
 class StackedLoss:
@@ -83,7 +92,7 @@ class StackedLoss:
         self._lane_values = [lane.read(params) for lane in padded]
         # Arguments of every call and not constants of its graph, which other lanes of the same loss then use as well.
         self._fixed = _leaves((self._index, params))
-        self._graphs: Graphs = {} if graphs is None else graphs
+        self._graphs = Graphs() if graphs is None else graphs
 
     @cached_property
     def centre(self) -> Stack:
@@ -136,7 +145,8 @@ class StackedLoss:
         """Returns the Hessian of the mean loss over a shared batch, as a function from stacks of vectors to stacks.
 
         A product is the gradient's own backward pass (Pearlmutter 1994). For few chains and blocks the gradient is
-        taken once, and kept with its graph; else it is taken again for every product. Of many lanes it is traced.
+        taken once, and kept with its graph; else it is taken again for every product. Of many lanes it is traced, and
+        of one where it is asked for often.
         """
         chains = next(iter(position.values())).shape[0]
         blocks = list(chunks(n_examples(batch), _SLICED_BLOCK if self.layout.sliced else _BLOCK))
@@ -144,7 +154,7 @@ class StackedLoss:
         def slopes(chain: int, block: slice) -> _Slopes | _TracedSlopes:
             share = (block.stop - block.start) / n_examples(batch)
             at, examples = chain_of(position, chain), take(batch, block)
-            graph = self._product_graph(at, examples) if self._width > 1 and self.vmapped else None
+            graph = self._product_graph(at, examples) if self.layout.sliced and self.vmapped else None
             if graph is None:
                 return _Slopes(partial(self._mean_losses, index=self._index, frozen=self._params), at, examples, share)
             return _TracedSlopes(graph, [*_leaves(at), *_leaves(examples), *self._fixed], share)
@@ -167,11 +177,15 @@ class StackedLoss:
         return product
 
     def _product_graph(self, at: Stack, batch: Batch) -> SplitGraph | None:
-        """Returns the Hessian's product traced: what depends on the position, and what on the vector; None if it fails.
+        """Returns the Hessian's product traced: what depends on the position, and what on the vector.
 
-        It gives the bits of the product itself.
+        It gives the bits of the product itself. None if it fails, or is not worth it yet.
         """
         key = ("product", *self._key(_leaves((at, batch))))
+        if self._width == 1:
+            self._graphs.asked[key] += 1
+            if self._graphs.asked[key] <= _OFTEN:
+                return None
         if key not in self._graphs:
             form = pytree.tree_structure((at, batch, self._index, self._params))
 

@@ -35,7 +35,7 @@ class Subject:
     loss: ModuleLoss
     params: Params
     data: Batch
-    graphs: Graphs = dataclasses.field(default_factory=dict)
+    graphs: Graphs = dataclasses.field(default_factory=Graphs)
     """Shared, as by the tiles of one estimate."""
 
     @classmethod

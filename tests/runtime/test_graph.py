@@ -31,6 +31,15 @@ CASES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], list[str]]] = {
         lambda x, y: torch.bmm(x[:, :, :1], y[:, :1]),
         [*["aten::slice.Tensor"] * 2, "aten::mul.Tensor"],
     ),
+    "the first power": (lambda x, y: x.exp().pow(1.0) * 2, ["aten::exp", "aten::mul.Tensor"]),
+    "a sign that a sum can take": (
+        lambda x, y: [p := -x.exp() * x, p.sum(-1)][1],
+        ["aten::exp", "aten::mul.Tensor", "aten::sum.dim_IntList", "aten::neg"],
+    ),
+    "signs that are needed": (
+        lambda x, y: [p := -x.exp(), (p * x).sum(-1) + p.sum(-1)][1],
+        ["aten::exp", "aten::neg", "aten::mul.Tensor", *["aten::sum.dim_IntList"] * 2, "aten::add.Tensor"],
+    ),
     "a function of what is expanded": (
         lambda x, y: x[:, :, :1].expand(3, 8, 5).exp().reshape(24, 5),
         ["aten::slice.Tensor", "aten::exp", "aten::expand", "aten::reshape"],
@@ -48,6 +57,40 @@ def test_less_is_done_with_the_same_bits(case: str) -> None:
     graph = traced(function, X, Y)
     assert sorted(operations(graph)) == sorted(expected)
     assert torch.equal(graph(X, Y), function(X, Y))
+
+
+def test_a_sum_of_what_is_negated_is_of_as_much() -> None:
+    graph = traced(lambda x: (-x.exp() * x).sum(-1), X)
+    negative = next(node for node in graph.graph.nodes if node.target is torch.ops.aten.neg.default)
+    assert negative.meta["val"].shape == X.shape[:-1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("value", [-torch.inf, 0.0, -0.0, 1.5, torch.nan])
+def test_what_a_small_mask_hides_is_hidden_by_bits(value: float, dtype: torch.dtype) -> None:
+    scores = torch.randn(9, 6, 6).to(dtype)
+    scores[0, 0, :3] = torch.tensor([torch.nan, torch.inf, -torch.inf])
+    mask = torch.ones(6, 6, dtype=torch.bool).triu(1)
+
+    def hidden(x: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        return x.masked_fill(mask, value), (x * 2).masked_fill(mask, value).exp(), x.mT.masked_fill(mask, value)
+
+    graph = reusing(traced(hidden, scores, mask))
+    before, bits = scores.clone(), torch.int32 if dtype == torch.float32 else torch.int64
+    for found, expected in zip(graph(scores, mask), hidden(scores, mask), strict=True):
+        assert torch.equal(found.contiguous().view(bits), expected.contiguous().view(bits))
+    assert torch.equal(scores.view(bits), before.view(bits))
+    assert sum("masked_fill" in str(node.target) for node in graph.graph.nodes) == 1
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.float16])
+def test_other_numbers_are_hidden_as_they_are(kind: torch.dtype) -> None:
+    numbers, mask = torch.ones(9, 4).to(kind), torch.tensor([True, False, False, True])
+
+    def hidden(x: Tensor, mask: Tensor) -> Tensor:
+        return x.masked_fill(mask, 3)
+
+    assert torch.equal(reusing(traced(hidden, numbers, mask))(numbers, mask), hidden(numbers, mask))
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3])

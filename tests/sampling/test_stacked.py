@@ -210,6 +210,44 @@ def test_hessian_products_equal_those_of_the_dense_hessian(name: str) -> None:
             assert torch.allclose(mine, (ahead - behind) / (2 * step), rtol=1e-6, atol=1e-7)
 
 
+class Wide(Perceptron):
+    """Of which most rows are more weights than lanes are stacked of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(50, 100), nn.Linear(100, 3)
+
+
+def most_rows(params: Params) -> tuple[Masks, ...]:
+    return ({"first.weight": mask(params, "first.weight", list(range(90)))},)
+
+
+def test_products_of_a_lane_alone_are_traced_where_they_are_many_with_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stacked_module, "_OFTEN", 2)
+    given = case(Wide, (50,), most_rows)
+    graphs = Graphs()
+    stacked = StackedLoss(given.loss, given.params, given.moved(), graphs=graphs)
+    assert stacked.width == 1
+    position, vector = around(stacked.start(1)), around(stacked.start(1), seed=5)
+    found: list[Tensor] = []
+    for made in (0, 0, 1, 1):
+        product = stacked.hessian(position, given.batch)
+        found += [product(vector)["first.weight"], product(vector)["first.weight"]]
+        assert len(graphs) == made
+    assert all(torch.equal(one, found[0]) for one in found)
+
+
+def test_products_of_whole_tensors_are_not_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stacked_module, "_OFTEN", 0)
+    given = case(*NETS["whole"])
+    graphs = Graphs()
+    stacked = StackedLoss(given.loss, given.params, given.moved(), graphs=graphs)
+    stacked.hessian(stacked.start(1), given.batch)(stacked.start(1))
+    assert not graphs
+
+
 def test_sliced_lanes_are_padded_to_whole_tiles_and_whole_tensors_are_not() -> None:
     def widths(count: int, lanes: Lanes) -> tuple[int, int]:
         given = case(Perceptron, (5,), lanes)
@@ -252,7 +290,7 @@ def test_the_excess_alone_is_that_beside_the_gradient(name: str, first: str) -> 
 
 
 def test_lanes_of_one_layout_share_what_is_prepared_and_nothing_else() -> None:
-    graphs: Graphs = {}
+    graphs = Graphs()
     for units in ((0, 1), (2, 3)):
         given = case(Perceptron, (5,), neurons(*units))
         own, sharing = (StackedLoss(given.loss, given.params, given.moved(), **how) for how in ({}, {"graphs": graphs}))
