@@ -80,7 +80,7 @@ faults: $(READY) ## random signals, kills and faults of ranks, and a long run (A
 	$(PYTHON) -m tests.campaigns.long_run
 	$(PYTHON) -m tests.campaigns.strategies
 
-peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready .peers/auto-circuit-1.0.1/.ready ## environments of other versions to compare with
+peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready .peers/auto-circuit-1.0.1/.ready .peers/kronfluence-1.0.1/.ready ## environments of other versions to compare with
 
 # A venv made again over a broken or half-made one is repaired; nothing counts as ready before it imports.
 .peers/devinterp-%/.ready:
@@ -97,6 +97,13 @@ peers: $(READY) .peers/devinterp-1.3.2/.ready .peers/devinterp-2.0.1/.ready .pee
 	.peers/auto-circuit-1.0.1/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch 'numpy<3' pandas plotly tqdm ordered-set pyyaml einops fancy-einsum jaxtyping rich sentencepiece wandb accelerate beartype blobfile typeguard transformers-stream-generator 'transformers==4.57.6' 'datasets==3.6.0'
 	.peers/auto-circuit-1.0.1/bin/python -m pip install --quiet --disable-pip-version-check --no-deps auto-circuit==1.0.1 transformer-lens==2.18.0 better-abc
 	.peers/auto-circuit-1.0.1/bin/python -W ignore -c 'import auto_circuit.utils.graph_utils'
+	@touch $@
+
+.peers/kronfluence-1.0.1/.ready:
+	@echo "Installing kronfluence 1.0.1 into .peers/kronfluence-1.0.1: up to 2 GB, a few minutes"
+	$(PYTHON3) -m venv .peers/kronfluence-1.0.1
+	.peers/kronfluence-1.0.1/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch kronfluence==1.0.1
+	.peers/kronfluence-1.0.1/bin/python -W ignore -c 'import kronfluence.analyzer'
 	@touch $@
 
 wheel: $(READY) ## what a new user does first, by the built wheel from an empty folder

@@ -16,8 +16,8 @@ import torch
 USUAL = ("llc", "ablation")
 BY_NAME = (
     *USUAL,
-    *("calibration", "circuits", "coverage", "directions", "following", "forecast", "found", "gpu", "optimal"),
-    *("posterior", "processes", "scale", "scaling", "superposition", "truth"),
+    *("calibration", "circuits", "coverage", "directions", "following", "forecast", "found", "gpu", "influence"),
+    *("optimal", "posterior", "processes", "scale", "scaling", "superposition", "truth"),
 )
 """One that takes long, or trains first, runs only when it is named."""
 
