@@ -17,7 +17,7 @@ USUAL = ("llc", "ablation")
 BY_NAME = (
     *USUAL,
     *("calibration", "circuits", "coverage", "directions", "following", "forecast", "found", "gpu", "influence"),
-    *("optimal", "posterior", "processes", "scale", "scaling", "superposition", "truth"),
+    *("optimal", "posterior", "processes", "scale", "scaling", "superposition", "truth", "under_ablation"),
 )
 """One that takes long, or trains first, runs only when it is named."""
 

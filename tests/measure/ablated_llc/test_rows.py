@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.truth.smooth_points import around, at_a_smooth_point
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
 from llc_lightning.measure.measurements import measure
@@ -25,44 +26,6 @@ EXACT = AblatedLLCPlan(
     settings=ChainSettings(chains=16, burn_in=600, draws=900),
     closure=True,
 )
-
-
-class Linear(nn.Module):
-    """Reduced-rank regression: two linear maps, on examples that their product fits."""
-
-    def __init__(self, first: Tensor, second: Tensor) -> None:
-        super().__init__()
-        self.one = nn.Linear(*first.shape[::-1], bias=False, dtype=torch.float64)
-        self.two = nn.Linear(*second.shape[::-1], bias=False, dtype=torch.float64)
-        with torch.no_grad():
-            self.one.weight.copy_(first)
-            self.two.weight.copy_(second)
-
-    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        return 0.5 * (self.two(self.one(batch[0])) - batch[1]).square().sum(-1)
-
-
-def at_a_smooth_point(inputs: int, hidden: int, outputs: int, rank: int, *, seed: int = 0) -> Snapshot:
-    """Returns a net on a true map of a rank; hidden directions that are left over are in use on one side, in turn."""
-    stream = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=stream, dtype=torch.float64)
-
-    left, right, mixed = (torch.linalg.qr(normal(n, n))[0] for n in (outputs, inputs, hidden))
-    sizes = 1 + 0.5 * torch.rand(
-        rank, generator=stream, dtype=torch.float64
-    )  # equal ones would be aligned with any unit
-    first = mixed[:, :rank] @ (sizes.sqrt()[:, None] * right[:rank])
-    second = (left[:, :rank] * sizes.sqrt()) @ mixed[:, :rank].T
-    for more in range(rank, hidden):
-        if (more - rank) % 2 == 0:
-            first = first + torch.outer(mixed[:, more], right[more])
-        else:
-            second = second + torch.outer(left[:, more], mixed[:, more])
-    x = torch.linalg.qr(normal(64, inputs))[0] * 8.0
-    data = (x, x @ (second @ first).T)
-    return Snapshot.of(Linear(first, second), data, run="linear/version_0", seed=seed, step=1, epoch=0)
 
 
 def of_component(rows: list[Row]) -> dict[str, Row]:
@@ -167,14 +130,8 @@ def test_a_free_constant_needs_a_constant() -> None:
 def test_an_ablated_saddle_is_flagged() -> None:
     """At an aligned w* no gradient leads away from the ablated model's saddle: R is 0, and the value means nothing."""
     eye = torch.diag(torch.tensor([1.0, 2.0], dtype=torch.float64))
-    x = torch.linalg.qr(torch.randn(64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))[0]
-    net = Linear(eye, eye)
-    place = {"run": "saddle/version_0", "seed": 0, "step": 1, "epoch": 0}
-    rows = of_component(
-        measure(
-            replace(EXACT, components=("one[1]",), closure=False), Snapshot.of(net, (x, x @ (eye @ eye)), **place)
-        ).rows
-    )
+    plan = replace(EXACT, components=("one[1]",), closure=False)
+    rows = of_component(measure(plan, around(eye, eye)).rows)
     assert rows["recovery_gap"].value == pytest.approx(0, abs=1e-9)
     assert split(rows["llc_ablated"].status)
     assert split(rows["llc_shift"].status)
