@@ -8,6 +8,7 @@ twice and four times it. In strict nets it is that of the edges with an exact ef
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -52,6 +53,8 @@ PRICES = (0.3, 0.1, 0.03, 0.01, 0.003)
 """Of an edge, in nats, of uniform gradient sampling, from which a circuit of each size is taken."""
 THRESHOLDS = tuple(0.3 * 0.6**power for power in range(14))
 """Of ACDC, likewise."""
+HALVINGS = 4
+"""Of the way between two of these, where none gives a circuit of the size of the true one."""
 TIMES = (1, 2, 4)
 """Sizes that are compared, in those of the true circuit."""
 PLAIN = 11
@@ -157,11 +160,11 @@ def _compared(name: str, seed: int) -> list[bool]:
     runs, judge, kept = MaskedRuns(Subject(asked)), MaskedRuns(Subject(held)), list[bool]()
     plain = replace(asked, metric=None)  # a divergence has no gradient at the unablated run
     ranked = {"exact": edge_scores(asked, "exact"), "eap_ig": edge_scores(plain, "eap_ig(check=false)")}
-    searched = {
-        "ugs": [find_circuit(runs, f"ugs(price={price:g})") for price in PRICES],
-        "acdc": [find_circuit(runs, f"acdc(threshold={threshold:g})") for threshold in THRESHOLDS],
-    }
     true = PLAIN if name == "induction" else sum(one.value > MATTERS for one in ranked["exact"])
+    searched = {
+        "ugs": of_size(lambda price: find_circuit(runs, f"ugs(price={price:g})"), PRICES, true),
+        "acdc": of_size(lambda threshold: find_circuit(runs, f"acdc(threshold={threshold:g})"), THRESHOLDS, true),
+    }
     for size in (times * true for times in TIMES):
         circuits = {one: nearest(found, size) for one, found in searched.items()}
         circuits |= {one: Circuit.top(told, size, method=one, donor=DONOR, loss="", seed=seed)
@@ -181,6 +184,19 @@ def _compared(name: str, seed: int) -> list[bool]:
         )
         print(f"{name}-{seed} {size:2} edges: {told}{'' if all(goals) else ' MISSED'}", flush=True)
     return kept
+
+
+def of_size(search: Callable[[float], Circuit], costs: Sequence[float], size: int) -> list[Circuit]:
+    """Returns the circuits of some costs of an edge, and of costs between them while none has so many edges."""
+    found = {cost: search(cost) for cost in costs}
+    for _ in range(HALVINGS):
+        sizes = {cost: len(circuit.scored) for cost, circuit in found.items()}
+        larger, smaller = ([cost for cost, n in sizes.items() if sign * (n - size) > 0] for sign in (1, -1))
+        if size in sizes.values() or not larger or not smaller:
+            break
+        between = math.sqrt(max(larger) * min(smaller))
+        found[between] = search(between)
+    return list(found.values())
 
 
 def nearest(circuits: Sequence[Circuit], size: int) -> Circuit:

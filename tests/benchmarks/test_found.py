@@ -1,6 +1,8 @@
 """Which circuits searches are compared by."""
 
-from benchmarks.found import nearest, sized
+import pytest
+
+from benchmarks.found import nearest, of_size, sized
 from llc_lightning.circuits.circuit import Circuit, ScoredEdge
 from llc_lightning.circuits.edge import Edge
 
@@ -17,3 +19,19 @@ def test_the_circuit_of_a_size_is_the_smallest_that_has_it_and_else_the_largest(
 
 def test_a_circuit_of_another_size_is_told() -> None:
     assert [sized(circuit(size), 5) for size in (5, 3, 9)] == ["", " (3 edges)", " (9 edges, cut to 5 by |score|)"]
+
+
+def test_a_cost_is_looked_for_that_gives_as_many_edges_as_the_true_circuit() -> None:
+    asked: list[float] = []
+
+    def search(cost: float) -> Circuit:
+        asked.append(cost)
+        return circuit(int(10 / cost))
+
+    found = of_size(search, (0.5, 1.0, 2.0), 7)
+    assert asked == [0.5, 1.0, 2.0, pytest.approx(2**0.5)]
+    assert 7 in [len(one.scored) for one in found]
+    for size in (10, 25, 1):  # there already, or beyond all costs
+        asked.clear()
+        of_size(search, (0.5, 1.0, 2.0), size)
+        assert asked == [0.5, 1.0, 2.0]
