@@ -30,9 +30,10 @@ Rows = Iterable[tuple[str, ...]]
 
 def reasons() -> Rows:
     """Yields what can be wrong with a value."""
-    yield "reason", "value", "what it means and what to change", "when it is given"
+    yield "reason", "of", "value", "what it means and what to change", "when it is given"
     for reason in in_order(REASONS):
-        yield f"`{reason.name}`", "NaN" if reason.facts.failed else "kept", reason.facts.sentence, reason.summary
+        of, value = "LLC" if reason.item else "other", "NaN" if reason.facts.failed else "kept"
+        yield f"`{reason.name}`", of, value, reason.facts.sentence, reason.summary
 
 
 def samplers() -> Rows:

@@ -96,7 +96,7 @@ def memory_of(draws: Draws, mixing: Mixing, burn_in: int) -> float:
     ``sum_t rho(t) = (1 + tau) / 2`` for the integrated autocorrelation time tau = draws / ESS, the mean of rho over the
     T kept draws after B steps of burn-in is the largest where all of it decays at one rate, 1 / s,
 
-        (1 + tau) / 2T max_s e^(-B/s) (1 - e^(-T/s)) = (1 + tau) / 2 (B + T) (B / (B + T))^(B/T),
+        (1 + tau) / (2T) max_s e^(-B/s) (1 - e^(-T/s)) = (1 + tau) / (2 (B + T)) (B / (B + T))^(B/T),
 
     whatever mixture of rates it is. The ESS is the smaller of that of ranks and that of the mean: noise of heavy tails
     hides the memory in the one, ranks hide it in the other. Source: Sokal 1997, in Functional Integration (NATO ASI

@@ -136,8 +136,8 @@ def variance(kept: KeptDraws) -> Estimate | None:
 
 @ESTIMATORS.register(
     "functional_variance",
-    summary="n_beta / 2 times the posterior variance of an example's loss, averaged over examples: the singular "
-    "fluctuation, where the loss is a negative log-likelihood",
+    summary="n_beta / 2 times the posterior variance of an example's loss, averaged over watched examples: the "
+    "singular fluctuation, where the loss is a negative log-likelihood; the quantity of this name is 2 n_beta times it",
     source="Watanabe 2010, arXiv:1004.2316 (WAIC)",
 )
 def functional_variance(kept: KeptDraws) -> Estimate | None:

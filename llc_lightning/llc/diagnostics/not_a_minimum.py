@@ -13,7 +13,7 @@ ROUNDED = 1e-6
     summary=f"Delta exceeds {CORRECTION_SHARE} of the estimate, the curvature is indefinite, or the estimate is more "
     f"than {BELOW_ERRORS:.0f} standard errors and {ROUNDED:g} below 0",
     sentence="the weights are not near a minimum of the loss at this resolution; read the value with its "
-    "llc_correction, train longer, or raise gamma.",
+    "llc_correction, train longer, lower n_beta, or raise gamma.",
     order=30,
     revision=2,
 )

@@ -8,8 +8,8 @@ SATURATION = 0.9
 @REASONS.register(
     "saturated",
     summary=f"a restricted estimate exceeds {SATURATION} of half the number of moved weights",
-    sentence="the value is close to half the number of moved weights and hardly depends on the loss; lower n_beta or"
-    " raise gamma.",
+    sentence="the value is close to half the number of moved weights, as that of a regular part is, but this "
+    "resolution cannot tell; lower n_beta or raise gamma.",
     order=130,
 )
 def saturated(evidence: Evidence) -> bool:

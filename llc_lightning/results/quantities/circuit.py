@@ -13,8 +13,8 @@ register_quantity("edge_score", unit="1", definition="A score of an edge that st
 register_quantity(
     "circuit_edge",
     unit=LOSS_UNIT,
-    definition="What a search says of an edge that it keeps: by how much the loss rises without it where the search "
-    "asked, a probability where it learned one.",
+    definition="What a search says of an edge that it keeps: by how much the loss rises without it, or, with the unit "
+    "1 in its row, a probability that it learned or a score that stands for no effect.",
 )
 register_quantity(
     "edge_share",

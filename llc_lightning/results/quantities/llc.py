@@ -34,4 +34,4 @@ register_quantity(
     unit=f"{LOSS_UNIT} per unit of weight",
     definition="Euclidean norm of the gradient of the mean loss in the weights of the component.",
 )
-register_quantity("weight_norm", unit="1", definition="Euclidean norm of the weights of the component.")
+register_quantity("weight_norm", unit="unit of weight", definition="Euclidean norm of the weights of the component.")

@@ -6,7 +6,7 @@ register_quantity(
     "functional_variance",
     unit="1",
     definition="n_beta^2 times the mean over watched examples of the variance of the example's loss under the "
-    "posterior over the weights in params_moved.",
+    "posterior over the weights in params_moved: 2 n_beta times the estimator of this name.",
     source="Watanabe 2010, arXiv:1004.2316",
 )
 register_quantity(
