@@ -137,7 +137,7 @@ TERMS = (
     Term(
         "R-hat",
         "Whether the chains agree: the spread over all chains as a multiple of that within them. 1 is agreement; "
-        "at 1.05 a value is flagged.",
+        "at 1.2 a value is flagged (of 32 chains and more at 1.05, nested).",
     ),
     Term(
         "ESS",
