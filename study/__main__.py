@@ -13,9 +13,10 @@ from llc_lightning.report.cells import Table
 from llc_lightning.report.over_runs import asked_for, write_over_runs
 from llc_lightning.runtime.errors import LLCLightningError
 from study import findings
+from study.beside import beside
 from study.parts import PARTS, RUNS, SMOKE, TABLES, Part, PartFailed, matters, missing, older, table_of
 
-AGAIN = (
+TOLD_AGAIN = (
     "Again: the configuration and seeds of the net that is named before it, trained once more, maybe on another "
     "machine, to measure something else as well; this repeats the measurement, and is no further net or seed."
 )
@@ -56,7 +57,7 @@ def _tables(parts: list[Part], given: argparse.Namespace) -> int:
         print(f"Made by other settings than now, or before these were noted: {', '.join(changed)}.")
     found = answers(runs)
     if given.what == "findings":
-        findings.write([*(table for one in found for table in one.tables), asked_for(runs)])
+        findings.write([*(table for one in found for table in one.tables), *beside(runs), asked_for(runs)])
         return 0
     for one in found:
         print(f"\n## {one.question}\n")
@@ -67,7 +68,9 @@ def _tables(parts: list[Part], given: argparse.Namespace) -> int:
         )
         for each in one.tables:
             print(f"\n{markdown(each)}")
-    again = [AGAIN] if any(part.about for part in parts) else []
+    for each in beside(runs):
+        print(f"\n## {each.title}\n\n{markdown(each)}")
+    again = [TOLD_AGAIN] if any(part.about for part in parts) else []
     print("\n".join([f"\n{markdown(asked_for(runs))}", *again]))
     if given.out:
         commands = ["python -m study run", f"python -m study tables --out {given.out}"]

@@ -15,13 +15,24 @@ def _whole(row: Row) -> bool:
     return True
 
 
+def _ordered(row: Row) -> bool:
+    """Says whether wrLLC is held against an ablation effect, or its incoming side against the zero effect."""
+    if row["LLC score"] == "wrLLC:in":
+        return row["effect"] == "zero" and row["matched"] == "yes"
+    return row["LLC score"] == "wrLLC" and not row["effect"].startswith("attribution")
+
+
 SHOWN: dict[str, Callable[[Row], bool]] = {
-    "found": _whole,
+    "found": lambda row: not row["ok"].startswith("0 of "),
     "within": _whole,
-    "order": lambda row: row["LLC score"] == "wrLLC" and not row["effect"].startswith("attribution"),
+    "order": _ordered,
     "changes": lambda row: row["change (A3 - full)"] != "no value",
     "singles": _whole,
+    "controls": lambda row: row["LLC before (status)"].endswith("(ok)"),
+    "repeats": _whole,
     "dated": _whole,
+    "leads": _whole,
+    "peaks": _whole,
     "measured": _whole,
 }
 """The tables that the page shows, and which of their rows."""

@@ -25,6 +25,8 @@ from study import planted
 HERE = Path(__file__).parent
 TABLES = HERE / "tables"
 RUNS = Path("checkpoints/study")
+AGAIN = " (again)"
+"""Behind the name of a net that is measured in another part as well."""
 _NO_MEASURING = "configs/overlays/no_measuring.yaml"
 _LEFT_OUT = {"details": "{}", "settings": "", "epoch": 0, "rhat": math.nan, "ess": math.nan, "step_size": math.nan}
 """Columns that no analysis of the study reads, and what stands for them."""
@@ -63,7 +65,7 @@ class Part:
     @property
     def label(self) -> str:
         """Returns the net as tables name it: one that is measured in another part as well is no other net."""
-        return f"{self.net}{self.about and ' (again)'}"
+        return f"{self.net}{self.about and AGAIN}"
 
     def commands(self, root: Path) -> list[list[str]]:
         """Returns what trains and measures it, going on where it was interrupted."""

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from llc_lightning.report.cells import Table
-from study.__main__ import AGAIN
-from study.findings import SHOWN, with_tables
+from study.__main__ import TOLD_AGAIN
+from study.findings import PAGE, SHOWN, lines, with_tables
 from study.parts import PARTS, SMOKE, matters, missing, older, table_of
 
 ROOT = Path(__file__).parents[2]
@@ -73,8 +73,8 @@ def test_a_net_that_is_measured_again_is_not_told_as_another(tmp_path: Path) -> 
     told = study("tables", "--only", "induction_complement", "--tables", tmp_path, "--out", page)
     assert "| induction (again) | 1 |" in told
     assert "induction_complement " not in told
-    assert AGAIN in told
-    assert AGAIN in page.read_text(encoding="utf-8")
+    assert TOLD_AGAIN in told
+    assert TOLD_AGAIN in page.read_text(encoding="utf-8")
 
 
 def test_the_parts_have_names_of_their_own_and_settings_that_are_there() -> None:
@@ -91,21 +91,28 @@ def test_what_matters_is_known_of_nets_that_were_made_for_it() -> None:
 
 
 def test_tables_are_written_into_their_places() -> None:
-    tables = [
-        Table(
-            name, "", ("LLC score", "effect", "change (A3 - full)"), (("wrLLC", "zero", "1"), ("R", "zero", "no value"))
-        )
-        for name in SHOWN
-    ]
+    head = ("LLC score", "effect", "change (A3 - full)", "ok", "matched", "LLC before (status)")
+    good = ("1", "1 of 2", "yes", "3 (ok)")
+    shown, hidden = ("wrLLC", "zero", *good), ("R", "zero", "no value", "0 of 2", "yes", "3 (not-local)")
+    incoming = [("wrLLC:in", "zero", *good), ("wrLLC:in", "mean", *good)]
+    tables = [Table(name, "", head, (shown, hidden, *incoming)) for name in SHOWN]
     page = "".join(f"Of {name}:\n<!-- {name} -->old<!-- /{name} -->\n" for name in SHOWN)
-    one = "| LLC score | effect | change (A3 - full) |\n| --- | --- | --- |\n| wrLLC | zero | 1 |\n"
-    whole = one + "| R | zero | no value |\n"
+    first, second, *rest = (lines(Table("", "", head, (row,))).splitlines()[-1] for row in (shown, hidden, *incoming))
+    rule = "\n".join(lines(tables[0]).splitlines()[:2])
     written = with_tables(page, tables)
-    assert f"Of found:\n<!-- found -->\n\n{whole}\n<!-- /found -->\n" in written
-    assert f"<!-- order -->\n\n{one}\n" in written
-    assert f"<!-- changes -->\n\n{one}\n" in written
+    assert f"<!-- within -->\n\n{rule}\n{first}\n{second}\n{rest[0]}\n{rest[1]}\n\n<!-- /within -->\n" in written
+    # Scores and changes that are ok nowhere are not shown, nor all that is held against an effect.
+    assert f"<!-- found -->\n\n{rule}\n{first}\n{rest[0]}\n{rest[1]}\n\n" in written
+    assert f"<!-- order -->\n\n{rule}\n{first}\n{rest[0]}\n\n" in written
+    for name in ("changes", "controls"):
+        assert f"<!-- {name} -->\n\n{rule}\n{first}\n{rest[0]}\n{rest[1]}\n\n" in written
     assert with_tables(written, tables) == written
     with pytest.raises(ValueError, match="<!-- found --> 2 times"):
         with_tables(page + page, tables)
     with pytest.raises(ValueError, match="no table 'measured'"):
         with_tables(page, tables[:-1])
+
+
+def test_the_page_has_a_place_for_every_table() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert all(page.count(f"<!-- {mark}{name} -->") == 1 for name in SHOWN for mark in ("", "/"))

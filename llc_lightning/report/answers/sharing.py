@@ -49,10 +49,12 @@ def sharing(found: Sequence[ByRun[Collapse]], level: float) -> Answer:
     note = (
         "Within a rung: of the variance of log wrLLC that n_beta leaves, the share that a curve of n_beta x effect "
         "through the other components explains; negative where it tells less than the mean of the rung. Points: "
-        "components at one n_beta whose wrLLC and effects by every method are ok and above 0, of those measured. By "
-        "ranks: rank correlation within the rungs, those at or below 0 too. Attainable: the correlation with the "
-        "replicate; its own error is left out where one run is divided by it, which is then not said to be explained "
-        f"nearly all unless what is not divided allows it. {intervals(level, 'the bootstrap over its components')}"
+        "components at one n_beta whose wrLLC and effects by every method are ok and above 0, of those measured. The "
+        f"first method explains more in a run where the interval of {100 * level:g} % of the difference, by the same "
+        "resamples, lies above 0. By ranks: rank correlation within the rungs, those at or below 0 too. Attainable: "
+        "the correlation with the replicate; its own error is left out where one run is divided by it, which is then "
+        "not said to be explained nearly all unless what is not divided allows it. "
+        f"{intervals(level, 'the bootstrap over its components')}"
     )
     return Answer(
         question="Is wrLLC the ablation effect over again, and does that differ across architectures?",
