@@ -60,7 +60,7 @@ Table = tuple[str, tuple[str, ...], Iterator[tuple[str, ...]]]
 
 
 def exact(seeds: range) -> Table:
-    """Returns moments of least squares in two components against their closed form, and what their errors hold."""
+    """Returns moments of least squares in two components against their closed form."""
 
     def rows() -> Iterator[tuple[str, ...]]:
         for seed in seeds:

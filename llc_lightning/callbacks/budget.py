@@ -18,6 +18,7 @@ from llc_lightning.callbacks.steps import moment_of, planned_steps
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import snapshot_params
 from llc_lightning.measure.ablation.guess import guessed
+from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.budget import SCREENED, Account, Costs, Kept, Purse, decide, screened
 from llc_lightning.measure.cost import Clock, duration
 from llc_lightning.measure.forecast import RunsChains, rough
@@ -249,8 +250,9 @@ class BudgetCallback(L.Callback):
             passed = 3 * n if chains else min(callback.plan.examples or n, n)
             screening = _SCREENING * once * min(SCREENED, n) / passed
             if not chains:
-                replaced = all(component.point for component in components)
-                each = guessed(components, snapshot.params, passed, each) if replaced else _OF_A_PASS * each
+                weights = {name: snapshot.params[name] for name, _ in snapshot.loss.module.named_parameters()}
+                ablated = isinstance(callback.plan, AblationPlan)
+                each = guessed(components, weights, passed, each) if ablated else _OF_A_PASS * each
             fixed = (_KEEPING + _OFTEN * taken + once) * (_AGREEING if processes > 1 else 1.0)
             costs = Costs(fixed, each, first)
         known: Mapping[Any, Any] = self._earlier.get("costs", {}).get(callback.name, {})

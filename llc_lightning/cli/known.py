@@ -71,8 +71,9 @@ def _given(argv: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 def _below(node: Any, above: str = "", levels: int = 3) -> Iterator[tuple[str, Any]]:
     for name, value in cast("dict[str, Any]", node).items() if isinstance(node, dict) and levels else ():
-        yield f"{above}{name}", value
-        yield from _below(value, f"{above}{name}.", levels - 1)
+        key = f"{above}{name.rstrip('+')}"  # a list that is gone on with
+        yield key, value
+        yield from _below(value, f"{key}.", levels - 1)
 
 
 def _of_classes(given: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, str, frozenset[str]]]:

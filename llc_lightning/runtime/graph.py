@@ -46,7 +46,7 @@ def unlisted() -> Generator[None]:
 
 @unlisted()
 def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
-    """Returns the graph of ``function`` for arguments of these shapes: the same bits, without Python and vmap.
+    """Returns the graph of ``function`` for arguments of these shapes: the same bits (but for the sign of a zero), without Python and vmap.
 
     It is traced on fake tensors: numbers and sizes that depend on the input are computed again in every call, and a
     function that branches on them cannot be traced, rather than keep the branch of the first call. Tensors that it
@@ -127,7 +127,7 @@ def _value(node: Node) -> Any:
 def _take_no_detours(calls: list[Node]) -> None:
     """Leaves out views, expansions and powers that change nothing, and takes views of views of the first of them."""
     for node in calls:
-        if node.target is torch.ops.aten.pow.Tensor_Scalar and node.args[1] == 1 and _same_type(node, node.args[0]):
+        if node.target is torch.ops.aten.pow.Tensor_Scalar and node.args[1] == 1 and _same_form(node, node.args[0]):
             node.replace_all_uses_with(cast("Node", node.args[0]))
         if node.target not in (*_VIEWS, torch.ops.aten.expand.default):
             continue
@@ -213,8 +213,11 @@ def _negate_late(calls: list[Node]) -> None:
 
 
 def _negation(node: Any) -> Node | None:
-    """Returns what alone negates a node's result, of which nothing else is made."""
-    if not isinstance(node, Node) or len(node.users) != 1:
+    """Returns what alone negates a node's result, of which nothing else is made, and that once."""
+    value: Any = node.meta.get("val") if isinstance(node, Node) else None
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return None
+    if [one for user in node.users for one in user.args].count(node) != 1:  # the square of it has no sign to take
         return None
     if node.target is torch.ops.aten.neg.default:
         return node
@@ -222,9 +225,11 @@ def _negation(node: Any) -> Node | None:
     return next((found for factor in factors if (found := _negation(factor)) is not None), None)
 
 
-def _same_type(node: Node, other: Any) -> bool:
+def _same_form(node: Node, other: Any) -> bool:
     before, after = (one.meta.get("val") if isinstance(one, Node) else None for one in (other, node))
-    return isinstance(before, Tensor) and isinstance(after, Tensor) and before.dtype == after.dtype
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor):
+        return False
+    return before.dtype == after.dtype and before.stride() == after.stride()
 
 
 def _made(graph: Graph, target: Any, *args: Any, **kwargs: Any) -> Node:

@@ -154,10 +154,13 @@ class StackedLoss:
         def slopes(chain: int, block: slice) -> _Slopes | _TracedSlopes:
             share = (block.stop - block.start) / n_examples(batch)
             at, examples = chain_of(position, chain), take(batch, block)
-            graph = self._product_graph(at, examples) if self.layout.sliced and self.vmapped else None
+            # A single lane has its share before the derivatives whether it is traced or not: the bits differ.
+            alone = self._width == 1
+            graph = self._product_graph(at, examples, share if alone else 1.0) if self._traces else None
             if graph is None:
                 return _Slopes(partial(self._mean_losses, index=self._index, frozen=self._params), at, examples, share)
-            return _TracedSlopes(graph, [*_leaves(at), *_leaves(examples), *self._fixed], share)
+            leaves = [*_leaves(at), *_leaves(examples), *self._fixed]
+            return _TracedSlopes(graph, leaves, 1.0 if alone else share)
 
         # A kept graph holds the activations of its chain and block.
         few = chains * len(blocks) <= _KEPT
@@ -176,12 +179,17 @@ class StackedLoss:
 
         return product
 
-    def _product_graph(self, at: Stack, batch: Batch) -> SplitGraph | None:
+    @property
+    def _traces(self) -> bool:
+        return self.layout.sliced and self.vmapped
+
+    def _product_graph(self, at: Stack, batch: Batch, share: float) -> SplitGraph | None:
         """Returns the Hessian's product traced: what depends on the position, and what on the vector.
 
-        It gives the bits of the product itself. None if it fails, or is not worth it yet.
+        It gives the bits of the product itself, with the mean losses times ``share``. None if it fails, or is not worth
+        it yet.
         """
-        key = ("product", *self._key(_leaves((at, batch))))
+        key = ("product", share, *self._key(_leaves((at, batch))))
         if self._width == 1:
             self._graphs.asked[key] += 1
             if self._graphs.asked[key] <= _OFTEN:
@@ -193,7 +201,8 @@ class StackedLoss:
                 position, examples, index, frozen = pytree.tree_unflatten(fixed, form)
 
                 def mean_loss(values: Stack) -> Tensor:
-                    return self._mean_losses(values, examples, index=index, frozen=frozen).sum()
+                    total = self._mean_losses(values, examples, index=index, frozen=frozen).sum()
+                    return total if share == 1 else total * share
 
                 pulled: Function = torch.func.vjp(torch.func.grad(mean_loss), position)[1]
                 (image,) = pulled(dict(zip(position, vector, strict=True)))

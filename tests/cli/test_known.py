@@ -56,6 +56,11 @@ def test_an_unknown_one_is_told(
     assert str(caught.value).startswith(sentence)
 
 
+def test_a_list_may_be_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text("ablation: {methods+: [zero]}\nllc+: {n_beta: 3}\n")
+    check_keys([f"--config={tmp_path / 'more.yaml'}", "--ablation.methods+", "zero"])
+
+
 def test_what_it_cannot_know_is_left_to_the_parser() -> None:
     check_keys(
         ["fit", "--model.init_args.widht", "3", "--llc.when.init_args.m", "3", "--lcl.gamma", "--llc.components+"]

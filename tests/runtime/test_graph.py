@@ -40,6 +40,18 @@ CASES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], list[str]]] = {
         lambda x, y: [p := -x.exp(), (p * x).sum(-1) + p.sum(-1)][1],
         ["aten::exp", "aten::neg", "aten::mul.Tensor", *["aten::sum.dim_IntList"] * 2, "aten::add.Tensor"],
     ),
+    "the sign of a square, which has none": (
+        lambda x, y: [n := -x.exp(), (n * n).sum(-1)][1],
+        ["aten::exp", "aten::neg", "aten::mul.Tensor", "aten::sum.dim_IntList"],
+    ),
+    "the sign of what is squared": (
+        lambda x, y: [m := -x.exp() * x, (m * m).sum(-1)][1],
+        ["aten::exp", "aten::neg", *["aten::mul.Tensor"] * 2, "aten::sum.dim_IntList"],
+    ),
+    "a power of every second number": (
+        lambda x, y: (x[:, ::2] ** 1).reshape(-1).exp(),
+        ["aten::slice.Tensor", "aten::pow.Tensor_Scalar", "aten::view", "aten::exp"],
+    ),
     "a function of what is expanded": (
         lambda x, y: x[:, :, :1].expand(3, 8, 5).exp().reshape(24, 5),
         ["aten::slice.Tensor", "aten::exp", "aten::expand", "aten::reshape"],
@@ -57,6 +69,11 @@ def test_less_is_done_with_the_same_bits(case: str) -> None:
     graph = traced(function, X, Y)
     assert sorted(operations(graph)) == sorted(expected)
     assert torch.equal(graph(X, Y), function(X, Y))
+
+
+def test_numbers_without_a_sign_wrap_round_before_they_are_summed() -> None:
+    ones = torch.ones(2, 5, dtype=torch.uint8)
+    assert traced(lambda x: (-x).sum(-1), ones)(ones).tolist() == [5 * 255] * 2
 
 
 def test_a_sum_of_what_is_negated_is_of_as_much() -> None:

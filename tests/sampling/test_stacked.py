@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule
 
-from llc_lightning.runtime.batches import Params
+from llc_lightning.runtime.batches import Params, chunks
 from llc_lightning.sampling import stacked as stacked_module
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
@@ -222,20 +222,24 @@ def most_rows(params: Params) -> tuple[Masks, ...]:
     return ({"first.weight": mask(params, "first.weight", list(range(90)))},)
 
 
+@pytest.mark.parametrize("n", [9, 256, 300, 700])
 def test_products_of_a_lane_alone_are_traced_where_they_are_many_with_the_same_bits(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, n: int
 ) -> None:
     monkeypatch.setattr(stacked_module, "_OFTEN", 2)
     given = case(Wide, (50,), most_rows)
-    graphs = Graphs()
+    batch = torch.randn(n, 50, dtype=given.batch.dtype, generator=torch.Generator().manual_seed(n))
+    graphs, blocks = Graphs(), len(list(chunks(n, stacked_module._SLICED_BLOCK)))
+    shapes = len({n % stacked_module._SLICED_BLOCK, *[0] * (n >= stacked_module._SLICED_BLOCK)})
     stacked = StackedLoss(given.loss, given.params, given.moved(), graphs=graphs)
     assert stacked.width == 1
     position, vector = around(stacked.start(1)), around(stacked.start(1), seed=5)
     found: list[Tensor] = []
-    for made in (0, 0, 1, 1):
-        product = stacked.hessian(position, given.batch)
+    for _ in range(4):
+        product = stacked.hessian(position, batch)
         found += [product(vector)["first.weight"], product(vector)["first.weight"]]
-        assert len(graphs) == made
+    assert len(graphs) == shapes
+    assert blocks == -(-n // 256)
     assert all(torch.equal(one, found[0]) for one in found)
 
 

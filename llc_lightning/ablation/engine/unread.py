@@ -29,7 +29,11 @@ def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[
     Raises:
         AddressError: If nothing reads one of them.
     """
-    for point in _without_gradient(loss, params, take(batch, slice(0, _FEW)), points):
+    few = take(batch, slice(0, _FEW))
+    for point in _without_gradient(loss, params, few, points) if points else ():
+        # Where one point's gradient fails, none is known of the others; and a few examples may pass by a layer.
+        if not _without_gradient(loss, params, batch, [point]):
+            continue
         # A module may cut its graph off, or write over what it needs; then numbers must tell.
         with torch.no_grad():
             shifted = loss.asked("per_example_loss", params, batch, [(point, partial(_add, torch.ones(())))])
@@ -40,14 +44,12 @@ def check_read(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[
                 )
 
 
-def _without_gradient(loss: ModuleLoss, params: Params, few: Batch, points: Sequence[str]) -> list[str]:
-    """Returns the hook points in whose activations no gradient of the loss is known."""
-    if not points:
-        return []
+def _without_gradient(loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[str]) -> list[str]:
+    """Returns the hook points in whose activations no gradient of the loss is known, all asked in one pass."""
     probes = {point: torch.zeros((), requires_grad=True) for point in points}
     changes = [(point, partial(_add, probe)) for point, probe in probes.items()]
     with torch.enable_grad():
-        total = loss.asked("per_example_loss", params, few, changes).sum()
+        total = loss.asked("per_example_loss", params, batch, changes).sum()
         found = _gradients(total, list(probes.values()))
     return [point for point, one in zip(probes, found, strict=True) if one is None]
 

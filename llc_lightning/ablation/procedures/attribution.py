@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float
@@ -201,28 +201,38 @@ class _Slopes:
             )
             for point, some in members.items()
         ]
+        kept = {point: examples.activations(point) for point in members} if examples.keeps_activations else None
         pieces: dict[str, list[Tensor]] = {point: [] for point in members}
         for block in range(len(examples.blocks)):
             stop_if_asked()
-            own = self._activations(block, list(members))
+            own = self._activations(block, list(members), kept)
             apart = {point: self._apart(block, next(each), own[point], some[0]) for (point, some), each in
                      zip(members.items(), values, strict=True)}  # fmt: skip
-            # The gradient at the activation is the same for all draws.
-            none = {point: torch.zeros_like(draws[0]) for point, draws in apart.items()}
-            here = {} if self.steps else self._gradients(block, none)
-            for point, draws in apart.items():
-                each = [(one, self._on_the_way(block, point, one)) for one in draws] if self.steps else [
-                    (draws.mean(0), here[point])
-                ]  # fmt: skip
-                products = [_products(one, mean, parts[point]) for one, mean in each]
-                pieces[point].append(torch.stack(products).mean(0))
+            for point, products in self._products(block, apart, parts):
+                pieces[point].append(products)
         return {point: torch.cat(found, dim=1) for point, found in pieces.items()}
 
-    def _activations(self, block: int, points: Sequence[str]) -> Mapping[str, Tensor]:
-        """Returns the activations of a block."""
+    def _products(
+        self, block: int, apart: Mapping[str, Tensor], parts: Mapping[str, Sequence[_Part]]
+    ) -> Iterator[tuple[str, Float[Tensor, "member row loss"]]]:
+        """Yields what lies between activations and values times the gradients, mean over draws, of every hook point."""
+        if self.steps:
+            for point, draws in apart.items():
+                each = [_products(one, self._on_the_way(block, point, one), parts[point]) for one in draws]
+                yield point, torch.stack(each).mean(0)
+            return
+        # The gradient at the activation is the same for all draws.
+        here = self._gradients(block, {point: torch.zeros_like(draws[0]) for point, draws in apart.items()})
+        for point, draws in apart.items():
+            yield point, _products(draws.mean(0), here[point], parts[point])
+
+    def _activations(
+        self, block: int, points: Sequence[str], kept: Mapping[str, Tensor] | None
+    ) -> Mapping[str, Tensor]:
+        """Returns the activations of a block, of all that are kept, where they are."""
         examples = self.examples
-        if examples.keeps_activations:
-            return {point: examples.activations(point)[examples.blocks.rows[block]] for point in points}
+        if kept is not None:
+            return {point: values[examples.blocks.rows[block]] for point, values in kept.items()}
         return examples.loss.activations(examples.params, examples.blocks.batches[block], points)
 
     def _apart(
@@ -254,12 +264,15 @@ class _Slopes:
         return {point: torch.stack(some) for point, some in zip(leaves, zip(*found, strict=True), strict=True)}
 
     def _gradient(self, losses: Tensor, leaves: Mapping[str, Tensor], name: str) -> tuple[Tensor, ...]:
-        if not losses.requires_grad:
-            point = next(iter(leaves))
-            raise SettingError(
-                f"{name!r} has no gradient at {point!r}, which attribution follows; leave it out, or ablate."
-            )
-        return torch.autograd.grad(losses.sum(), list(leaves.values()), retain_graph=True, materialize_grads=True)
+        found: Sequence[Tensor | None] = [None] * len(leaves)
+        if losses.requires_grad:
+            found = torch.autograd.grad(losses.sum(), list(leaves.values()), retain_graph=True, allow_unused=True)
+        for point, one in zip(leaves, found, strict=True):
+            if one is None:
+                raise SettingError(
+                    f"{name!r} has no gradient at {point!r}, which attribution follows; leave it out, or ablate."
+                )
+        return cast("tuple[Tensor, ...]", tuple(found))
 
 
 def _products(

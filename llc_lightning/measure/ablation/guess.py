@@ -19,11 +19,13 @@ def guessed(components: Sequence[Component], params: Params, examples: int, seco
     much that is of the network is taken from the weights that are listed from the last of the component's own on.
 
     Args:
-        components: What is ablated, with a hook point each.
-        params: The weights, in the order of the network.
+        components: What is ablated.
+        params: The weights, in the order of the network, and no buffers.
         examples: How many examples are passed.
         seconds: What a pass takes over these.
     """
+    if not components:
+        return seconds
     points = {part.point for component in components for part in component.members}
     recording = _RECORDING + _RECORDED * seconds * min(_BLOCK, examples) / examples
     behind = sum(_behind(component, params) for component in components)

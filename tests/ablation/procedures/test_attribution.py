@@ -91,6 +91,42 @@ def test_one_gradient_serves_all_hook_points_and_is_that_of_each_alone(monkeypat
         monkeypatch.setattr(kept_of, "KEPT", 0)
 
 
+class Detached(nn.Module):
+    """Reads one of its layers behind a cut of the graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.r = nn.Linear(3, 4), nn.Linear(3, 4), nn.Linear(4, 1)
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        return (self.r(self.a(batch))[:, 0] + self.b(batch).detach().sum(1)).square()
+
+
+def test_a_hook_point_without_gradient_is_named_among_others_with_one() -> None:
+    net = made(Detached)
+    loss, params = loss_fn(net), snapshot_params(net)
+    assert attribution(loss, params, X, "a")["value"].abs().item() > 0
+    for points in (["b"], ["a", "b"], ["b", "a"]):
+        with pytest.raises(SettingError, match="'train' has no gradient at 'b'"):
+            attribution(loss, params, X, points)
+
+
+@pytest.mark.parametrize("method", ["zero", "mean", "resample"])
+def test_blocks_of_examples_have_the_estimates_that_they_have_together(method: str) -> None:
+    net, data = made(Circuits), circuits_data(600)  # three blocks, of which the last is not full
+    loss, params = loss_fn(net), snapshot_params(net)
+    found = attribution(loss, params, data, ["hook_hidden", "hook_out"], method, seed=1)
+    for point in ("hook_hidden", "hook_out"):
+        alone = attribution(loss, params, data, point, method, seed=1)
+        assert alone["value"].tolist() == found["value"][found["component"] == point].tolist()
+    if method == "zero":
+        h = net.W_in(data[0]).relu().detach().requires_grad_()
+        total = (net.W_out(h) - data[1]).square().square().mean(-1).sum()
+        expected = -(h * torch.autograd.grad(total, h)[0]).sum(1).mean().item()
+        value = found["value"][(found["component"] == "hook_hidden") & (found["loss"] == "train")].item()
+        assert value == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("module", "data", "components"),
     [

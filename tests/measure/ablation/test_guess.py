@@ -29,6 +29,10 @@ def test_of_a_component_without_weights_all_of_a_pass_is_taken_to_lie_behind() -
     assert guessed([bare], {}, 100, 1.0) == pytest.approx(1 + 1 + 0.03 + 0.6)
 
 
+def test_of_no_component_a_pass_is_taken() -> None:
+    assert guessed([], PARAMS, 100, 1.5) == 1.5
+
+
 def test_a_set_at_two_hook_points_passes_the_layers_before_each() -> None:
     parts = (neuron("one", 0, "two.weight"), neuron("two", 0, "three.weight"))
     whole = Component("both", "set", "one", parts=parts, weights=(*parts[0].weights, *parts[1].weights))
