@@ -76,9 +76,7 @@ def main(arguments: list[str]) -> int:
     warnings.filterwarnings("ignore")
     images = load_images()
     print(f"\n{images.told}: {EXAMPLES} of the training images, of 14 x 14, {QUERIES} of the test images as queries")
-    print(
-        f"{given.subsets} halves x {len(TRAININGS)} seeds retrained; [95 %] of a bootstrap over queries, of these halves"
-    )
+    print(f"{given.subsets} halves x {len(TRAININGS)} seeds retrained; [95 %] of a bootstrap over queries alone")
     if not PYTHON.exists():
         print("kronfluence is not there: make peers")
     head = ("net", "method", "LDS [95 %]", "CPU s", "status")

@@ -46,7 +46,9 @@ def unlisted() -> Generator[None]:
 
 @unlisted()
 def traced(function: Callable[..., Any], *args: Any) -> GraphModule:
-    """Returns the graph of ``function`` for arguments of these shapes: the same bits (but for the sign of a zero), without Python and vmap.
+    """Returns the graph of ``function`` for arguments of these shapes: the same bits, without Python and vmap.
+
+    A zero may have the other sign.
 
     It is traced on fake tensors: numbers and sizes that depend on the input are computed again in every call, and a
     function that branches on them cannot be traced, rather than keep the branch of the first call. Tensors that it
