@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.trained import trained
 from llc_lightning.analysis.kernel import clustering, self_influence
 from llc_lightning.data.cis import CISData
 from llc_lightning.data.images import MNISTFashionData
@@ -99,7 +99,7 @@ def tasks(seeds: range) -> Table:
 
     def rows() -> Iterator[tuple[str, ...]]:
         for seed in seeds:
-            net, data = _trained(
+            net, data = trained(
                 CISModel(task="xor", size=32, active=1.0, width=32, loss_power=4.0, learning_rate=3e-3),
                 CISData(task="xor", size=32, active=1.0),
                 seed,
@@ -107,7 +107,7 @@ def tasks(seeds: range) -> Table:
             )
             yield "cis, 32 circuits", str(seed), *_of_tasks(net, data, seed, n_beta=10000.0, gamma=100.0, watched=1024)
         for seed in seeds:
-            net, data = _trained(
+            net, data = trained(
                 ImageModel(layout="mix20", width=64, depth=2, learning_rate=0.004),
                 MNISTFashionData(layout="mix20", batch_size=128),
                 seed,
@@ -217,24 +217,6 @@ def _covariance(x: np.ndarray, residual: np.ndarray) -> np.ndarray:
 
 def _related(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
-
-
-def _trained(
-    net: L.LightningModule, data: L.LightningDataModule, seed: int, **length: int
-) -> tuple[L.LightningModule, Batch]:
-    """Returns the net, trained, and the examples to measure on."""
-    L.seed_everything(seed, verbose=False)
-    for layer in net.modules():
-        if isinstance(layer, nn.Linear):
-            layer.reset_parameters()
-    quiet = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-    }
-    L.Trainer(accelerator="cpu", **quiet, **length).fit(net, data)  # pyright: ignore[reportArgumentType]
-    return net, data.analysis_set()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
 
 
 def _of_tasks(

@@ -88,5 +88,5 @@ def _softest(loss: LossFn, params: Params, data: Batch, n_beta: float) -> float:
         return loss({name: part.view_as(value) for (name, value), part in parts}, data).mean()
 
     w = torch.cat([value.flatten() for value in there.values()])
-    curvature = torch.linalg.eigvalsh(torch.func.hessian(mean)(w))
+    curvature = torch.linalg.eigvalsh(torch.autograd.functional.hessian(mean, w))
     return curvature[curvature > _ROUNDING].min().item()

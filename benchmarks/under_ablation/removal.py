@@ -1,31 +1,22 @@
-"""The LLC under ablation where the truth is known: what removing a unit changes, and whether the numbers close.
-
-    python -m benchmarks under_ablation               all tables
-    python -m benchmarks under_ablation removal --seeds 2
-
-Prints a line for every case beside what is asked of it, and ends with 1 where something is missed.
-"""
+"""What removing a unit of reduced-rank regression changes, and the LLC of one unit's weights."""
 
 from __future__ import annotations
 
-import argparse
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import count, islice
-from math import inf, isfinite, sqrt
+from math import sqrt
 
 import torch
 
 from benchmarks.truth.smooth_points import around, at_a_smooth_point, softest
+from benchmarks.under_ablation.misses import Off, verdict, within
 from llc_lightning.exact import reduced_rank_coefficient, unit_value
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
 from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.measure.measurements import measure
 from llc_lightning.measure.snapshot import Snapshot
-from llc_lightning.results.schema import Row
 
 SIZES = ((4, 3, 4, 2), (4, 4, 4, 2), (5, 3, 5, 1), (4, 2, 4, 2), (5, 3, 5, 3), (6, 2, 4, 2))
 """Inputs, hidden units, outputs, rank."""
@@ -45,44 +36,6 @@ CURVE = LLCPlan(
 )
 
 
-@dataclass(frozen=True)
-class Off:
-    """By how much a measured value is off what it must be, and its standard error."""
-
-    miss: float
-    stderr: float
-
-    @classmethod
-    def of(cls, row: Row, wanted: float = 0.0) -> Off:
-        """Returns it of a row."""
-        return cls(row.value - wanted, row.stderr)
-
-    @property
-    def errors(self) -> float:
-        """How many errors it is off; infinitely many where it is no number, or off without an error."""
-        if self.miss == 0:
-            return 0.0
-        return abs(self.miss) / self.stderr if isfinite(self.miss) and self.stderr > 0 else inf
-
-
-def within(some: Iterable[Off], errors: float) -> float:
-    """Returns the share of values that are off by at most so many errors."""
-    held = [one.errors <= errors for one in some]
-    return sum(held) / len(held)
-
-
-def main(arguments: list[str]) -> int:
-    """Prints the tables with these names, or all; returns 1 where something is missed."""
-    tables: dict[str, Callable[[int], bool]] = {"removal": removal}
-    parser = argparse.ArgumentParser(prog="python -m benchmarks under_ablation")
-    parser.add_argument("tables", nargs="*", choices=[*tables, []], metavar="TABLE", help=", ".join(tables))
-    parser.add_argument("--seeds", type=int, default=20, help="of every size in the table `removal` (default: 20)")
-    given = parser.parse_args(arguments)
-    warnings.filterwarnings("ignore")
-    kept = [tables[name](given.seeds) for name in given.tables or tables]
-    return 0 if all(kept) else 1
-
-
 def removal(seeds: int) -> bool:
     """Prints what removing a unit of reduced-rank regression does to the LLC, and the LLC of one unit's weights."""
     chains = REMOVAL.settings
@@ -99,12 +52,21 @@ def removal(seeds: int) -> bool:
     return all(kept)
 
 
-def _removed(size: tuple[int, int, int, int], seeds: int) -> bool:
+def exact_change(size: tuple[int, int, int, int]) -> float:
+    """Returns by how much the coefficient changes when a unit is removed, redundant or needed.
+
+    Example:
+        >>> exact_change((4, 3, 4, 2)), exact_change((4, 2, 4, 2))
+        (-1.0, -2.5)
+    """
     inputs, hidden, outputs, rank = size
     whole = reduced_rank_coefficient(inputs, hidden, outputs, rank=rank).value
-    left = reduced_rank_coefficient(inputs, hidden - 1, outputs, rank=min(rank, hidden - 1)).value
-    change, off, seconds = float(left - whole), list[Off](), list[float]()
-    for at in islice(_smooth(size), seeds):
+    return float(reduced_rank_coefficient(inputs, hidden - 1, outputs, rank=min(rank, hidden - 1)).value - whole)
+
+
+def _removed(size: tuple[int, int, int, int], seeds: int) -> bool:
+    change, off, seconds = exact_change(size), list[Off](), list[float]()
+    for at in islice(smooth(size), seeds):
         started = time.process_time()
         rows = measure(REMOVAL, at).rows
         seconds.append(time.process_time() - started)
@@ -113,11 +75,11 @@ def _removed(size: tuple[int, int, int, int], seeds: int) -> bool:
     share, error, cost = within(off, 2), max(one.stderr for one in off), sum(seconds) / len(seconds)
     kept = share >= 0.9 and furthest <= 3.5 and error <= 0.15 and cost <= 5
     told = f"{share:9.0%}{furthest:9.2f}{error:9.3f}{cost:6.1f}"
-    print(f"{size!s:14}{change:7.1f}{mean:8.3f}{told}{_verdict(kept)}", flush=True)
+    print(f"{size!s:14}{change:7.1f}{mean:8.3f}{told}{verdict(kept)}", flush=True)
     return kept
 
 
-def _smooth(size: tuple[int, int, int, int]) -> Iterator[Snapshot]:
+def smooth(size: tuple[int, int, int, int]) -> Iterator[Snapshot]:
     """Yields nets that are at smooth points with the unit and without it, by their seeds."""
     ((n_beta,), (address,)) = REMOVAL.n_beta, REMOVAL.components
     for seed in count():
@@ -136,9 +98,5 @@ def _unit(cost: float) -> bool:
     (row,) = (one for one in measure(CURVE, around((right * sizes).T, left * sizes)).rows if one.quantity == "llc")
     off = Off.of(row, exact)
     kept = off.errors <= 3
-    print(f"{cost:9g}{exact:8.3f}{row.value:8.3f}{row.stderr:7.3f}{off.errors:7.2f}{_verdict(kept)}", flush=True)
+    print(f"{cost:9g}{exact:8.3f}{row.value:8.3f}{row.stderr:7.3f}{off.errors:7.2f}{verdict(kept)}", flush=True)
     return kept
-
-
-def _verdict(kept: bool) -> str:
-    return "" if kept else " MISSED"
