@@ -17,11 +17,9 @@ from llc_lightning.callbacks.frame import callbacks_of
 from llc_lightning.callbacks.steps import moment_of, planned_steps
 from llc_lightning.components.component import Component
 from llc_lightning.components.loss import snapshot_params
-from llc_lightning.measure.ablation.guess import guessed
-from llc_lightning.measure.ablation.plan import AblationPlan
 from llc_lightning.measure.budget import SCREENED, Account, Costs, Kept, Purse, decide, screened
 from llc_lightning.measure.cost import Clock, duration
-from llc_lightning.measure.forecast import RunsChains, rough
+from llc_lightning.measure.forecast import Guesses, RunsChains, rough
 from llc_lightning.measure.measurements import Plan, components_at
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.left_out import read_left_out, write_left_out
@@ -222,7 +220,7 @@ class BudgetCallback(L.Callback):
     def outcome(self, folder: Path) -> str:
         """Returns what was spent and what was left out, in sentences."""
         training, measuring = max(self.clock.training, 1e-9), self.clock.measuring
-        share = f"{measuring / training:.3f} of the {training:.1f} s of training"
+        share = f"{measuring / training:.3f} of the {_seconds(training)} of training"
         left, asked, moments = Counter[str](), Counter[str](), Counter[str]()
         for record in read_left_out(folder):
             left[record["name"]] += record["left"]
@@ -234,7 +232,7 @@ class BudgetCallback(L.Callback):
             for name, number in moments.items()
         )
         later = f"; left out: {told}; {call('analyze', 'measure', folder)} fills them in" if told else ""
-        return f"budget {self.share:g}: measuring took {measuring:.1f} s, {share}{later}"
+        return f"budget {self.share:g}: measuring took {_seconds(measuring)}, {share}{later}"
 
     def prepare(self, callback: Measuring, take: Callable[[], Snapshot], *, processes: int = 1) -> None:
         """Learns what a callback measures, and guesses what that costs; ``take`` takes a snapshot."""
@@ -245,14 +243,15 @@ class BudgetCallback(L.Callback):
             taken = self.clock.now() - started
             components = components_at(callback.plan, snapshot)
             once, each, first = rough(callback.plan, snapshot)
-            chains = isinstance(callback.plan, RunsChains)
-            n = n_examples(snapshot.data)
-            passed = 3 * n if chains else min(callback.plan.examples or n, n)
+            plan, n = callback.plan, n_examples(snapshot.data)
+            chains = isinstance(plan, RunsChains)
+            passed = 3 * n if chains else min(plan.examples or n, n)
             screening = _SCREENING * once * min(SCREENED, n) / passed
-            if not chains:
+            if isinstance(plan, Guesses):
                 weights = {name: snapshot.params[name] for name, _ in snapshot.loss.module.named_parameters()}
-                ablated = isinstance(callback.plan, AblationPlan)
-                each = guessed(components, weights, passed, each) if ablated else _OF_A_PASS * each
+                each = plan.guessed(components, weights, passed, each)
+            elif not chains:
+                each *= _OF_A_PASS
             fixed = (_KEEPING + _OFTEN * taken + once) * (_AGREEING if processes > 1 else 1.0)
             costs = Costs(fixed, each, first)
         known: Mapping[Any, Any] = self._earlier.get("costs", {}).get(callback.name, {})
@@ -365,11 +364,25 @@ class BudgetCallback(L.Callback):
             seconds = account.seconds(account.least)
             if seconds > self.share * training and not account.done:
                 warnings.warn(
-                    f"{name}: one value takes about {duration(seconds)}, and {self.share:g} of this training of about "
-                    f"{duration(training)} is {duration(self.share * training)}: none is measured. Give a larger "
+                    f"{name}: one value takes about {_about(seconds)}, and {self.share:g} of this training of about "
+                    f"{_about(training)} is {_about(self.share * training)}: none is measured. Give a larger "
                     "budget or a longer training, or measure afterwards with analyze.py measure.",
                     stacklevel=1,
                 )
+
+
+def _seconds(seconds: float) -> str:
+    """Returns a time that is compared with another.
+
+    Example:
+        >>> _seconds(0.0148), _seconds(6.04), _seconds(124.2)
+        ('0.015 s', '6.0 s', '124.2 s')
+    """
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2g} s"
+
+
+def _about(seconds: float) -> str:
+    return f"{seconds:.1g} s" if seconds < 1 else duration(seconds)
 
 
 def _measuring(trainer: L.Trainer) -> list[Measuring]:

@@ -19,7 +19,7 @@ from llc_lightning.measure.measurements import Plan, at_rungs, components_at, me
 from llc_lightning.measure.sharing import Piece, dealt
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.runtime.allocator import keep_freed_memory
-from llc_lightning.runtime.batches import Batch, LossFn, n_examples, take
+from llc_lightning.runtime.batches import Batch, LossFn, Params, n_examples, take
 from llc_lightning.runtime.progress import Advance
 from llc_lightning.runtime.workers import Workers
 from llc_lightning.sampling.base import SAMPLERS
@@ -270,6 +270,15 @@ class Records(Protocol):
     @property
     def recorded(self) -> tuple[float, int]:
         """Seconds, and passes over the examples, that it takes besides; (0, 0) where nothing is recorded."""
+        ...
+
+
+@runtime_checkable
+class Guesses(Protocol):
+    """A plan that tells what a component takes of it, from where in the network it is."""
+
+    def guessed(self, components: Sequence[Component], params: Params, examples: int, seconds: float) -> float:
+        """Returns the seconds of a component, the mean, where a pass over the examples takes ``seconds``."""
         ...
 
 

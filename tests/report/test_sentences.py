@@ -28,7 +28,7 @@ def test_the_headlines_of_a_finished_run(source: Source) -> None:
 def test_a_young_run_says_less(young: Source) -> None:
     said = headlines(young.found)
     assert said[0].startswith("No value of the full LLC is ok (3 measured); most often not-a-minimum (3): ")
-    assert said[0].endswith("train longer, or raise gamma.")
+    assert said[0].endswith("train longer, lower n_beta, or raise gamma.")
     assert said[1].startswith("No value of the wrLLC of layers is ok")
     assert said[3].startswith("At step 42 the net does not compute in superposition")
     assert "The full LLC is not ok at any step." in said

@@ -52,7 +52,7 @@ def run(options: Namespace) -> None:
     if not len(found):
         raise StoreError(
             f"{opened.folder} holds no {options.quantity}; train with a CircuitCallback (the key circuit), or add the "
-            "key to the run's configuration and use `analyze.py measure`."
+            "key to the run's configuration; `analyze.py measure` then measures it, as what a budget has left out."
         )
     transitions = llc_transitions(rows, level=options.level)
     if path is not None:

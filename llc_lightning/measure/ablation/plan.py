@@ -17,9 +17,10 @@ from llc_lightning.ablation.significance import check_resamples
 from llc_lightning.components.component import Component
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.measurable import find_measurable
+from llc_lightning.measure.ablation.guess import guessed
 from llc_lightning.measure.jobs import Job, revision_of, settings_name
 from llc_lightning.measure.measurements import TRAIN, check_each_once
-from llc_lightning.runtime.batches import Batch
+from llc_lightning.runtime.batches import Batch, Params
 from llc_lightning.runtime.errors import at_least, unless_none
 
 BASELINE: Mapping[str, object] = {"metrics": (), "resamples": 0, "warm_start": False, "seed": None, "mask": ""}
@@ -107,6 +108,10 @@ class AblationPlan:
     def revision(self) -> int:
         """The revision of all its methods together."""
         return revision_of(*self.revisions.values(), *self.attributed.values())
+
+    def guessed(self, components: Sequence[Component], params: Params, examples: int, seconds: float) -> float:
+        """Returns about how many seconds an ablation of one of some components takes, the first time."""
+        return guessed(components, params, examples, seconds)
 
     def settings_with(self, data: str, *, revision: int = 1) -> str:
         """Returns what names the settings in rows.
