@@ -106,6 +106,10 @@ def test_tables_are_written_into_their_places() -> None:
     assert f"<!-- order -->\n\n{rule}\n{first}\n{rest[0]}\n\n" in written
     for name in ("changes", "controls"):
         assert f"<!-- {name} -->\n\n{rule}\n{first}\n{rest[0]}\n{rest[1]}\n\n" in written
+    # What stands around the tables stays, and each mark is closed.
+    for name in SHOWN:
+        assert f"Of {name}:\n<!-- {name} -->\n\n" in written
+        assert f"\n<!-- /{name} -->\n" in written
     assert with_tables(written, tables) == written
     with pytest.raises(ValueError, match="<!-- found --> 2 times"):
         with_tables(page + page, tables)
