@@ -11,8 +11,7 @@ import torch
 from benchmarks.trained import trained
 from llc_lightning.data.cis import CISData
 from llc_lightning.data.images import MNISTFashionData
-from llc_lightning.data.sequence_data import SequenceData
-from llc_lightning.data.sequences.induction import Induction
+from llc_lightning.llc.recover import recover
 from llc_lightning.llc.settings import ChainSettings
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
 from llc_lightning.measure.snapshot import Snapshot
@@ -28,6 +27,9 @@ _CHAINS = ChainSettings(chains=8, burn_in=500, draws=500, preconditioner="hutchi
 _SEED = 0
 _BEYOND_REACH = 20.0
 """By how much the biases of neurons that never fire lie further below 0 than inputs alone would ask for."""
+_NOISE = 0.3
+"""SD of what no transformer could predict."""
+_LONG = 5000
 UNREAD_HEADS = ("net.blocks.0.attn.hook_z[1]", "net.blocks.1.attn.hook_z[1]")
 
 
@@ -62,21 +64,39 @@ def cis(seed: int = 0) -> Net:
 
 
 @cache
-def image() -> Net:
-    """Returns a classifier of images of 14 x 14 with 4 neurons, on 4,096 images: more than it could learn by heart."""
-    data = MNISTFashionData(layout="mix20", mini=True, batch_size=128, analysis_size=4096)
-    model = ImageModel(layout="mix20", mini=True, width=4, depth=1)
-    found = trained(model, data, _SEED, max_epochs=1)
-    return _net("image", *found, "neurons", n_beta=300.0, gamma=100.0)
+def cis_at_minimum() -> Net:
+    """Returns the same at its minimum, where what an ablation changes is felt by all weights that are left."""
+    net = at_minimum(cis(0))
+    return replace(net, plan=replace(net.plan, n_beta=(3000.0,), gamma=3000.0, budget=3000))
 
 
 @cache
-def induction() -> Net:
-    """Returns a transformer of 2 layers of 2 heads that is about to do induction, on 256 sequences."""
-    task = Induction(tokens=8, positions=12, shortest=3, longest=5)
-    model = TransformerModel(8, 12, d_model=8, learning_rate=3e-3)
-    found = trained(model, SequenceData(task, analysis_size=256, validation_size=0), _SEED, max_steps=400)
-    return _net("induction", *found, "heads", n_beta=1000.0, gamma=100.0)
+def image() -> Net:
+    """Returns a classifier of images of 14 x 14 with 16 neurons, on 4,096 images: more than it could learn by heart."""
+    data = MNISTFashionData(layout="mix20", mini=True, batch_size=128, analysis_size=4096)
+    model = ImageModel(layout="mix20", mini=True, width=16, depth=1)
+    found = trained(model, data, _SEED, max_epochs=3)
+    return _net("image", *found, "neurons", n_beta=3e4, gamma=3e4)
+
+
+@cache
+def transformer() -> Net:
+    """Returns a transformer of one layer at the minimum of predicting another one's numbers, through noise."""
+    shape = {"d_model": 8, "d_mlp": 12, "n_layers": 1, "n_heads": 2, "d_input": 4}
+    model, other = (TransformerModel(1, 4, **shape, seed=seed) for seed in (_SEED, _SEED + 7))
+    random = torch.Generator().manual_seed(_SEED)
+    inputs = torch.randn(1024, 4, 4, generator=random)
+    with torch.no_grad():
+        targets = other(inputs)[..., 0]
+    targets += _NOISE * torch.randn(targets.shape, generator=random)
+    return at_minimum(_net("transformer", model, (inputs, targets), "neurons", n_beta=5e4, gamma=5e4))
+
+
+def at_minimum(net: Net) -> Net:
+    """Returns a net with the weights that full-batch training reaches from its own."""
+    loss, params, data = net.at.loss, net.at.params, net.at.data
+    found = recover(loss, params, data, n_beta=net.plan.n_beta[0], budget=_LONG)
+    return replace(net, at=replace(net.at, params=found.params))
 
 
 def _net(name: str, module: L.LightningModule, data: Batch, components: str, *, n_beta: float, gamma: float) -> Net:

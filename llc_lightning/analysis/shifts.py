@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.table import Measured
 from llc_lightning.runtime.errors import DataError
+from llc_lightning.runtime.status import OK
 
 _CLOSING = ("llc_unrecovered", "recovery_gap", "recovery_closure")
 """What is told of the trained weights."""
@@ -95,6 +96,8 @@ def _shift(here: pd.DataFrame, shifted: pd.DataFrame, kind: str, method: str, n_
     own = table.select(here, kind=kind, method=method, component=named, **at)
     after = table.select(own, quantity="llc_ablated")
     closing = table.select(own, quantity=_CLOSING)
+    # A closure that is missed is what is to be told of it.
+    closing = closing.assign(status=closing["status"].replace("not-closed", OK))
     closing = closing.loc[table.ok(closing)]
     counts = closing["component"].value_counts()
     closed = closing.loc[np.asarray(closing["component"].map(counts) == len(_CLOSING), dtype=bool)]

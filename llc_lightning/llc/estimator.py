@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning.components.loss import ModuleLoss, TaskLoss
-from llc_lightning.llc.inputs import check_inputs, check_types, is_ladder, rungs
+from llc_lightning.llc.inputs import check_inputs, check_start, check_types, is_ladder, rungs
 from llc_lightning.llc.lane_batch import LaneBatch
 from llc_lightning.llc.record import LLCRecord
 from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
@@ -142,6 +142,7 @@ def estimate_parts(
     centre: Centre | None = None,
     tasks: Tasks | None = None,
     observe: Sequence[Observable | str] = (),
+    start: Params | None = None,
     done: Callable[[int], object] | None = None,
 ) -> list[list[LLCRecord]]:
     """Returns the estimates of several parts at several resolutions: a list for each part, in the order of the latter.
@@ -161,6 +162,8 @@ def estimate_parts(
         centre: What is known at w*, where the caller has it already.
         tasks: Losses to record beside the one that is sampled.
         observe: What to look at along the chains: observables, or names of registered ones.
+        start: Where the chains start, while w* remains what they are pulled to and compared with; None for w*. The
+            posterior's mode, where w* is no minimum: chains then need not find the way there.
         done: Called with the number of lanes after every step of their chains, for a progress bar; the total is
             ``len(parts) * len(resolutions) * (burn_in + draws)``.
 
@@ -178,6 +181,8 @@ def estimate_parts(
     # The caller's grad mode must not reach the gradients; tensors made in inference mode cannot leave it.
     with torch.inference_mode(False), torch.enable_grad():
         params = without_graph(params) if centre is None else centre.params
+        if start is not None:
+            check_start(start, params)
         everything = moved_by_default(loss_fn, params)
         lanes = [moved_entries(params, everything if part.moved is None else part.moved) for part in parts]
         full = sum(params[name].numel() for name in (params if everything is None else everything))
@@ -190,7 +195,7 @@ def estimate_parts(
             lane_batch = LaneBatch(
                 loss_fn, data, [lanes[i] for i in chosen], whole, centre, settings,
                 seed=seed, replicate=replicate, trivial_loss=trivial_loss, tasks=tasks, observe=observables,
-                graphs=graphs, done=done,
+                graphs=graphs, start=start, done=done,
             )  # fmt: skip
             for at in resolutions:
                 for i, record in zip(chosen, lane_batch.records(at), strict=True):

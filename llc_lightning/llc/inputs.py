@@ -57,6 +57,23 @@ def check_types(parts: object, resolutions: object, settings: object, tasks: obj
         )
 
 
+def check_start(start: Mapping[str, Tensor], params: Mapping[str, Tensor]) -> None:
+    """Checks that chains can start at other values of the parameters.
+
+    Raises:
+        SettingError: If they are not of the same names, shapes and types.
+    """
+    given, wanted = (
+        {name: (tuple(value.shape), value.dtype) for name, value in values.items()} for values in (start, params)
+    )
+    for name in given.keys() | wanted.keys():
+        if given.get(name) != wanted.get(name):
+            raise SettingError(
+                f"start has {given.get(name, 'nothing')} as {name!r}, where params has {wanted.get(name, 'nothing')}; "
+                "give the same parameters at other values."
+            )
+
+
 def check_inputs(
     loss_fn: object, params: object, *, moved: object, seed: object, replicate: object, trivial_loss: object
 ) -> None:

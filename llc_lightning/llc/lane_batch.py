@@ -31,7 +31,7 @@ from llc_lightning.llc.settings import ChainSettings, Resolution
 from llc_lightning.llc.settling import Settling, around_centre, places_of, settling
 from llc_lightning.llc.tasks import Tasks
 from llc_lightning.llc.virial import virial_weights
-from llc_lightning.runtime.batches import Batch, LossFn, take
+from llc_lightning.runtime.batches import Batch, LossFn, Params, take
 from llc_lightning.runtime.progress import silent
 from llc_lightning.sampling.base import SAMPLERS, Posterior, StepLoss
 from llc_lightning.sampling.centre import Centre
@@ -99,6 +99,7 @@ class LaneBatch:
         tasks: Losses to record beside the one that is sampled.
         observe: What to record for the caller, beside what the diagnostics need.
         graphs: Shared by the batches of one loss.
+        start: Where the chains start; w* by default.
         done: Called with the number of lanes when their chains have made one more step, and with the rest at the end.
     """
 
@@ -117,6 +118,7 @@ class LaneBatch:
         tasks: Tasks | None = None,
         observe: Sequence[Observable] = (),
         graphs: Graphs | None = None,
+        start: Params | None = None,
         done: Callable[[int], object] | None = None,
     ) -> None:
         self._data = data
@@ -129,6 +131,7 @@ class LaneBatch:
         self._trivial_loss = trivial_loss
         self._stacked = StackedLoss(loss_fn, centre.params, lanes, graphs=graphs)
         self._observe = observe
+        self._start = start
         self._steps = _Steps(len(lanes), settings.steps, done)
         self._every = recorded_every(settings.draws)
         self._tasks = tasks
@@ -281,6 +284,7 @@ class LaneBatch:
             stacked, sampler, self._data, losses,
             seed=self._seed, chains=self._numbers, steps=settings.steps, burn_in=settings.burn_in,
             batch_size=settings.batch_size, box=settings.box, recorder=recorder,
+            start=None if self._start is None else stacked.start(settings.chains, self._start),
             first_order=posterior.gradient if linear else None, done=self._steps.counted(),
         )  # fmt: skip
         del recorder  # with the weights of the virial

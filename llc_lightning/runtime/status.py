@@ -99,6 +99,13 @@ REASONS.register(
     "tenth of the error times 1 / n_beta; give it a larger budget.",
     order=175,
 )(None)
+REASONS.register(
+    "not-closed",
+    summary="the LLC before and after a re-optimisation do not differ by what it gained",
+    sentence="A1 misses A3 - n_beta R by more than two errors, since the ablated loss is curved otherwise at its "
+    "minimum than near the trained weights; raise n_beta and gamma together, or train to a minimum.",
+    order=176,
+)(None)
 
 
 def in_order(reasons: Iterable[str]) -> tuple[Entry[Diagnostic | None, Reason], ...]:

@@ -89,7 +89,7 @@ class StackedLoss:
         self._one_unit = all(of_one_unit(lane) for lane in lanes)
         self._loss = loss
         self._params = params
-        self._lane_values = [lane.read(params) for lane in padded]
+        self._padded = padded
         # Arguments of every call and not constants of its graph, which other lanes of the same loss then use as well.
         self._fixed = _leaves((self._index, params))
         self._graphs = Graphs() if graphs is None else graphs
@@ -97,12 +97,17 @@ class StackedLoss:
     @cached_property
     def centre(self) -> Stack:
         """All lanes at the centre, [1, lane, *slice]; not to be changed, since whole tensors are not copied."""
-        names = [form.parameter for form in self.layout.forms]
-        return {name: joined([values[name][None] for values in self._lane_values])[None] for name in names}
+        return self._read(self._params)
 
-    def start(self, chains: int) -> Stack:
-        """Returns all chains of all lanes at the centre."""
-        return {name: value.repeat(chains, *(1,) * (value.ndim - 1)) for name, value in self.centre.items()}
+    def start(self, chains: int, params: Params | None = None) -> Stack:
+        """Returns all chains of all lanes at the centre, or where other parameters are."""
+        at = self.centre if params is None else self._read(params)
+        return {name: value.repeat(chains, *(1,) * (value.ndim - 1)) for name, value in at.items()}
+
+    def _read(self, params: Params) -> Stack:
+        values = [lane.read(params) for lane in self._padded]
+        names = [form.parameter for form in self.layout.forms]
+        return {name: joined([value[name][None] for value in values])[None] for name in names}
 
     @property
     def width(self) -> int:

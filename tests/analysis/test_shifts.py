@@ -68,6 +68,12 @@ def test_what_is_said_of_the_trained_weights_is_of_the_same_components() -> None
     assert one.shift.value == -4.0
 
 
+def test_a_closure_that_is_missed_counts() -> None:
+    table = rows()
+    table.loc[table["quantity"] == "recovery_closure", "status"] = "not-closed"
+    assert shifts(table) == shifts(rows())
+
+
 def test_one_component_under_two_settings_is_refused() -> None:
     table = rows()
     with pytest.raises(DataError, match="several settings"):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from llc_lightning.llc.estimator import estimate_llc
-from llc_lightning.llc.inputs import check_inputs, rungs
+from llc_lightning.llc.inputs import check_inputs, check_start, rungs
 from llc_lightning.runtime.batches import Params
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.status import is_failed
@@ -158,3 +158,17 @@ def test_a_loss_without_a_second_derivative_is_told() -> None:
 
     with pytest.raises(SettingError, match="torch differentiates the loss once and not twice"):
         estimate_llc(margin, {"w": torch.eye(3)}, data, n_beta=10.0, gamma=1.0, chains=2, draws=5, burn_in=2)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ({}, r"start has nothing as 'w', where params has \(\(3,\), torch\.float32\); give the same parameters"),
+        ({"w": torch.ones(2)}, r"start has \(\(2,\), torch\.float32\) as 'w'"),
+        ({"w": torch.ones(3).double()}, r"start has \(\(3,\), torch\.float64\) as 'w'"),
+        ({"w": torch.ones(3), "v": torch.ones(1)}, r"as 'v', where params has nothing"),
+    ],
+)
+def test_chains_start_at_values_of_the_same_parameters(start: Params, said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        check_start(start, {"w": torch.zeros(3)})

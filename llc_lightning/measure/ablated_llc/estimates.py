@@ -28,6 +28,9 @@ from llc_lightning.runtime.status import is_failed, join, split
 _LEFT = 0.1
 """What a re-optimisation may still gain, in errors of the value that it serves."""
 
+_ERRORS = 2
+"""How many of its errors a closure may be off."""
+
 
 @dataclass(frozen=True)
 class Told:
@@ -87,14 +90,12 @@ class Laboratory:
         shift = _difference("llc_shift", record, control.record, left)
         told = [_llc("llc_ablated", record, _unfinished(free, record)), shift, *_gaps(free, pulled, record)]
         if self.plan.closure:
-            start = self._paired(loss, snapshot.params, rows, control)
+            # They start at the posterior's mode, since the way there from trained weights would count as excess.
+            start = self._paired(loss, snapshot.params, rows, control, start=pulled.params)
             # That the trained weights are no minimum of the ablated loss is what the gap makes up for.
             about = replace(start, status=join({reason.name for reason in split(start.status)} - {"not-a-minimum"}))
             closing = _difference("recovery_closure", about, record, left | _unfinished(pulled, record))
-            told += [
-                _llc("llc_unrecovered", start, set()),
-                replace(closing, value=closing.value + at.n_beta * pulled.gap),
-            ]
+            told += [_llc("llc_unrecovered", start, set()), _closed(closing, at.n_beta * pulled.gap)]
         return told + (self.jointly(loss, rows, control) if self.plan.joint else [])
 
     def jointly(self, loss: Held, rows: Batch, control: Control) -> list[Told]:
@@ -122,21 +123,27 @@ class Laboratory:
         n_beta, budget = self.at.n_beta, self.plan.budget
         return recover(loss, params, data, n_beta=n_beta, gamma=gamma, moved=self._moved(params), budget=budget)
 
-    def _paired(self, loss: LossFn, params: Params, data: Batch, control: Control) -> LLCRecord:
+    def _paired(
+        self, loss: LossFn, params: Params, data: Batch, control: Control, *, start: Params | None = None
+    ) -> LLCRecord:
         """Returns the estimate by chains with the step of the control, where it is small enough for them too."""
         settings = self.plan.settings
         if settings.step_size != "auto" or not control.record.step_size > 0:
-            return self._chains(loss, params, data, settings)
-        record = self._chains(loss, params, data, replace(settings, step_size=control.record.step_size))
+            return self._chains(loss, params, data, settings, start=start)
+        paired = replace(settings, step_size=control.record.step_size)
+        record = self._chains(loss, params, data, paired, start=start)
         too_large = record.healthy_chains < settings.chains or "unstable-step" in record.status.split("+")
-        return self._chains(loss, params, data, settings) if too_large else record
+        return self._chains(loss, params, data, settings, start=start) if too_large else record
 
-    def _chains(self, loss: LossFn, params: Params, data: Batch, settings: ChainSettings) -> LLCRecord:
+    def _chains(
+        self, loss: LossFn, params: Params, data: Batch, settings: ChainSettings, *, start: Params | None = None
+    ) -> LLCRecord:
         whole, own = [Restriction(self._moved(params))], [self.at]
         seed, replicate = self.snapshot.seed, self.replicate
         return estimate_parts(
-            loss, params, data, whole, own, settings, seed=seed, replicate=replicate, done=lambda n: self.advance(n)
-        )[0][0]
+            loss, params, data, whole, own, settings,
+            seed=seed, replicate=replicate, start=start, done=lambda n: self.advance(n),
+        )[0][0]  # fmt: skip
 
     def _moved(self, params: Params) -> dict[str, Tensor] | None:
         """Returns masks of what is trained, and of constants that stand among the weights."""
@@ -163,6 +170,13 @@ def _gap(quantity: str, one: Recovery, record: LLCRecord) -> Told:
     status = join(_unfinished(one, record)) if math.isfinite(one.gap) else "nan-loss"
     details = (("left", one.left), ("iterations", one.iterations), ("n_beta_gap", record.n_beta * one.gap))
     return Told(quantity, one.gap, one.gap_stderr, status, details=details)
+
+
+def _closed(difference: Told, made_good: float) -> Told:
+    """Returns by how much A1 misses A3 - n_beta R, given A1 - A3."""
+    value = difference.value + made_good
+    missed = {"not-closed"} if abs(value) > _ERRORS * difference.stderr else set[str]()
+    return replace(difference, value=value, status=join({*difference.status.split("+"), *missed}))
 
 
 def _unfinished(recovery: Recovery, record: LLCRecord) -> set[str]:

@@ -23,6 +23,8 @@ from llc_lightning.runtime.errors import at_least, unless_none
 
 BASELINE: Mapping[str, object] = {"mask": ""}
 """What names of settings leave out, at the value that it had by default when it was added."""
+CLOSING = {"llc_unrecovered": 2, "recovery_closure": 2}
+"""What is told of chains around the trained weights, with its revision: since 2 they start at the posterior's mode."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,16 +101,17 @@ class AblatedLLCPlan:
         check_components(components, resolve_methods(self.methods))
         return components
 
-    def settings_at(self, at: Resolution, *, data: str, replicate: int, method: str = "") -> str:
+    def settings_at(self, at: Resolution, *, data: str, replicate: int, method: str = "", quantity: str = "") -> str:
         """Returns what names the settings in rows of a method; '' for those of the control."""
         always = {"measure": self.kind, "n_beta": at.n_beta, "gamma": at.gamma, "data": data, "replicate": replicate}
         chains = asdict(self.settings) | {"step_fraction": self.settings.fraction}
         options = chains | {"budget": self.budget, "mask": self.mask}
-        return settings_name(always, options, baseline=BASELINE, revision=self.revision_with(method))
+        return settings_name(always, options, baseline=BASELINE, revision=self.revision_with(method, quantity))
 
-    def revision_with(self, method: str) -> int:
-        """Returns the revision of the chains and a method together; of the chains alone for ''."""
-        return revision_of(llc_revision(self.settings), *([self.revisions[method]] if method else []))
+    def revision_with(self, method: str, quantity: str = "") -> int:
+        """Returns the revision of the chains, a method and what is told together; '' for those that have none."""
+        own = [self.revisions[method]] if method else []
+        return revision_of(llc_revision(self.settings), CLOSING.get(quantity, 1), *own)
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
         """Returns one job for each component, method and rung, rung by rung within a method within a component."""
@@ -116,10 +119,10 @@ class AblatedLLCPlan:
             Job(
                 quantity,
                 component,
-                self.settings_at(at, data=data, replicate=replicate, method=method),
+                self.settings_at(at, data=data, replicate=replicate, method=method, quantity=quantity),
                 method=method,
                 resolution=at,
-                revision=self.revision_with(method),
+                revision=self.revision_with(method, quantity),
                 moved=f"all-{component.address}",
             )
             for component in components

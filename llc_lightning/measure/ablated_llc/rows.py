@@ -8,9 +8,10 @@ from typing import Any
 from llc_lightning.ablation.engine.base import resolve_methods
 from llc_lightning.components.component import Component
 from llc_lightning.measure.ablated_llc.estimates import Laboratory, Told
-from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
+from llc_lightning.measure.ablated_llc.plan import CLOSING, AblatedLLCPlan
 from llc_lightning.measure.cost import Clock, Forecast
 from llc_lightning.measure.forecast import brief, timed
+from llc_lightning.measure.jobs import Job
 from llc_lightning.measure.llc.plan import least
 from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
 from llc_lightning.measure.sharing import Piece
@@ -117,11 +118,14 @@ class AblatedLLCMeasurement(Measurement[AblatedLLCPlan]):
             for told in measured[0].control[at.n_beta]:
                 yield _row(plan, place, told, snapshot, replicate)
         for each in measured:
-            # The jobs of a closure lie at the places of the shifts.
-            jobs = plan.jobs([each.component], data=data, replicate=replicate)
-            for place, job in {(job.method, job.columns["n_beta"]): job for job in jobs}.items():
-                columns = {name: value for name, value in job.columns.items() if name != "quantity"}
+            # What is told at a place has the columns of one of its jobs: a closure its own, all else the shift's.
+            jobs: dict[tuple[str, float], dict[bool, Job]] = {}
+            for job in plan.jobs([each.component], data=data, replicate=replicate):
+                jobs.setdefault((job.method, job.columns["n_beta"]), {}).setdefault(job.quantity in CLOSING, job)
+            for place, own in jobs.items():
                 for told in each.told[place]:
+                    columns = own[told.quantity in CLOSING].columns
+                    columns = {name: value for name, value in columns.items() if name != "quantity"}
                     yield _row(plan, snapshot.columns(**columns), told, snapshot, replicate)
 
 

@@ -155,6 +155,72 @@ def test_rows_of_the_control_of_each_ablation_and_nothing_else() -> None:
     assert all(math.isfinite(row.stderr) for row in rows if math.isfinite(row.value))
 
 
+def test_a_closure_has_a_revision_of_its_own() -> None:
+    """Chains around the trained weights begin elsewhere than they did; the other rows of a job are what they were."""
+    rows = [row for row in alone(ABLATED_LLC).rows if row.component and row.method == "zero"]
+    closing = {(row.revision, row.settings) for row in rows if row.quantity in ("llc_unrecovered", "recovery_closure")}
+    others = {(row.revision, row.settings) for row in rows} - closing
+    assert len(closing) == len(others) == 1
+    assert min(closing)[0] == min(others)[0] + 1
+
+
+def test_chains_around_trained_weights_need_not_find_the_way_to_the_minimum() -> None:
+    """A ravine whose floor falls so gently that a few steps get nowhere: the numbers close all the same."""
+
+    class Ravine(nn.Module):
+        """A steep weight at its minimum, and a gentle one that is there thanks to a third."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(1, 3, bias=False, dtype=torch.float64)
+            self.read = nn.Identity()
+            with torch.no_grad():
+                self.one.weight.copy_(torch.tensor([[3.0], [1.0], [-1.0]]))
+
+        def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+            w = self.read(self.one(batch[0]))
+            gentle = w[..., 1] + w[..., 2]  # 0 with the third, 1 without it
+            return w[..., 0].sub(3).square() * 50 + gentle.square() / 2 + 0 * batch[1]
+
+    plan = replace(
+        EXACT, components=("one[2]",), n_beta=(100.0,), gamma=1.0,
+        settings=ChainSettings(chains=16, burn_in=50, draws=200),
+    )  # fmt: skip
+    data = (torch.ones(8, 1, dtype=torch.float64), torch.zeros(8, dtype=torch.float64))
+    at = Snapshot.of(Ravine(), data, run="ravine/version_0", seed=0, step=1, epoch=0)
+    rows = of_component(measure(plan, at).rows)
+    closure = rows["recovery_closure"]
+    assert 100 * rows["recovery_gap"].value == pytest.approx(50 * (1 - (1 / 101) ** 2), abs=1e-3)
+    assert closure.value == pytest.approx(0, abs=3 * closure.stderr)
+    assert closure.stderr < 1
+
+
+def test_a_closure_that_is_missed_is_told() -> None:
+    """A valley that is flat where it begins and narrow where it ends: its curvatures are not alike."""
+
+    class Narrowing(nn.Module):
+        """A weight at the end of a valley of growing curvature is needed for the other to stay at its beginning."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(1, 3, bias=False, dtype=torch.float64)
+            self.read = nn.Identity()
+            with torch.no_grad():
+                self.one.weight.copy_(torch.tensor([[3.0], [0.0], [-3.0]]))
+
+        def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+            along, across, kept = self.read(self.one(batch[0])).unbind(-1)
+            return (along + kept).square() / 200 + torch.exp(-4 * along) * across.square() / 2 + 0 * batch[1]
+
+    chains = ChainSettings(chains=8, burn_in=200, draws=1000)
+    plan = replace(EXACT, components=("one[2]",), n_beta=(1000.0,), gamma=1000.0, settings=chains)
+    data = (torch.ones(8, 1, dtype=torch.float64), torch.zeros(8, dtype=torch.float64))
+    rows = measure(plan, Snapshot.of(Narrowing(), data, run="valley/version_0", seed=0, step=1, epoch=0)).rows
+    closure = of_component(rows)["recovery_closure"]
+    assert abs(closure.value) > 2 * closure.stderr
+    assert "not-closed" in closure.status
+
+
 def test_any_number_of_processes_gives_the_same_rows() -> None:
     first, *others = Stage(2).play(lambda workers: measure(ABLATED_LLC, snapshot(), workers=workers))
     assert plain(first.rows) == plain(alone(ABLATED_LLC).rows)
