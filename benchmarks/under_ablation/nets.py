@@ -24,6 +24,8 @@ from llc_lightning.results.schema import Row
 from llc_lightning.runtime.batches import Batch
 
 _CHAINS = ChainSettings(chains=8, burn_in=500, draws=500, preconditioner="hutchinson")
+_FEW_CHAINS = replace(_CHAINS, chains=4, burn_in=400, draws=400)
+"""Where a step is long."""
 _SEED = 0
 _BEYOND_REACH = 20.0
 """By how much the biases of neurons that never fire lie further below 0 than inputs alone would ask for."""
@@ -67,7 +69,7 @@ def cis(seed: int = 0) -> Net:
 def cis_at_minimum() -> Net:
     """Returns the same at its minimum, where what an ablation changes is felt by all weights that are left."""
     net = at_minimum(cis(0))
-    return replace(net, plan=replace(net.plan, n_beta=(3000.0,), gamma=3000.0, budget=3000))
+    return replace(net, plan=replace(net.plan, n_beta=(1e4,), gamma=1e4, budget=3000))
 
 
 @cache
@@ -76,7 +78,7 @@ def image() -> Net:
     data = MNISTFashionData(layout="mix20", mini=True, batch_size=128, analysis_size=4096)
     model = ImageModel(layout="mix20", mini=True, width=16, depth=1)
     found = trained(model, data, _SEED, max_epochs=3)
-    return _net("image", *found, "neurons", n_beta=3e4, gamma=3e4)
+    return _net("image", *found, "neurons", n_beta=3e4, gamma=3e4, settings=_FEW_CHAINS)
 
 
 @cache
@@ -89,7 +91,8 @@ def transformer() -> Net:
     with torch.no_grad():
         targets = other(inputs)[..., 0]
     targets += _NOISE * torch.randn(targets.shape, generator=random)
-    return at_minimum(_net("transformer", model, (inputs, targets), "neurons", n_beta=5e4, gamma=5e4))
+    net = _net("transformer", model, (inputs, targets), "neurons", n_beta=5e4, gamma=5e4, settings=_FEW_CHAINS)
+    return at_minimum(net)
 
 
 def at_minimum(net: Net) -> Net:
@@ -99,10 +102,19 @@ def at_minimum(net: Net) -> Net:
     return replace(net, at=replace(net.at, params=found.params))
 
 
-def _net(name: str, module: L.LightningModule, data: Batch, components: str, *, n_beta: float, gamma: float) -> Net:
+def _net(
+    name: str,
+    module: L.LightningModule,
+    data: Batch,
+    components: str,
+    *,
+    n_beta: float,
+    gamma: float,
+    settings: ChainSettings = _CHAINS,
+) -> Net:
     at = Snapshot.of(module, data, run=f"{name}/version_0", seed=_SEED, step=1, epoch=0)
     plan = AblatedLLCPlan(
-        components=(components,), methods=("zero",), n_beta=(n_beta,), gamma=gamma, settings=_CHAINS, closure=True
+        components=(components,), methods=("zero",), n_beta=(n_beta,), gamma=gamma, settings=settings, closure=True
     )
     return Net(name, at, plan)
 
