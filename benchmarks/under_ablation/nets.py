@@ -78,7 +78,7 @@ def image() -> Net:
     data = MNISTFashionData(layout="mix20", mini=True, batch_size=128, analysis_size=4096)
     model = ImageModel(layout="mix20", mini=True, width=16, depth=1)
     found = trained(model, data, _SEED, max_epochs=3)
-    return _net("image", *found, "neurons", n_beta=3e4, gamma=3e4, settings=_FEW_CHAINS)
+    return _net("image", *found, "neurons", n_beta=1e5, gamma=1e5, settings=_FEW_CHAINS)
 
 
 @cache
@@ -91,7 +91,7 @@ def transformer() -> Net:
     with torch.no_grad():
         targets = other(inputs)[..., 0]
     targets += _NOISE * torch.randn(targets.shape, generator=random)
-    net = _net("transformer", model, (inputs, targets), "neurons", n_beta=5e4, gamma=5e4, settings=_FEW_CHAINS)
+    net = _net("transformer", model, (inputs, targets), "neurons", n_beta=3e5, gamma=3e5, settings=_FEW_CHAINS)
     return at_minimum(net)
 
 

@@ -47,13 +47,13 @@ class Shift:
     higher: tuple[str, ...]
     """Components whose own shift is clear of 0: Student's t of its chains, a false discovery rate of .05 over them."""
     closed: int
-    """How many of the ok ones have all of what follows, ok; these alone enter there."""
+    """How many of the ok ones have all of what follows, ok or ``not-closed``; these alone enter there."""
     unrecovered: Measured
     """``llc_unrecovered``, the estimate around the trained weights, on average; no value where it was not measured."""
     recovered: Measured
     """n_beta x ``recovery_gap``, on average: what of the former the other weights make good."""
     closure: Measured
-    """``recovery_closure``: unrecovered - (after - recovered), 0 where both chains see one basin."""
+    """``recovery_closure``: unrecovered - (after - recovered), 0 where the loss is curved alike around both."""
     held: dict[str, Measured] = field(default_factory=dict[str, Measured])
     """``complement_shift`` of the components whose shift is ok, where it is ok too: what comes of their own weights,
     which hold still in the ablated model as well, while nothing is ablated. Empty where it was not measured."""

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from llc_lightning.llc.diagnostics.base import Evidence, reasons_against
@@ -50,6 +51,7 @@ class Assessor:
         step_size: float,
         step_times_curvature: float,
         vmapped: bool,
+        elsewhere: bool = False,
     ) -> LLCRecord:
         """Returns the record of the lane's chains, whose lane axis is 1.
 
@@ -63,11 +65,12 @@ class Assessor:
             step_size: That of the chains.
             step_times_curvature: The step size times the curvature where the chains end; NaN where it cannot matter.
             vmapped: Whether the loss ran for all chains at once.
+            elsewhere: Whether the chains started elsewhere than at w*.
         """
         healthy = ~exploded(chains, torch.tensor([at.n_beta]), self.lane.layout.dimension)[0]
         observed = {name: seen[0, healthy] for name, seen in chains.observed.items()}
         kept = replace(self._kept(at, chains, observed, healthy), cold=cold)
-        some, moved = bool(healthy.any()), bool(chains.observed["squared_distance"].ne(0).any())
+        some, moved = bool(healthy.any()), _moved(chains.observed["squared_distance"][0], elsewhere=elsewhere)
         evidence = Evidence(
             at=at,
             run=self._run(step_size, vmapped),
@@ -79,6 +82,7 @@ class Assessor:
             whole=self.whole,
             trivial_loss=self.trivial_loss,
             moved=moved,
+            begun=at.n_beta * _started(chains, healthy) if some and elsewhere else 0.0,
             step_times_curvature=step_times_curvature,
             kept=kept,
             observed=observed,
@@ -214,3 +218,14 @@ def _temperature(kept: KeptDraws) -> float:
     if kept.virial is None or stein_gap(kept) is None:
         return math.nan
     return float(kept.virial.mean() / np.mean(kept.trace))
+
+
+def _moved(squared_distance: Float[Tensor, "chain draw"], *, elsewhere: bool) -> bool:
+    """Says whether any chain ever left where it started: w*, or elsewhere."""
+    start = squared_distance[:, :1] if elsewhere else torch.zeros_like(squared_distance[:, :1])
+    return bool(squared_distance.ne(start).any())
+
+
+def _started(chains: Chains, healthy: Bool[Tensor, "chain"]) -> float:
+    """Returns the excess loss of the first step of the chains, which is told before they move."""
+    return chains.excess[0, healthy, 0].double().mean().item()

@@ -183,6 +183,7 @@ def estimate_parts(
         params = without_graph(params) if centre is None else centre.params
         if start is not None:
             check_start(start, params)
+            start = without_graph(start)
         everything = moved_by_default(loss_fn, params)
         lanes = [moved_entries(params, everything if part.moved is None else part.moved) for part in parts]
         full = sum(params[name].numel() for name in (params if everything is None else everything))

@@ -64,9 +64,10 @@ def check_start(start: Mapping[str, Tensor], params: Mapping[str, Tensor]) -> No
         SettingError: If they are not of the same names, shapes and types.
     """
     given, wanted = (
-        {name: (tuple(value.shape), value.dtype) for name, value in values.items()} for values in (start, params)
+        {name: (tuple(value.shape), value.dtype, str(value.device)) for name, value in values.items()}
+        for values in (start, params)
     )
-    for name in given.keys() | wanted.keys():
+    for name in (*wanted, *given):
         if given.get(name) != wanted.get(name):
             raise SettingError(
                 f"start has {given.get(name, 'nothing')} as {name!r}, where params has {wanted.get(name, 'nothing')}; "

@@ -168,6 +168,7 @@ class LaneBatch:
                 step_size=run.step_size[lane].item(),
                 step_times_curvature=run.step_times_curvature[lane].item(),
                 vmapped=self._stacked.vmapped,
+                elsewhere=self._start is not None,
             )
             for lane, assessor in enumerate(self._assessors)
         ]
@@ -284,8 +285,7 @@ class LaneBatch:
             stacked, sampler, self._data, losses,
             seed=self._seed, chains=self._numbers, steps=settings.steps, burn_in=settings.burn_in,
             batch_size=settings.batch_size, box=settings.box, recorder=recorder,
-            start=None if self._start is None else stacked.start(settings.chains, self._start),
-            first_order=posterior.gradient if linear else None, done=self._steps.counted(),
+            start=self._places(), first_order=posterior.gradient if linear else None, done=self._steps.counted(),
         )  # fmt: skip
         del recorder  # with the weights of the virial
         step_times_curvature = torch.full_like(step_size, math.nan)
@@ -335,8 +335,12 @@ class LaneBatch:
             self._stacked, SAMPLERS.get(settings.sampler).item, posterior, preconditioner, self._data,
             self._centre.losses, self._local.batch,
             fraction=settings.fraction, seed=self._seed, chains=self._numbers, batch_size=settings.batch_size,
-            spectrum=self._local.from_probe if preconditioner is None else None,
+            spectrum=self._local.from_probe if preconditioner is None else None, start=self._places(),
         )  # fmt: skip
+
+    def _places(self) -> Stack | None:
+        """Returns where the chains start; None for w*."""
+        return None if self._start is None else self._stacked.start(self._settings.chains, self._start)
 
     def _posterior(self, at: Resolution) -> Posterior:
         centre, width = self._stacked.centre, self._stacked.width
@@ -386,9 +390,16 @@ class LaneBatch:
         return second
 
     def _unsettled(self, at: Resolution, run: _Run) -> Float[Tensor, "lane"]:
-        """Returns the share of the value that has not settled: the larger of what w* and the ends of burn-in tell."""
+        """Returns the share of the value that has not settled: the larger of what w* and the ends of burn-in tell.
+
+        Of chains that start elsewhere than at w* only the ends.
+        """
         at_the_ends = run.settling.unsettled(self._left, run.step_size)
-        if self._settings.preconditioner != "none" or SAMPLERS.get(self._settings.sampler).facts.adapts:
+        if (
+            self._start is not None
+            or self._settings.preconditioner != "none"
+            or SAMPLERS.get(self._settings.sampler).facts.adapts
+        ):
             return at_the_ends
         centre = around_centre(self._local.from_probe, self._posterior(at), self._stacked.layout.dimension)
         return torch.maximum(at_the_ends, centre.unsettled(self._left, run.step_size))

@@ -102,8 +102,9 @@ REASONS.register(
 REASONS.register(
     "not-closed",
     summary="the LLC before and after a re-optimisation do not differ by what it gained",
-    sentence="A1 misses A3 - n_beta R by more than two errors, since the ablated loss is curved otherwise at its "
-    "minimum than near the trained weights; raise n_beta and gamma together, or train to a minimum.",
+    sentence="A1 misses A3 - n_beta R by more than two errors: the ablated loss is curved otherwise at its minimum "
+    "than near the trained weights, or by chance; raise n_beta and gamma together, train to a minimum, or take more "
+    "chains.",
     order=176,
 )(None)
 

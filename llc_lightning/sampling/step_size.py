@@ -123,6 +123,7 @@ def automatic_step_size(
     chains: Sequence[int],
     batch_size: int | None,
     spectrum: Spectrum | None = None,
+    start: Stack | None = None,
 ) -> Float[Tensor, "lane"]:
     """Returns the step size of every lane: ``fraction`` / curvature, at the centre and along pilot chains.
 
@@ -146,6 +147,7 @@ def automatic_step_size(
         chains: The numbers of the chains.
         batch_size: Examples per step and chain.
         spectrum: Of the Hessian at the centre, where it is known and there is no preconditioner.
+        start: Where the chains will start; the centre by default.
     """
     steps = _PILOT_STEPS if batch_size is None else _PILOT_STEPS // 2  # secants of minibatches cost gradients
 
@@ -155,7 +157,7 @@ def automatic_step_size(
         pilot = run_chains(
             stacked, made, data, baseline,
             seed=seed, chains=chains, steps=steps, burn_in=steps // 2, batch_size=batch_size,
-            streams="pilot-", recorder=recorder,
+            streams="pilot-", recorder=recorder, start=start,
         )  # fmt: skip
         return pilot, made.metric
 

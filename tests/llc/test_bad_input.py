@@ -163,9 +163,9 @@ def test_a_loss_without_a_second_derivative_is_told() -> None:
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        ({}, r"start has nothing as 'w', where params has \(\(3,\), torch\.float32\); give the same parameters"),
-        ({"w": torch.ones(2)}, r"start has \(\(2,\), torch\.float32\) as 'w'"),
-        ({"w": torch.ones(3).double()}, r"start has \(\(3,\), torch\.float64\) as 'w'"),
+        ({}, r"start has nothing as 'w', where params has \(\(3,\), torch\.float32, 'cpu'\); give the same parameters"),
+        ({"w": torch.ones(2)}, r"start has \(\(2,\), torch\.float32, 'cpu'\) as 'w'"),
+        ({"w": torch.ones(3).double()}, r"start has \(\(3,\), torch\.float64, 'cpu'\) as 'w'"),
         ({"w": torch.ones(3), "v": torch.ones(1)}, r"as 'v', where params has nothing"),
     ],
 )

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from llc_lightning.llc.estimator import estimate_llc
+from llc_lightning.llc.estimator import estimate_llc, estimate_parts
 from llc_lightning.llc.record import LLCRecord
+from llc_lightning.llc.settings import ChainSettings, Resolution, Restriction
 from llc_lightning.runtime.batches import LossFn, Params
 from llc_lightning.runtime.status import is_failed, split
 from tests.known_answers.losses import ONE_EXAMPLE, quadratic, reduced_rank, rotated_quadratic
@@ -47,6 +48,25 @@ def test_frozen() -> None:
     record = estimate(step_size=1e-300)
     assert record.status == "frozen"
     assert math.isnan(record.value)
+
+
+def test_frozen_where_it_started() -> None:
+    """Chains that start elsewhere than at w* are at a distance from it without having moved."""
+    params, there = {"w": torch.zeros(4)}, {"w": torch.ones(4)}
+    settings = ChainSettings(step_size=1e-300, chains=8, draws=400, burn_in=100)
+    at = [Resolution(10.0, 1.0)]
+    ((record,),) = estimate_parts(simple, params, ONE_EXAMPLE, [Restriction(None)], at, settings, start=there)
+    assert record.status == "frozen"
+    assert math.isnan(record.value)
+
+
+def test_chains_that_start_elsewhere_are_judged_by_what_they_add() -> None:
+    """Slow ones, of which nothing has settled: their value is that of the start, which is large."""
+    params, there = {"w": torch.zeros(4)}, {"w": torch.full((4,), 10.0)}
+    settings = ChainSettings(step_size=1e-4, chains=8, draws=400, burn_in=100)
+    at = [Resolution(10.0, 1e-3)]
+    ((record,),) = estimate_parts(simple, params, ONE_EXAMPLE, [Restriction(None)], at, settings, start=there)
+    assert "not-settled" in record.status
 
 
 def test_all_diverged() -> None:

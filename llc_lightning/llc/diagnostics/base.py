@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -35,7 +35,9 @@ class Evidence:
     """Whether everything moves, so that the trivial predictor's loss bounds what local can mean."""
     trivial_loss: float | None
     moved: bool = True
-    """Whether any chain ever left w*."""
+    """Whether any chain ever left where it started."""
+    begun: float = 0.0
+    """``n_beta`` times the excess loss where the chains started: not 0 where that is not w*."""
     step_times_curvature: float = math.nan
     """The step size times the largest curvature where the chains end; NaN where it cannot matter."""
     kept: KeptDraws = field(default_factory=lambda: KeptDraws(np.empty((0, 0)), math.nan, minibatch=False))
@@ -48,6 +50,11 @@ class Evidence:
     def value(self) -> Estimate:
         """That of the estimator in the settings."""
         return self.estimates.get(self.run.settings.estimator, Estimate(math.nan, math.nan))
+
+    @property
+    def grown(self) -> Estimate:
+        """What the chains added to that since they started."""
+        return replace(self.value, value=self.value.value - self.begun)
 
     @property
     def excess_loss(self) -> float:

@@ -57,6 +57,6 @@ def _disagree(evidence: Evidence) -> bool:
 
 def _remember(evidence: Evidence) -> bool:
     """Says whether chains may lack too much, beside what the curvature tells where that alone is no reason."""
-    own, unsettled = evidence.value, evidence.bias.unsettled
+    own, unsettled = evidence.grown, evidence.bias.unsettled
     remembered = memory_of(evidence.kept.scaled, evidence.mixing, evidence.run.settings.burn_in)
     return lacks(remembered if lacks(unsettled, own) or math.isnan(unsettled) else remembered + unsettled, own)

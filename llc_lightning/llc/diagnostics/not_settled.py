@@ -20,7 +20,7 @@ OF_THE_ERROR = 0.5
 )
 def not_settled(evidence: Evidence) -> bool:
     """Says whether the chains are too short for the slow directions that count."""
-    return lacks(evidence.bias.unsettled, evidence.value)
+    return lacks(evidence.bias.unsettled, evidence.grown)
 
 
 def lacks(share: float, own: Estimate) -> bool:

@@ -95,7 +95,8 @@ class Laboratory:
             # That the trained weights are no minimum of the ablated loss is what the gap makes up for.
             about = replace(start, status=join({reason.name for reason in split(start.status)} - {"not-a-minimum"}))
             closing = _difference("recovery_closure", about, record, left | _unfinished(pulled, record))
-            told += [_llc("llc_unrecovered", start, set()), _closed(closing, at.n_beta * pulled.gap)]
+            unrecovered = _llc("llc_unrecovered", about, _unfinished(pulled, start))
+            told += [unrecovered, _closed(closing, at.n_beta * pulled.gap)]
         return told + (self.jointly(loss, rows, control) if self.plan.joint else [])
 
     def jointly(self, loss: Held, rows: Batch, control: Control) -> list[Told]:

@@ -75,8 +75,9 @@ class AblatedLLCPlan:
 
     @property
     def revision(self) -> int:
-        """The revision of the chains and of all methods together."""
-        return revision_of(llc_revision(self.settings), *self.revisions.values())
+        """The revision of the chains and of all methods together, and of the closure where it is asked for."""
+        closing = CLOSING["recovery_closure"] if self.closure else 1
+        return revision_of(llc_revision(self.settings), closing, *self.revisions.values())
 
     @property
     def revisions(self) -> dict[str, int]:

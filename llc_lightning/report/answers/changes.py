@@ -48,7 +48,7 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
         "Before: the LLC of the whole model, re-optimised; after: that of the ablated model at its own minimum; "
         "change: by the same random numbers. A1: around the trained weights, which are no minimum of the ablated loss; "
         "R is what the other weights make good near them. Closure: A1 - (after - n_beta R), 0 where the chains around "
-        "the trained weights and those around the new minimum see one basin. Means over components, then over runs. "
+        "the trained weights and those around the new minimum see it curved alike. Means over components, then runs. "
         "Least and most, clearly lower and higher: single components of all runs, by their own errors; these do not "
         "tell in which of several minima the re-optimised model ended, with which all are compared. A5: of the whole "
         "model while the component's weights hold still, as they do when it is ablated: that part of the change is no "

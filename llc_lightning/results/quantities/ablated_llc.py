@@ -29,14 +29,14 @@ register_quantity(
 register_quantity(
     "llc_unrecovered",
     unit="1",
-    definition="n_beta (E[L_a(w)] - L_a(w*)) around the trained weights w*, at which L_a has no minimum: at "
-    "equilibrium llc_ablated - n_beta recovery_gap.",
+    definition="n_beta (E[L_a(w)] - L_a(w*)) around the trained weights w*, at which L_a has no minimum, by chains "
+    "that start at the posterior's mode: at equilibrium llc_ablated - n_beta recovery_gap.",
 )
 register_quantity(
     "recovery_closure",
     unit="1",
     definition="llc_unrecovered - (llc_ablated - n_beta recovery_gap), paired draw by draw: 0 where the chains are at "
-    "equilibrium and both posteriors lie in one basin of the loss.",
+    "equilibrium and the loss is curved alike where both posteriors lie.",
 )
 register_quantity(
     "llc_complement",

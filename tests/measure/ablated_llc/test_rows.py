@@ -162,6 +162,7 @@ def test_a_closure_has_a_revision_of_its_own() -> None:
     others = {(row.revision, row.settings) for row in rows} - closing
     assert len(closing) == len(others) == 1
     assert min(closing)[0] == min(others)[0] + 1
+    assert ABLATED_LLC.revision == replace(ABLATED_LLC, closure=False).revision + 1  # measured again, it is a new part
 
 
 def test_chains_around_trained_weights_need_not_find_the_way_to_the_minimum() -> None:
@@ -190,6 +191,7 @@ def test_chains_around_trained_weights_need_not_find_the_way_to_the_minimum() ->
     at = Snapshot.of(Ravine(), data, run="ravine/version_0", seed=0, step=1, epoch=0)
     rows = of_component(measure(plan, at).rows)
     closure = rows["recovery_closure"]
+    assert "not-a-minimum" not in rows["llc_unrecovered"].status + closure.status  # by definition it is none
     assert 100 * rows["recovery_gap"].value == pytest.approx(50 * (1 - (1 / 101) ** 2), abs=1e-3)
     assert closure.value == pytest.approx(0, abs=3 * closure.stderr)
     assert closure.stderr < 1
