@@ -41,7 +41,7 @@ def changes(found: Sequence[ByRun[Shift]], level: float) -> Answer:
     head = (
         *("net", "kind", "method", "n_beta, gamma", "change (A3 - full)", "change in each run", "ok"),
         *("runs with ok ones", "closure", "LLC before", "LLC after", "least and most", "clearly lower, higher"),
-        *("SD over components", "at the trained weights (A1)", "n_beta x R", "of these closed"),
+        *("SD over components", "at the trained weights (A1)", "n_beta x R", "of these with A1"),
         "weights held alone (A5 - full)",
     )
     note = (
