@@ -158,7 +158,7 @@ class FitCLI(LightningCLI):
             if rank() == 0:
                 print(f"continuing {path.parent}")
         checkpoint = read_checkpoint(path)
-        check_same_model(path, checkpoint, config["model"])
+        check_same_model(path, checkpoint, complete_config["model"])
         if self._version is not None:
             self._goes_on_at = int(checkpoint["global_step"])
             keys = ("seed_everything", "model", "data", *parser.callback_keys)
@@ -243,7 +243,7 @@ def check_same_model(path: Path, checkpoint: dict[str, Any], model: Any) -> None
     Args:
         path: The checkpoint's path.
         checkpoint: Its content.
-        model: The configured ``class_path`` and ``init_args``.
+        model: The configured ``class_path`` and ``init_args``, as a configuration file has them, and as checkpoints do.
 
     Raises:
         SnapshotError: If it was not; the message names the first difference.

@@ -7,6 +7,7 @@ import operator
 import struct
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -349,7 +350,8 @@ _METHODS = frozenset(
     {
         *("view", "_unsafe_view", "reshape", "expand", "transpose", "t", "unsqueeze", "squeeze", "select", "clone"),
         *("add", "sub", "mul", "div", "add_", "sub_", "mul_", "div_", "neg", "exp", "tanh", "sigmoid", "pow", "relu"),
-        *("relu_", "tanh_", "sigmoid_", "exp_", "neg_", "mm", "bmm", "mean", "sum", "gather", "scatter", "addcmul"),
+        *("relu_", "tanh_", "sigmoid_", "exp_", "neg_", "pow_", "mm", "bmm", "mean", "sum", "gather", "scatter"),
+        "addcmul",
     }
 )
 """Operations that are methods of tensors by the same name, with the same arguments."""
@@ -407,11 +409,17 @@ def _root(node: Node, roots: dict[Node, Node | None]) -> Node | None:
 
 def _written(node: Node) -> Any:
     """Returns the operation that does the same in place; None where there is none."""
-    target: Any = node.target
-    if node.op != "call_function" or torch.Tag.pointwise not in _tags(target):
+    return in_place(cast("OpOverload", node.target)) if node.op == "call_function" else None
+
+
+@cache
+def in_place(operation: Any) -> Any:
+    """Returns what does an elementwise operation in the place of its first argument; None where there is none."""
+    if torch.Tag.pointwise not in _tags(operation):
         return None
-    packet = getattr(torch.ops.aten, f"{target.overloadpacket.__name__}_", None)
-    return getattr(packet, target._overloadname, None)
+    packet = getattr(torch.ops.aten, f"{operation.overloadpacket.__name__}_", None)
+    name: str = operation._overloadname
+    return getattr(packet, name, None) or getattr(packet, name.removeprefix("Tensor_"), None)  # as powers are named
 
 
 def _arguments(node: Node) -> list[Node]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from llc_lightning.runtime.graph import in_place
 from llc_lightning.runtime.tape import Form, RecordingError, Ref, Step, Tape
 
 _VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default, torch.ops.aten.expand.default)  # pyright: ignore[reportPrivateUsage]
@@ -155,7 +156,7 @@ def _reusing(steps: Sequence[Step], forms: Sequence[Form], taken: set[int], outp
     taken = {owner[at] for at in taken}
     found: list[Step] = []
     for place, step in enumerate(steps):
-        written = _in_place(step.operation) if isinstance(step.makes, int) and not step.kwargs else None
+        written = in_place(step.operation) if isinstance(step.makes, int) and not step.kwargs else None
         count = 2 if step.operation in _COMMUTATIVE else 1
         for argument in step.args[: count if written else 0]:
             at = argument.at if isinstance(argument, Ref) else -1
@@ -172,15 +173,6 @@ def _reusing(steps: Sequence[Step], forms: Sequence[Form], taken: set[int], outp
             break
         found.append(step)
     return found
-
-
-@cache
-def _in_place(operation: Any) -> Any:
-    """Returns what does an elementwise operation in the place of its first argument; None where there is none."""
-    if torch.Tag.pointwise not in operation.tags:
-        return None
-    packet = getattr(torch.ops.aten, f"{operation.overloadpacket.__name__}_", None)
-    return getattr(packet, operation._overloadname, None)
 
 
 def _may_take(step: Step, at: int, forms: Sequence[Form], owner: Sequence[int]) -> bool:

@@ -325,6 +325,21 @@ def parser(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return made[0].parser
 
 
+@pytest.mark.parametrize("name", ["cis", "induction", "mnist_fashion_cnn", "modular_mlp"])
+def test_every_kind_of_model_is_the_one_that_its_checkpoint_is_of(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[FitCLI] = []
+    monkeypatch.setattr(FitCLI, "fit", lambda cli, **_: made.append(cli))
+    monkeypatch.setattr(FitCLI, "after_fit", lambda _: None)
+    configured = ["fit", "-c", str(ROOT / "configs" / "smoke" / f"{name}.yaml")]
+    assert main(configured) == 0
+    trainer: Any = made[0].trainer
+    trainer.strategy.connect(made[0].model)
+    trainer.save_checkpoint("before.ckpt", weights_only=True)
+    assert main([*configured, "--ckpt_path", "before.ckpt"]) == 0
+    assert main([*configured, "--ckpt_path", "before.ckpt", "--model.init_args.learning_rate", "7"]) == 1
+    assert len(made) == 2
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_configuration_makes_a_model_that_fits_its_data(
     path: Path, parser: Any, monkeypatch: pytest.MonkeyPatch

@@ -129,6 +129,21 @@ def test_what_is_taken_by_rows_may_be_viewed() -> None:
     assert torch.allclose(traced(rows, X, few)(X, few), rows(X, few))
 
 
+@pytest.mark.parametrize("power", [2, 3.0, X.abs()], ids=["integer", "number", "tensor"])
+def test_a_power_takes_the_place_of_what_is_not_needed_any_more(power: float | Tensor) -> None:
+    def powers(x: Tensor, y: Tensor) -> Tensor:
+        return ((x - y.mT).exp() ** power).sum(-1) + (2**x).sum(-1)
+
+    graph = reusing(traced(powers, X, Y))
+    assert [node.target for node in graph.graph.nodes if "pow" in str(node.target)] == [
+        "pow_",
+        torch.ops.aten.pow.Scalar,
+    ]
+    before = X.clone()
+    assert torch.equal(graph(X, Y), powers(X, Y))
+    assert torch.equal(before, X)
+
+
 def test_torch_keeps_no_source_of_a_graph() -> None:
     loader = graph_module._loader
     before, lines = set(loader.eval_cache), set(linecache.cache)
