@@ -48,10 +48,11 @@ class Timing:
         if not self.costs:
             return ""
         said = f"Measuring took {self.seconds:.0f} s"
-        some = f"{self.seconds - self.beside:.0f} s of them, " if self.beside else ""
-        return (
-            f"{said}, {some}{100 * self.share:.0f} % of the run's {self.elapsed:.0f} s." if self.share else f"{said}."
-        )
+        if self.share is None:
+            return f"{said}."
+        of = f"{100 * self.share:.0f} % of the run's {self.elapsed:.0f} s."
+        within = f"; the training waited for {self.seconds - self.beside:.0f} s of them, " if self.beside else ", "
+        return f"{said}{within}{of}"
 
 
 def timing(timings: pd.DataFrame, *, elapsed: float = 0.0) -> Timing:

@@ -228,7 +228,9 @@ class BudgetCallback(L.Callback):
             moments[record["name"]] += 1
         # Where nothing was to be measured, nobody has counted what it would have been.
         told = ", ".join(
-            f"{left[name]:,} of {asked[name]:,} values of {name}" if asked[name] else f"all {number} moments of {name}"
+            f"{left[name]:,} of {asked[name]:,} values of {name}"
+            if asked[name]
+            else f"{f'all {number} moments' if number > 1 else 'the only moment'} of {name}"
             for name, number in moments.items()
         )
         later = f"; left out: {told}; {call('analyze', 'measure', folder)} fills them in" if told else ""

@@ -41,4 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # So that a configuration can name a module in the folder where the command is given, as with ``python -m``.
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
-    return import_module(f"llc_lightning.cli.{door}").main(rest)
+    try:
+        return import_module(f"llc_lightning.cli.{door}").main(rest)
+    finally:
+        _leave_the_group()
+
+
+def _leave_the_group() -> None:
+    """Ends the threads of a group of processes, which otherwise can abort the interpreter while it shuts down."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()

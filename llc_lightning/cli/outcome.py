@@ -59,7 +59,8 @@ def outcome(folder: Path, trainer: L.Trainer) -> str:
         share = f", of which measuring {measuring:.0f} s ({measuring / seconds:.0%})"
         # A budget has told its own.
         lines.append(f"time: {seconds:.0f} s{'' if budget_of(trainer) else share}")
-    return "\n".join([*lines, following(analyze("report", folder))])
+    # A report shows rows; where a budget has left out all of them there are snapshots alone.
+    return "\n".join([*lines, following(analyze("report" if len(rows) or not run.snapshots else "measure", folder))])
 
 
 def trust(statuses: Iterable[str]) -> str:

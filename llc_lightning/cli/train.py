@@ -73,8 +73,6 @@ def main(argv: Sequence[str]) -> int:
             raise
         sys.stderr.write(f"error: {one_line(error).rstrip('!')}.\n")
         return FAILED
-    finally:
-        _leave_the_group()
     return OK
 
 
@@ -82,13 +80,6 @@ def help_text() -> str:
     """Returns what ``--help`` shows: recipes, as this process was called."""
     listed = textwrap.fill(", ".join(names()), 118, break_on_hyphens=False)
     return HELP.strip().format(train=call("train"), names=listed)
-
-
-def _leave_the_group() -> None:
-    """Ends the threads of a group of processes, which otherwise can abort the interpreter while it shuts down."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
 
 
 def _is_told_in_a_sentence(error: Exception) -> bool:

@@ -45,5 +45,5 @@ def test_what_was_measured_beside_the_training_is_no_share_of_it() -> None:
     )
     found = timing(told)
     assert (found.seconds, found.beside, found.share) == (215.0, 200.0, 0.15)
-    assert found.sentence() == "Measuring took 215 s, 15 s of them, 15 % of the run's 100 s."
+    assert found.sentence() == "Measuring took 215 s; the training waited for 15 s of them, 15 % of the run's 100 s."
     assert timing(told.drop(columns="beside")).share is None

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from torch import distributed
 
 from llc_lightning import __version__
 from llc_lightning.cli.main import DOORS, main
@@ -48,3 +50,15 @@ def test_each_file_of_a_checkout_is_one_door(door: str) -> None:
     )
     assert f"    python {door}.py " in done.stdout
     assert door in DOORS
+
+
+@pytest.mark.parametrize("door", ["train", "analyze"])
+def test_no_door_leaves_a_group_of_processes_behind(door: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def alone(_: list[str]) -> int:
+        distributed.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+        raise SystemExit(3)
+
+    monkeypatch.setattr(import_module(f"llc_lightning.cli.{door}"), "main", alone)
+    with pytest.raises(SystemExit, match="3"):
+        main([door, "anything"])
+    assert not distributed.is_initialized()

@@ -7,7 +7,8 @@ from typing import Any
 import lightning as L
 import pytest
 
-from llc_lightning import AblationCallback, BudgetCallback
+from llc_lightning import AblationCallback, BudgetCallback, SnapshotCallback
+from llc_lightning.cli.console import analyze
 from llc_lightning.cli.outcome import Stopwatch, outcome
 from llc_lightning.results.timings import write_timing
 from llc_lightning.runtime.cadence import AtEnd
@@ -55,3 +56,17 @@ def test_what_is_measured_beside_a_budget_is_no_time_of_the_training(tmp_path: P
     told = outcome(folder, made)
     assert "time: " in told
     assert "measuring" not in told
+
+
+@pytest.mark.parametrize("share", [0.0, None])
+def test_a_training_that_has_measured_nothing_is_measured_next(
+    tmp_path: Path, share: float | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ablation = AblationCallback(AtEnd(), methods=["zero"], components=["conv[0]"], data=examples(32))
+    budget = [] if share is None else [BudgetCallback(share)]
+    made = trainer(tmp_path, [SnapshotCallback(AtEnd()), ablation, *budget], max_epochs=1)
+    fit(made)
+    folder = tmp_path / "llc_lightning"
+    then = outcome(folder, made).splitlines()[-1]
+    assert then.split() == ["next:", *analyze("report" if share is None else "measure", folder).split()]
+    assert ("the only moment of ablation" in capsys.readouterr().out) == (share is not None)
