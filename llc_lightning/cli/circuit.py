@@ -18,6 +18,7 @@ from llc_lightning.circuits.graph import Graph
 from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.circuits.stability import over_examples
 from llc_lightning.cli.offline import restored
+from llc_lightning.cli.own import Own
 from llc_lightning.report.cells import Table
 from llc_lightning.report.graph import Drawing, Frame, Line
 from llc_lightning.results.run import Run
@@ -30,7 +31,7 @@ def circuit_of_run(options: Namespace) -> Circuit:
 
     Args:
         options: ``run``, ``method``, ``donor``, ``edges``, ``among``, ``metric``, ``joined``, ``neurons``, ``mask``,
-            ``step``, ``examples``.
+            ``step``, ``examples``, ``module``, ``data``.
 
     Raises:
         LLCLightningError: If it cannot be measured.
@@ -91,7 +92,7 @@ def _shares(options: Namespace, asked: Question) -> Mapping[Edge, float] | None:
 
 def _question(options: Namespace, step: int | None) -> tuple[Question, str]:
     """Returns what is asked of a snapshot, and which it is."""
-    snapshot = restored(options.run, step)
+    snapshot = restored(options.run, step, Own.of(options))
     graph = Graph.of(snapshot.loss.module, joined=options.joined, neurons=options.neurons)
     data = take(snapshot.data, slice(0, options.examples))
     asked = Question.of(

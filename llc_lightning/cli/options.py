@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from llc_lightning.runtime.errors import nearest
 
@@ -75,6 +75,24 @@ def own_code(one: Options) -> None:
     told = "FILE:FUNCTION, which takes nothing and returns the {}, for a run that your own script trained"
     one.add_argument("--module", default="", metavar="FILE:FUNCTION", help=told.format("module, of any weights"))
     one.add_argument("--data", default="", metavar="FILE:FUNCTION", help=told.format("examples to measure on"))
+
+
+def again(options: argparse.Namespace, *names: str) -> list[str]:
+    """Returns the words that give a command the same options again, without those that are empty or ``*``.
+
+    Example:
+        >>> again(argparse.Namespace(step=0, among=["a", "b"], joined=True, mask=""), "step", "among", "joined")
+        ['--step', '0', '--among', 'a', 'b', '--joined']
+    """
+    words: list[str] = []
+    for name in names:
+        value: Any = getattr(options, name)
+        several: list[Any] = cast("list[Any]", value) if isinstance(value, list) else [value]
+        if value is True:
+            words += [f"--{name}"]
+        elif value is not None and value is not False and several not in ([], [""], ["*"]):
+            words += [f"--{name}", *map(str, several)]
+    return words
 
 
 def level(one: Options) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from argparse import Namespace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from llc_lightning.cli import circuit
 from llc_lightning.cli.analyze import main as analyze
 from llc_lightning.cli.offline import restored
 from llc_lightning.cli.train import main as train
-from llc_lightning.results.run import Run
+from llc_lightning.results.run import CONFIG, Run
 from llc_lightning.runtime.batches import take
 from llc_lightning.runtime.errors import SettingError
 
@@ -64,6 +65,26 @@ def test_a_circuit_is_shown_and_stored(capsys: pytest.CaptureFixture[str], run: 
     assert all(one.component in shown for one in expected)
     assert "of what the network does" in shown
     assert f"circuit {run} --method eap --donor mean --edges 3 --examples 32 --out circuit.json" in shown
+
+
+def test_a_run_of_a_script_is_told_what_makes_its_model(
+    capsys: pytest.CaptureFixture[str], run: Path, tmp_path: Path
+) -> None:
+    bare, script = tmp_path / "bare", tmp_path / "makes_the_model.py"
+    shutil.copytree(run, bare)
+    (bare / CONFIG).unlink()
+    made = f"restored(Path({str(run)!r}))"
+    script.write_text(
+        "from pathlib import Path\nfrom llc_lightning.cli.offline import restored\n"
+        f"def module(): return {made}.loss.module\ndef data(): return {made}.data\n"
+    )
+    some, own = ["--method", "eap", "--examples", 8], ["--module", f"{script}:module", "--data", f"{script}:data"]
+    assert "give --module FILE:FUNCTION and --data FILE:FUNCTION" in told(capsys, bare, *some, code=1)
+    there, here = tmp_path / "there.json", tmp_path / "here.json"
+    told(capsys, run, *some, "--out", there)
+    told(capsys, bare, *some, *own, "--out", here)
+    assert Circuit.load(here).scored == Circuit.load(there).scored
+    assert f"--examples 8 {' '.join(own)} --out circuit.json" in told(capsys, bare, *some, *own)
 
 
 def test_what_is_wrong_is_told_in_a_sentence(capsys: pytest.CaptureFixture[str], run: Path) -> None:

@@ -1,6 +1,7 @@
 """``analyze.py patch``: the procedures on a run's examples."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -59,7 +60,8 @@ def test_a_call_gives_the_table_of_the_procedure(capsys: pytest.CaptureFixture[s
     pd.testing.assert_frame_equal(pd.read_csv(out).fillna({"fitted_to": ""}), expected, check_dtype=False)
     shown = told(capsys, *some, "--components", *units, "--restore")
     assert "Effects of patching, the largest first" in shown
-    assert "next: llc-lightning analyze patch" in shown
+    again = ["--components", *units, "--restore", "--metrics", KL, "--examples", "64", "--out", "patches.csv"]
+    assert f"next: llc-lightning analyze patch {shlex.join([str(run), *again])}" in shown
     traced = json.loads(told(capsys, *some, "--components", *units, "--window", 3, "--json"))
     expected = tracing(*runs, units, window=3, metrics=KL)
     assert [row["value"] for row in traced] == pytest.approx(expected["value"].tolist())

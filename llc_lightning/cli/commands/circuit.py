@@ -5,9 +5,14 @@ from argparse import Namespace
 from pathlib import Path
 
 from llc_lightning.cli.console import analyze, end, following, rendered
-from llc_lightning.cli.options import Options, common, run_folder, step, whole
+from llc_lightning.cli.options import Options, again, common, own_code, run_folder, step, whole
 
 DOES = "Score the connections of a run's snapshot, and keep the most important ones as a circuit."
+_ASKED = (
+    *("method", "donor", "edges", "among", "metric", "joined", "neurons", "mask", "step", "examples"),
+    *("module", "data"),
+)
+"""The options that say which circuit."""
 
 
 def add_options(one: Options) -> None:
@@ -33,6 +38,7 @@ def add_options(one: Options) -> None:
                      "--out is an .html file")  # fmt: skip
     one.add_argument("--resamples", type=int, default=0, metavar="N", help="find it on examples drawn anew so often, "
                      "for the share of circuits that hold an edge, in pictures (default: 0)")  # fmt: skip
+    own_code(one)
     common(one)
 
 
@@ -49,19 +55,5 @@ def run(options: Namespace) -> None:
     if options.json:
         sys.stdout.write(circuit.to_json() + "\n")
     else:
-        then = analyze("circuit", options.run, *_asked(options), "--out", "circuit.json")
+        then = analyze("circuit", options.run, *again(options, *_ASKED), "--out", "circuit.json")
         sys.stdout.write(f"{rendered([], [circuit_table(circuit)])}\n{following(then)}\n")
-
-
-def _asked(options: Namespace) -> list[str]:
-    """Returns the words that ask for the same circuit again."""
-    words: list[str] = []
-    for name in ("method", "donor", "edges", "among", "metric", "joined", "neurons", "mask", "step", "examples"):
-        value: object = getattr(options, name)
-        if value is True:
-            words += [f"--{name}"]
-        elif name == "among" and value != ["*"]:
-            words += ["--among", *options.among]
-        elif name != "among" and value not in (None, False, ""):
-            words += [f"--{name}", str(value)]
-    return words

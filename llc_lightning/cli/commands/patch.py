@@ -4,9 +4,14 @@ import sys
 from argparse import Namespace
 
 from llc_lightning.cli.console import analyze, end, following, rendered, write_table
-from llc_lightning.cli.options import Options, common, own_code, run_folder, step, table_file, whole
+from llc_lightning.cli.options import Options, again, common, own_code, run_folder, step, table_file, whole
 
 DOES = "Patch activations of other examples into a run's snapshot, or clean ones into corrupted examples."
+_ASKED = (
+    *("components", "inputs", "restore", "window", "sender", "receivers", "frozen", "metrics", "mask", "step"),
+    *("examples", "module", "data"),
+)
+"""The options that say which patches."""
 
 
 def add_options(one: Options) -> None:
@@ -39,5 +44,5 @@ def run(options: Namespace) -> None:
     elif options.json:
         sys.stdout.write(found.to_json(orient="records", double_precision=15) + "\n")
     else:
-        then = analyze("patch", options.run, "--out", "patches.csv")
+        then = analyze("patch", options.run, *again(options, *_ASKED), "--out", "patches.csv")
         sys.stdout.write(f"{rendered([], [patch_table(found)])}\n{following(then)}\n")
