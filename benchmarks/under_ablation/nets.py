@@ -26,6 +26,8 @@ from llc_lightning.runtime.batches import Batch
 _CHAINS = ChainSettings(chains=8, burn_in=500, draws=500, preconditioner="hutchinson")
 _FEW_CHAINS = replace(_CHAINS, chains=4, burn_in=400, draws=400)
 """Where a step is long."""
+_LONG_CHAINS = replace(_FEW_CHAINS, burn_in=600, draws=600)
+"""Where those are too short."""
 _SEED = 0
 _BEYOND_REACH = 20.0
 """By how much the biases of neurons that never fire lie further below 0 than inputs alone would ask for."""
@@ -66,9 +68,9 @@ def cis(seed: int = 0) -> Net:
 
 
 @cache
-def cis_at_minimum() -> Net:
+def cis_at_minimum(seed: int = 0) -> Net:
     """Returns the same at its minimum, where what an ablation changes is felt by all weights that are left."""
-    net = at_minimum(cis(0))
+    net = at_minimum(cis(seed))
     return replace(net, plan=replace(net.plan, n_beta=(1e4,), gamma=1e4, budget=3000))
 
 
@@ -83,16 +85,21 @@ def image() -> Net:
 
 @cache
 def transformer() -> Net:
-    """Returns a transformer of one layer at the minimum of predicting another one's numbers, through noise."""
-    shape = {"d_model": 8, "d_mlp": 12, "n_layers": 1, "n_heads": 2, "d_input": 4}
+    """Returns a transformer of one layer at the minimum of predicting another one's numbers, through noise.
+
+    Without layer norms, by which the loss is curved less the longer weights are.
+    """
+    shape = {"d_model": 8, "d_mlp": 12, "n_layers": 1, "n_heads": 2, "norm": "none", "d_input": 4}
     model, other = (TransformerModel(1, 4, **shape, seed=seed) for seed in (_SEED, _SEED + 7))
     random = torch.Generator().manual_seed(_SEED)
     inputs = torch.randn(1024, 4, 4, generator=random)
     with torch.no_grad():
         targets = other(inputs)[..., 0]
     targets += _NOISE * torch.randn(targets.shape, generator=random)
-    net = _net("transformer", model, (inputs, targets), "neurons", n_beta=3e5, gamma=3e5, settings=_FEW_CHAINS)
-    return at_minimum(net)
+    net = at_minimum(
+        _net("transformer", model, (inputs, targets), "neurons", n_beta=1e5, gamma=1e5, settings=_LONG_CHAINS)
+    )
+    return replace(net, plan=replace(net.plan, budget=2000))
 
 
 def at_minimum(net: Net) -> Net:
