@@ -67,7 +67,7 @@ class Constants:
         """All of them."""
         return [one for some in self.values.values() for one in some]
 
-    def shifts(self, subject: Subject, block: int) -> Float[Tensor, "sender row *position d_model"]:
+    def shifts(self, subject: Subject, block: int) -> list[Float[Tensor, "row *position d_model"]]:
         """Returns what they add to the sums that hear each sender, on a block of examples."""
         known, found = subject.streams.of(subject.examples.blocks.batches[block]), list[Tensor]()
         for name, sender in subject.graph.senders.items():
@@ -75,12 +75,12 @@ class Constants:
             parts = zip(self.values[name], sender.writes, strict=True)
             written = [subject.streams.added(writes, one[None, None], unit)[0, 0] for one, writes in parts]
             found.append(torch.stack(written).sum(0) - own)
-        shifts, point = torch.stack(found), next(iter(subject.graph.readers.values())).stream
+        point = next(iter(subject.graph.readers.values())).stream
         real = subject.examples.counting(point, -1)
         if real is None:
-            return shifts
+            return found
         rows = subject.examples.blocks.rows[block].to(real.device)
-        return torch.where(real[rows], shifts, 0)
+        return [torch.where(real[rows], one, 0) for one in found]
 
 
 def _mean(subject: Subject, sender: Sender) -> tuple[Tensor, ...]:

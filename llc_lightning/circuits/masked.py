@@ -120,7 +120,7 @@ class MaskedRuns:
             while self._blocks and sum(one.numbers for one in self._blocks.values()) > _KEPT:
                 self._blocks.pop(next(iter(self._blocks)))
             shifts = [self.subject.shift(name, block, draw) for name in self.subject.graph.senders]
-            self._blocks[block, draw] = _Block.of(self, block, torch.stack(shifts))
+            self._blocks[block, draw] = _Block.of(self, block, shifts)
         return self._blocks[block, draw]
 
     @cached_property
@@ -140,37 +140,41 @@ class _Block:
     block: int
     known: Mapping[str, Tensor]
     """The activations of the unablated run."""
-    shifts: Float[Tensor, "sender row *position d_model"]
-    """What the donor adds to that."""
+    shifts: Sequence[Tensor]
+    """What the donor adds to that, of each sender [row, *position, d_model]: layers may differ in width."""
+    together: Float[Tensor, "sender row *position d_model"] | None
+    """The same in one, for runs by hand, where all senders add to one sum."""
     read: dict[tuple[str, tuple[float, ...]], Tensor] = field(default_factory=dict[Any, Tensor])
     """What heads have read of the donor; see :class:`Signals`."""
 
     @classmethod
-    def of(cls, runs: MaskedRuns, block: int, shifts: Tensor) -> _Block:
+    def of(cls, runs: MaskedRuns, block: int, shifts: Sequence[Tensor]) -> _Block:
         """Returns a block with all that does not depend on masks."""
-        subject = runs.subject
-        return cls(runs, block, subject.streams.of(subject.examples.blocks.batches[block]), shifts)
+        subject, together = runs.subject, torch.stack(list(shifts)) if runs.by_hand.holds else None
+        shifts = shifts if together is None else together.unbind()
+        return cls(runs, block, subject.streams.of(subject.examples.blocks.batches[block]), shifts, together)
 
     @cached_property
-    def own(self) -> Float[Tensor, "sender row *position d_model"]:
+    def own(self) -> list[Tensor]:
         """What senders add to sums in the unablated run."""
         subject = self.runs.subject
-        return torch.stack([subject.streams.said(one, self.known) for one in subject.graph.senders.values()])
+        return [subject.streams.said(one, self.known) for one in subject.graph.senders.values()]
 
     @property
     def numbers(self) -> int:
         """How many numbers it keeps."""
-        return self.shifts.numel() + sum(one.numel() for one in self.read.values())
+        return sum(one.numel() for one in self.shifts) + sum(one.numel() for one in self.read.values())
 
     @cached_property
     def finite(self) -> bool:
         """Whether donors say finite numbers alone, so that 0 of them is nothing."""
-        return bool(self.shifts.sum().isfinite())
+        return all(bool(one.sum().isfinite()) for one in self.shifts)
 
     def losses(self, masks: Tensor, given: Tensor) -> Float[Tensor, "lane row"]:
         """Returns the losses under each mask."""
-        if self.runs.by_hand.holds and not masks.requires_grad and not self.shifts.requires_grad:
-            return torch.cat([self._by_hand(masks[some], given[some]) for some in chunks(len(masks), self.runs.most)])
+        if self.together is not None and not (masks.requires_grad or self.together.requires_grad):
+            by_hand = partial(self._by_hand, self.together)
+            return torch.cat([by_hand(masks[some], given[some]) for some in chunks(len(masks), self.runs.most)])
         touched = self.runs.touched(masks, given)
         if not touched:
             return self.runs.subject.losses(self.block, [])[0].expand(len(masks), -1)
@@ -180,7 +184,7 @@ class _Block:
                 [torch.vmap(lanes)(masks[some], given[some]) for some in chunks(len(masks), self.runs.most)]
             )
 
-    def _by_hand(self, masks: Tensor, given: Tensor) -> Float[Tensor, "lane row"]:
+    def _by_hand(self, shifts: Tensor, masks: Tensor, given: Tensor) -> Float[Tensor, "lane row"]:
         """Returns the losses under each mask, of heads alone."""
         live = self.runs.live(masks)
         numbers = {name: some for name, some in self.runs.numbers.items() if name in live}
@@ -189,7 +193,7 @@ class _Block:
             name: Shares(masks[:, some], given[:, some], kept[some], any(exchanged[some]))
             for name, some in numbers.items()
         }
-        signals = Signals(self.runs.by_hand, self.known, self.shifts, self.finite, shares, self.read)
+        signals = Signals(self.runs.by_hand, self.known, shifts, self.finite, shares, self.read)
         return self.runs.by_hand.losses(self.block, signals.last_sums())
 
     def _lane(self, touched: Sequence[Reader], mask: Tensor, given: Tensor) -> Float[Tensor, "row"]:
@@ -218,7 +222,7 @@ class _Block:
         heard = [edge.sender for edge in self.runs.edges if edge.reader == first.component.address]
         live = [name for name in heard if name not in before]
         mask, given = carried
-        shifts = self.shifts[[names.index(name) for name in heard]]
+        shifts = torch.stack([self.shifts[names.index(name)] for name in heard])
         sums = like + self._carried(given, readers, heard, shifts.detach())
         if shifts.requires_grad:  # constants learn where an edge is ablated altogether, or shares would bias them
             fully = self._carried(torch.where(mask == 0, given, 0).detach(), readers, heard, shifts)

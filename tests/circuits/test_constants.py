@@ -65,6 +65,6 @@ def test_what_fills_positions_enters_no_mean_and_is_not_ablated() -> None:
     assert torch.allclose(means.values["net.hook_embed"][0], said[points[0]][counts].mean(0), atol=1e-6)
     head = said[points[1]][:, :, 1][counts].mean(0)
     assert torch.allclose(means.values["net.blocks.0.attn.hook_z[1]"][0], head, atol=1e-6)
-    (shifts,) = (means.shifts(runs.subject, 0)[:, :N],)
+    shifts = torch.stack(means.shifts(runs.subject, 0))[:, :N]
     assert not shifts[:, ~counts].any()
     assert shifts[:, counts].any(-1).any(1).all()

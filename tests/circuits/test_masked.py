@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from llc_lightning.ablation.engine.influence import donors
-from llc_lightning.circuits.base import edge_scores
+from llc_lightning.circuits.base import Question, edge_scores
+from llc_lightning.circuits.constants import Constants
 from llc_lightning.circuits.gradients import Subject
+from llc_lightning.circuits.graph import Graph
 from llc_lightning.circuits.masked import MaskedRuns
 from llc_lightning.components.loss import Edit, loss_fn, snapshot_params
 from llc_lightning.models.transformer import TransformerModel
@@ -58,3 +61,28 @@ def test_double_nets_are_run_in_double() -> None:
         (whole,) = runs(runs.mask(runs.edges)[None])
     assert whole.dtype == torch.float64
     assert torch.allclose(whole, model.per_example_loss(asked.data).detach(), atol=1e-12)
+
+
+class Uneven(nn.Sequential):
+    """Layers of different widths."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+
+    def per_example_loss(self, batch: Tensor) -> Tensor:
+        return self(batch).square().sum(-1)
+
+
+def test_layers_may_differ_in_width() -> None:
+    model, batch = Uneven(), torch.randn(N, 3)
+    graph = Graph.of(model)
+    asked = Question.of(loss_fn(model), snapshot_params(model), batch, graph, "zero", seed=0)
+    runs, lower = MaskedRuns(Subject(asked)), graph.select("* -> 0[?]")
+    masks = [runs.mask(edges) for edges in (graph.edges, [], [*lower, *graph.select("2:input[3] -> *")])]
+    with torch.no_grad():
+        hidden = model[0](batch).tanh()
+        kept = [hidden, torch.zeros(N, 5), hidden * (torch.arange(5) == 3)]
+        expected = torch.stack([model[2](one).square().sum(-1) for one in kept])
+        assert torch.allclose(runs(torch.stack(masks)), expected, atol=1e-6)
+        means = Constants.means(runs.subject)
+        assert torch.allclose(runs(torch.stack(masks[:1]), constants=means), expected[:1], atol=1e-6)
