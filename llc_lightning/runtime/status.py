@@ -100,6 +100,14 @@ REASONS.register(
     order=175,
 )(None)
 REASONS.register(
+    "several-minima",
+    summary="the re-optimised model is one of several, by chance",
+    sentence="the re-optimisation of the whole model ends at another loss when it begins at weights that differ in "
+    "their last digits: another machine or seed may end in another minimum, whose coefficient can differ by far more "
+    "than the error; train to a minimum first, or compare what several seeds have in common.",
+    order=177,
+)(None)
+REASONS.register(
     "not-closed",
     summary="the LLC before and after a re-optimisation do not differ by what it gained",
     sentence="A1 misses A3 - n_beta R by more than two errors: the ablated loss is curved otherwise at its minimum "

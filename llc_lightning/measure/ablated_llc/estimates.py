@@ -28,6 +28,9 @@ from llc_lightning.runtime.status import is_failed, join, split
 _LEFT = 0.1
 """What a re-optimisation may still gain, in errors of the value that it serves."""
 
+_SAME = 0.1
+"""Nats by which ``n_beta`` times the loss may differ at least that one minimum is reached with."""
+
 _ERRORS = 2
 """How many of its errors a closure may be off."""
 
@@ -52,12 +55,19 @@ class Control:
     recovery: Recovery
     pulled: Recovery
     record: LLCRecord
+    apart: float
+    """By how much ``n_beta`` times its loss differs where the re-optimisation began at slightly other weights."""
 
     @property
     def values(self) -> list[Told]:
         """What is told of it."""
-        left = _unfinished(self.recovery, self.record)
-        return [_llc("llc_ablated", self.record, left), *_gaps(self.recovery, self.pulled, self.record)]
+        return [_llc("llc_ablated", self.record, self.doubts), *_gaps(self.recovery, self.pulled, self.record)]
+
+    @property
+    def doubts(self) -> set[str]:
+        """The reasons against its re-optimisation."""
+        several = {"several-minima"} if self.apart > max(_SAME, _allowed(self.record)) else set[str]()
+        return _unfinished(self.recovery, self.record) | several
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,10 @@ class Laboratory:
         """Returns the whole model's own."""
         loss = self.snapshot.loss
         free, pulled = self._recovered(loss, self.data)
-        return Control(free, pulled, self._chains(loss, free.params, self.data, self.plan.settings))
+        nudged = _nudged(self.snapshot.params, self.snapshot.seed)
+        again = self._recovery(loss, nudged, self.data, gamma=0.0)
+        apart = self.at.n_beta * abs((again.losses.double() - free.losses.double()).mean().item())
+        return Control(free, pulled, self._chains(loss, free.params, self.data, self.plan.settings), apart)
 
     def under(self, component: Component, method: Method, control: Control) -> list[Told]:
         """Returns what is measured of the model without a component."""
@@ -86,7 +99,7 @@ class Laboratory:
         )
         free, pulled = self._recovered(loss, rows)
         record = self._paired(loss, free.params, rows, control)
-        left = _unfinished(free, record) | _unfinished(control.recovery, control.record)
+        left = _unfinished(free, record) | control.doubts
         shift = _difference("llc_shift", record, control.record, left)
         told = [_llc("llc_ablated", record, _unfinished(free, record)), shift, *_gaps(free, pulled, record)]
         if self.plan.closure:
@@ -94,7 +107,8 @@ class Laboratory:
             start = self._paired(loss, snapshot.params, rows, control, start=pulled.params)
             # That the trained weights are no minimum of the ablated loss is what the gap makes up for.
             about = replace(start, status=join({reason.name for reason in split(start.status)} - {"not-a-minimum"}))
-            closing = _difference("recovery_closure", about, record, left | _unfinished(pulled, record))
+            unfinished = _unfinished(free, record) | _unfinished(pulled, record)
+            closing = _difference("recovery_closure", about, record, unfinished)
             unrecovered = _llc("llc_unrecovered", about, _unfinished(pulled, start))
             told += [unrecovered, _closed(closing, at.n_beta * pulled.gap)]
         return told + (self.jointly(loss, rows, control) if self.plan.joint else [])
@@ -105,15 +119,15 @@ class Laboratory:
         recovery = self._recovery(free, params, rows, gamma=0.0)
         record = self._paired(free, recovery.params, rows, control)
         left = _unfinished(recovery, record)
-        shift = _difference("joint_shift", record, control.record, left | _unfinished(control.recovery, control.record))
+        shift = _difference("joint_shift", record, control.record, left | control.doubts)
         return [_llc("llc_joint", record, left), shift, _gap("recovery_gap_joint", recovery, record)]
 
     def complement(self, component: Component, control: Control) -> list[Told]:
         """Returns what is measured of the whole model while a component's weights are held, around the same minimum."""
         centre = control.recovery.params
         record = self._paired(Held.of(self.snapshot.loss, centre, component), centre, self.data, control)
-        left = _unfinished(control.recovery, control.record)
-        return [_llc("llc_complement", record, left), _difference("complement_shift", record, control.record, left)]
+        doubts = control.doubts
+        return [_llc("llc_complement", record, doubts), _difference("complement_shift", record, control.record, doubts)]
 
     def _recovered(self, loss: LossFn, data: Batch) -> tuple[Recovery, Recovery]:
         """Returns the minimum of the loss, and that with the pull of the localisation."""
@@ -182,8 +196,23 @@ def _closed(difference: Told, made_good: float) -> Told:
 
 def _unfinished(recovery: Recovery, record: LLCRecord) -> set[str]:
     """Returns the reason against a re-optimisation that stopped while it still gained."""
-    allowed = _LEFT * record.stderr if math.isfinite(record.stderr) else 0.0
-    return set() if abs(recovery.left) <= allowed else {"not-recovered"}
+    return set() if abs(recovery.left) <= _allowed(record) else {"not-recovered"}
+
+
+def _allowed(record: LLCRecord) -> float:
+    """Returns by how much ``n_beta`` times the loss of a minimum may be off, in nats."""
+    return _LEFT * record.stderr if math.isfinite(record.stderr) else 0.0
+
+
+def _nudged(params: Params, seed: int) -> Params:
+    """Returns weights that differ in their last digits, up or down at random."""
+    random = torch.Generator().manual_seed(seed)
+    nudged = dict(params)
+    for name, value in params.items():
+        if value.is_floating_point():
+            signs = 2 * torch.randint(2, value.shape, generator=random).to(value) - 1
+            nudged[name] = value * (1 + torch.finfo(value.dtype).eps * signs)
+    return nudged
 
 
 def _difference(quantity: str, record: LLCRecord, other: LLCRecord, more: Iterable[str]) -> Told:

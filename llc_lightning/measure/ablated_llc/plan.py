@@ -23,6 +23,8 @@ from llc_lightning.runtime.errors import at_least, unless_none
 
 BASELINE: Mapping[str, object] = {"mask": ""}
 """What names of settings leave out, at the value that it had by default when it was added."""
+REVISION = 2
+"""Of how re-optimised models are told: since 2 of the whole one also whether it is one of several minima."""
 CLOSING = {"llc_unrecovered": 2, "recovery_closure": 2}
 """What is told of chains around the trained weights, with its revision: since 2 they start at the posterior's mode."""
 
@@ -77,7 +79,7 @@ class AblatedLLCPlan:
     def revision(self) -> int:
         """The revision of the chains and of all methods together, and of the closure where it is asked for."""
         closing = CLOSING["recovery_closure"] if self.closure else 1
-        return revision_of(llc_revision(self.settings), closing, *self.revisions.values())
+        return revision_of(llc_revision(self.settings), REVISION, closing, *self.revisions.values())
 
     @property
     def revisions(self) -> dict[str, int]:
@@ -112,7 +114,7 @@ class AblatedLLCPlan:
     def revision_with(self, method: str, quantity: str = "") -> int:
         """Returns the revision of the chains, a method and what is told together; '' for those that have none."""
         own = [self.revisions[method]] if method else []
-        return revision_of(llc_revision(self.settings), CLOSING.get(quantity, 1), *own)
+        return revision_of(llc_revision(self.settings), REVISION, CLOSING.get(quantity, 1), *own)
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
         """Returns one job for each component, method and rung, rung by rung within a method within a component."""

@@ -237,6 +237,32 @@ def test_a_re_optimisation_that_is_too_short_is_told() -> None:
         assert "not-recovered" in rows[quantity].status, quantity
 
 
+@pytest.mark.parametrize("tilt", [0.0, 1e-3])
+def test_a_re_optimisation_that_ends_elsewhere_by_the_last_digits_is_told(tilt: float) -> None:
+    """Every weight is beside the ridge between two valleys; only with a tilt is one of them lower."""
+    beside = torch.tensor(0.1).item() + torch.finfo(torch.float32).eps / 40  # nearer than the next number
+
+    class Ridges(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(1, 8, bias=False)
+            self.read = nn.Identity()
+            nn.init.constant_(self.one.weight, beside)
+
+        def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+            away = self.read(self.one(batch[0])).double() - beside + 0 * batch[1]
+            return ((away.abs() - 1).square() + tilt * away**3).sum(-1)
+
+    plan = replace(EXACT, components=("one[0]",), n_beta=(1e4,), gamma=1e4, closure=False, complement=True)
+    plan = replace(plan, settings=ChainSettings(chains=4, burn_in=50, draws=50))
+    rows = measure(
+        plan,
+        Snapshot.of(Ridges(), (torch.ones(8, 1), torch.zeros(8, 1)), run="ridges/version_0", seed=0, step=1, epoch=0),
+    ).rows
+    flagged = {row.quantity for row in rows if "several-minima" in row.status}
+    assert flagged == ({"llc_ablated", "llc_shift", "llc_complement", "complement_shift"} if tilt else set())
+
+
 def test_a_loss_that_is_no_number_has_failed_rows_and_no_exception() -> None:
     net = Net()
     with torch.no_grad():
