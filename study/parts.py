@@ -177,5 +177,11 @@ PARTS = [
     *(Part(planted.NAME, seed) for seed in range(3)),
     *(Part(net, seed, settings) for seed in range(3) for net, settings in _LIVE.items()),
 ]
-PARTS += [Part("induction", seed, ("complement",), afterwards=True, about="complement") for seed in range(3)]
+_HELD = {"induction": "complement", "cis": "complement_cis", "cis_mse": "complement_cis"}
+"""Where the same weights hold still with nothing ablated, as a control."""
+PARTS += [
+    Part(net, seed, (settings,), afterwards=True, about="complement")
+    for net, settings in _HELD.items()
+    for seed in range(3)
+]
 SMOKE = [Part(net, seed, smoke=True) for net in ("cis", "induction") for seed in range(2)]
