@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad, jvp, vmap
+from torch.func import grad, vjp, vmap
 
 from benchmarks.under_ablation.nets import Net
 from llc_lightning.ablation.engine.base import resolve_methods
@@ -43,8 +43,6 @@ def _hessian(loss: LossFn, params: Params, data: Batch) -> Float[Tensor, "weight
         parts = zip(params.items(), weights.split(sizes), strict=True)
         return loss({name: part.reshape(value.shape) for (name, value), part in parts}, data).mean()
 
-    def along(vector: Tensor) -> Tensor:
-        return jvp(grad(mean_loss), (weights,), (vector,))[1]
-
-    columns = torch.cat([vmap(along)(block) for block in torch.eye(len(weights)).split(_AT_ONCE)]).double()
+    _, pulled = vjp(grad(mean_loss), weights)
+    columns = torch.cat([vmap(pulled)(block)[0] for block in torch.eye(len(weights)).split(_AT_ONCE)]).double()
     return (columns + columns.mT) / 2
