@@ -48,14 +48,14 @@ def closure(_: int = 0) -> bool:
     )
     print(f"nets end in the same minimum: n_beta times their losses differ by less than {SAME:g}")
     pairs = [pair for net, number in zip(nets, METHODS_OF, strict=True) for pair in _by_method(net, number)]
-    kept += [_alike("the same minimum", [one for one, same in pairs if same], asked=0.9)]
-    kept += [_alike("other minima", [one for one, same in pairs if not same], asked=0.0)]
+    kept += [alike("the same minimum", [one for one, same in pairs if same], asked=0.9)]
+    kept += [alike("other minima", [one for one, same in pairs if not same], asked=0.0)]
     return all(kept)
 
 
-def _alike(where: str, pairs: Sequence[Off], *, asked: float) -> bool:
-    """Prints how many pairs agree, and returns whether they are as many as asked."""
-    share = within(pairs, 2) if pairs else 1.0
+def alike(where: str, pairs: Sequence[Off], *, asked: float) -> bool:
+    """Prints how many pairs agree, and returns whether they are as many as asked: of no pair none does."""
+    share = within(pairs, 2) if pairs else 0.0
     kept = share >= asked
     print(f"{len(pairs)} pairs of methods that end in {where}: within 2 errors {share:.0%}{verdict(kept)}", flush=True)
     return kept

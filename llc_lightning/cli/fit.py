@@ -252,11 +252,18 @@ def check_same_model(path: Path, checkpoint: dict[str, Any], model: Any) -> None
     given: dict[str, Any] = {"class_path": model["class_path"], **(model.get("init_args") or {})}
     before: dict[str, Any] = {"class_path": saved.get("_class_path", given["class_path"]), **saved}
     for name, value in given.items():
-        if name in before and before[name] != value:
+        if name in before and _in_lists(before[name]) != value:
             raise SnapshotError(
                 f"{path} is of a model with {name}={before[name]!r}, but the configuration says {name}={value!r}; give "
                 "the same, or start a new run without --ckpt_path."
             )
+
+
+def _in_lists(value: Any) -> Any:
+    """Returns a value with lists for tuples, which a script's checkpoint can hold and a configuration file cannot."""
+    if isinstance(value, dict):
+        return {key: _in_lists(one) for key, one in cast("dict[Any, Any]", value).items()}
+    return [_in_lists(one) for one in cast("list[Any]", value)] if isinstance(value, list | tuple) else value
 
 
 def _listed(given: Any, kind: type[T]) -> list[T]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.truth.smooth_points import at_a_smooth_point, softest
-from benchmarks.under_ablation.closure import Closed
+from benchmarks.under_ablation.closure import Closed, alike
 from benchmarks.under_ablation.curved import curved_otherwise
 from benchmarks.under_ablation.misses import Off, within
 from benchmarks.under_ablation.nets import Net
@@ -51,6 +51,11 @@ def test_a_component_closes_where_it_is_near_and_precise() -> None:
     assert not Closed(Off(5.0, 2.4), 100.0, 0.0, "ok").kept
     assert not Closed(Off(5.0, 3.1), 100.0, 0.0, "ok").kept
     assert Closed(Off(-5.0, 1.0), 100.0, -4.0, "ok").beside_curvature == Off(-1.0, 1.0)
+
+
+def test_methods_of_which_no_pair_was_seen_are_not_called_alike() -> None:
+    assert not alike("the same minimum", [], asked=0.9)
+    assert alike("the same minimum", [Off(1.0, 1.0)], asked=0.9)
 
 
 def test_a_valley_that_narrows_on_the_way_is_curved_otherwise() -> None:

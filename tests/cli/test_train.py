@@ -12,11 +12,12 @@ import pytest
 import yaml
 
 from llc_lightning.callbacks.llc import LLCCallback
-from llc_lightning.cli.fit import FitCLI
+from llc_lightning.cli.fit import FitCLI, check_same_model
 from llc_lightning.cli.offline import FitsData
 from llc_lightning.cli.train import main
 from llc_lightning.models.direction_model import DirectionModel
 from llc_lightning.results.run import Run
+from llc_lightning.runtime.errors import SnapshotError
 from tests.processes import Script
 
 # What Lightning asks of jsonargparse is its own affair.
@@ -338,6 +339,16 @@ def test_every_kind_of_model_is_the_one_that_its_checkpoint_is_of(name: str, mon
     assert main([*configured, "--ckpt_path", "before.ckpt"]) == 0
     assert main([*configured, "--ckpt_path", "before.ckpt", "--model.init_args.learning_rate", "7"]) == 1
     assert len(made) == 2
+
+
+def test_a_checkpoint_of_a_script_may_hold_tuples_where_a_configuration_has_lists() -> None:
+    path, configured = (
+        Path("own.ckpt"),
+        {"class_path": "mine.Net", "init_args": {"widths": [3, [5]], "more": {"at": [1]}}},
+    )
+    check_same_model(path, {"hyper_parameters": {"widths": (3, (5,)), "more": {"at": (1,)}}}, configured)
+    with pytest.raises(SnapshotError, match="widths="):
+        check_same_model(path, {"hyper_parameters": {"widths": (3, (4,))}}, configured)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -56,7 +56,8 @@ class Control:
     pulled: Recovery
     record: LLCRecord
     apart: float
-    """By how much ``n_beta`` times its loss differs where the re-optimisation began at slightly other weights."""
+    """By how much ``n_beta`` times its loss differs where the re-optimisation began at slightly other weights, beyond
+    rounding."""
 
     @property
     def values(self) -> list[Told]:
@@ -86,10 +87,10 @@ class Laboratory:
         """Returns the whole model's own."""
         loss = self.snapshot.loss
         free, pulled = self._recovered(loss, self.data)
-        nudged = _nudged(self.snapshot.params, self.snapshot.seed)
+        nudged = _nudged(self.snapshot.params, self._moved(self.snapshot.params), self.snapshot.seed)
         again = self._recovery(loss, nudged, self.data, gamma=0.0)
-        apart = self.at.n_beta * abs((again.losses.double() - free.losses.double()).mean().item())
-        return Control(free, pulled, self._chains(loss, free.params, self.data, self.plan.settings), apart)
+        record = self._chains(loss, free.params, self.data, self.plan.settings)
+        return Control(free, pulled, record, self.at.n_beta * _apart(free, again))
 
     def under(self, component: Component, method: Method, control: Control) -> list[Told]:
         """Returns what is measured of the model without a component."""
@@ -204,15 +205,23 @@ def _allowed(record: LLCRecord) -> float:
     return _LEFT * record.stderr if math.isfinite(record.stderr) else 0.0
 
 
-def _nudged(params: Params, seed: int) -> Params:
-    """Returns weights that differ in their last digits, up or down at random."""
+def _nudged(params: Params, moved: Mapping[str, Tensor] | None, seed: int) -> Params:
+    """Returns weights of which those that move differ in their last digits, up or down at random."""
     random = torch.Generator().manual_seed(seed)
     nudged = dict(params)
     for name, value in params.items():
-        if value.is_floating_point():
+        if value.is_floating_point() and (moved is None or name in moved):
             signs = 2 * torch.randint(2, value.shape, generator=random).to(value) - 1
             nudged[name] = value * (1 + torch.finfo(value.dtype).eps * signs)
     return nudged
+
+
+def _apart(one: Recovery, other: Recovery) -> float:
+    """Returns by how much the mean losses of two minima differ, beyond the last digit that numbers have."""
+    losses = one.losses.double()
+    numbers = (one.losses, *one.params.values())
+    digit = max(torch.finfo(some.dtype).eps for some in numbers if some.is_floating_point())
+    return max((other.losses.double() - losses).mean().abs().item() - digit * losses.abs().mean().item(), 0.0)
 
 
 def _difference(quantity: str, record: LLCRecord, other: LLCRecord, more: Iterable[str]) -> Told:

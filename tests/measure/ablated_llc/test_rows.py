@@ -263,6 +263,27 @@ def test_a_re_optimisation_that_ends_elsewhere_by_the_last_digits_is_told(tilt: 
     assert flagged == ({"llc_ablated", "llc_shift", "llc_complement", "complement_shift"} if tilt else set())
 
 
+def test_rounding_and_what_is_frozen_make_no_other_minimum() -> None:
+    """A linear regression has one minimum; the last digit of what is frozen is worth many nats here."""
+
+    class Regression(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(8, 4, bias=False)
+            self.read = nn.Identity()
+            self.frozen = nn.Parameter(torch.ones(()), requires_grad=False)
+
+        def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+            return (self.read(self.one(batch[0])) - batch[1]).square().sum(-1) + (1000 * self.frozen - 999).square()
+
+    plan = replace(EXACT, n_beta=(1e9,), gamma=1e9, closure=False)
+    plan = replace(plan, settings=ChainSettings(chains=2, burn_in=5, draws=5))
+    random = torch.Generator().manual_seed(0)
+    examples = torch.randn(500, 8, generator=random), 3 * torch.randn(500, 4, generator=random)
+    rows = measure(plan, Snapshot.of(Regression(), examples, run="one/version_0", seed=0, step=1, epoch=0)).rows
+    assert not [row.quantity for row in rows if "several-minima" in row.status]
+
+
 def test_a_loss_that_is_no_number_has_failed_rows_and_no_exception() -> None:
     net = Net()
     with torch.no_grad():
