@@ -44,5 +44,7 @@ def _hessian(loss: LossFn, params: Params, data: Batch) -> Float[Tensor, "weight
         return loss({name: part.reshape(value.shape) for (name, value), part in parts}, data).mean()
 
     _, pulled = vjp(grad(mean_loss), weights)
-    columns = torch.cat([vmap(pulled)(block)[0] for block in torch.eye(len(weights)).split(_AT_ONCE)]).double()
+    columns = torch.cat(
+        [vmap(pulled)(block)[0] for block in torch.eye(len(weights), dtype=weights.dtype).split(_AT_ONCE)]
+    ).double()
     return (columns + columns.mT) / 2

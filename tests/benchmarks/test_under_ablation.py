@@ -3,8 +3,6 @@
 from math import exp, inf, nan
 
 import pytest
-import torch
-from torch import Tensor, nn
 
 from benchmarks.truth.smooth_points import at_a_smooth_point, softest
 from benchmarks.under_ablation.closure import Closed, alike
@@ -13,11 +11,10 @@ from benchmarks.under_ablation.misses import Off, within
 from benchmarks.under_ablation.nets import Net
 from benchmarks.under_ablation.removal import SIZES, exact_change
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
-from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row
+from tests.measure.small import Narrowing
 
-TRAINED = {"run": "net/version_0", "seed": 0, "step": 1, "epoch": 0}
-PLACE = {**TRAINED, "settings": "s", "quantity": "llc_shift"}
+PLACE = {"run": "net/version_0", "seed": 0, "step": 1, "epoch": 0, "settings": "s", "quantity": "llc_shift"}
 
 
 def row(value: float, stderr: float) -> Row:
@@ -60,20 +57,7 @@ def test_methods_of_which_no_pair_was_seen_are_not_called_alike() -> None:
 
 def test_a_valley_that_narrows_on_the_way_is_curved_otherwise() -> None:
     """The Hessian is diagonal: .01 along the valley, and across it exp(-4 along), 1 at its minimum."""
-
-    class Narrowing(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.one = nn.Linear(1, 3, bias=False)
-            self.read = nn.Identity()
-            with torch.no_grad():
-                self.one.weight.copy_(torch.tensor([[3.0], [0.0], [-3.0]]))
-
-        def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-            along, across, kept = self.read(self.one(batch[0])).unbind(-1)
-            return (along + kept).square() / 200 + torch.exp(-4 * along) * across.square() / 2 + 0 * batch[1]
-
-    at = Snapshot.of(Narrowing(), (torch.ones(8, 1), torch.zeros(8)), **TRAINED)
+    at = Narrowing.snapshot()
     plan = AblatedLLCPlan(components=("one[2]",), methods=("zero",), n_beta=(1000.0,), gamma=1000.0)
     (component,) = plan.components_of(at.loss.module, at.data)
     across = exp(-4 * 3 / 1.01)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.llc.settings import ChainSettings
@@ -56,6 +56,27 @@ ABLATED = [
     "hook_two",
     "hook_out",
 ]
+
+
+class Narrowing(nn.Module):
+    """A weight at the end of a valley of growing curvature is needed for the other to stay at its beginning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(1, 3, bias=False, dtype=torch.float64)
+        self.read = nn.Identity()
+        with torch.no_grad():
+            self.one.weight.copy_(torch.tensor([[3.0], [0.0], [-3.0]]))
+
+    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        along, across, kept = self.read(self.one(batch[0])).unbind(-1)
+        return (along + kept).square() / 200 + torch.exp(-4 * along) * across.square() / 2 + 0 * batch[1]
+
+    @classmethod
+    def snapshot(cls) -> Snapshot:
+        """Returns it with 8 examples, that all tell the same."""
+        data = (torch.ones(8, 1, dtype=torch.float64), torch.zeros(8, dtype=torch.float64))
+        return Snapshot.of(cls(), data, run="valley/version_0", seed=0, step=1, epoch=0)
 
 
 class Net(Declared):

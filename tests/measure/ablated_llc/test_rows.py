@@ -15,7 +15,7 @@ from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.schema import Row, decode_details
 from llc_lightning.runtime.errors import AddressError, MeasurementError, SettingError
 from llc_lightning.runtime.status import split
-from tests.measure.small import ABLATED_LLC, Net, Stage, alone, snapshot
+from tests.measure.small import ABLATED_LLC, Narrowing, Net, Stage, alone, snapshot
 from tests.measure.test_measurements import plain
 
 EXACT = AblatedLLCPlan(
@@ -199,25 +199,9 @@ def test_chains_around_trained_weights_need_not_find_the_way_to_the_minimum() ->
 
 def test_a_closure_that_is_missed_is_told() -> None:
     """A valley that is flat where it begins and narrow where it ends: its curvatures are not alike."""
-
-    class Narrowing(nn.Module):
-        """A weight at the end of a valley of growing curvature is needed for the other to stay at its beginning."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.one = nn.Linear(1, 3, bias=False, dtype=torch.float64)
-            self.read = nn.Identity()
-            with torch.no_grad():
-                self.one.weight.copy_(torch.tensor([[3.0], [0.0], [-3.0]]))
-
-        def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-            along, across, kept = self.read(self.one(batch[0])).unbind(-1)
-            return (along + kept).square() / 200 + torch.exp(-4 * along) * across.square() / 2 + 0 * batch[1]
-
     chains = ChainSettings(chains=8, burn_in=200, draws=1000)
     plan = replace(EXACT, components=("one[2]",), n_beta=(1000.0,), gamma=1000.0, settings=chains)
-    data = (torch.ones(8, 1, dtype=torch.float64), torch.zeros(8, dtype=torch.float64))
-    rows = measure(plan, Snapshot.of(Narrowing(), data, run="valley/version_0", seed=0, step=1, epoch=0)).rows
+    rows = measure(plan, Narrowing.snapshot()).rows
     closure = of_component(rows)["recovery_closure"]
     assert abs(closure.value) > 2 * closure.stderr
     assert "not-closed" in closure.status
