@@ -1,8 +1,9 @@
 """What one set of draws knows, where the truth is known: exact moments, tasks in the loss kernel, wrong labels.
 
-python -m benchmarks posterior                 all four tables
+python -m benchmarks posterior                 all five tables
 python -m benchmarks posterior exact --seeds 10
 python -m benchmarks posterior intervals       of chains run anew 200 times, whatever --seeds says
+python -m benchmarks posterior cost            what watching examples adds to the chains of an LLC
 python -m benchmarks posterior tasks labels    real images by LLC_LIGHTNING_DATA, else drawn ones
 """
 
@@ -12,17 +13,21 @@ import argparse
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.timing import cpu_seconds, ratio
 from benchmarks.trained import trained
 from llc_lightning.analysis.kernel import clustering, self_influence
 from llc_lightning.data.cis import CISData
 from llc_lightning.data.images import MNISTFashionData
 from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.measure.llc.plan import LLCPlan
 from llc_lightning.measure.measurements import Outcome, measure
 from llc_lightning.measure.posterior.plan import PosteriorPlan
 from llc_lightning.measure.snapshot import Snapshot
@@ -31,7 +36,7 @@ from llc_lightning.models.image import ImageModel
 from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.ranking import auroc
 
-TABLES = ("exact", "intervals", "tasks", "labels")
+TABLES = ("exact", "intervals", "cost", "tasks", "labels")
 N_BETA, GAMMA = 100.0, 10.0
 LOOK_EVERY = 5
 """Draws between looks where moments are compared: neighbouring draws tell nearly the same."""
@@ -47,7 +52,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
-    by_name = {"exact": exact, "intervals": intervals, "tasks": tasks, "labels": labels}
+    by_name = {"exact": exact, "intervals": intervals, "cost": cost, "tasks": tasks, "labels": labels}
     for name in given.tables or TABLES:
         title, head, rows = by_name[name](range(given.seeds))
         print(f"\n## {title}\n| {' | '.join(head)} |\n|{'---|' * len(head)}", flush=True)
@@ -92,6 +97,31 @@ def intervals(_: range) -> Table:
 
     head = ("entries of", "how many", "90 % intervals hold", "nine in ten entries")
     return f"The same, 8 chains x 2,000 looks, one at each draw, {REPEATS} times", head, rows()
+
+
+def cost(_: range) -> Table:
+    """Returns what watching 256 examples adds to the estimates of a net and of 32 of its neurons, in CPU time."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        snapshot, units = _pair(), tuple(f"a[{unit}]" for unit in range(32))
+        llc = LLCPlan(components=("all", *units), n_beta=(_COST.n_beta,), gamma=_COST.gamma, settings=_COST.settings)
+        plans = {
+            "by default": _COST,
+            "every second": replace(_COST, look_every=2),
+            "every": replace(_COST, look_every=1),
+        }
+        plans = {name: replace(plan, components=units) for name, plan in plans.items()}
+        runs = {name: partial(measure, plan, snapshot) for name, plan in {"llc": llc, **plans}.items()}
+        seconds = cpu_seconds(runs, rounds=5)
+        for name, plan in plans.items():
+            added = ratio(seconds, name, "llc") - 1
+            arrays = measure(plan, snapshot).arrays
+            assert arrays is not None
+            looks = -(-plan.settings.draws // plan.every)
+            yield name, str(looks), f"{median(seconds['llc']):.2f}", f"{added:.0%}", f"{arrays.nbytes / 1e6:.2f}"
+
+    title = "256 watched examples of a net (100-40-100) and 32 neurons, 4 chains x (100 + 200), minibatches of 64"
+    return title, ("looks", "of each chain", "LLC alone, CPU s", "added", "arrays, MB"), rows()
 
 
 def tasks(seeds: range) -> Table:
@@ -150,6 +180,31 @@ def labels(seeds: range) -> Table:
 
     head = ("seed", "self-influence", "loss gain", "plain loss", "training loss", "status")
     return "AUROC of wrong labels: 2,000 digits of which 10 % are relabelled, 784-32-10 net, 3,000 steps", head, rows()
+
+
+_COST = PosteriorPlan(
+    components=("a",), n_beta=300.0, gamma=100.0, watched=256,
+    settings=ChainSettings(chains=4, burn_in=100, draws=200, batch_size=64),
+)  # fmt: skip
+
+
+class _Pair(nn.Module):
+    """Two linear maps with a bend between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(100, 40), nn.Linear(40, 100)
+
+    def per_example_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        return (self.b(self.a(x).relu()) - y).square().mean(-1)
+
+
+def _pair() -> Snapshot:
+    torch.manual_seed(0)
+    return Snapshot.of(
+        _Pair(), (torch.randn(1024, 100), torch.randn(1024, 100)), run="pair/version_0", seed=0, step=1, epoch=0
+    )
 
 
 class _Squares(nn.Module):

@@ -265,7 +265,7 @@ class StepLoss:
 
     def losses_of(self, position: Stack, examples: Batch) -> Float[Tensor, "chain lane example"]:
         """Returns the losses of other examples, the same ones for all chains, one by one at any position."""
-        return self._stacked.losses(position, examples, per_chain=False)
+        return self._stacked.losses_of_shared(position, examples)
 
     def gradient_at_centre(self) -> Stack:
         """Returns the gradient at the centre, on the same examples; evaluated once."""

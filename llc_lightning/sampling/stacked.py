@@ -62,6 +62,8 @@ _KEPT = 2
 """Gradients that are kept with their graphs: chains times blocks."""
 _OFTEN = 32
 """Positions from which on the products of a single lane have saved as much as their graph takes to make."""
+_MOST_KEPT = 1 << 26
+"""Bytes up to which what a batch alone decides is kept between positions."""
 
 
 class StackedLoss:
@@ -93,6 +95,7 @@ class StackedLoss:
         # Arguments of every call and not constants of its graph, which other lanes of the same loss then use as well.
         self._fixed = _leaves((self._index, params))
         self._graphs = Graphs() if graphs is None else graphs
+        self._shared: dict[tuple[int, ...], _Shared | None] = {}
 
     @cached_property
     def centre(self) -> Stack:
@@ -145,6 +148,44 @@ class StackedLoss:
             per_chain: Whether the batch is stacked over chains.
         """
         return self._call("losses", self._losses, position, batch, per_chain=per_chain)[0]
+
+    def losses_of_shared(self, position: Stack, batch: Batch) -> Float[Tensor, "chain lane example ..."]:
+        """Returns the losses of a batch that all chains share, which is asked for at many positions: the same bits.
+
+        What the batch and the frozen weights alone decide is computed once and kept, unless it is large.
+        """
+        examples = _leaves(batch)
+        key = tuple(map(id, examples))
+        if key not in self._shared:
+            self._shared[key] = self._prepared_of_shared(position, batch)
+        shared = self._shared[key]
+        if shared is None:
+            return self.losses(position, batch, per_chain=False)
+        with torch.no_grad():
+            return shared.graph(shared.prepared, _leaves(position))[0]
+
+    def _prepared_of_shared(self, position: Stack, batch: Batch) -> "_Shared | None":
+        examples = _leaves(batch)
+        key = ("shared", *self._key([*_leaves(position), *examples]))
+        fixed = [*examples, *self._fixed]
+        if key not in self._graphs:
+            call = self._in_a_row(self._mapped(self._losses, per_chain=False), position, batch)
+            values = [value.clone() for value in _leaves(position)]  # a tensor that comes twice would be traced as one
+
+            def losses(known: list[Tensor], varying: list[Tensor]) -> tuple[Tensor, ...]:
+                return tuple(call(*varying, *known))
+
+            graph = _split(losses, fixed, values)
+            self._graphs[key] = Prepared(call, vmapped=True, split=graph)
+        graph = self._graphs[key].split
+        if graph is None:
+            return None
+        with torch.no_grad():
+            prepared = graph.prepare(fixed)
+        given = {tensor.untyped_storage().data_ptr() for tensor in fixed}
+        made = {one.data_ptr(): one.nbytes() for one in (tensor.untyped_storage() for tensor in prepared)}
+        large = sum(size for where, size in made.items() if where not in given) > _MOST_KEPT
+        return None if large else _Shared(examples, graph, prepared)
 
     def hessian(self, position: Stack, batch: Batch) -> Function:
         """Returns the Hessian of the mean loss over a shared batch, as a function from stacks of vectors to stacks.
@@ -303,33 +344,36 @@ class StackedLoss:
 
     def _prepared(self, name: str, function: Function, values: Any, batch: Any, per_chain: bool) -> Prepared:
         """Returns the function of the tensors in its arguments: traced, or as it is, or chain by chain."""
-        chain_axis = 0 if per_chain else None
-        if self.layout.sliced:
-            mapped = torch.vmap(torch.vmap(function, (0, 0, None, None)), (0, None, chain_axis, None))
-        else:
-            mapped = _without_lane_axis(torch.vmap(function, (0, None, chain_axis, None)))
-        # A traced graph takes tensors in a row: what they were nested in is put back around them inside of it.
-        form = pytree.tree_structure((values, batch, self._index, self._params))
-
-        def in_a_row(over: Function) -> Function:
-            def call(*leaves: Tensor) -> Sequence[Tensor]:
-                values, batch, index, frozen = pytree.tree_unflatten(leaves, form)
-                with _unrolling():
-                    return over(values, index, batch, frozen)
-
-            return call
-
+        call = self._in_a_row(self._mapped(function, per_chain=per_chain), values, batch)
         leaves = [*_leaves(values), *_leaves(batch), *self._fixed]
         with suppress(Exception), _unrolling():  # tracing is for speed alone, and fails in many ways
-            prepared = _of_graph(traced(in_a_row(mapped), *leaves))
+            prepared = _of_graph(traced(call, *leaves))
             prepared.call(*leaves)  # some operators trace on fake tensors and fail on real ones
             return prepared
         try:
-            in_a_row(mapped)(*leaves)
-            return Prepared(in_a_row(mapped), vmapped=True)
+            call(*leaves)
+            return Prepared(call, vmapped=True)
         except _REFUSED:  # what is wrong itself is raised below
             single = self._excess_and_gradient_alone if name == "gradient" else function
-            return Prepared(in_a_row(_looped(single, per_chain)), vmapped=False)
+            return Prepared(self._in_a_row(_looped(single, per_chain), values, batch), vmapped=False)
+
+    def _mapped(self, function: Function, *, per_chain: bool) -> Function:
+        """Returns a function of (values, index, batch, frozen) over chains and lanes."""
+        chain_axis = 0 if per_chain else None
+        if self.layout.sliced:
+            return torch.vmap(torch.vmap(function, (0, 0, None, None)), (0, None, chain_axis, None))
+        return _without_lane_axis(torch.vmap(function, (0, None, chain_axis, None)))
+
+    def _in_a_row(self, over: Function, values: Any, batch: Any) -> Function:
+        """Returns it as a function of tensors in a row, which a graph takes: what they were nested in is put back."""
+        form = pytree.tree_structure((values, batch, self._index, self._params))
+
+        def call(*leaves: Tensor) -> Sequence[Tensor]:
+            values, batch, index, frozen = pytree.tree_unflatten(leaves, form)
+            with _unrolling():
+                return over(values, index, batch, frozen)
+
+        return call
 
 
 @contextmanager
@@ -342,6 +386,16 @@ def _unrolling() -> Generator[None]:
         yield
     finally:
         functorch._set_vmap_fallback_warning_enabled(True)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What a batch decides of the losses of chains that share it, and the graph of the rest."""
+
+    examples: list[Tensor]
+    """Held, so that nothing else has their identity."""
+    graph: SplitGraph
+    prepared: tuple[Tensor, ...]
 
 
 class _Slopes:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.fx import Graph, GraphModule
 
 from llc_lightning.runtime.batches import Params, chunks
+from llc_lightning.runtime.graph_split import SplitGraph
 from llc_lightning.sampling import stacked as stacked_module
 from llc_lightning.sampling.slices import moved_entries
 from llc_lightning.sampling.stacked import Graphs, Stack, StackedLoss
@@ -305,3 +306,48 @@ def test_lanes_of_one_layout_share_what_is_prepared_and_nothing_else() -> None:
         assert torch.equal(expected[0], found[0])
         assert all(torch.equal(expected[1][name], value) for name, value in found[1].items())
     assert len(graphs) == 1
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_losses_of_a_shared_batch_are_the_same_bits_at_every_position(name: str) -> None:
+    given = case(*NETS[name], dtype=torch.float32, examples=40)
+    stacked = StackedLoss(given.loss, given.params, given.moved())
+    batches = given.batch[:20], given.batch[20:]
+    for seed in range(3):
+        at = around(stacked.start(CHAINS), seed=seed)
+        for batch in batches:
+            expected = stacked.losses(at, batch, per_chain=False)
+            assert torch.equal(stacked.losses_of_shared(at, batch), expected)
+
+
+def test_what_a_shared_batch_decides_is_computed_once_unless_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = case(*NETS["neurons"])
+    prepared: list[object] = []
+    prepare = SplitGraph.prepare
+    monkeypatch.setattr(SplitGraph, "prepare", lambda graph, fixed: (prepared.append(fixed), prepare(graph, fixed))[1])
+
+    def looks(most: int) -> int:
+        monkeypatch.setattr(stacked_module, "_MOST_KEPT", most)
+        stacked, before = StackedLoss(given.loss, given.params, given.moved(), graphs=graphs), len(prepared)
+        for seed in range(4):
+            at = around(stacked.start(CHAINS), seed=seed)
+            found = stacked.losses_of_shared(at, given.batch)
+            assert torch.equal(found, stacked.losses(at, given.batch, per_chain=False))
+        (kept,) = stacked._shared.values()
+        assert (kept is None) is (most == 0)
+        return len(prepared) - before
+
+    graphs = Graphs()
+    assert looks(1 << 20) == 2  # a trial when it is traced, and then for these lanes
+    assert looks(1 << 20) == 1
+    assert looks(0) == 1
+
+
+@pytest.mark.parametrize("lanes", [whole, neurons(0, 2)], ids=["whole", "neurons"])
+def test_a_shared_batch_that_vmap_refuses_runs_one_by_one(lanes: Lanes) -> None:
+    given = case(Branching, (5,), lanes)
+    stacked = StackedLoss(given.loss, given.params, given.moved())
+    at = around(stacked.start(CHAINS))
+    found = stacked.losses_of_shared(at, given.batch)
+    assert torch.equal(found, stacked.losses(at, given.batch, per_chain=False))
+    assert not stacked.vmapped

@@ -21,6 +21,7 @@ from llc_lightning.measure.jobs import Job, data_digest, revision_of, settings_n
 from llc_lightning.measure.measurements import check_each_once
 from llc_lightning.runtime.batches import Batch, n_examples
 from llc_lightning.runtime.errors import SettingError, at_least, one_line
+from llc_lightning.sampling.observables.base import recorded_every
 
 BASELINE: Mapping[str, object] = {"methods": (), "on": ""}
 """What names of settings leave out, at the value that it had by default when it was added."""
@@ -45,8 +46,8 @@ class PosteriorPlan:
     settings: ChainSettings = field(default_factory=ChainSettings)
     watched: int = 256
     """How many examples, drawn at random, are watched one by one."""
-    look_every: int = 1
-    """How many draws lie between looks at the watched examples."""
+    look_every: int | None = None
+    """How many draws lie between looks at the watched examples; None for as many as between other close looks."""
     raw: bool = False
     """Whether to keep the losses of the watched examples at every look, from which all else follows."""
     methods: tuple[str, ...] = ()
@@ -60,10 +61,10 @@ class PosteriorPlan:
         check_each_once(components=self.components, **({"methods": self.methods} if self.methods else {}))
         check_replacing(self.methods)
         at_least(2, watched=self.watched)
-        at_least(1, look_every=self.look_every)
-        if self.look_every > self.settings.draws // 2:
+        at_least(1, look_every=self.every)
+        if self.every > self.settings.draws // 2:
             raise SettingError(
-                f"look_every is {self.look_every}, but there are {self.settings.draws} draws; give at most half of "
+                f"look_every is {self.every}, but there are {self.settings.draws} draws; give at most half of "
                 "them, for two looks at least."
             )
         if self.on and (self.methods or self.settings.batch_size is not None):
@@ -91,6 +92,11 @@ class PosteriorPlan:
                 "tuple or a dict of tensors, as the module takes them."
             ) from error
         return found
+
+    @property
+    def every(self) -> int:
+        """How many draws lie between looks."""
+        return recorded_every(self.settings.draws) if self.look_every is None else self.look_every
 
     @property
     def resolution(self) -> Resolution:
@@ -143,7 +149,7 @@ class PosteriorPlan:
         always = {"measure": self.kind, "n_beta": self.n_beta, "gamma": self.gamma, "data": data}
         options = asdict(self.settings) | {"step_fraction": self.settings.fraction}
         others = "" if self.others is None else data_digest(self.others)
-        seen = {"replicate": replicate, "watched": self.watched, "look_every": self.look_every, "on": others}
+        seen = {"replicate": replicate, "watched": self.watched, "look_every": self.every, "on": others}
         return settings_name(always, options | seen, baseline=BASELINE, revision=self.revision_with(method))
 
     def revision_with(self, method: str) -> int:

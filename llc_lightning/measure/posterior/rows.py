@@ -147,7 +147,7 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         seen = ExampleLosses(1, watched.examples, watched.losses, name=OBSERVED)
         return forecast_of_chains(
             snapshot.loss, snapshot, components, [plan.resolution], plan.settings, clock,
-            looks=plan.settings.draws // plan.look_every, observe=[seen],
+            looks=plan.settings.draws // plan.every, observe=[seen],
         )  # fmt: skip
 
     def small(self, plan: PosteriorPlan) -> PosteriorPlan:
@@ -215,7 +215,7 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
         coords["status"] = ("component", [each.record.status for each in measured])
         facts = {"run": snapshot.run, "step": snapshot.step, "n_beta": plan.n_beta, "gamma": plan.gamma}
         facts |= {"on": Path(plan.on).name} if plan.on else {}
-        return xr.Dataset(variables, coords=coords, attrs={**facts, "look_every": plan.look_every})
+        return xr.Dataset(variables, coords=coords, attrs={**facts, "look_every": plan.every})
 
 
 MEASUREMENTS.register(
@@ -250,7 +250,7 @@ class _Chains:
         plan, at = self.plan, self.snapshot
         methods = list(plan.named_methods.values())
         models = models_without(at, ablated, methods, self.watched.numbers) if ablated else None
-        under = [OfWeights(plan.look_every, models, at.params, name=ABLATED)] if models else []
+        under = [OfWeights(plan.every, models, at.params, name=ABLATED)] if models else []
         trained = moved_by_default(at.loss, at.params) or at.params
         (record,) = self._records([Restriction(None)], trained, *under)
         sampled = self._sampled(Component("", "all"), record, whole=True)
@@ -268,7 +268,7 @@ class _Chains:
 
     def _records(self, parts: list[Restriction], moved: Collection[str], *more: Observable) -> list[LLCRecord]:
         plan, at = self.plan, self.snapshot
-        seen = ExampleLosses(plan.look_every, self.watched.examples, self.watched.losses, name=OBSERVED)
+        seen = ExampleLosses(plan.every, self.watched.examples, self.watched.losses, name=OBSERVED)
         records = estimate_parts(
             at.loss, at.params, at.data, parts, [plan.resolution], plan.settings, seed=at.seed,
             replicate=self.replicate, observe=[seen, *more], trivial_loss=at.trivial_loss,
@@ -307,7 +307,7 @@ def _told(plan: PosteriorPlan, snapshot: Snapshot, job: Job, record: LLCRecord, 
         "ess": record.ess,
         "step_size": record.step_size,
         "details": encode_details(
-            {"replicate": replicate, "look_every": plan.look_every} | ({"on": Path(plan.on).name} if plan.on else {})
+            {"replicate": replicate, "look_every": plan.every} | ({"on": Path(plan.on).name} if plan.on else {})
         ),
     }
 
@@ -338,7 +338,7 @@ def _row(quantity: str, loss: str, told: Jackknifed, number: int, same: dict[str
 
 def _draws(plan: PosteriorPlan, measured: Sequence[Sampled], size: int) -> npt.NDArray[np.floating[Any]]:
     """Returns the excess losses along all chains, [component, chain, look, example]; NaN where none ran."""
-    shape = (plan.settings.chains, -(-plan.settings.draws // plan.look_every), size)
+    shape = (plan.settings.chains, -(-plan.settings.draws // plan.every), size)
     missing = torch.full(shape, math.nan)
     return np.stack([(missing if each.draws is None else each.draws).numpy() for each in measured])
 

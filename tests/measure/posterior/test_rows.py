@@ -20,6 +20,7 @@ from llc_lightning.measure.posterior.plan import PosteriorPlan
 from llc_lightning.measure.snapshot import Snapshot
 from llc_lightning.results.arrays import list_arrays, read_arrays
 from llc_lightning.runtime.errors import AddressError, SettingError, StoreError
+from llc_lightning.sampling.observables.base import recorded_every
 from tests.measure.small import POSTERIOR, Net, Stage, alone, snapshot
 from tests.measure.test_measurements import plain
 
@@ -30,6 +31,7 @@ EXACT = PosteriorPlan(
     gamma=GAMMA,
     watched=64,
     methods=("zero", "resample"),
+    look_every=1,
     kernels=True,
     settings=ChainSettings(chains=8, draws=600, burn_in=100),
 )
@@ -244,6 +246,15 @@ def test_chains_that_fail_have_failed_rows_and_no_kernel() -> None:
 def test_wrong_settings_are_told(changes: dict[str, object], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         replace(POSTERIOR, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def test_by_default_chains_are_looked_at_as_often_as_those_of_an_llc_are_looked_at_closely() -> None:
+    every = recorded_every(POSTERIOR.settings.draws)
+    default, given = (replace(POSTERIOR, look_every=look_every) for look_every in (None, every))
+    assert default.every == every
+    assert default.settings_with(data="", replicate=0) == given.settings_with(data="", replicate=0)
+    other = replace(POSTERIOR, look_every=every + 1)
+    assert other.settings_with(data="", replicate=0) != given.settings_with(data="", replicate=0)
 
 
 def test_a_component_that_is_not_there_is_told() -> None:
