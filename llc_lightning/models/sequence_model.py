@@ -5,13 +5,13 @@ from typing import Any
 
 import lightning as L
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from llc_lightning.components.loss import TaskQuantity
 from llc_lightning.data.sequence_data import SequenceData
-from llc_lightning.data.sequences.base import Inputs, Outputs, Sequences
+from llc_lightning.data.sequences.base import Inputs, Outputs, Sequences, SequenceTask
 from llc_lightning.models.fourier import strongest_share
 from llc_lightning.models.optimizer import OptimizerSettings, adamw, logs_now
 from llc_lightning.models.position_losses import mean_loss, sequence_hits, sequence_losses
@@ -35,11 +35,14 @@ class SequenceModel(L.LightningModule, ABC):
     """How many tokens, from 0 on, are the numbers of a cycle; 0 for none, and before the data is known."""
     trivial_loss: float
     """The loss of the best answer that does not look at the input; there is none before the data is known."""
+    task: SequenceTask | None
+    """What its data are sequences of; None before the data is known."""
 
     def __init__(self, settings: OptimizerSettings) -> None:
         super().__init__()
         self.optimizer_settings = settings
         self.cycle = 0
+        self.task = None
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> Outputs:
@@ -68,6 +71,13 @@ class SequenceModel(L.LightningModule, ABC):
     def logits(self, batch: Sequences) -> Outputs:
         """Returns the outputs of a batch, for the metrics that compare them."""
         return self(batch[0])
+
+    def labels(self, batch: Sequences) -> dict[str, Int64[Tensor, "example"]]:
+        """Returns what ablations can be conditioned on, as in ``resample(label=period)``: what its task knows.
+
+        That is nothing before the data is known, and of text and of regression, whose examples have no label.
+        """
+        return {} if self.task is None else self.task.labels(batch)
 
     def task_quantities(self, batch: Sequences) -> list[TaskQuantity]:
         """Returns the accuracy over the targets, none where these are numbers.
@@ -148,7 +158,7 @@ class SequenceModel(L.LightningModule, ABC):
         for name, needed, there in (("d_vocab", task.vocabulary, d_vocab), ("n_ctx", task.length, n_ctx)):
             if needed > there:
                 raise DataError(f"the data need {name} to be at least {needed}, but the model has {there}; raise it.")
-        self.cycle = task.cycle
+        self.task, self.cycle = task, task.cycle
         self.trivial_loss = data.baselines()[task.trivial]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

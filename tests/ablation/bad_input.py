@@ -248,7 +248,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "data: unknown label": (
         lambda: effects(methods="mean(label=digit)"),
-        "SettingError: unknown entry of the examples 'digit'. Use one of: 0, 1, 2.",
+        "SettingError: unknown label 'digit'. Use one of: 0, 1, 2.",
     ),
     "data: a NaN": (
         lambda: effects(with_nan(3), methods=["zero", "mean", "resample", "noise", "optimal(steps=1)"]),

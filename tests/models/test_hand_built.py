@@ -1,10 +1,14 @@
 """The hand-built induction head: it solves its task, and its truth is exact."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from llc_lightning.ablation.effects import ablation_effects
 from llc_lightning.data.sequence_data import SequenceData
 from llc_lightning.models.hand_built import DECOY, TASK, hand_built_induction
+from llc_lightning.runtime.errors import SettingError
 
 TRUE = {"net.blocks.0.attn.hook_z[1]": "previous-token", "net.blocks.1.attn.hook_z[2]": "induction"}
 
@@ -35,3 +39,19 @@ def test_effects_are_large_for_the_true_heads_and_exactly_0_for_all_others() -> 
             assert row.value > least[row.method]
         else:
             assert row.value == 0.0
+
+
+def test_scrubbing_accepts_that_the_period_says_where_an_induction_head_looks_and_not_what_it_says() -> None:
+    task = replace(TASK, shortest=4)
+    model, data = hand_built_induction(), SequenceData(task, analysis_size=512)
+    pattern, head = "net.blocks.1.attn.hook_pattern[2]", "net.blocks.1.attn.hook_z[2]"
+    with pytest.raises(SettingError, match=r"unknown label 'period'\. Use one of: 0, 1"):
+        ablation_effects(model, data.analysis_set(), [head], ["resample(label=period)"])
+    model.fit_to(data)
+    with pytest.raises(SettingError, match="unknown label 'perod'; did you mean 'period'"):
+        ablation_effects(model, data.analysis_set(), [head], ["resample(label=perod)"])
+    table = ablation_effects(model, data.analysis_set(), [pattern, head], ["resample", "resample(label=period)"])
+    effects = table.pivot(index="component", columns="method", values="value")
+    assert effects["resample"].min() > 2.5
+    assert abs(effects.loc[pattern, "resample(label=period)"]) < 1e-3
+    assert effects.loc[head, "resample(label=period)"] > 6.0

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from llc_lightning.ablation.effects import ablation_effects
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.sequence_data import SequenceData
@@ -54,6 +55,17 @@ def test_fitted_to_numbers_of_a_cycle_it_tells_their_frequencies_and_its_trivial
     _, share = model.task_quantities(data.analysis_set())
     assert (share.quantity, share.value) == ("fourier_share", strongest_share(model.net.W_E.detach()[:5]))
     assert model.trivial_loss == pytest.approx(torch.tensor(5.0).log().item())
+
+
+def test_what_it_says_is_exchanged_within_an_answer_at_no_cost(data: SequenceData) -> None:
+    model = TokenMLPModel(**SMALL)
+    assert model.labels(data.analysis_set()) == {}
+    model.fit_to(data)
+    methods = ["resample(label=answer)", "resample(label=first)"]
+    table = ablation_effects(model, data.task.sample(64, torch.Generator().manual_seed(0)), ["net.hook_out"], methods)
+    by_answer, by_first = table["value"]
+    assert by_answer == pytest.approx(0, abs=1e-6)
+    assert by_first > 1e-3
 
 
 def test_refuses_data_that_it_cannot_read(data: SequenceData) -> None:

@@ -17,6 +17,7 @@ from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.data.sequence_data import SequenceData
 from llc_lightning.data.sequences.base import NO_TARGET
 from llc_lightning.data.sequences.induction import Induction
+from llc_lightning.data.sequences.regression import LinearRegression
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
 from tests.processes import FORKED
@@ -74,6 +75,17 @@ class TestLosses:
         (row,) = [row for row in model.task_quantities(batch) if row.quantity == "accuracy"]
         hits = (model(batch[0]).argmax(-1) == batch[1]).sum(1) / (batch[1] != NO_TARGET).sum(1)
         assert (row.quantity, row.value, row.n) == ("accuracy", pytest.approx(hits.mean().item()), 20)
+
+    def test_ablations_can_be_conditioned_on_what_the_task_knows(
+        self, batch: tuple[torch.Tensor, torch.Tensor]
+    ) -> None:
+        model = TransformerModel(**SMALL)
+        assert model.labels(batch) == {}
+        model.fit_to(small_data())
+        assert torch.equal(model.labels(batch)["period"], TASK.labels(batch)["period"])
+        vectors = TransformerModel(**SMALL, d_input=3)
+        vectors.fit_to(SequenceData(LinearRegression(pairs=4)))
+        assert vectors.labels(batch) == {}
 
     def test_survives_pickle_and_deepcopy(self, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
         model = TransformerModel(**SMALL)

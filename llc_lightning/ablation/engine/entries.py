@@ -35,10 +35,7 @@ def entry(batch: Batch, name: str) -> Tensor:
     Raises:
         SettingError: If there is none of this name.
     """
-    if isinstance(batch, Tensor):
-        named = {"0": batch}
-    else:
-        named = batch if isinstance(batch, Mapping) else {str(i): tensor for i, tensor in enumerate(batch)}
+    named = _entries(batch)
     if name not in named:
         raise SettingError(unknown("entry of the examples", name, named))
     return named[name]
@@ -55,7 +52,11 @@ def labels_of(loss: ModuleLoss, params: Params, data: Batch, names: Iterable[str
     if not wanted:
         return {}
     known: Mapping[str, Tensor] = loss.asked("labels", params, data) if isinstance(loss.module, HasLabels) else {}
-    labelled = {name: known[name] if name in known else entry(data, name) for name in wanted}
+    named = {**_entries(data), **known}
+    for name in wanted:
+        if name not in named:
+            raise SettingError(unknown("label", name, named))
+    labelled = {name: named[name] for name in wanted}
     for name, labels in labelled.items():
         if tuple(labels.shape) != (n,) or labels.is_floating_point() or labels.is_complex():
             raise DataError(
@@ -63,3 +64,10 @@ def labels_of(loss: ModuleLoss, params: Params, data: Batch, names: Iterable[str
                 f"for each of the {n} examples."
             )
     return labelled
+
+
+def _entries(batch: Batch) -> Mapping[str, Tensor]:
+    """Returns the entries of the examples by name."""
+    if isinstance(batch, Tensor):
+        return {"0": batch}
+    return batch if isinstance(batch, Mapping) else {str(i): tensor for i, tensor in enumerate(batch)}

@@ -72,6 +72,14 @@ class SequenceTask(ABC):
         """Returns what else is known of every example at a net's outputs, by name."""
         return {}
 
+    def labels(self, batch: Sequences) -> dict[str, Int64[Tensor, "example"]]:
+        """Returns what is known of every example by construction, by name, for ablations to be conditioned on.
+
+        Nothing here. ``resample(label=NAME)`` then is causal scrubbing under the hypothesis that a component tells this
+        alone: its activation comes from another example of the same label.
+        """
+        return {}
+
 
 def has_target(targets: Targets) -> Bool[Tensor, "example position"]:
     """Returns where something is predicted."""

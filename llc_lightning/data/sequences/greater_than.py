@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from llc_lightning.data.sequences.base import NO_TARGET, Outputs, Sequences, SequenceTask, Split
@@ -71,6 +71,14 @@ class GreaterThan(SequenceTask):
         targets = torch.full_like(inputs, NO_TARGET)
         targets[:, -1] = end
         return inputs, targets
+
+    def labels(self, batch: Sequences) -> dict[str, Int64[Tensor, "example"]]:
+        """Returns of every sequence its ``noun``, its ``century`` and its ``start``, the year that a later one follows.
+
+        The start says which answers are right; which of them is the target is drawn at random.
+        """
+        noun, century, start = batch[0][:, :3].unbind(dim=1)
+        return {"noun": noun, "century": century, "start": start}
 
     def metrics(self, outputs: Outputs, batch: Sequences) -> dict[str, Float[Tensor, "example"]]:
         """Returns the probability that the net gives to the years that come later."""

@@ -71,3 +71,12 @@ class Induction(SequenceTask):
             known = torch.cat((torch.zeros(n, 1, dtype=torch.bool), known), dim=1)
         targets: Int64[Tensor, "n position"] = tokens.masked_fill(~known, NO_TARGET)[:, 1:]
         return tokens[:, :-1].contiguous(), targets.contiguous()
+
+    def labels(self, batch: Sequences) -> dict[str, Int64[Tensor, "example"]]:
+        """Returns the ``period`` of every sequence: after how many places its first token of the block comes again.
+
+        The token to be copied stands ``period - 1`` places behind, so that the period says where an induction head
+        looks, and nothing of what it finds there.
+        """
+        block = batch[0][:, int(self.begins) :]
+        return {"period": (block[:, 1:] == block[:, :1]).long().argmax(dim=1) + 1}

@@ -79,6 +79,13 @@ class IndirectObject(SequenceTask):
             "IO": torch.where(count == 1, place, -1).amax(dim=1),
         }
 
+    def labels(self, batch: Sequences) -> dict[str, Int64[Tensor, "example"]]:
+        """Returns of every sequence the ``answer``, the ``subject`` and the ``order``: 0 for S IO S, 1 for IO S S."""
+        inputs, targets = batch
+        where = self.places(inputs)
+        subject = inputs.gather(1, where["S2"][:, None])[:, 0]
+        return {"answer": targets[:, -1], "subject": subject, "order": (where["IO"] < where["S1"]).long()}
+
     def metrics(self, outputs: Outputs, batch: Sequences) -> dict[str, Float[Tensor, "example"]]:
         """Returns by how much the other name's logit exceeds the subject's at the end."""
         inputs, _ = batch

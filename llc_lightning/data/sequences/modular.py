@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from llc_lightning.data.sequences.base import NO_TARGET, Sequences, SequenceTask, Split
 from llc_lightning.runtime.errors import SettingError, at_least
@@ -65,6 +67,11 @@ class ModularAddition(SequenceTask):
         """Returns all pairs of a split, in random order; the seed decides which pairs those are."""
         order = torch.randperm(self.modulus**2, generator=generator(seed, "split"))
         return self._sequences(order[: self._n_train] if split == "train" else order[self._n_train :])
+
+    def labels(self, batch: Sequences) -> dict[str, Int64[Tensor, "example"]]:
+        """Returns the ``first`` and the ``second`` number of every pair, and the ``answer``, their sum."""
+        inputs, targets = batch
+        return {"first": inputs[:, 0], "second": inputs[:, 1], "answer": targets[:, -1]}
 
     def _sequences(self, pair: torch.Tensor) -> Sequences:
         a, b = pair // self.modulus, pair % self.modulus

@@ -12,9 +12,11 @@ from llc_lightning.runtime.errors import SettingError
 def test_every_later_year_is_as_likely() -> None:
     task = GreaterThan(years=6)
     inputs, targets = task.sample(30_000, torch.Generator().manual_seed(0))
+    labels = task.labels((inputs, targets))
+    assert all(torch.equal(labels[name], inputs[:, at]) for at, name in enumerate(("noun", "century", "start")))
     assert torch.equal(inputs[:, 1], inputs[:, 4])
     for start in range(5):
-        ends = targets[inputs[:, 2] == start, -1]
+        ends = targets[labels["start"] == start, -1]
         shares = torch.bincount(ends, minlength=6).double() / len(ends)
         assert float(shares[: start + 1].sum()) == 0.0
         assert shares[start + 1 :].tolist() == pytest.approx([1 / (5 - start)] * (5 - start), abs=0.03)

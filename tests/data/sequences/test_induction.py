@@ -17,13 +17,15 @@ def drawn(task: Induction, n: int = 300) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("begins", [False, True])
 def test_a_target_is_what_followed_the_last_token_when_it_came_before(begins: bool) -> None:
-    inputs, targets = drawn(Induction(begins=begins))
+    task = Induction(begins=begins)
+    inputs, targets = drawn(task)
     assert inputs.shape == targets.shape == (300, 32)
-    periods: set[int] = set()
+    periods, known = set[int](), list[int]()
     for row, answers in zip(inputs.tolist(), targets.tolist(), strict=True):
         block = row[begins:]
         period = next((i for i, token in enumerate(block) if token in block[:i]), len(block))
         periods.add(period)
+        known.append(period)
         assert len(set(block[:period])) == period
         for t, answer in enumerate(answers):
             before = [i for i in range(t) if row[i] == row[t]]
@@ -31,6 +33,7 @@ def test_a_target_is_what_followed_the_last_token_when_it_came_before(begins: bo
             if answer != NO_TARGET and t + 1 < len(row):
                 assert answer == row[t + 1]
     assert periods == set(range(4, 17))
+    assert {name: label.tolist() for name, label in task.labels((inputs, targets)).items()} == {"period": known}
 
 
 def test_the_first_token_comes_once_where_asked() -> None:

@@ -11,7 +11,7 @@ from llc_lightning.runtime.errors import SettingError
 def test_the_name_that_comes_once_is_asked_for_at_the_end() -> None:
     task = IndirectObject()
     inputs, targets = task.sample(500, torch.Generator().manual_seed(0))
-    places = task.places(inputs)
+    places, labels = task.places(inputs), task.labels((inputs, targets))
     for row in range(500):
         tokens = inputs[row].tolist()
         named = [place for place, token in enumerate(tokens) if token < 12]
@@ -20,6 +20,8 @@ def test_the_name_that_comes_once_is_asked_for_at_the_end() -> None:
         first, again = [place for place in named if place != other]
         assert [int(places[name][row]) for name in ("S1", "S2", "IO")] == [first, again, other]
         assert again == max(named)
+        told = (tokens[other], tokens[first], int(other < first))
+        assert tuple(int(labels[name][row]) for name in ("answer", "subject", "order")) == told
         assert tokens[-1] == 24
         assert targets[row].tolist() == [NO_TARGET] * 11 + [tokens[other]]
     assert set(places["S2"].tolist()) == set(range(2, 11))

@@ -23,10 +23,15 @@ def test_the_splits_partition_the_pairs_as_the_seed_says() -> None:
 
 
 def test_the_sum_is_asked_for_at_the_end() -> None:
-    inputs, targets = ModularAddition(modulus=7).sample(100, torch.Generator().manual_seed(0))
+    task = ModularAddition(modulus=7)
+    inputs, targets = task.sample(100, torch.Generator().manual_seed(0))
     assert bool((inputs[:, 2] == 7).all())
     assert bool((targets[:, :2] == NO_TARGET).all())
     assert torch.equal(targets[:, 2], (inputs[:, 0] + inputs[:, 1]) % 7)
+    labels = task.labels((inputs, targets))
+    assert [*labels] == ["first", "second", "answer"]
+    assert torch.equal(labels["answer"], (labels["first"] + labels["second"]) % 7)
+    assert torch.equal(labels["first"], inputs[:, 0])
 
 
 def test_two_shards_see_each_training_pair_once() -> None:
