@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -25,6 +26,8 @@ COLUMNS = (
     *("component", "kind", "method", "loss", "value", "stderr", "status"),
     *("unablated", "draws", "n_examples", "fitted_to", "vmapped"),
 )
+_READ = ("component", "kind", "method", "loss", "value", "stderr", "status", "draws", "n", "vmapped")
+"""What the columns are read from, of every effect."""
 
 
 def ablation_effects(
@@ -88,7 +91,7 @@ def ablation_effects(
         loss,
         snapshot_params(module),
         batch,
-        find_measurable(module, components, batch, activation=bool(replacing), weights=bool(editing)),
+        find_measurable(module, components, batch, activation=bool(replacing), weights=bool(editing), loss=loss),
         chosen,
         seed=seed,
         tasks=bool(loss.task_names),
@@ -114,16 +117,11 @@ def effects_table(effects: Sequence[Effect], *, details: Sequence[str] = ()) -> 
 
     unablated = {effect.loss: effect.value for effect in effects if effect.quantity == "loss"}
     ablated = [effect for effect in effects if effect.quantity == "ablation_effect"]
-    told = {name: [getattr(effect, name) for effect in ablated] for name in ("component", "kind", "method", "loss")}
-    told |= {name: [getattr(effect, name) for effect in ablated] for name in ("value", "stderr", "status")}
+    told = dict(zip(_READ, zip(*map(attrgetter(*_READ), ablated), strict=True), strict=False))
     told |= {
         "unablated": [unablated[effect.loss] for effect in ablated],
-        "draws": [effect.draws for effect in ablated],
-        "n_examples": [effect.n for effect in ablated],
+        "n_examples": told.pop("n", ()),
         "fitted_to": [effect.details.get("fitted_to", "") for effect in ablated],
-        "vmapped": [effect.vmapped for effect in ablated],
     }
-    table = pd.DataFrame(told, columns=list(COLUMNS))
-    for name in details:
-        table[name] = [effect.details.get(name) for effect in ablated]
-    return table
+    told |= {name: [effect.details.get(name) for effect in ablated] for name in details}
+    return pd.DataFrame(told, columns=[*COLUMNS, *details])

@@ -362,9 +362,9 @@ class Gradient(Score):
         for block, values in enumerate(every):
             counted = subject.examples.counted[block][-1:]
             summary.add([counted[0].pack(values[numbers][..., None])], counted)
-        same = {"method": f"{self.name}:{question.donor.name}", "draws": question.donor.draws, "vmapped": False}
-        makes = [partial(Effect, "edge_score", str(edge), KIND, **same) for edge in edges]
-        found = [effect for (effect,) in summary.effects(makes, doubted=True)]
+        name, draws = f"{self.name}:{question.donor.name}", question.donor.draws
+        series = [Effect("edge_score", str(edge), KIND, name, draws=draws, vmapped=False) for edge in edges]
+        found = [effect for (effect,) in summary.effects(series, doubted=True)]
         return [replace(one, status=join([*one.status.split("+"), *reasons])) for one in found]
 
     def _by_block(self, subject: Subject) -> list[Float[Tensor, "edge row"]]:

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from llc_lightning.components.component import Component
 from llc_lightning.components.found import Found
 from llc_lightning.components.inventory import Listing, entries
-from llc_lightning.components.loss import loss_fn, named_tensors
+from llc_lightning.components.loss import ModuleLoss, loss_fn, named_tensors
 from llc_lightning.components.ports import CALL, Place, calls
 from llc_lightning.components.reach import Reach, Seen, reach
 from llc_lightning.runtime.batches import Batch, Params
@@ -30,6 +30,7 @@ def find_measurable(
     *,
     activation: bool = False,
     weights: bool = False,
+    loss: ModuleLoss | None = None,
 ) -> list[Component]:
     """Returns the components that ``spec`` names as :func:`find_components` does, without what cannot be measured.
 
@@ -42,11 +43,12 @@ def find_measurable(
         data: Examples; a few are run.
         activation: Whether activations are to be replaced.
         weights: Whether weights are to be moved.
+        loss: The module's loss, where it is at hand.
 
     Raises:
         AddressError: If an entry names nothing, or nothing that can be measured.
     """
-    looked = _Looked(module, data)
+    looked = _Looked(module, data, loss)
     found: dict[str, Component] = {}
     for entry in entries(spec):
         named = [entry] if isinstance(entry, Component) else looked.listing.named(entry)
@@ -95,12 +97,12 @@ def trained(component: Component, module: nn.Module) -> Component:
 class _Looked:
     """A module and what a few examples tell of it."""
 
-    def __init__(self, module: nn.Module, data: Batch | None) -> None:
+    def __init__(self, module: nn.Module, data: Batch | None, loss: ModuleLoss | None = None) -> None:
         self.listing = Listing(module)
         self._parameters = dict(module.named_parameters())
         self._reach: Reach | None = None
         if data is not None:
-            self._reach = reach(loss_fn(module), named_tensors(module), data, list(self.listing.sites))
+            self._reach = reach(loss or loss_fn(module), named_tensors(module), data, list(self.listing.sites))
             self.listing = Listing(module, uncalled=self._reach.uncalled)
 
     def by_call(self, component: Component) -> list[Component]:

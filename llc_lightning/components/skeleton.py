@@ -76,7 +76,7 @@ def silent_copy(module: nn.Module) -> nn.Module:
         for table in _BACKWARD_TABLES:  # torch.func refuses them, and the loss does not depend on them
             vars(part)[table].clear()
     plain_parts(module, copied)
-    return copied.eval()
+    return copied.eval() if any(part.training for part in copied.modules()) else copied
 
 
 def independent_copy(module: nn.Module) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -164,7 +163,7 @@ class Examples:
             summary.add(packed, self.counted[-1])
         if not kept:
             self._kept = {}
-        return next(summary.effects([partial(Effect, "loss")]))
+        return next(summary.effects([Effect("loss")]))
 
     def _not_finite(self, losses: Sequence[Tensor], counted: Tensor | None) -> Bool[Tensor, "row"]:
         """Says which examples have a loss that is no number, on a task where they count for it."""

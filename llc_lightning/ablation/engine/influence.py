@@ -75,15 +75,35 @@ class Influences:
     constant, as its receivers see it: ``e_jr = (c(constant + step (donor - constant)) - c(constant)) / step``. The part
     that differs between draws is noise, and is taken out of the variance.
 
-    In memory are two numbers for every component, example and loss.
+    In memory are two numbers for every component, loss, and example that counts for it or gave to one that does.
+
+    Args:
+        donors: Which examples gave the values.
+        blocks: The entries of every block.
+        components: The number of components.
+        n: The number of examples.
     """
 
-    def __init__(self, donors: Donors, *, components: int, n: int, columns: int) -> None:
-        self._donors, self._shape = donors, (components, n, columns)
+    def __init__(self, donors: Donors, blocks: Sequence[Entries], *, components: int, n: int) -> None:
+        columns = blocks[0].mask.shape[1]
+        self._donors = donors
         self._own: Tensor | None = None
         self._given: Tensor | None = None
-        self._counts = torch.zeros(2, n, columns)
         self._squares = RowSums(torch.zeros(components, columns, dtype=torch.float64))
+        counts = torch.zeros(2, n, columns)
+        times = len(donors.by_draw) if donors.step is None else 1
+        for entries in blocks:
+            counts[0].view(-1).index_add_(0, entries.index(entries.example), entries.counting, alpha=times)
+            for place in donors.by_draw.movedim(1, -1).flatten(0, 1):
+                counts[1].view(-1).index_add_(0, entries.index(place[entries.example]), entries.counting)
+        packed = Counted.of(counts.sum(0) > 0)
+        self._counts = packed.pack(counts)
+        self._shape = (components, *self._counts.shape[1:])
+        self._at: Tensor | None = None
+        """Where each example and column stands among those; anywhere, where nothing is to be added."""
+        if packed.index is not None:
+            self._at = torch.zeros(n * columns, dtype=torch.int64)
+            self._at[packed.index] = torch.arange(len(packed.index))
 
     def add(self, entries: Entries, changes: Float[Tensor, "component packed column"]) -> None:
         """Adds how a block's own losses change, the sums over draws; of an estimated constant by the constant itself.
@@ -93,10 +113,7 @@ class Influences:
             changes: Packed, of all components.
         """
         own, _ = self._sums(changes)
-        index = entries.index(entries.example)
-        self._into(own, changes.masked_fill(~entries.mask, 0), index)
-        times = len(self._donors.by_draw) if self._donors.step is None else 1
-        self._counts[0].view(-1).index_add_(0, index, entries.counting, alpha=times)
+        self._into(own, changes.masked_fill(~entries.mask, 0), entries.index(entries.example))
 
     def give(
         self, entries: Entries, changes: Float[Tensor, "some packed column"], *, draw: int, components: slice
@@ -115,10 +132,7 @@ class Influences:
         kept = kept if step is None else kept / step
         self._squares.add(kept.double().square(), components)
         for place in self._donors.by_draw[draw].unbind(-1):
-            index = entries.index(place[entries.example])
-            self._into(given[components], kept, index)
-            if components.start == 0:
-                self._counts[1].view(-1).index_add_(0, index, entries.counting)
+            self._into(given[components], kept, entries.index(place[entries.example]))
 
     def results(
         self, effects: Float[Tensor, "component column"], *, kept: bool
@@ -133,7 +147,7 @@ class Influences:
 
         Args:
             effects: The means of the changes.
-            kept: Whether to return the influences.
+            kept: Whether to return the influences, of losses for which all examples count.
         """
         _, n, columns = self._shape
         # Of many losses a few components at a time, which a CPU's cache holds.
@@ -185,7 +199,8 @@ class Influences:
         return self._own, self._given
 
     def _into(self, sums: Tensor, changes: Tensor, index: Int[Tensor, "entry"]) -> None:
-        sums.index_add_(1, index.to(sums.device), changes.flatten(1).to(sums.dtype))
+        at = index if self._at is None else self._at[index]
+        sums.index_add_(1, at.to(sums.device), changes.flatten(1).to(sums.dtype))
 
 
 def _around_truth(

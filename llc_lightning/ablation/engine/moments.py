@@ -90,7 +90,9 @@ class Counted:
         packed = 1 << max(int(mask.sum(0).max()) - 1, 0).bit_length()
         if packed >= rows:
             return cls(mask, None)
-        order = mask.to(torch.uint8).argsort(dim=0, descending=True, stable=True)[:packed]
+        # A stable sort by counting, which is several times faster: those that count come first, in order.
+        seen, row = mask.cumsum(0), torch.arange(rows, device=mask.device)[:, None].expand_as(mask)
+        order = torch.empty_like(seen).scatter_(0, torch.where(mask, seen - 1, seen[-1] + row - seen), row)[:packed]
         index = order * tasks + torch.arange(tasks, device=mask.device)
         return cls(mask.gather(0, order), index.flatten())
 
@@ -102,16 +104,20 @@ class Counted:
 
 
 class Moments:
-    """Running sums over blocks of examples, of several series that are each split into tasks."""
+    """Running sums over blocks of examples, of several series that are each split into tasks.
 
-    def __init__(self) -> None:
-        self._powers = RowSums()
+    Args:
+        errors: Whether the standard errors and skewness are asked for; they are NaN else.
+    """
+
+    def __init__(self, *, errors: bool = True) -> None:
+        self._powers, self._errors = RowSums(), errors
         self._count: Tensor | None = None
 
     def add(self, values: Float[Tensor, "series packed task"], mask: Bool[Tensor, "packed task"]) -> None:
         """Adds packed values; those that do not count may be anything, also NaN."""
         kept = values.masked_fill(~mask, 0).double()
-        self._powers.add(torch.cat([kept, kept.square(), kept.pow(3)]))
+        self._powers.add(torch.cat([kept, kept.square(), kept.pow(3)]) if self._errors else kept)
         count = mask.sum(0, keepdim=True).double()
         self._count = count if self._count is None else self._count + count
 
@@ -130,7 +136,11 @@ class Moments:
         """
         if self._count is None:
             raise RuntimeError("no block of examples was added")
-        count, (total, squares, cubes) = self._count, self._powers.total().chunk(3)
+        count = self._count
+        if not self._errors:
+            mean = self._powers.total() / count
+            return count, mean, torch.full_like(mean, torch.nan), torch.full_like(mean, torch.nan)
+        total, squares, cubes = self._powers.total().chunk(3)
         mean = total / count
         spread = (squares - total * mean).clamp_min(0)
         skew = (cubes - 3 * mean * squares + 2 * total * mean.square()) / spread.pow(1.5)

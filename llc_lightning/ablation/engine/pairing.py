@@ -61,6 +61,10 @@ def measure(ablations: Ablations, *, keep: bool, done: Callable[[float], object]
     """
     examples, n_components = ablations.examples, len(ablations.components)
     sources: Sequence[Source] = ablations.sources
+    entries = [
+        [Entries.of(rows, count) for count in counted] if any(source.donors for source in sources) else []
+        for rows, counted in zip(examples.blocks.rows, examples.counted, strict=True)
+    ]
     summaries = [
         Summary(
             examples.names,
@@ -68,6 +72,7 @@ def measure(ablations: Ablations, *, keep: bool, done: Callable[[float], object]
             keep=keep,
             metrics=len(examples.metrics),
             donors=source.donors,
+            entries=entries,
             components=n_components,
         )
         for source in sources
@@ -75,17 +80,15 @@ def measure(ablations: Ablations, *, keep: bool, done: Callable[[float], object]
     passes = plan(
         n_components, [source.draws + source.probes for source in sources], ablations.most, examples.blocks.together
     )
-    given = any(source.donors is not None for source in sources)
     sums: list[Tensor] = []
     for block, losses in enumerate(ablations.losses(passes)):
         counted = examples.counted[block]
-        entries = [Entries.of(examples.blocks.rows[block], count) for count in counted] if given else []
         for run, differences in _differences(passes, losses, counted):
             summary, draws = summaries[run.kind], sources[run.kind].draws
             if run.draw >= draws:  # beside the constant, of which the sums still hold
                 moved = zip(differences, sums, strict=True)
                 apart = [value - total[run.components] / draws for value, total in moved]
-                summary.given(entries, apart, draw=run.draw - draws, components=run.components)
+                summary.given(entries[block], apart, draw=run.draw - draws, components=run.components)
                 continue
             # Draws of a kind follow each other, so that one sum per component serves all kinds in turn.
             if run.draw == 0 and run.components.start == 0:
@@ -93,10 +96,10 @@ def measure(ablations: Ablations, *, keep: bool, done: Callable[[float], object]
             for total, values in zip(sums, differences, strict=True):
                 total[run.components] += values
             if not sources[run.kind].probes:
-                summary.given(entries, differences, draw=run.draw, components=run.components)
+                summary.given(entries[block], differences, draw=run.draw, components=run.components)
             if run.draw == draws - 1 and run.components.stop == n_components:
                 means = [total / draws for total in sums]
-                summary.own(entries, means if sources[run.kind].probes else sums)
+                summary.own(entries[block], means if sources[run.kind].probes else sums)
                 summary.add(means, counted)
         done(1 / len(examples.blocks))
     return summaries

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -263,33 +262,27 @@ class Measurement:
 
     def effects(self, ablations: Ablations) -> Effects:
         """Returns the effects of some ablations; on each loss those of the source that is for it."""
-        effects: Effects = {}
         sources: Sequence[Source] = ablations.sources
         of_all = len(ablations.components) * len({source.method.name for source in sources})
         summaries = measure(ablations, keep=self.keep, done=lambda share: self.told(of_all * share))
-        measured = [
-            (source, list(summary.effects(list(_makes(ablations, source)), doubted=True)))
-            for source, summary in zip(sources, summaries, strict=True)
-        ]
-        for number in range(len(self.examples.names)):
-            for source, by_component in measured:
-                if source.losses is not None and number not in source.losses:
-                    continue
-                for component, by_loss in zip(ablations.components, by_component, strict=True):
-                    known = effects.setdefault((component.address, source.method.name), [])
-                    known.append(_judged(by_loss[number], source))
-        return effects
+        found: dict[tuple[str, str], dict[int, Effect]] = {}
+        for source, summary in zip(sources, summaries, strict=True):
+            some = range(len(self.examples.names)) if source.losses is None else source.losses
+            for series in summary.effects(_series(ablations, source), doubted=True):
+                known = found.setdefault((series[0].component, source.method.name), {})
+                known.update((number, _judged(series[number], source)) for number in some)
+        return {key: [known[number] for number in sorted(known)] for key, known in found.items()}
 
 
-def _makes(ablations: Ablations, source: Source) -> Iterator[Callable[..., Effect]]:
-    """Yields for every component what makes an effect of it out of what was measured."""
-    same = {"method": source.method.name, "draws": source.method.draws, "vmapped": ablations.lanes.vmapped}
+def _series(ablations: Ablations, source: Source) -> Iterator[Effect]:
+    """Yields for every component what is known of its effects before they are measured."""
+    name, draws, vmapped = source.method.name, source.method.draws, ablations.lanes.vmapped
     for number, component in enumerate(ablations.components):
         fitted: dict[str, Any] = {}
         if source.constants:
             constants = tuple(values[number] for values in source.constants)
             fitted = {"details": source.details[number], "constants": constants}
-        yield partial(Effect, "ablation_effect", component.address, component.kind, **same, **fitted)
+        yield Effect("ablation_effect", component.address, component.kind, name, draws=draws, vmapped=vmapped, **fitted)
 
 
 def _judged(effect: Effect, source: Source) -> Effect:

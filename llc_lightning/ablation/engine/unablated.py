@@ -101,7 +101,7 @@ class Unablated:
     def is_new(self, batch: Batch, points: Sequence[str]) -> bool:
         """Says whether no recording of passes of this form was found right (:meth:`is_right`)."""
         recording = self._kept.get(self._key(batch, points))
-        return recording is None or recording.replay is None or not recording.checked
+        return recording is None or not recording.checked or recording.replay is None
 
     def is_right(self, batch: Batch, points: Sequence[str]) -> None:
         """Notes that what is checked of passes of this form was found right, and so holds on."""

@@ -20,7 +20,7 @@ _STEP = 0.1
 @METHODS.register(
     "mean", summary="replaces the activation by its mean over the examples",
     source="Wang et al. 2022, arXiv:2211.00593", also=("average",), constant=True, needs_reference=True,
-    needs_partner=False, whole=False, draws=1, revision=3,
+    needs_partner=False, whole=False, draws=1, revision=4,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Mean(Shared):

@@ -20,7 +20,7 @@ _POSITIONS = ("joint", "own", "pooled")
     "resample", summary="replaces the activation by that of another example",
     source="Chan et al. 2022, causal scrubbing; Li and Janson 2024, arXiv:2409.09951",
     also=("shuffle", "permute"), constant=False, needs_reference=True, needs_partner=False, whole=False, draws=4,
-    revision=3,
+    revision=4,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Resample(Shared):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -173,9 +172,8 @@ def _estimated(
         packed = [count.pack(values) for count, values in zip(counted, groups, strict=False)]
         summary.add(packed, counted)
     step = f",steps={steps}" if steps else ""
-    same = {"method": f"attribution(of={method.name}{step})", "draws": method.draws, "vmapped": False}
-    makes = [partial(Effect, "ablation_effect", one.address, one.kind, **same) for one in components]
-    for effects in summary.effects(makes):
+    plain = Effect("ablation_effect", method=f"attribution(of={method.name}{step})", draws=method.draws, vmapped=False)
+    for effects in summary.effects(plain.changed(component=one.address, kind=one.kind) for one in components):
         yield from effects
 
 

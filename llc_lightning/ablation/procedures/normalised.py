@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor
@@ -52,4 +51,4 @@ def _with_share(effect: Effect, gap: _Gap) -> Effect:
         if gap.tells:
             share = float(values.mean()) / gap.mean
             error = float((values - share * gap.values).std()) / len(values) ** 0.5 / abs(gap.mean)
-    return replace(effect, details={**effect.details, **dict(zip(NORMALISED, (share, error), strict=True))})
+    return effect.changed(details={**effect.details, **dict(zip(NORMALISED, (share, error), strict=True))})

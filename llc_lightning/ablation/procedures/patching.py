@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -77,7 +76,7 @@ def patching(
 
 def patching_table(effects: Sequence[Effect], method: str) -> pd.DataFrame:
     """Returns effects as a tidy table, under the name of what patched."""
-    return effects_table([replace(effect, method=method) for effect in effects], details=NORMALISED)
+    return effects_table([effect.changed(method=method) for effect in effects], details=NORMALISED)
 
 
 def patches(

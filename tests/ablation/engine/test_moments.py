@@ -76,6 +76,15 @@ def test_packing_keeps_only_what_it_needs() -> None:
     assert counted.mask.sum(0).tolist() == [0, 3, 1]
 
 
+def test_means_alone_are_the_same_numbers() -> None:
+    values, mask = torch.randn(3, 64, 2, generator=torch.Generator().manual_seed(0)), torch.ones(64, 2).bool()
+    alone, whole = Moments(errors=False), Moments()
+    alone.add(values, mask)
+    whole.add(values, mask)
+    assert torch.equal(alone.results()[1], whole.results()[1])
+    assert all(part.isnan().all() for part in alone.results()[2:])
+
+
 def test_one_example_has_no_error_and_equal_ones_none() -> None:
     moments = Moments()
     moments.add(torch.tensor([[[0.1], [7.0]]]), torch.tensor([[True], [False]]))
