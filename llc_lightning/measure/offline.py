@@ -209,7 +209,7 @@ class _Planned:
         if found - keys:
             raise SettingError(
                 f"{self.part} of {folder} was measured with other settings, components or examples, and would be lost; "
-                "write to another folder with out, or replace it with again."
+                "write to another folder (out, --out), or replace it (again, --again)."
             )
         return keys <= found
 

@@ -28,6 +28,8 @@ WORST_SHARE = 1.5
 _STABLE = 4.0
 _PILOT_STEPS = 24
 _HALVINGS, _MOST = 40, 16
+_ACCEPTED = 0.25
+"""Share of proposals that pilot chains must accept at least: a chain that stays where it is meets no curvature."""
 _STEEPEST = 2.0
 """How much the secant may exceed what the step is made for: it is a mean along a way, and of few chains."""
 _GRID = 4
@@ -131,8 +133,9 @@ def automatic_step_size(
     count: the secant along their steps, which also sees kinks, and the largest eigenvalue where the chain of largest
     secant ends, over 1.5, since it is the worst of several draws. The pilot of a lane is repeated with a smaller step
     until no chain dies, explodes, or meets more than 1.5 times the curvature that its step is made for: what it meets
-    depends on the step itself. Of a sampler that finds its own diagonal, the curvature is that in the diagonal that its
-    pilot found. Rounded down to a power of 2^(1/4).
+    depends on the step itself; and until a quarter of proposals is accepted, where there are any. Of a sampler that
+    finds its own diagonal, the curvature is that in the diagonal that its pilot found. Rounded down to a power of
+    2^(1/4).
 
     Args:
         stacked: The loss.
@@ -200,10 +203,11 @@ def automatic_step_size(
 
 
 def _lost(pilot: Chains, n_beta: Float[Tensor, "width"], stacked: StackedLoss) -> Bool[Tensor, "lane"]:
-    """Returns of which lanes a chain died or exploded, or all of them together are far beyond equilibrium."""
+    """Returns of which lanes a chain died or exploded, all of them are far beyond equilibrium, or hardly moved."""
     n_beta = n_beta[: stacked.lanes].cpu()
     high = (n_beta[:, None] * pilot.excess.median(-1).values).amin(1) > EXPLOSION * stacked.layout.dimension
-    return high | exploded(pilot, n_beta, stacked.layout.dimension).any(1)
+    lost = high | exploded(pilot, n_beta, stacked.layout.dimension).any(1)
+    return lost if pilot.acceptance is None else lost | (pilot.acceptance.mean(1) < _ACCEPTED)
 
 
 def _where_steepest(

@@ -260,7 +260,7 @@ def test_what_was_measured_otherwise_is_not_lost(live: Run, tmp_path: Path) -> N
         measure_snapshots(Wrapped(), DATA, OTHER, run)
     assert str(raised.value) == (
         f"step=00000002-{ABLATED} of {run.folder} was measured with other settings, components or "
-        "examples, and would be lost; write to another folder with out, or replace it with again."
+        "examples, and would be lost; write to another folder (out, --out), or replace it (again, --again)."
     )
     assert files(run) == before
     other = {"llc": LLCPlan(components=("all",), n_beta=(30.0,), gamma=5.0)}

@@ -11,6 +11,7 @@ NESTED_LIMIT = 1.05
 ESS_LIMIT = 100.0
 MANY_CHAINS = 32
 _FEWEST = 4
+FEWEST_MOVES = 10
 
 
 @REASONS.register(
@@ -30,7 +31,7 @@ def too_few_draws(evidence: Evidence) -> bool:
     summary=f"what chains may remember of their start and what is unsettled exceed together {UNSETTLED_SHARE:.0%} of "
     f"the value and {OF_THE_ERROR} of its error, or a rank-normalised split R-hat of {RHAT_LIMIT} or more; for "
     f"{MANY_CHAINS} chains or more a nested R-hat of {NESTED_LIMIT}, or a bulk effective sample size below "
-    f"{ESS_LIMIT:.0f}",
+    f"{ESS_LIMIT:.0f}; or fewer than {FEWEST_MOVES} accepted proposals a chain",
     source="Vehtari et al. 2021, arXiv:1903.08008; Margossian et al. 2022, arXiv:2110.13017; Gelman and Rubin 1992, "
     "Statistical Science 7(4)",
     sentence="the draws are so correlated that the chains may not have forgotten their start (R-hat or ESS); raise "
@@ -44,7 +45,12 @@ def not_mixed(evidence: Evidence) -> bool:
     Chains that mix slowly spread, which the standard error counts. What it cannot count is their common start. Beyond
     an R-hat of 1.2 a chain is shorter than 5 of its autocorrelation times, which cannot be known then.
     """
-    return not too_few_draws(evidence) and (_disagree(evidence) or _remember(evidence))
+    return not too_few_draws(evidence) and (_stand(evidence) or _disagree(evidence) or _remember(evidence))
+
+
+def _stand(evidence: Evidence) -> bool:
+    """Says whether chains reject nearly all: near their common start they agree, and seem to have forgotten it."""
+    return evidence.motion.acceptance * evidence.run.settings.steps < FEWEST_MOVES
 
 
 def _disagree(evidence: Evidence) -> bool:

@@ -217,8 +217,13 @@ def _nudged(params: Params, moved: Mapping[str, Tensor] | None, seed: int) -> Pa
 
 
 def _apart(one: Recovery, other: Recovery) -> float:
-    """Returns by how much the mean losses of two minima differ, beyond the last digit that numbers have."""
+    """Returns by how much the mean losses of two minima differ, beyond the last digit that numbers have.
+
+    Infinite where the other alone is no number: by the last digits it ended nowhere.
+    """
     losses = one.losses.double()
+    if losses.isfinite().all() and not other.losses.isfinite().all():
+        return math.inf
     numbers = (one.losses, *one.params.values())
     digit = max(torch.finfo(some.dtype).eps for some in numbers if some.is_floating_point())
     return max((other.losses.double() - losses).mean().abs().item() - digit * losses.abs().mean().item(), 0.0)

@@ -23,7 +23,7 @@ from llc_lightning.runtime.errors import at_least, unless_none
 
 BASELINE: Mapping[str, object] = {"mask": ""}
 """What names of settings leave out, at the value that it had by default when it was added."""
-REVISION = 2
+REVISION = 3
 """Of how re-optimised models are told: since 2 of the whole one also whether it is one of several minima."""
 CLOSING = {"llc_unrecovered": 2, "recovery_closure": 2}
 """What is told of chains around the trained weights, with its revision: since 2 they start at the posterior's mode."""

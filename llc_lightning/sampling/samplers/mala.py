@@ -22,6 +22,7 @@ from llc_lightning.sampling.stacked import Stack
     order=0,
     fraction=0.6,
     step_fraction=0.4,
+    revision=2,
 )
 class MALA(Sampler):
     """Proposes SGLD's step and accepts it with ``min(1, p(w') q(w | w') / (p(w) q(w' | w)))``, chain by chain.

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.truth.smooth_points import around, at_a_smooth_point
+from llc_lightning.llc.recover import Recovery
 from llc_lightning.llc.settings import ChainSettings
+from llc_lightning.measure.ablated_llc import estimates
 from llc_lightning.measure.ablated_llc.plan import AblatedLLCPlan
 from llc_lightning.measure.measurements import measure
 from llc_lightning.measure.snapshot import Snapshot
@@ -297,3 +299,12 @@ def test_what_cannot_be_measured_is_told() -> None:
         measure(replace(ABLATED_LLC, examples=65), snapshot())
     with pytest.raises(AddressError, match=r"'all' has no activation.*"):
         replace(ABLATED_LLC, components=("all",)).components_of(Net())
+
+
+def test_a_re_optimisation_that_by_the_last_digits_ends_nowhere_is_infinitely_far() -> None:
+    def ended(*losses: float) -> Recovery:
+        return Recovery({"w": torch.ones(1)}, torch.tensor(losses), torch.zeros(len(losses)), left=0.0, iterations=1)
+
+    assert estimates._apart(ended(1.0, 2.0), ended(1.0, math.nan)) == math.inf
+    assert math.isnan(estimates._apart(ended(1.0, math.nan), ended(1.0, 2.0)))  # told as what it is
+    assert estimates._apart(ended(1.0, 2.0), ended(1.0, 2.5)) == pytest.approx(0.25, rel=1e-6)
