@@ -129,6 +129,11 @@ def hook_sites(module: nn.Module, *, uncalled: Collection[str] = ()) -> dict[str
     return {site.path: site for site in _undeclared(parts, names, uncalled)}
 
 
+def has_hook_points(module: nn.Module) -> bool:
+    """Says whether a module has hook points of TransformerLens: these are its sites then, whatever it calls."""
+    return any(map(_is_hook_point, module.modules()))
+
+
 def _undeclared(parts: dict[str, nn.Module], names: dict[str, str], uncalled: Collection[str]) -> Iterator[HookSite]:
     """Yields the sites of a module that declares nothing."""
     kinds = roles(parts, uncalled)

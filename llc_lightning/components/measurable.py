@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from llc_lightning.components.component import Component
 from llc_lightning.components.found import Found
+from llc_lightning.components.hooks import has_hook_points
 from llc_lightning.components.inventory import Listing, entries
 from llc_lightning.components.loss import ModuleLoss, loss_fn, named_tensors
 from llc_lightning.components.ports import CALL, Place, calls
@@ -103,7 +104,8 @@ class _Looked:
         self._reach: Reach | None = None
         if data is not None:
             self._reach = reach(loss or loss_fn(module), named_tensors(module), data, list(self.listing.sites))
-            self.listing = Listing(module, uncalled=self._reach.uncalled)
+            if self._reach.uncalled and not has_hook_points(module):
+                self.listing = Listing(module, uncalled=self._reach.uncalled)
 
     def by_call(self, component: Component) -> list[Component]:
         """Returns a component for each call of its hook point, where there are several."""

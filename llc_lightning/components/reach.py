@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -120,7 +121,7 @@ class _Look:
 
     def unread(self) -> set[str]:
         """Returns the hook points that the loss does not depend on."""
-        silent = self._without_gradient(self.probes)
+        silent = [point for point in self.probes if ("point", point) in self._silent]
 
         def moves(some: Sequence[str]) -> bool:
             return not self._same(self.params, {point: torch.ones(()) for point in some})
@@ -129,24 +130,28 @@ class _Look:
 
     def unused(self) -> set[str]:
         """Returns the parameters that the loss does not depend on."""
-        own = dict(self.loss.module.named_parameters())
-        silent = self._without_gradient({name: value for name, value in self.params.items() if name in own})
+        silent = [name for name in self.params if ("parameter", name) in self._silent]
 
         def moves(some: Sequence[str]) -> bool:
             return not self._same({**self.params, **{name: self.params[name] + 1 for name in some}}, {})
 
         return set(silent) - _that_move(silent, moves)
 
-    def _without_gradient(self, named: Mapping[str, Tensor]) -> list[str]:
+    @cached_property
+    def _silent(self) -> set[tuple[str, str]]:
+        """The hook points and parameters that have no gradient."""
+        own = dict(self.loss.module.named_parameters())
+        named = {("point", point): probe for point, probe in self.probes.items()}
+        named |= {("parameter", name): value for name, value in self.params.items() if name in own}
         at = [name for name, tensor in named.items() if tensor.requires_grad]
         if not self.losses.requires_grad or not at:
-            return list(named)
+            return set(named)
         total, leaves = self.losses.sum(), [named[name] for name in at]
         try:
             found = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
         except RuntimeError:  # a loss that writes over what its gradient needs is told of when it is measured
-            return []
-        return [name for name, slope in zip(at, cast("Sequence[Tensor | None]", found), strict=True) if slope is None]
+            return set()
+        return {name for name, slope in zip(at, cast("Sequence[Tensor | None]", found), strict=True) if slope is None}
 
     def _same(self, params: Params, probes: Mapping[str, Tensor]) -> bool:
         before = {point: list(values) for point, values in self.found.items()}
