@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,6 +18,8 @@ from llc_lightning.report.answers.base import between
 from llc_lightning.report.cells import NONE, Table
 from study.parts import AGAIN
 
+_SCRUBBED = re.compile(r"(resample)\(label=(\w+)\)")
+"""The method that takes an activation from another example with the same label, and what it does without a label."""
 _PAIRED = ["step", "kind", "component", "method", "n_beta", "gamma"]
 """What two measurements of the same have in common."""
 
@@ -24,7 +27,7 @@ _PAIRED = ["step", "kind", "component", "method", "n_beta", "gamma"]
 def beside(runs: Sequence[Measurements]) -> list[Table]:
     """Returns the tables of these runs that have a row, of the newest revision of each measurement."""
     newest = [replace(run, rows=revisions.newest(run.rows)) for run in runs]
-    made = (leads(across.led_over(newest)), peaks(newest), controls(newest), repeats(newest))
+    made = (leads(across.led_over(newest)), peaks(newest), controls(newest), scrubbed(newest), repeats(newest))
     return [one for one in made if one.rows]
 
 
@@ -88,6 +91,38 @@ def peaks(runs: Sequence[Measurements]) -> Table:
     return Table("peaks", "How far the LLC of the whole net goes", head, tuple(rows), note)
 
 
+def scrubbed(runs: Sequence[Measurements]) -> Table:
+    """Returns what components cost and change that come from another example, any or one with the same label."""
+    rows: list[tuple[str, ...]] = []
+    for run in runs:
+        net, same = run.net.partition(AGAIN)[0], [one for one in runs if _of(one) == _of(run)]
+        last = run.rows.loc[np.equal(table.numbers(run.rows, "step"), run.rows["step"].max())]
+        known = table.select(last, quantity=("ablation_effect", "llc_shift"), loss="train")
+        for found in filter(None, map(_SCRUBBED.fullmatch, sorted(table.distinct(known, "method")))):
+            method, plain, label = found.group(), *found.groups()
+            for component in table.natural(table.distinct(table.select(known, method=method), "component")):
+                one = {"component": component, "loss": "train"}
+                effects = [
+                    _told(table.select(last, quantity="ablation_effect", method=each, **one))
+                    for each in (plain, method)
+                ]
+                here = table.select(last, quantity="llc_shift", method=method, **one)
+                at = {name: table.numbers(here, name)[-1] for name in ("n_beta", "gamma")} if len(here) else {}
+                there = [
+                    table.select(other.rows, quantity="llc_shift", method=plain, **one, **at) for other in same if at
+                ]
+                shifts = (next((_told(each) for each in there if len(each)), NONE), _told(here))
+                rows.append((net, run.name, component, label, *effects, *shifts))
+    head = ("net", "run", "component", "label", *_beside("loss"), *_beside("LLC"))
+    note = (
+        "Causal scrubbing: the component comes from another example, any or one with the same label, at the last step; "
+        "a status where it is not ok. By the hypothesis that it tells the label alone, the same label costs nothing. "
+        "Loss: by how much it rises at the trained weights, in its unit. LLC: the change of the rest, re-optimised, by "
+        "the part of the same net and seed that has it."
+    )
+    return Table("scrubbed", "What hypotheses of a label explain", head, tuple(rows), note)
+
+
 def repeats(runs: Sequence[Measurements]) -> Table:
     """Returns how far measurements of the same lie apart, in units of the error of their difference."""
     apart: dict[tuple[str, str], list[float]] = {}
@@ -95,8 +130,9 @@ def repeats(runs: Sequence[Measurements]) -> Table:
         llc = table.select(run.rows, quantity="llc", kind=table.unit_kind(run.rows) or "", loss="train")
         first, second = (llc.loc[np.equal(table.replicates(llc), which)] for which in (0, 1))
         pairs = [(run.net, "wrLLC, replicates", first, second)]
-        if run.net.endswith(AGAIN):
-            before = [one for one in runs if one.net + AGAIN == run.net and _seed(one) == _seed(run)]
+        plain, also, _ = run.net.partition(AGAIN)
+        if also:
+            before = [one for one in runs if one.net == plain and _seed(one) == _seed(run)]
             old, new = ([table.select(one.rows, quantity="llc_shift") for one in each] for each in (before, [run]))
             pairs += [(run.net, "changes by ablation, beside the first", one, new[0]) for one in old]
         for net, what, one, other in pairs:
@@ -138,6 +174,23 @@ def _nearest(own: pd.DataFrame, n_beta: float, gamma: float) -> tuple[str, str, 
 def _at(path: pd.DataFrame, place: int) -> str:
     status = table.texts(path, "status")[place]
     return f"{table.measured(path, place)} ({table.numbers(path, 'step')[place]:g}, {status})"
+
+
+def _beside(what: str) -> tuple[str, str]:
+    return f"{what}: any other", f"{what}: same label"
+
+
+def _told(rows: pd.DataFrame) -> str:
+    """Returns the newest value of some rows, with its status where that is not ok."""
+    if not len(rows):
+        return NONE
+    status = "" if table.ok(rows)[-1] else f" ({table.texts(rows, 'status')[-1]})"
+    return f"{table.measured(rows)}{status}"
+
+
+def _of(run: Measurements) -> tuple[str, int]:
+    """Returns what was trained: the net and its seed."""
+    return run.net.partition(AGAIN)[0], _seed(run)
 
 
 def _seed(run: Measurements) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from llc_lightning.report.cells import Table
+from llc_lightning.report.cells import NONE, Table
 from study.parts import HERE
 
 PAGE = HERE.parent / "docs" / "findings.md"
@@ -29,6 +29,7 @@ SHOWN: dict[str, Callable[[Row], bool]] = {
     "changes": lambda row: row["change (A3 - full)"] != "no value",
     "singles": _whole,
     "controls": lambda row: row["LLC before (status)"].endswith("(ok)"),
+    "scrubbed": lambda row: row["loss: same label"] != NONE,
     "repeats": _whole,
     "dated": _whole,
     "leads": _whole,

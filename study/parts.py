@@ -25,8 +25,8 @@ from study import planted
 HERE = Path(__file__).parent
 TABLES = HERE / "tables"
 RUNS = Path("checkpoints/study")
-AGAIN = " (again)"
-"""Behind the name of a net that is measured in another part as well."""
+AGAIN = " (again: "
+"""Behind the name of a net that is measured in another part as well, before what that is about."""
 _NO_MEASURING = "configs/overlays/no_measuring.yaml"
 _LEFT_OUT = {"details": "{}", "settings": "", "epoch": 0, "rhat": math.nan, "ess": math.nan, "step_size": math.nan}
 """Columns that no analysis of the study reads, and what stands for them."""
@@ -65,7 +65,7 @@ class Part:
     @property
     def label(self) -> str:
         """Returns the net as tables name it: one that is measured in another part as well is no other net."""
-        return f"{self.net}{self.about and AGAIN}"
+        return f"{self.net}{AGAIN}{self.about})" if self.about else self.net
 
     def commands(self, root: Path) -> list[list[str]]:
         """Returns what trains and measures it, going on where it was interrupted."""
@@ -172,16 +172,17 @@ _LIVE = {
 }
 _STATED = (11, 12, 13)
 """Seeds of the run that was stated before it was made."""
+_HELD = {"induction": "complement", "cis": "complement_cis", "cis_mse": "complement_cis"}
+"""Where the same weights hold still with nothing ablated, as a control."""
 PARTS = [
     *(Part(net, seed, ("heads",), afterwards=True) for net in ("induction_strict", "ioi_strict") for seed in _STATED),
     *(Part(planted.NAME, seed) for seed in range(3)),
     *(Part(net, seed, settings) for seed in range(3) for net, settings in _LIVE.items()),
-]
-_HELD = {"induction": "complement", "cis": "complement_cis", "cis_mse": "complement_cis"}
-"""Where the same weights hold still with nothing ablated, as a control."""
-PARTS += [
-    Part(net, seed, (settings,), afterwards=True, about="complement")
-    for net, settings in _HELD.items()
-    for seed in range(3)
+    *(
+        Part(net, seed, (settings,), afterwards=True, about="complement")
+        for net, settings in _HELD.items()
+        for seed in range(3)
+    ),
+    *(Part("induction", seed, ("scrubbed",), afterwards=True, about="scrubbed") for seed in range(3)),
 ]
 SMOKE = [Part(net, seed, smoke=True) for net in ("cis", "induction") for seed in range(2)]

@@ -9,7 +9,7 @@ import pytest
 from llc_lightning.analysis.across import Measurements
 from llc_lightning.analysis.phases import Led, Phase
 from llc_lightning.results.schema import RAW
-from study.beside import beside, controls, leads, peaks, repeats
+from study.beside import beside, controls, leads, peaks, repeats, scrubbed
 
 PLAIN = {
     **{"run": "r", "seed": 0, "step": 10, "stderr": 1.0, "unit": "", "status": "ok", "component": "", "kind": ""},
@@ -39,10 +39,10 @@ def test_changes_are_held_to_those_of_the_same_seed_measured_again() -> None:
         changed(0, 12.0, stderr=4.0),
         changed(1, 1.0, stderr=4.0),
         changed(2, 99.0, status="not-local"),
-        net="net (again)",
+        net="net (again: more)",
     )
     (row,) = repeats([first, other, again]).records()
-    assert row["net"] == "net (again)"
+    assert row["net"] == "net (again: more)"
     assert row["what"] == "changes by ablation, beside the first"
     assert row["pairs"] == "2"
     assert row["chi squared"] == "4.0"  # differences of 10 and 0 by errors of 5
@@ -84,6 +84,22 @@ def test_what_changes_are_held_against_stands_with_the_nearest_resolution() -> N
     assert row["LLC before (status)"] == "40.0 ± 1.0 (not-recovered)"
     assert row["wrLLC of the ablated, every estimate"] == "3 to 4"
     assert (row["at"], row["ok"]) == ("200, 10", "1 of 2")
+
+
+def test_a_hypothesis_is_told_by_what_any_other_and_the_same_label_cost() -> None:
+    by, effect = {"method": "resample(label=period)"}, {"quantity": "ablation_effect", "stderr": 0.1}
+    plain = run(changed(0, -9.0, method="resample"), changed(0, -7.0, method="resample", n_beta=10.0))
+    other = run(changed(0, -50.0, method="resample"), seed=1)
+    early = changed(1, 8.0, method="resample", step=1, **effect)
+    costs = (changed(0, 2.0, method="resample", **effect), changed(0, 0.5, **by, **effect))
+    none = changed(1, 0.0, **by, **{**effect, "status": "too-few-examples"})
+    one = run(early, *costs, none, changed(0, -4.0, **by), net="net (again: scrubbed)")
+    first, second = scrubbed([plain, other, one]).records()
+    assert [*first.values()] == [
+        *("net", "net (again: scrubbed)-0", "net.hook_z[0]", "period", "2.00 ± 0.10", "0.50 ± 0.10"),
+        *("-9.0 ± 1.0", "-4.0 ± 1.0"),
+    ]
+    assert [*second.values()][2:] == ["net.hook_z[1]", "period", "-", "0.00 ± 0.10 (too-few-examples)", "-", "-"]
 
 
 @pytest.mark.parametrize("rows", [(own(0, 1.0),), (changed(0, 1.0),)])

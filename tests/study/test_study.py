@@ -71,7 +71,7 @@ def test_a_net_that_is_measured_again_is_not_told_as_another(tmp_path: Path) -> 
         shutil.copy(ROOT / "study" / "tables" / f"induction-0.{kind}", tmp_path / f"{one.name}.{kind}")
     page = tmp_path / "page.html"
     told = study("tables", "--only", "induction_complement", "--tables", tmp_path, "--out", page)
-    assert "| induction (again) | 1 |" in told
+    assert "| induction (again: complement) | 1 |" in told
     assert "induction_complement " not in told
     assert TOLD_AGAIN in told
     assert TOLD_AGAIN in page.read_text(encoding="utf-8")
@@ -91,9 +91,9 @@ def test_what_matters_is_known_of_nets_that_were_made_for_it() -> None:
 
 
 def test_tables_are_written_into_their_places() -> None:
-    head = ("LLC score", "effect", "change (A3 - full)", "ok", "matched", "LLC before (status)")
-    good = ("1", "1 of 2", "yes", "3 (ok)")
-    shown, hidden = ("wrLLC", "zero", *good), ("R", "zero", "no value", "0 of 2", "yes", "3 (not-local)")
+    head = ("LLC score", "effect", "change (A3 - full)", "ok", "matched", "LLC before (status)", "loss: same label")
+    good = ("1", "1 of 2", "yes", "3 (ok)", "1")
+    shown, hidden = ("wrLLC", "zero", *good), ("R", "zero", "no value", "0 of 2", "yes", "3 (not-local)", "-")
     incoming = [("wrLLC:in", "zero", *good), ("wrLLC:in", "mean", *good)]
     tables = [Table(name, "", head, (shown, hidden, *incoming)) for name in SHOWN]
     page = "".join(f"Of {name}:\n<!-- {name} -->old<!-- /{name} -->\n" for name in SHOWN)
@@ -104,7 +104,7 @@ def test_tables_are_written_into_their_places() -> None:
     # Scores and changes that are ok nowhere are not shown, nor all that is held against an effect.
     assert f"<!-- found -->\n\n{rule}\n{first}\n{rest[0]}\n{rest[1]}\n\n" in written
     assert f"<!-- order -->\n\n{rule}\n{first}\n{rest[0]}\n\n" in written
-    for name in ("changes", "controls"):
+    for name in ("changes", "controls", "scrubbed"):
         assert f"<!-- {name} -->\n\n{rule}\n{first}\n{rest[0]}\n{rest[1]}\n\n" in written
     # What stands around the tables stays, and each mark is closed.
     for name in SHOWN:
