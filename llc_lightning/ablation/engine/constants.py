@@ -27,10 +27,12 @@ T = TypeVar("T")
 Values = tuple[Float[Tensor, "lane row ..."], ...]
 """For every place one value for each lane, with a row axis of length 1."""
 
-_DESCENTS, _SHORT = 3, 15
-"""Descents of every component from its best starts, and their steps before the best of them goes on alone."""
+_DESCENTS = 3
+"""Descents of a component at a time, first from its best starts; all others follow where no two of these agree."""
 _DONORS = 3
 """Activations of single examples among the starts."""
+_FAR, _AWAY = 9, 3.0
+"""Starts at random around the mean, and how far, in standard deviations: they end in minima that others pass by."""
 _HELD = 4
 """One example of so many is held out of a fit of many constants."""
 _MANY = 4
@@ -38,12 +40,18 @@ _MANY = 4
 more than two standard errors of the paired difference where they are fitted to noise."""
 _NOISE = 0.01
 """The share of components with nothing to gain that a fit to noise may move off a plain constant."""
-_FORGONE = 2.0
-"""No more standard errors of the paired difference than these are forgone for a plain constant."""
+_ERRORS = 2.0
+"""Differences are of note beyond so many standard errors of the paired difference."""
+_FORGONE = 1.8
+"""No more of them are forgone for a plain constant: fewer, since another search may end a little lower."""
+UNDECIDED = 0.01
+"""The share of the gain over the mean that two descents may end apart, or one may leave."""
 _PATIENCE = 40
-"""Steps that a descent goes on while held-out examples do not gain."""
+"""Steps that a descent goes on while held-out examples do not gain, at least."""
 _ENOUGH = 1e-4
 """The share of what the starts differ by that is not worth a step."""
+_LAST = 0.01
+"""The share of that which is worth a step to the last descent, from the best end: flat valleys look like minima."""
 _LEAST = 0.1
 """The least spread of a unit, in units of the root mean square of its component: one that is constant can move too."""
 
@@ -56,7 +64,8 @@ class Found:
     starts: Sequence[str]
     """Where the descent to each began."""
     left: Sequence[float]
-    """How much further each loss will fall on the examples of the fit, by slope and curvature or the last steps."""
+    """How much further each loss will fall on the examples of the fit, by slope and curvature or the last steps; or how
+    far the second best descent ended above the best, where this is more."""
     gains: Sequence[float]
     """How much lower each loss is than under the mean, on the examples of the fit."""
     steps: Sequence[int]
@@ -88,15 +97,19 @@ class Search:
     """The constants of some components that are best for one loss on some examples.
 
     Of many starts (zero, the mean, the median, activations of single examples, constants that are known already) the
-    best three descend, then the best of these alone. Where the constants are many for the examples, a quarter of them
-    is held out, and a descent ends where these gain nothing more; one that was best at its last step goes on on all
-    examples, for as many steps at most.
+    best three descend. Where no two of them end in the same minimum, and always where the constants are many for the
+    examples, all others follow, and some from far away: in a landscape of many minima the best start need not lead to
+    the best one. From the best end a last descent goes on until nothing of note is left, for as many steps at most.
+
+    Where the constants are many, a quarter of the examples is held out of all descents but the last. One under which
+    these become worse again, by more than noise and a hundredth of the gain, fits noise: it counts where they were
+    best, and is not gone on with.
 
     What is found replaces the better of zero and the mean where it is better by more than a fit to noise would be, so
     that a component with nothing to gain keeps a plain constant: a fit of d constants to noise is better by
     ``chi_d / 2`` standard errors of the paired difference on the examples that it is fitted on, and must be so by the
-    99 % point of that, or by two standard errors where this is more; on held-out examples by one standard error (the
-    rule of Breiman et al. 1984). So the result is never worse than zero and the mean where it is fitted.
+    99 % point of that, but by no more than 1.8 standard errors; on held-out examples by one standard error (the rule
+    of Breiman et al. 1984). So the result is never worse than zero and the mean where it is fitted.
 
     Args:
         group: The components.
@@ -177,58 +190,85 @@ class _Descent:
 
     def run(self, starts: Mapping[str, Float[Tensor, "component number"]], plain: Sequence[str]) -> Found:
         """Returns what descents from the best of the starts find, or the best plain one of them."""
-        names, count = list(starts), len(self._numbers)
-        points = torch.stack(list(starts.values()))
-        losses = torch.stack([self._fit.losses(self._numbers, self._at(one)) for one in points])
-        judged = losses
-        if self._held is not None:
-            judged = torch.stack([self._held.losses(self._numbers, self._at(one)) for one in points])
-        first = (losses + judged).sort(dim=0, stable=True).indices[: _DESCENTS if self._steps else 1]
+        mean, points = starts["mean"], torch.stack(list(starts.values()))
+        losses = torch.stack([self._all.losses(self._numbers, self._at(one)) for one in points])
         spread = losses.nan_to_num(posinf=torch.nan).nanmedian(0).values - losses.amin(0)
         enough = _ENOUGH * spread.nan_to_num(0.0) + 1e-6 * losses.amin(0).abs()
-        begun = points.gather(0, first[..., None].expand(-1, -1, points.shape[-1])).flatten(0, 1)
-        short = self._minimised(self._numbers.repeat(len(first)), begun, min(_SHORT, self._steps), enough)
-        which = short.judged.view(len(first), count).argmin(0)
-        after = short.at(which * count + self._numbers)
-        ended = self._minimised(self._numbers, after.points, self._steps - _SHORT, enough, after=after)
-        return self._chosen(
-            ended,
-            self._finished(ended, enough),
-            [names[int(one)] for one in first[which, self._numbers]],
-            starts,
-            plain,
+        order = losses.masked_fill(_repeated(losses), torch.inf).sort(dim=0, stable=True)
+        # All components have the same draws, so that none depends on which others there are.
+        far = _AWAY * torch.randn(_FAR, points.shape[-1], generator=torch.Generator().manual_seed(0))
+        ends = _Ended.none(
+            torch.cat(
+                [
+                    points.gather(0, order.indices[..., None].expand(-1, -1, points.shape[-1])),
+                    far[:, None].to(points).expand(-1, points.shape[1], -1),
+                ]
+            )
         )
+        whether = torch.cat([order.values.isfinite(), order.values[:1].isfinite().expand(_FAR, -1)])
+        if not self._steps:
+            whether[1:] = False
+        for ranks in chunks(len(whether), _DESCENTS):
+            rank, number = whether[ranks].nonzero().T
+            if len(number):
+                lanes = rank + ranks.start, number
+                ends.put(lanes, self._minimised(number, ends.points[lanes], mean[number], enough[number]))
+            if ranks.start == 0 and self._held is None:  # of many constants two of three may agree
+                whether &= self._apart(ends, mean, enough) > 0
+        apart = self._apart(ends, mean, enough)
+        best = ends.judged.argmin(0)
+        ended, names = ends.at((best, self._numbers)), list(starts)
+        begun = [
+            names[int(order.indices[rank, i])] if rank < len(names) else f"far {rank - len(names)}"
+            for i, rank in enumerate(int(one) for one in best)
+        ]
+        return self._chosen(ended, self._finished(ended, enough), apart, begun, starts, plain)
 
     def _at(self, points: Tensor) -> Values:
         return self._space.values(self._numbers, points)
 
-    def _minimised(
-        self, numbers: Tensor, points: Tensor, steps: int, enough: Tensor, after: _Ended | None = None
-    ) -> _Ended:
-        """Returns where descents end; those that held-out examples stop are where these are best."""
-        if steps <= 0 and after is not None:
-            return after
+    def _apart(
+        self, ends: _Ended, mean: Float[Tensor, "component number"], enough: Float[Tensor, "component"]
+    ) -> Float[Tensor, "component"]:
+        """Returns how far the second best end of each component is above the best, 0 where these two agree.
 
+        They do where the difference and its standard error are together below a hundredth of the gain over the mean:
+        other minima differ example by example even if they are as low. So they do where nothing is to be gained.
+        """
+        if len(ends.judged) < 2:
+            return torch.zeros_like(enough)
+        judged, which = (one[:2] for one in ends.judged.sort(dim=0, stable=True))
+        best, second = (self._all.each(self._numbers, self._at(ends.points[one, self._numbers])) for one in which)
+        gain = self._all.each(self._numbers, self._at(mean)) - best
+        some = gain.mean(1) > _ERRORS * _error(gain)
+        gap = second.mean(1) - best.mean(1)
+        settled = gap + _error(second - best) <= torch.maximum(UNDECIDED * gain.mean(1), enough)
+        return torch.where(some & ~settled & judged[1].isfinite(), gap, 0.0)
+
+    def _minimised(self, numbers: Tensor, points: Tensor, mean: Tensor, enough: Tensor) -> _Ended:
+        """Returns where descents end; those that come to fit noise, where held-out examples are best."""
         objective = self._objective(self._fit, numbers)
-        watch = None if self._held is None else _Watch(self._held, self._space, numbers, points)
-        found = minimise(objective, points, steps=steps, first=self._rate, enough=enough[numbers], watch=watch)
-        steps_made = found.steps if after is None else after.steps + found.steps
+        watch = None if self._held is None else _Watch(self._held, self._space, numbers, points, mean)
+        found = minimise(objective, points, steps=self._steps, first=self._rate, enough=enough, watch=watch)
         if watch is None:
-            return _Ended(found.points, found.values.double(), found.left, steps_made)
-        left = torch.where(watch.stopped, 0.0, found.left)
-        return _Ended(watch.points, watch.losses, left, steps_made, watch.agreed)
+            agreed = torch.ones(len(numbers), dtype=torch.bool)
+            return _Ended(found.points, found.values.double(), found.left, found.steps, agreed)
+        agreed = ~watch.worse(torch.arange(len(numbers)), found.points)
+        ends = torch.where(agreed[:, None], found.points, watch.points)
+        judged = self._all.losses(numbers, self._space.values(numbers, ends))
+        return _Ended(ends, judged, torch.where(agreed, found.left, 0.0), found.steps, agreed)
 
     def _objective(self, scored: Scored, numbers: Tensor) -> Objective:
         return lambda lanes, at: scored.slopes(numbers[lanes], at, self._space)
 
     def _finished(self, ended: _Ended, enough: Tensor) -> _Ended:
-        """Returns where descents end on all examples, of those whose last step was still the best on held-out ones."""
-        lanes = torch.zeros(0, dtype=torch.int64) if ended.agreed is None else ended.agreed.nonzero()[:, 0]
+        """Returns where descents end on all examples, of those that did not come to fit noise."""
+        lanes = ended.agreed.nonzero()[:, 0]
         if not len(lanes):
             return ended
         found = minimise(
             self._objective(self._all, lanes), ended.points[lanes], steps=self._steps, first=self._rate,
-            enough=enough[lanes],
+            enough=_LAST * enough[lanes],
         )  # fmt: skip
         points, left, steps = ended.points.clone(), ended.left.clone(), ended.steps.clone()
         points[lanes], left[lanes], steps[lanes] = found.points, found.left, steps[lanes] + found.steps
@@ -238,6 +278,7 @@ class _Descent:
         self,
         ended: _Ended,
         finished: _Ended,
+        apart: Float[Tensor, "component"],
         begun: Sequence[str],
         starts: Mapping[str, Float[Tensor, "component number"]],
         plain: Sequence[str],
@@ -253,7 +294,7 @@ class _Descent:
         return Found(
             self._at(chosen),
             [start if won else plain[int(one)] for start, won, one in zip(begun, better, base, strict=True)],
-            [float(one) for one in finished.left],
+            [float(one) for one in torch.where(better, torch.maximum(finished.left, apart), finished.left)],
             [float(one) for one in each["mean"].mean(1) - reached],
             [int(one) for one in finished.steps],
             self._space.drift(chosen),
@@ -273,52 +314,81 @@ class _Descent:
         limit = min(float(tests.chi2.isf(_NOISE, self._space.size)) ** 0.5 / 2, _FORGONE)
         if self._held is not None:
             differences, limit = differences[:, : self._held.number], 1.0
-        n = differences.shape[1]
-        error = differences.std(1) / n**0.5 if n > 1 else torch.zeros(len(differences))
-        return -differences.mean(1) > limit * error
+        return -differences.mean(1) > limit * _error(differences)
 
 
 @dataclass(frozen=True)
 class _Ended:
-    """Where descents ended: the loss on the examples that judge, what is left, steps."""
+    """Where descents ended: the loss on all examples, what is left, steps."""
 
     points: Tensor
     judged: Tensor
     left: Tensor
     steps: Tensor
-    agreed: Tensor | None = None
-    """Whether held-out examples were best where it ended; None where none were held out."""
+    agreed: Tensor
+    """Whether no held-out examples are worse where it ended than before."""
 
-    def at(self, lanes: Tensor) -> _Ended:
+    @classmethod
+    def none(cls, points: Float[Tensor, "start component number"]) -> _Ended:
+        """Returns those of descents that have not begun."""
+        shape = points.shape[:2]
+        return cls(
+            points,
+            torch.full(shape, torch.inf, dtype=torch.float64),
+            torch.zeros(shape, dtype=torch.float64),
+            torch.zeros(shape, dtype=torch.int64),
+            torch.zeros(shape, dtype=torch.bool),
+        )
+
+    def at(self, lanes: tuple[Tensor, Tensor]) -> _Ended:
         """Returns some of them."""
-        return _Ended(self.points[lanes], self.judged[lanes], self.left[lanes], self.steps[lanes])
+        return _Ended(*(one[lanes] for one in self._all))
+
+    def put(self, lanes: tuple[Tensor, Tensor], ended: _Ended) -> None:
+        """Puts others in the place of some of them."""
+        for mine, other in zip(self._all, ended._all, strict=True):
+            mine[lanes] = other
+
+    @property
+    def _all(self) -> tuple[Tensor, ...]:
+        return self.points, self.judged, self.left, self.steps, self.agreed
 
 
 class _Watch:
-    """Keeps the points of descents where held-out examples are best, and ends those that gain nothing for long."""
+    """Keeps the points of descents where held-out examples are best, and ends those that are worse since long.
 
-    def __init__(self, held: Scored, space: _Space, numbers: Tensor, points: Tensor) -> None:
+    A loss is worse where this is of note: by more than two standard errors of the paired difference, and by more than a
+    hundredth of what was gained over the mean.
+    """
+
+    def __init__(self, held: Scored, space: _Space, numbers: Tensor, points: Tensor, mean: Tensor) -> None:
         self._held, self._space, self._numbers = held, space, numbers
         self.points = points.clone()
-        self.losses = held.losses(numbers, space.values(numbers, points))
+        self._best = held.each(numbers, space.values(numbers, points))
+        self._mean = held.losses(numbers, space.values(numbers, mean))
         self._since = torch.zeros(len(numbers), dtype=torch.int64)
-        self.stopped = torch.zeros(len(numbers), dtype=torch.bool)
-
-    @property
-    def agreed(self) -> Bool[Tensor, "lane"]:
-        """Whether the last step of each was the best."""
-        return self._since == 0
 
     def __call__(self, lanes: Tensor, points: Tensor) -> Bool[Tensor, "lane"]:
         """Returns which of the lanes end."""
-        numbers = self._numbers[lanes]
-        losses = self._held.losses(numbers, self._space.values(numbers, points))
-        better = losses < self.losses[lanes]
-        self.losses[lanes] = torch.where(better, losses, self.losses[lanes])
+        each = self._each(lanes, points)
+        better = each.mean(1) < self._best[lanes].mean(1)
+        self._best[lanes] = torch.where(better[:, None], each, self._best[lanes])
         self.points[lanes] = torch.where(better[:, None], points, self.points[lanes])
         self._since[lanes] = torch.where(better, 0, self._since[lanes] + 1)
-        self.stopped[lanes] = self._since[lanes] >= _PATIENCE
-        return self.stopped[lanes]
+        return (self._since[lanes] >= _PATIENCE) & self._is_worse(lanes, each)
+
+    def worse(self, lanes: Tensor, points: Tensor) -> Bool[Tensor, "lane"]:
+        """Returns which points are worse than the best of their descents."""
+        return self._is_worse(lanes, self._each(lanes, points))
+
+    def _each(self, lanes: Tensor, points: Tensor) -> Float[Tensor, "lane example"]:
+        numbers = self._numbers[lanes]
+        return self._held.each(numbers, self._space.values(numbers, points))
+
+    def _is_worse(self, lanes: Tensor, each: Float[Tensor, "lane example"]) -> Bool[Tensor, "lane"]:
+        best = self._best[lanes]
+        worse, gain = each - best, self._mean[lanes] - best.mean(1)
+        return worse.mean(1) > torch.maximum(_ERRORS * _error(worse), UNDECIDED * gain)
 
 
 class _Space:
@@ -477,3 +547,15 @@ def _spread(place: Place, seen: Activations) -> Float[Tensor, "component row *fe
     size = (spread.square() + mean.square()).flatten(1).mean(1).sqrt()
     least = torch.where(size > 0, _LEAST * size, 1.0).view(-1, *(1,) * (spread.ndim - 1))
     return torch.maximum(spread, least).nan_to_num(1.0, 1.0, 1.0)
+
+
+def _error(each: Float[Tensor, "lane example"]) -> Float[Tensor, "lane"]:
+    """Returns the standard errors of means over examples, 0 for one example."""
+    n = each.shape[1]
+    return each.std(1) / n**0.5 if n > 1 else each.new_zeros(len(each))
+
+
+def _repeated(losses: Float[Tensor, "start component"]) -> Bool[Tensor, "start component"]:
+    """Returns which starts are as good, to the bit, as one before: the same constant, as of units that are off."""
+    same = losses[:, None] == losses
+    return torch.stack([same[start, :start].any(0) for start in range(len(losses))])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llc_lightning.ablation.engine.base import METHODS, Activations, checked_positions
 from llc_lightning.ablation.engine.blocks import fold_of, fold_orders
-from llc_lightning.ablation.engine.constants import Found, Search, Values
+from llc_lightning.ablation.engine.constants import UNDECIDED, Found, Search, Values
 from llc_lightning.ablation.engine.effect import Effect, warm_key
 from llc_lightning.ablation.engine.replacing import Fitted, Fitting, Replacing, Source
 from llc_lightning.runtime.errors import SettingError
@@ -22,14 +22,12 @@ _MOST = 2048
 """So many examples of a fold at most are fitted on."""
 _SINGLES = 8
 """Sets of up to so many units also start from the constants that their units have alone."""
-_UNDECIDED = 0.01
-"""The share of the gain over the mean that may be left."""
-
 REASONS.register(
     "not-converged",
     summary="the search for the best constant ended before its end",
-    sentence="the search for the best constant ran out of steps with more to gain than a hundredth of what it gained "
-    "over the mean and half a standard error; give it more steps, as in optimal(steps=1000).",
+    sentence="the search for the best constant ran out of steps, or its two best descents ended apart, with more to "
+    "gain than a hundredth of what it gained over the mean and half a standard error; give it more steps, as in "
+    "optimal(steps=1000), or take the effect as an upper bound.",
     order=170,
 )(None)
 
@@ -37,7 +35,7 @@ REASONS.register(
 @METHODS.register(
     "optimal", summary="replaces the activation by the constant that hurts least", source="Li and Janson 2024, "
     "arXiv:2409.09951", also=("oa", "constant"), constant=True, needs_reference=True,
-    needs_partner=False, whole=False, draws=1, revision=4,
+    needs_partner=False, whole=False, draws=1, revision=5,
 )  # fmt: skip
 @dataclass(frozen=True)
 class Optimal(Fitted):
@@ -54,8 +52,9 @@ class Optimal(Fitted):
     searched for is told by :class:`~llc_lightning.ablation.engine.constants.Search`. A warm start is a search of its
     own and counts where it gains a hundredth more: ``start`` is ``warm`` there, and all else is as without it.
 
-    The details of an effect, each the larger of the folds: ``left``, by how much the loss would still fall (beyond a
-    hundredth of ``gain`` and half a standard error the status is ``not-converged``); ``steps``; ``drift``, the distance
+    The details of an effect, each the larger of the folds: ``left``, by how much the loss would still fall, or
+    by how much the second best descent ended above the best where these are minima apart (beyond a hundredth of
+    ``gain`` and half a standard error the status is ``not-converged``); ``steps``; ``drift``, the distance
     of the constant from the mean over the size of the mean; ``drift_sd``, the same in standard deviations of the
     activation. ``gain``, the smaller of the folds, is how much better than the mean it is where it was fitted;
     ``start`` tells where the search began in each, ``fit_examples`` on how many.
@@ -67,8 +66,8 @@ class Optimal(Fitted):
     losses: str = "train"
     """``train``: the constant that is best for the training loss, measured on all tasks; ``each``: another constant
     for each task, best for it."""
-    steps: int = 150
-    """Steps of a search, at most; of its end on all examples as well, where some were held out."""
+    steps: int = 300
+    """Steps of a descent, at most."""
     rate: float = 0.3
     """The first step that is tried, in standard deviations of the activation; later ones follow the curvature."""
     keep: str = ""
@@ -124,7 +123,7 @@ class Optimal(Fitted):
         """Returns that the search did not come to its end, where it left something of note."""
         left, gain = float(effect.details["left"]), float(effect.details["gain"])
         error = effect.stderr if math.isfinite(effect.stderr) else 0.0
-        return ["not-converged"] if left > max(_UNDECIDED * gain, error / 2) else []
+        return ["not-converged"] if left > max(UNDECIDED * gain, error / 2) else []
 
 
 class _Fold:
@@ -155,7 +154,7 @@ class _Fold:
         pooled = self._method.positions == "pooled"
         found, warm = search.best(known, pooled=pooled), self._warm(search, column)
         if warm:
-            found = found.or_better(search.best(warm, pooled=pooled, alone=True), by=_UNDECIDED)
+            found = found.or_better(search.best(warm, pooled=pooled, alone=True), by=UNDECIDED)
         if column == 0:
             self._train = found.values
         return found
