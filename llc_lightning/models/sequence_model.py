@@ -36,7 +36,7 @@ class SequenceModel(L.LightningModule, ABC):
     trivial_loss: float
     """The loss of the best answer that does not look at the input; there is none before the data is known."""
     task: SequenceTask | None
-    """What its data are sequences of; None before the data is known."""
+    """What knows the labels of its examples; None where nothing does, and before the data is known."""
 
     def __init__(self, settings: OptimizerSettings) -> None:
         super().__init__()
@@ -158,7 +158,9 @@ class SequenceModel(L.LightningModule, ABC):
         for name, needed, there in (("d_vocab", task.vocabulary, d_vocab), ("n_ctx", task.length, n_ctx)):
             if needed > there:
                 raise DataError(f"the data need {name} to be at least {needed}, but the model has {there}; raise it.")
-        self.task, self.cycle = task, task.cycle
+        # Every copy of the net has its attributes, and a text is large.
+        self.task = None if type(task).labels is SequenceTask.labels else task
+        self.cycle = task.cycle
         self.trivial_loss = data.baselines()[task.trivial]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -120,6 +120,7 @@ def run_chains(
             hits += _put_back(position, centre, box)
         if done is not None:
             done(1)
+    stacked.forget()
     lanes = stacked.lanes
     return Chains(
         _by_lane(excess, lanes),

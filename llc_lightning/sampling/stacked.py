@@ -40,7 +40,6 @@ class Prepared:
     call: Function
     vmapped: bool
     graph: GraphModule | None = None
-    split: SplitGraph | None = None
 
 
 class Graphs(dict[tuple[Any, ...], Prepared]):
@@ -48,6 +47,8 @@ class Graphs(dict[tuple[Any, ...], Prepared]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.split: dict[tuple[Any, ...], SplitGraph | None] = {}
+        """Graphs in two parts, None where none could be traced; graphs outlive the lanes that they were made for."""
         self.asked: Counter[tuple[Any, ...]] = Counter()
         """How often one was asked for that takes long to make."""
 
@@ -64,6 +65,8 @@ _OFTEN = 32
 """Positions from which on the products of a single lane have saved as much as their graph takes to make."""
 _MOST_KEPT = 1 << 26
 """Bytes up to which what a batch alone decides is kept between positions."""
+_MOST_BATCHES = 4
+"""Batches of which that is kept."""
 
 
 class StackedLoss:
@@ -95,7 +98,7 @@ class StackedLoss:
         # Arguments of every call and not constants of its graph, which other lanes of the same loss then use as well.
         self._fixed = _leaves((self._index, params))
         self._graphs = Graphs() if graphs is None else graphs
-        self._shared: dict[tuple[int, ...], _Shared | None] = {}
+        self._shared: dict[tuple[Any, ...], _Shared | None] = {}
 
     @cached_property
     def centre(self) -> Stack:
@@ -152,32 +155,38 @@ class StackedLoss:
     def losses_of_shared(self, position: Stack, batch: Batch) -> Float[Tensor, "chain lane example ..."]:
         """Returns the losses of a batch that all chains share, which is asked for at many positions: the same bits.
 
-        What the batch and the frozen weights alone decide is computed once and kept, unless it is large.
+        What the batch and the frozen weights alone decide is computed once and kept, unless it is large or there are
+        others since, until :meth:`forget`.
         """
-        examples = _leaves(batch)
-        key = tuple(map(id, examples))
+        examples, values = _leaves(batch), _leaves(position)
+        key = (*((id(one), _version(one)) for one in examples), *self._key(values))
         if key not in self._shared:
             self._shared[key] = self._prepared_of_shared(position, batch)
+            while len(self._shared) > _MOST_BATCHES:
+                del self._shared[next(iter(self._shared))]
         shared = self._shared[key]
         if shared is None:
             return self.losses(position, batch, per_chain=False)
         with torch.no_grad():
-            return shared.graph(shared.prepared, _leaves(position))[0]
+            return shared.graph(shared.prepared, values)[0]
+
+    def forget(self) -> None:
+        """Keeps nothing any more of the batches that chains share."""
+        self._shared.clear()
 
     def _prepared_of_shared(self, position: Stack, batch: Batch) -> "_Shared | None":
         examples = _leaves(batch)
         key = ("shared", *self._key([*_leaves(position), *examples]))
         fixed = [*examples, *self._fixed]
-        if key not in self._graphs:
+        if key not in self._graphs.split:
             call = self._in_a_row(self._mapped(self._losses, per_chain=False), position, batch)
             values = [value.clone() for value in _leaves(position)]  # a tensor that comes twice would be traced as one
 
             def losses(known: list[Tensor], varying: list[Tensor]) -> tuple[Tensor, ...]:
                 return tuple(call(*varying, *known))
 
-            graph = _split(losses, fixed, values)
-            self._graphs[key] = Prepared(call, vmapped=True, split=graph)
-        graph = self._graphs[key].split
+            self._graphs.split[key] = _split(losses, fixed, values)
+        graph = self._graphs.split[key]
         if graph is None:
             return None
         with torch.no_grad():
@@ -240,7 +249,7 @@ class StackedLoss:
             self._graphs.asked[key] += 1
             if self._graphs.asked[key] <= _OFTEN:
                 return None
-        if key not in self._graphs:
+        if key not in self._graphs.split:
             form = pytree.tree_structure((at, batch, self._index, self._params))
 
             def product(fixed: list[Tensor], vector: list[Tensor]) -> tuple[Tensor, ...]:
@@ -256,8 +265,8 @@ class StackedLoss:
 
             fixed = [*_leaves((at, batch)), *self._fixed]
             vector = [value.clone() for value in _leaves(at)]  # a tensor that comes twice would be traced as one
-            self._graphs[key] = Prepared(product, vmapped=True, split=_split(product, fixed, vector))
-        return self._graphs[key].split
+            self._graphs.split[key] = _split(product, fixed, vector)
+        return self._graphs.split[key]
 
     def _mean_losses(self, position: Stack, batch: Batch, *, index: Params, frozen: Params) -> Float[Tensor, "lane"]:
         """Returns the mean loss of every lane at the position of one chain; differentiable twice."""
@@ -500,6 +509,11 @@ def _leaves(tree: Any) -> list[Tensor]:
         return [tree]
     members: Iterable[Any] = cast("dict[str, Any]", tree).values() if isinstance(tree, dict) else tree
     return [leaf for member in members for leaf in _leaves(member)]
+
+
+def _version(tensor: Tensor) -> int:
+    """Returns what changes when a tensor is written to; tensors of inference mode do not tell."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _select(tree: Any, index: Any) -> Any:

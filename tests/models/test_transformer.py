@@ -18,6 +18,7 @@ from llc_lightning.data.sequence_data import SequenceData
 from llc_lightning.data.sequences.base import NO_TARGET
 from llc_lightning.data.sequences.induction import Induction
 from llc_lightning.data.sequences.regression import LinearRegression
+from llc_lightning.data.sequences.text import Text
 from llc_lightning.models.transformer import TransformerModel
 from llc_lightning.runtime.errors import AddressError, DataError, SettingError
 from tests.processes import FORKED
@@ -86,6 +87,13 @@ class TestLosses:
         vectors = TransformerModel(**SMALL, d_input=3)
         vectors.fit_to(SequenceData(LinearRegression(pairs=4)))
         assert vectors.labels(batch) == {}
+
+    def test_a_text_is_no_part_of_the_net(self, tmp_path: Path) -> None:
+        source = tmp_path / "text"
+        source.write_text("abcde" * 40_000, encoding="utf-8")
+        model = TransformerModel(**SMALL)
+        model.fit_to(SequenceData(Text(str(source), positions=4)))
+        assert len(pickle.dumps(model)) < 200_000
 
     def test_survives_pickle_and_deepcopy(self, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
         model = TransformerModel(**SMALL)

@@ -1,5 +1,7 @@
 """Stacked losses and gradients against full tensors behind masks, one chain after the other."""
 
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Callable
 
@@ -242,7 +244,7 @@ def test_products_of_a_lane_alone_are_traced_where_they_are_many_with_the_same_b
     for asked in range(1, 5):
         product = stacked.hessian(position, batch)
         found += [product(vector)["first.weight"], product(vector)["first.weight"]]
-        assert len(graphs) == sum(asked * per_position * count > 2 for count in sizes.values())
+        assert len(graphs.split) == sum(asked * per_position * count > 2 for count in sizes.values())
     assert all(torch.equal(one, found[0]) for one in found)
 
 
@@ -351,3 +353,36 @@ def test_a_shared_batch_that_vmap_refuses_runs_one_by_one(lanes: Lanes) -> None:
     found = stacked.losses_of_shared(at, given.batch)
     assert torch.equal(found, stacked.losses(at, given.batch, per_chain=False))
     assert not stacked.vmapped
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_shared_batch_may_be_asked_for_by_other_chains_and_be_written_to(name: str) -> None:
+    given = case(*NETS[name], dtype=torch.float32)
+    batch = given.batch.clone()
+    stacked = StackedLoss(given.loss, given.params, given.moved())
+    at = around(stacked.start(CHAINS))
+    for some in (at, {key: value[:1] for key, value in at.items()}):
+        assert torch.equal(stacked.losses_of_shared(some, batch), stacked.losses(some, batch, per_chain=False))
+    batch.copy_(batch.flip(0))
+    assert torch.equal(stacked.losses_of_shared(at, batch), stacked.losses(at, batch, per_chain=False))
+
+
+def test_shared_batches_are_kept_while_chains_run_and_no_more_than_a_few() -> None:
+    given, graphs = case(*NETS["neurons"]), Graphs()
+    stacked = StackedLoss(given.loss, given.params, given.moved(), graphs=graphs)
+    at = around(stacked.start(CHAINS))
+    gone: list[weakref.ref[Tensor]] = []
+    for _ in range(9):
+        batch = given.batch.clone()
+        stacked.losses_of_shared(at, batch)
+        gone.append(weakref.ref(batch))
+        del batch
+    assert sum(batch() is not None for batch in gone) == len(stacked._shared) == stacked_module._MOST_BATCHES
+    stacked.forget()
+    assert all(batch() is None for batch in gone)
+    # What is traced is kept from call to call, and must not keep the lanes with it.
+    lanes = weakref.ref(stacked)
+    del stacked
+    gc.collect()
+    assert len(graphs.split) == 1
+    assert lanes() is None
