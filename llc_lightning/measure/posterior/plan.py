@@ -159,18 +159,21 @@ class PosteriorPlan:
 
     def jobs(self, components: Sequence[Component], *, data: str, replicate: int = 0) -> list[Job]:
         """Returns one job for each component, and one for each method under which it can be ablated."""
+        methods = ("", *self.named_methods)
+        named = {method: self.settings_with(data=data, replicate=replicate, method=method) for method in methods}
+        revisions = {method: self.revision_with(method) for method in methods}
         return [
             Job(
                 "posterior_effect" if method else "functional_variance",
                 component,
-                self.settings_with(data=data, replicate=replicate, method=method),
+                named[method],
                 method=method,
                 resolution=self.resolution,
-                revision=self.revision_with(method),
+                revision=revisions[method],
                 moved="all" if method else "",
             )
             for component in components
-            for method in ("", *(self.named_methods if component.point else ()))
+            for method in (methods if component.point else methods[:1])
         ]
 
     @property

@@ -187,7 +187,8 @@ class PosteriorMeasurement(Measurement[PosteriorPlan]):
 
         watched = Watched.of(plan, snapshot)
         numbers = [int(number) for number in watched.numbers]
-        names = [str(plan.jobs([each.component], data="")[0].columns["component"]) for each in measured]
+        jobs = plan.jobs([each.component for each in measured], data="")
+        names = [str(job.columns["component"]) for job in jobs if not job.method]
         told = [each.responses for each in measured]
         whole = next((each for each in measured if each.whole), None)
         size, along = len(numbers), ("component", "example")
