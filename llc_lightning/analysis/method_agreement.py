@@ -11,6 +11,7 @@ from scipy import special
 
 from llc_lightning.analysis import revisions, table
 from llc_lightning.analysis.correlation import Correlation, ranks, spearman
+from llc_lightning.results.schema import COMMON
 
 CLEAR = 0.05
 """An effect is clear where its adjusted p-value is below this."""
@@ -57,7 +58,7 @@ class MethodAgreement:
         most = max(self.examples.values())
         parts = [f"{name} on {n} of the {most} examples" for name, n in self.examples.items() if n < most]
         said = [f"Measured on a part, which it was not fitted on: {', '.join(parts)}."] if parts else []
-        out = f"Left out, since measured on other examples or settings: {', '.join(self.left_out)}."
+        out = f"Left out, since they may be measured on other examples or settings: {', '.join(self.left_out)}."
         return " ".join([*said, *([out] if self.left_out else [])])
 
 
@@ -102,10 +103,12 @@ def method_agreement(
 def _on_the_same_examples(effects: pd.DataFrame) -> pd.DataFrame:
     """Returns the effects on one set of examples, that with the most methods, then components, then examples.
 
-    The settings of a row name the examples that were asked for, the number of examples says how many of them count.
-    That number is smaller for a fitted method, whose examples are a part of those that its settings name.
+    The settings of a row name the examples that were asked for and the revision of the method, so that methods are
+    compared by the settings in the details, which name the first alone. The number of examples says how many of
+    them count. It is smaller for a fitted method, whose examples are a part of those that its settings name.
     """
-    settings, n = np.array(table.texts(effects, "settings")), table.numbers(effects, "n_examples")
+    told = zip(table.details(effects), table.texts(effects, "settings"), strict=True)
+    settings, n = np.array([one.get(COMMON, own) for one, own in told]), table.numbers(effects, "n_examples")
     fitted = np.array([name.partition("(")[0] in _FITTED for name in table.texts(effects, "method")])
     sets: list[pd.DataFrame] = [
         effects.loc[(settings == name) & ((n == count) | (fitted & (n < count)))]

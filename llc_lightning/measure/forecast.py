@@ -217,7 +217,11 @@ class Told:
 
     def sentence(self, times: int | None) -> str:
         """Says what one measurement costs, and so many of them."""
-        all_of_them = f"; {times} are due, about {duration(times * self.forecast.seconds)}" if times else ""
+        all_of_them = (
+            f"; {times} {'is' if times == 1 else 'are'} due, about {duration(times * self.forecast.seconds)}"
+            if times
+            else ""
+        )
         return f"one measurement takes about {duration(self.forecast.seconds)}{all_of_them}"
 
     @property

@@ -50,7 +50,7 @@ def _panel(panel: Panel) -> Json:
         "legend": _LEGEND,
         "showlegend": any(one.name for one in panel.series),
         "xaxis": _axis(panel.x, panel.x_limits) | {"automargin": True},
-        "yaxis": _axis(panel.y, panel.y_limits),
+        "yaxis": _axis(panel.y, panel.y_limits) | {"automargin": True},
         "shapes": [
             *(
                 {"type": "rect", "x0": span.left, "x1": span.right, "yref": "paper", "y0": 0, "y1": 1}

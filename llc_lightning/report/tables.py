@@ -15,9 +15,9 @@ from llc_lightning.analysis.timing import Timing
 from llc_lightning.analysis.trajectories import CURVE, trajectories
 from llc_lightning.report.cells import NONE, Table, number
 from llc_lightning.report.panels import other
-from llc_lightning.report.panels.curves import median_at_the_end
+from llc_lightning.report.panels.curves import median_at_the_end, unit_of_rows
 from llc_lightning.report.sections import Findings, other_quantities
-from llc_lightning.results.quantities import QUANTITIES, unit_of
+from llc_lightning.results.quantities import QUANTITIES
 from llc_lightning.runtime.kinds import called, plural
 
 MOST = 40
@@ -174,7 +174,7 @@ def health_table(found: Findings) -> Table:
 def trouble_table(found: Findings) -> Table | None:
     """Returns the reasons against rows, each with what to change."""
     rows = tuple(
-        (one.reason, str(one.rows), f"{one.first_step} to {one.last_step}", ", ".join(one.quantities), one.sentence)
+        (one.reason, str(one.rows), _steps(one.first_step, one.last_step), ", ".join(one.quantities), one.sentence)
         for one in found.health.troubles
     )
     columns = ("reason", "rows", "steps", "quantities", "what it means and what to change")
@@ -243,7 +243,7 @@ def other_table(found: Findings) -> Table | None:
         return None
     curves = trajectories(found.rows, quantities=names, losses=["*"], level=found.level)
     rows = tuple(
-        (name, what, median_at_the_end(part, 4) or NONE, unit_of(name), str(table.steps(part)[-1]))
+        (name, what, median_at_the_end(part, 4) or NONE, unit_of_rows(part, name), str(table.steps(part)[-1]))
         for name in names
         for what, part in other.groups(table.select(curves, quantity=name))
     )
@@ -310,6 +310,10 @@ def _span(values: "np.ndarray[Any, np.dtype[np.float64]]") -> str:
         return NONE
     low, high = (f"{end:.3g}" if abs(end) < 1e3 else f"{end:.0f}" for end in (known.min(), known.max()))
     return low if low == high else f"{low} to {high}"
+
+
+def _steps(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def _value(row: pd.DataFrame) -> str:

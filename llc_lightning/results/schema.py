@@ -28,6 +28,9 @@ RAW: Weights = "raw"
 ADDED: Mapping[str, int] = {"revision": 2, "replicate": 3, "unit": 3, "weights": 3}
 """The schema version that brought a column; rows of older versions have its default, replicates what details say."""
 
+COMMON = "settings_of_all_methods"
+"""In the details of an ablation: ``settings`` without the revision of its method, alike for what can be compared."""
+
 NAN = float("nan")
 _REPLICATE = re.compile(r'"replicate":\s*(\d+)')
 

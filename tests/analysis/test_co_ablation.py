@@ -15,6 +15,7 @@ from llc_lightning.analysis.method_agreement import adjusted_p, method_agreement
 from llc_lightning.cli.ablate import interaction_table
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
+from llc_lightning.results.schema import COMMON, encode_details
 from tests.analysis.synthetic import frame
 
 
@@ -124,6 +125,19 @@ def test_methods_are_compared_on_the_same_examples_alone() -> None:
     assert "optimal(steps=5) on 16 of the 64 examples" in found.told
     assert "other examples or settings: noise." in found.told
     assert method_agreement(frame([*few, *many[:1]])) is None
+
+
+def test_methods_at_different_revisions_are_compared() -> None:
+    rows = [
+        effect(f"z[{unit}]", method, unit, 64, f"{method} at revision {revision}") | {"revision": revision}
+        for unit in range(4)
+        for method, revision in (("zero", 3), ("mean", 4))
+    ]
+    assert method_agreement(frame(rows)) is None
+    told = encode_details({COMMON: "those of both"})
+    found = method_agreement(frame([row | {"details": told} for row in rows]))
+    assert found is not None
+    assert (found.methods, found.left_out) == (("mean", "zero"), ())
 
 
 def test_a_component_that_is_there_twice_counts_once() -> None:

@@ -112,6 +112,7 @@ def test_what_is_short_is_not_told_and_a_fault_is_left_to_the_measurement(
 def test_a_needless_full_batch_is_told_with_the_setting() -> None:
     told = Told(Forecast(1.0, {"all": 21.0}, with_minibatches=1.3), 2000)
     assert told.sentence(10) == "one measurement takes about 22 s; 10 are due, about 4 min"
+    assert told.sentence(1) == "one measurement takes about 22 s; 1 is due, about 22 s"
     assert told.sentence(None) == "one measurement takes about 22 s"
     assert "all 2,000 examples, about 22 s a measurement; with batch_size=64 it takes about 1 s" in told.advice
     assert Told(Forecast(1.0, {"all": 21.0}, with_minibatches=15.0), 2000).advice == ""

@@ -126,3 +126,7 @@ def test_the_legend_keeps_clear_of_the_axis_title() -> None:
     assert (layout["legend"]["yref"], layout["legend"]["y"], layout["legend"]["yanchor"]) == ("container", 0, "bottom")
     assert layout["legend"]["maxheight"] < 0.5
     assert layout["xaxis"]["automargin"]
+
+
+def test_long_tick_labels_keep_clear_of_the_axis_title() -> None:
+    assert plotly_figure(panel(series()))["layout"]["yaxis"]["automargin"]

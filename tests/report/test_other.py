@@ -93,6 +93,9 @@ def test_it_has_a_table(found: Findings) -> None:
         ("pliability", "median of 6 heads, shift, task:a", "2 (5 of 6 ok)", "nats", "100"),
     )
     assert tables.quantity_table(found).rows[0][:2] == ("pliability", "nats")
+    own = tables.other_table(find(rows_of().assign(unit="nats per token"), run="own"))
+    assert own is not None
+    assert {row[3] for row in own.rows} == {"nats per token"}
 
 
 def test_it_has_trajectories() -> None:

@@ -50,6 +50,17 @@ def test_responses_are_on_the_scale_of_their_component_and_flagged_chains_are_to
     assert "Not to be trusted yet: the chains of the whole model are drifting." in shown.caption
 
 
+def test_of_many_examples_it_is_told_which_are_drawn() -> None:
+    mixed = arrays([0, 1] * 40, np.eye(80))
+    alone = mixed.assign(counts=mixed["counts"] & False)
+    for shown, order in (
+        (kernel(mixed), ", those with one task first."),
+        (kernel(alone), "64 of 80 watched examples."),
+    ):
+        assert shown is not None
+        assert shown.caption.endswith(order)
+
+
 def test_where_all_chains_failed_nothing_is_drawn() -> None:
     failed = arrays([0, 1], np.eye(2)).drop_vars("kernel")
     assert kernel(failed) is None

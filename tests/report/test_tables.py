@@ -2,7 +2,7 @@
 
 from llc_lightning.analysis.timing import Cost, Timing
 from llc_lightning.report.cells import flat_table
-from llc_lightning.report.sections import Findings
+from llc_lightning.report.sections import Findings, find
 from llc_lightning.report.source import Source
 from llc_lightning.report.tables import (
     agreement_table,
@@ -76,6 +76,9 @@ def test_troubles_say_what_to_change(found: Findings) -> None:
     reasons = {row["reason"]: row for row in table.records()}
     assert "lower the step size or raise gamma" in reasons["all-diverged"]["what it means and what to change"]
     assert reasons["drifting"]["steps"] == "0 to 58"
+    once = trouble_table(find(found.rows.loc[found.rows["step"] == 58], run="once"))
+    assert once is not None
+    assert {row["steps"] for row in once.records()} == {"58"}
 
 
 def test_a_healthy_run_has_no_troubles(plain_net: Findings) -> None:

@@ -98,7 +98,7 @@ def run(options: Namespace) -> None:
 
 def llc_block(found: "Calibration", *, step: int) -> str:
     """Returns the block of a configuration, with a comment on how far to trust it."""
-    value = f"LLC {found.record.value:.5g} +- {found.record.stderr:.2g}"
+    value = f"LLC {found.record.value:.5g} ± {found.record.stderr:.2g}"
     head = f"# Calibrated at step {step}: {value}, {'accepted' if found.accepted else found.refusal}\nllc:\n"
     options = found.choice.options.items()
     return head + "".join(f"  {name}: {'null' if option is None else option}\n" for name, option in options)
@@ -120,7 +120,7 @@ def _place(options: Namespace) -> tuple[Path, int | None]:
 def _told(found: "Calibration") -> str:
     record = found.record
     lines = [
-        f"LLC {record.value:.5g} +- {record.stderr:.2g} at n_beta {record.n_beta:.5g}, gamma {record.gamma:.3g}, step "
+        f"LLC {record.value:.5g} ± {record.stderr:.2g} at n_beta {record.n_beta:.5g}, gamma {record.gamma:.3g}, step "
         f"size {record.step_size:.3g} ({record.status}), after {found.steps} of {found.budget} steps",
         *(f"  {'met   ' if check.passed else 'missed'}  {check.said}" for check in found.checks),
         "accepted" if found.accepted else found.refusal,

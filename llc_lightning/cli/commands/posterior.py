@@ -99,7 +99,7 @@ def run(options: Namespace) -> None:
         (
             str(arrays["example"].values[i]),
             named.get(int(found.labels[i]), ""),
-            f"{value[i]:.3g} +- {stderr[i]:.1g}",
+            f"{value[i]:.3g} ± {stderr[i]:.1g}",
             f"{loss[i]:.3g}",
         )
         for i in np.argsort(-value)[:_HARDEST]

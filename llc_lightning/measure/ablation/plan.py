@@ -88,8 +88,9 @@ class AblationPlan:
             components = find_components(module, self.components)
         else:
             replacing, editing = by_side(methods)
-            sides = {"activation": bool(replacing), "weights": bool(editing)}
-            components = find_measurable(module, self.components, data, **sides)
+            components = find_measurable(
+                module, self.components, data, activation=bool(replacing), weights=bool(editing)
+            )
         check_components(components, methods)
         return components
 

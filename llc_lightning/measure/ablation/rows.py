@@ -19,7 +19,7 @@ from llc_lightning.measure.forecast import by_examples
 from llc_lightning.measure.measurements import MEASUREMENTS, Measurement
 from llc_lightning.measure.sharing import Piece
 from llc_lightning.measure.snapshot import Snapshot
-from llc_lightning.results.schema import Row, encode_details
+from llc_lightning.results.schema import COMMON, Row, encode_details
 from llc_lightning.runtime.batches import Batch, n_examples, take
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.progress import Advance, silent
@@ -150,6 +150,8 @@ def _effects(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect], da
     # A plain loss has no method.
     revisions = {"": 1} | plan.attributed | plan.revisions
     settings = {name: plan.settings_with(data, revision=revision) for name, revision in revisions.items()}
+    # One name for all methods of a plan, whose revisions differ: it says which effects can be compared.
+    common = plan.settings_with(data)
     losses: set[str] = set()
     for effect in found:
         plain = effect.quantity == "loss"
@@ -158,6 +160,7 @@ def _effects(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect], da
         losses.add(effect.loss)
         # p_adjusted is over the components of one process; the analysis adjusts over all of them.
         known = {name: value for name, value in effect.details.items() if name != "p_adjusted"}
+        told = {"draws": effect.draws, "vmapped": effect.vmapped, COMMON: common, **known}
         yield Row(
             **snapshot.columns(settings=settings[effect.method], revision=revisions[effect.method]),
             quantity=effect.quantity,
@@ -170,7 +173,7 @@ def _effects(plan: AblationPlan, snapshot: Snapshot, found: Sequence[Effect], da
             status=effect.status,
             draws=effect.draws,
             n_examples=effect.n,
-            details=encode_details({} if plain else {"draws": effect.draws, "vmapped": effect.vmapped, **known}),
+            details=encode_details({} if plain else told),
         )
 
 

@@ -41,7 +41,7 @@ def kernel(arrays: xr.Dataset) -> Matrix | None:
         columns=names,
         values=related.clip(0),
         unit="correlation of losses over the posterior",
-        caption=f"{_where(arrays)} Negative correlations are drawn as 0.{_left_out(arrays, order)}",
+        caption=f"{_where(arrays)} Negative correlations are drawn as 0.{_left_out(arrays, found, order)}",
     )
 
 
@@ -65,7 +65,7 @@ def response(arrays: xr.Dataset) -> Matrix | None:
         columns=_names(arrays, found, order),
         values=relative,
         unit="size of the susceptibility, of the component's largest",
-        caption=f"{_where(arrays)} Each row on its own scale.{_left_out(arrays, order)}",
+        caption=f"{_where(arrays)} Each row on its own scale.{_left_out(arrays, found, order)}",
     )
 
 
@@ -100,9 +100,10 @@ def _where(arrays: xr.Dataset) -> str:
     return f"n_beta {facts['n_beta']:g}, gamma {facts['gamma']:g}.{doubt}"
 
 
-def _left_out(arrays: xr.Dataset, order: list[int]) -> str:
+def _left_out(arrays: xr.Dataset, found: Clustering, order: list[int]) -> str:
     every = arrays.sizes["example"]
-    return f" {len(order)} of {every} watched examples, those with one task first." if len(order) < every else ""
+    first = ", those with one task first" if len(found.names) > 1 else ""
+    return f" {len(order)} of {every} watched examples{first}." if len(order) < every else ""
 
 
 @PANELS.register(

@@ -14,7 +14,7 @@ from llc_lightning.measure.ablation.rows import Warm
 from llc_lightning.measure.jobs import data_digest
 from llc_lightning.measure.measurements import measure
 from llc_lightning.measure.snapshot import Snapshot
-from llc_lightning.results.schema import Row, decode_details
+from llc_lightning.results.schema import COMMON, Row, decode_details
 from llc_lightning.runtime.errors import SettingError
 from llc_lightning.runtime.status import is_failed
 from tests.ablation.padded import OwnMask, Padded, examples
@@ -44,7 +44,11 @@ def test_an_effect_is_a_paired_difference(rows: list[Row]) -> None:
     assert (row.kind, row.params_moved, row.n_examples, row.draws) == ("neuron", "", 64, 1)
     assert not is_failed(row.status)
     assert row.settings == ABLATION.settings_with(data_digest(taken.data), revision=row.revision)
-    assert decode_details(row.details) == {"draws": 1, "vmapped": True}
+    assert decode_details(row.details) == {
+        "draws": 1,
+        "vmapped": True,
+        COMMON: ABLATION.settings_with(data_digest(taken.data)),
+    }
 
 
 def test_an_effect_on_a_task_counts_the_tasks_examples(rows: list[Row]) -> None:
@@ -64,6 +68,12 @@ def test_plain_losses_come_once(rows: list[Row]) -> None:
     assert [row.loss for row in losses] == ["train", "circuit:0", "circuit:1"]
     assert losses[0].value == pytest.approx(taken.loss(taken.params, taken.data).mean().item(), rel=1e-6)
     assert all((row.component, row.method, row.draws, row.details) == ("", "", 0, "{}") for row in losses)
+
+
+def test_methods_of_one_plan_can_be_compared_whatever_their_revisions(rows: list[Row]) -> None:
+    effects = [row for row in rows if row.quantity == "ablation_effect" and row.loss == "train"]
+    assert len({row.method for row in effects}) > 1
+    assert len({decode_details(row.details)[COMMON] for row in effects}) == 1
 
 
 def test_draws_are_told(rows: list[Row]) -> None:
