@@ -184,8 +184,9 @@ def _rows(stack: Stack, rows: Int[Tensor, "row"]) -> Stack:
 
 def _add(rows: Tensor, sums: Tensor, squares: Tensor) -> None:
     """Adds rows, and their squares, in place."""
-    sums += rows.sum(0)
-    squares += rows.square().sum(0)
+    alone = len(rows) == 1  # of large networks: the sum of one row is another copy of all weights
+    sums += rows[0] if alone else rows.sum(0)
+    squares += rows[0].square() if alone else rows.square().sum(0)
 
 
 def _zero_beyond(stop: int, value: Tensor) -> Tensor:
