@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -13,9 +12,9 @@ from llc_lightning.runtime.batches import Batch
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.sampling.base import Posterior, Sampler, StepLoss
 from llc_lightning.sampling.centre import Centre
-from llc_lightning.sampling.curvature import lanczos
+from llc_lightning.sampling.curvature import lanczos, taken
 from llc_lightning.sampling.observables.batch_noise import noise_between
-from llc_lightning.sampling.products import inner
+from llc_lightning.sampling.products import inner, products, total
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 from llc_lightning.sampling.step_size import Stiffness
 
@@ -93,12 +92,13 @@ class NoisePrediction:
             healthy: The rows of those that did not die on any lane, or of all.
             value: Of each lane.
         """
-        at = _rows(end, torch.tensor(healthy))
-        looked = self._noise(at)
-        if looked is None:
+        # What a sampler makes of noise is a multiple of every weight's own, which ones tell.
+        factor = self.sampler.batch_noise({name: torch.ones_like(value[:1]) for name, value in end.items()})
+        if factor is None:
             unknown = torch.full_like(value, torch.nan)
             return NoiseBias(unknown, unknown)
-        bound, error = looked
+        rows = torch.tensor(healthy)
+        bound, error = self._noise(_rows(end, rows), {name: _own(each, rows) for name, each in factor.items()})
         lanes = len(value)
         bound, error, felt = bound[:lanes].cpu(), error[:lanes].cpu(), self._grown(self.stiffest)[:lanes].cpu()
         much = bound * felt > NOISE_SHARE * (value - bound * felt).abs()
@@ -110,8 +110,8 @@ class NoisePrediction:
         """Returns ``1 / (1 - eps b / 4)``, by which steps of finite size raise what noise adds."""
         return 1 / (1 - self.step_size.double() * stiffness.double() / 4).clamp(min=_UNSTABLE)
 
-    def _noise(self, at: Stack) -> tuple[Tensor, Tensor] | None:
-        """Returns the bound of every lane and its error; None where the sampler takes the noise off by itself."""
+    def _noise(self, at: Stack, factor: Stack) -> tuple[Tensor, Tensor]:
+        """Returns the bound of every lane and its error."""
         n, chains = len(self.centre.losses), len(next(iter(at.values())))
         count = n if n <= _ALL else min(n, max(_FEWEST, self.examples))
         if not self.stacked.vmapped:
@@ -121,8 +121,7 @@ class NoisePrediction:
         chunk = -(-count // (passes * chains)) * chains
         order = torch.randperm(n, generator=generator(self.seed, "noise-examples"))[:count]
         chain = torch.arange(passes * chunk) % chains
-        sums = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in at.items()}
-        squares = {name: torch.zeros_like(value) for name, value in sums.items()}
+        spread = _Spread(factor, chains)
         sizes: list[Tensor] = []
         for start in range(0, count, chunk):
             rows = torch.arange(start, start + chunk) % count  # the last ones again, so that all have one shape
@@ -132,19 +131,8 @@ class NoisePrediction:
             gradient = dict(self.sampler.look(_rows(at, where), loss).gradient)
             del loss  # with what it keeps
             sizes.append(inner(gradient, gradient)[new])
-            for name in at:
-                whole: Any = _zero_beyond(new.stop, gradient.pop(name))
-                _add(whole.unflatten(0, (-1, chains)), sums[name], squares[name])
-        seen = torch.bincount(chain[:count], minlength=chains).clamp(min=1).to(next(iter(at.values())).device)
-        spread: Stack = {}
-        for name in at:
-            each = seen.view(-1, *(1,) * (at[name].ndim - 1))
-            variance = (squares.pop(name) / each - (sums.pop(name) / each).square()).clamp(min=0)
-            spread[name] = (variance / self.batch_size).sqrt().to(at[name].dtype)
-        noise = self.sampler.batch_noise(spread)
-        if noise is None:
-            return None
-        bound = inner(noise, noise).double().mean(0) / 2
+            spread.add(gradient, new.stop)
+        bound = spread.variance(torch.bincount(chain[:count], minlength=chains)).mean(0) / (2 * self.batch_size)
         size = torch.cat(sizes).double()
         relative = size.std(0) / size.mean(0).clamp(min=_TINY) / count**0.5 if count > 1 else torch.ones_like(bound)
         return bound, bound * (_PLACES if count == n else relative.nan_to_num(nan=0.0) + _PLACES)
@@ -174,6 +162,46 @@ class NoisePrediction:
         return (found.weights[0] * (1 - pull / nodes) * self._grown(nodes.T).T).sum(-1), size
 
 
+class _Spread:
+    """The variance over examples of vectors at every chain, summed over weights: mean square less square of the mean.
+
+    Both of what is left when the first vector of the chain is taken off: where all of them are the same nothing is,
+    however long they are.
+
+    Args:
+        factor: What every weight counts, [1 or chain, lane, *slice].
+        chains: How many there are.
+    """
+
+    def __init__(self, factor: Stack, chains: int) -> None:
+        self._factor = factor
+        self._chains = chains
+        self._first: Stack = {}
+        self._sums: Stack = {}
+        self._squares: Tensor | None = None
+
+    def add(self, rows: Stack, stop: int) -> None:
+        """Counts the rows before ``stop``, of one chain after the other; used up."""
+        parts: list[Tensor] = []
+        for name, value in taken(rows):
+            each = value.unflatten(0, (-1, self._chains))
+            left = each - self._first.setdefault(name, each[0].clone())
+            left.flatten(0, 1)[stop:] = 0
+            summed = left.sum(0) if len(left) > 1 or name not in self._sums else left[0]
+            self._sums[name] = self._sums[name].add_(summed) if name in self._sums else summed
+            left.mul_(self._factor[name])
+            parts.append(products(left.flatten(0, 1), left.flatten(0, 1)).double())
+        squares = total(parts).unflatten(0, (-1, self._chains)).sum(0)
+        self._squares = squares if self._squares is None else self._squares + squares
+
+    def variance(self, counts: Int[Tensor, "chain"]) -> Float[Tensor, "chain lane"]:
+        """Returns it, given how many rows of every chain were counted."""
+        assert self._squares is not None
+        each = counts.clamp(min=1).to(self._squares.device)[:, None]
+        mean = {name: value.mul_(self._factor[name]) for name, value in taken(self._sums)}
+        return (self._squares / each - inner(mean, mean).double() / each.square()).clamp(min=0)
+
+
 def _rows(stack: Stack, rows: Int[Tensor, "row"]) -> Stack:
     """Returns some chains of a stack; the stack itself where they are all of them in their order."""
     every = torch.arange(len(next(iter(stack.values()))))
@@ -182,13 +210,6 @@ def _rows(stack: Stack, rows: Int[Tensor, "row"]) -> Stack:
     return {name: value[rows.to(value.device)] for name, value in stack.items()}
 
 
-def _add(rows: Tensor, sums: Tensor, squares: Tensor) -> None:
-    """Adds rows, and their squares, in place."""
-    alone = len(rows) == 1  # of large networks: the sum of one row is another copy of all weights
-    sums += rows[0] if alone else rows.sum(0)
-    squares += rows[0].square() if alone else rows.square().sum(0)
-
-
-def _zero_beyond(stop: int, value: Tensor) -> Tensor:
-    """Returns rows with zeros in place of those from ``stop`` on."""
-    return value if stop == len(value) else torch.cat([value[:stop], torch.zeros_like(value[stop:])])
+def _own(value: Tensor, rows: Int[Tensor, "row"]) -> Tensor:
+    """Returns what belongs to some chains, or to all of them alike."""
+    return value if len(value) == 1 else value[rows.to(value.device)]

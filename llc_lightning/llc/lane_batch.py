@@ -64,8 +64,9 @@ _TRIALS = 8
 _STIFFEST, _TYPICAL = 2.0, 6.0
 """How much stiffer than what the step is made for the stiffest of several chains may be when burn-in ends; of chains
 that minibatches move, their mean, up to about the limit of stability."""
-_NOISE_SHARE = 50
-"""What the examples that batch noise is told by may cost: one in so many of those that the chains took."""
+_NOISE_SHARE, _NOISE_BATCH = 50, 6
+"""What the examples that batch noise is told by may cost: one in so many of those that the chains took, of larger
+batches of so many of each, since the gradient of an example goes over all weights, as a step does."""
 
 
 @dataclass(frozen=True)
@@ -300,7 +301,7 @@ class LaneBatch:
             size = settings.batch_size or 1
             prediction = NoisePrediction(
                 stacked, sampler, posterior, preconditioner, self._local.batch, self._data, self._centre, size,
-                settings.chains * settings.steps * size // _NOISE_SHARE, further, self._seed, step_size,
+                settings.chains * settings.steps * min(size, _NOISE_BATCH) // _NOISE_SHARE, further, self._seed, step_size,
                 found[0].largest,
             )  # fmt: skip
             finite = chains.excess.isfinite().all(-1).all(0)

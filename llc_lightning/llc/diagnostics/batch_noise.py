@@ -12,7 +12,7 @@ NOISE_ERRORS = 3.0
     sentence="the noise of minibatches heats the chains and raises the value by more than 5 %; raise batch_size, or "
     "lower the step size.",
     order=70,
-    revision=2,
+    revision=3,
 )
 def batch_noise(evidence: Evidence) -> bool:
     """Says whether minibatches raise the value too much, where what they add is known to a third.
