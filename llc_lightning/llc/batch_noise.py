@@ -121,7 +121,7 @@ class NoisePrediction:
         chunk = -(-count // (passes * chains)) * chains
         order = torch.randperm(n, generator=generator(self.seed, "noise-examples"))[:count]
         chain = torch.arange(passes * chunk) % chains
-        spread = _Spread(factor, chains)
+        spread = Spread(factor, chains)
         sizes: list[Tensor] = []
         for start in range(0, count, chunk):
             rows = torch.arange(start, start + chunk) % count  # the last ones again, so that all have one shape
@@ -162,7 +162,7 @@ class NoisePrediction:
         return (found.weights[0] * (1 - pull / nodes) * self._grown(nodes.T).T).sum(-1), size
 
 
-class _Spread:
+class Spread:
     """The variance over examples of vectors at every chain, summed over weights: mean square less square of the mean.
 
     Both of what is left when the first vector of the chain is taken off: where all of them are the same nothing is,
@@ -178,25 +178,27 @@ class _Spread:
         self._chains = chains
         self._first: Stack = {}
         self._sums: Stack = {}
-        self._squares: Tensor | None = None
+        self._squares = torch.zeros((), dtype=torch.float64)
 
     def add(self, rows: Stack, stop: int) -> None:
         """Counts the rows before ``stop``, of one chain after the other; used up."""
         parts: list[Tensor] = []
+        whole, beyond = divmod(stop, self._chains)
         for name, value in taken(rows):
-            each = value.unflatten(0, (-1, self._chains))
+            each = value.view(-1, self._chains, *value.shape[1:])
             left = each - self._first.setdefault(name, each[0].clone())
-            left.flatten(0, 1)[stop:] = 0
+            left[whole : whole + 1, beyond:] = 0
+            left[whole + 1 :] = 0
             summed = left.sum(0) if len(left) > 1 or name not in self._sums else left[0]
             self._sums[name] = self._sums[name].add_(summed) if name in self._sums else summed
             left.mul_(self._factor[name])
             parts.append(products(left.flatten(0, 1), left.flatten(0, 1)).double())
-        squares = total(parts).unflatten(0, (-1, self._chains)).sum(0)
-        self._squares = squares if self._squares is None else self._squares + squares
+        squares = total(parts)
+        squares = squares.view(-1, self._chains, squares.shape[1]).sum(0)
+        self._squares = self._squares.to(squares.device) + squares
 
     def variance(self, counts: Int[Tensor, "chain"]) -> Float[Tensor, "chain lane"]:
         """Returns it, given how many rows of every chain were counted."""
-        assert self._squares is not None
         each = counts.clamp(min=1).to(self._squares.device)[:, None]
         mean = {name: value.mul_(self._factor[name]) for name, value in taken(self._sums)}
         return (self._squares / each - inner(mean, mean).double() / each.square()).clamp(min=0)

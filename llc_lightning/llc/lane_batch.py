@@ -299,10 +299,10 @@ class LaneBatch:
         if second is not None:  # two more of the diagnostics' minibatches, as at the first draw
             further = partial(second, 0)
             size = settings.batch_size or 1
+            examples = settings.chains * settings.steps * min(size, _NOISE_BATCH) // _NOISE_SHARE
             prediction = NoisePrediction(
                 stacked, sampler, posterior, preconditioner, self._local.batch, self._data, self._centre, size,
-                settings.chains * settings.steps * min(size, _NOISE_BATCH) // _NOISE_SHARE, further, self._seed, step_size,
-                found[0].largest,
+                examples, further, self._seed, step_size, found[0].largest,
             )  # fmt: skip
             finite = chains.excess.isfinite().all(-1).all(0)
             alive = [chain for chain in range(settings.chains) if bool(finite[chain])]
