@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from llc_lightning.runtime.batches import LossFn, Params
 
 EXAMPLES, GROUP = 4096, "minibatches"
+MANY = 16384
+"""More than are looked at one by one."""
 
 
 def cases() -> Iterator[Case]:
@@ -31,13 +33,15 @@ def cases() -> Iterator[Case]:
     yield additive("noise: 2 of 4096 of 60", _rare(2, 60.0, 5), batch_size=32)
     yield additive("noise: 8 of 4096 of 10", _rare(8, 10.0, 10), batch_size=8)
     yield additive("noise: 2 of 4096 of 3", _rare(2, 3.0, 5), batch_size=16)
+    yield additive("noise: 8 of 16384 of 60", _rare(8, 60.0, 5, MANY), batch_size=16)
+    yield additive("noise: 64 of 16384 of 20", _rare(64, 20.0, 5, MANY), batch_size=16)
+    yield additive("noise: 160 of 16384 of 10", _rare(160, 10.0, 5, MANY), batch_size=16)
+    yield curved("curvature: 16 of 16384 of 300", _more(16, 300.0, MANY), batch_size=16)
     yield curved("curvature: uniform", torch.linspace(0, 2, EXAMPLES), batch_size=8)
     yield curved("curvature: Pareto 1.1", _pareto(1.1, 4), batch_size=8)
     yield curved("curvature: Pareto 1.5", _pareto(1.5, 5), batch_size=16)
     yield curved("curvature: Pareto 3", _pareto(3.0, 6), batch_size=32)
-    yield curved(
-        "curvature: 2 of 4096 of 1000", torch.ones(EXAMPLES).index_fill(0, torch.arange(2), 1e3), batch_size=16
-    )
+    yield curved("curvature: 2 of 4096 of 1000", _more(2, 1e3, EXAMPLES), batch_size=16)
     yield curved(
         "curvature: 1 % of 1, else 0", torch.zeros(EXAMPLES).index_fill(0, torch.arange(41), 1.0), batch_size=8
     )
@@ -109,7 +113,11 @@ def _pareto(tail: float, seed: int) -> Tensor:
     return drawn / drawn.mean()
 
 
-def _rare(number: int, size: float, columns: int) -> Tensor:
-    slopes = torch.zeros(EXAMPLES, columns)
+def _more(number: int, size: float, examples: int) -> Tensor:
+    return torch.ones(examples).index_fill(0, torch.arange(number), size)
+
+
+def _rare(number: int, size: float, columns: int, examples: int = EXAMPLES) -> Tensor:
+    slopes = torch.zeros(examples, columns)
     slopes[:number] = size * torch.tensor([1.0, -1.0]).repeat(number // 2)[:, None]
     return slopes

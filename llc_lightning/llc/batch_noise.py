@@ -1,20 +1,21 @@
 """What the noise of minibatches adds to an estimate, because it makes the chains hotter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llc_lightning.llc.diagnostics.batch_noise import NOISE_SHARE
-from llc_lightning.runtime.batches import Batch
+from llc_lightning.llc.spread import Mean, Spread
+from llc_lightning.runtime.batches import Batch, take
 from llc_lightning.runtime.seeding import generator
 from llc_lightning.sampling.base import Posterior, Sampler, StepLoss
 from llc_lightning.sampling.centre import Centre
-from llc_lightning.sampling.curvature import lanczos, taken
+from llc_lightning.sampling.curvature import lanczos
 from llc_lightning.sampling.observables.batch_noise import noise_between
-from llc_lightning.sampling.products import inner, products, total
+from llc_lightning.sampling.products import inner
 from llc_lightning.sampling.stacked import Stack, StackedLoss, chain_of
 from llc_lightning.sampling.step_size import Stiffness
 
@@ -25,6 +26,10 @@ _TINY = 1e-30
 _NUMBERS = 2**20
 """Numbers of the gradients that are taken at once."""
 _ALL, _FEWEST, _UNMAPPED = 4096, 256, 256
+_STEEPEST = 32
+"""How many of the examples whose losses changed the most are looked at one by one, at least."""
+_LOSSES = 16
+"""Examples of a chain whose losses are taken at once, at least."""
 _UNSTABLE = 0.1
 """Near the limit of stability nothing is predicted, and the step is flagged by itself."""
 _PLACES = 0.1
@@ -48,8 +53,8 @@ class NoisePrediction:
     Langevin steps ``eps n_beta^2 Var(g_i) / (4 B)``, with g the gradient of an example and B of them in a batch),
     ``b_i = n_beta h_i + gamma`` the stiffness, and ``m_i = n_beta h_i / b_i`` how far the loss, and not the
     localisation, decides where the weight goes. The gradients are those of single examples where the chains end, so
-    that rare ones of much larger noise count as well: up to 4096 all of them, each at one chain, else so many at random
-    that they cost little beside the chains.
+    that rare ones of much larger noise count as well: up to 4096 all of them, each at one chain; else so many at random
+    that they cost little beside the chains, and the few of all whose losses the chains changed the most.
 
     Args:
         stacked: The loss.
@@ -60,7 +65,8 @@ class NoisePrediction:
         data: All examples.
         centre: Their losses at w*.
         batch_size: Examples in a minibatch.
-        examples: How many may be looked at.
+        examples: Of how many the gradients may be taken.
+        lookups: Of how many the losses may be.
         further: Gives the loss on further minibatches.
         seed: The run seed.
         step_size: Of every lane.
@@ -76,6 +82,7 @@ class NoisePrediction:
     centre: Centre
     batch_size: int
     examples: int
+    lookups: int
     further: Callable[[], StepLoss]
     seed: int
     step_size: Float[Tensor, "width"]
@@ -103,7 +110,8 @@ class NoisePrediction:
         bound, error, felt = bound[:lanes].cpu(), error[:lanes].cpu(), self._grown(self.stiffest)[:lanes].cpu()
         much = bound * felt > NOISE_SHARE * (value - bound * felt).abs()
         if bool(much.any()):
-            felt = self._felt(end)[:lanes].cpu().where(much, felt)
+            seen = self._felt(end)[:lanes].cpu()
+            felt = seen.where(much & ~seen.isnan(), felt)
         return NoiseBias(bound * felt, error * felt)
 
     def _grown(self, stiffness: Float[Tensor, "*node width"]) -> Float[Tensor, "*node width"]:
@@ -113,40 +121,85 @@ class NoisePrediction:
     def _noise(self, at: Stack, factor: Stack) -> tuple[Tensor, Tensor]:
         """Returns the bound of every lane and its error."""
         n, chains = len(self.centre.losses), len(next(iter(at.values())))
-        count = n if n <= _ALL else min(n, max(_FEWEST, self.examples))
+        count, looked = n, n
+        if n > _ALL:
+            count, looked = min(n, max(_FEWEST, self.examples)), min(n, max(_ALL, self.lookups))
         if not self.stacked.vmapped:
-            count = min(count, _UNMAPPED)
+            count = looked = min(count, _UNMAPPED)
         width = sum(value[0].numel() for value in at.values())
         passes = -(-count // max(chains, min(count, _NUMBERS // width)))
         chunk = -(-count // (passes * chains)) * chains
-        order = torch.randperm(n, generator=generator(self.seed, "noise-examples"))[:count]
-        chain = torch.arange(passes * chunk) % chains
-        spread = Spread(factor, chains)
-        sizes: list[Tensor] = []
-        for start in range(0, count, chunk):
-            rows = torch.arange(start, start + chunk) % count  # the last ones again, so that all have one shape
-            new = slice(None, min(chunk, count - start))
-            index, where = order[rows], chain[start : start + chunk]
-            loss = StepLoss(self.stacked, self.data, self.centre.losses, index[:, None].to(self.centre.losses.device))
-            gradient = dict(self.sampler.look(_rows(at, where), loss).gradient)
-            del loss  # with what it keeps
-            sizes.append(inner(gradient, gradient)[new])
-            spread.add(gradient, new.stop)
-        bound = spread.variance(torch.bincount(chain[:count], minlength=chains)).mean(0) / (2 * self.batch_size)
-        size = torch.cat(sizes).double()
-        relative = size.std(0) / size.mean(0).clamp(min=_TINY) / count**0.5 if count > 1 else torch.ones_like(bound)
-        return bound, bound * (_PLACES if count == n else relative.nan_to_num(nan=0.0) + _PLACES)
+        order = torch.randperm(n, generator=generator(self.seed, "noise-examples"))[:looked]
+        steep = (
+            self._steepest(at, order, count // 2) if looked > count else torch.zeros(looked, self.stacked.width).bool()
+        )
+        spread, sizes = Spread(factor, chains), Mean()
+        some = torch.arange(passes * chunk)
+        for rows, gradient in self._gradients(at, order, some, count, chunk):
+            counted = ~steep[rows % count] & (rows < count)[:, None]
+            sizes.add(inner(gradient, gradient), counted)
+            spread.add(gradient, rows < count, counted)
+        variance = spread.variance()
+        error = variance * sizes.relative_error() if count < n else torch.zeros_like(variance)
+        if looked > count:
+            squares = self._squares(at, order, steep, spread, chunk).to(variance.device)
+            variance = variance + squares.sum(0) / looked
+            error = (error.square() + squares.square().sum(0) / looked**2 * (1 - looked / n)).sqrt()
+        bound = variance / (2 * self.batch_size)
+        return bound, error / (2 * self.batch_size) + _PLACES * bound
+
+    def _gradients(
+        self, at: Stack, order: Tensor, positions: Int[Tensor, "row"], end: int, chunk: int
+    ) -> Iterator[tuple[Int[Tensor, "row"], Stack]]:
+        """Yields rows and the gradients of single examples, of one chain after the other; beyond the end, of any."""
+        chains = len(next(iter(at.values())))
+        where = torch.arange(chunk) % chains
+        for rows in positions.view(-1, chunk):
+            index = order[rows % end][:, None].to(self.centre.losses.device)
+            loss = StepLoss(self.stacked, self.data, self.centre.losses, index)
+            yield rows, dict(self.sampler.look(_rows(at, where), loss).gradient)
+
+    def _squares(
+        self, at: Stack, order: Tensor, steep: Bool[Tensor, "example width"], spread: Spread, chunk: int
+    ) -> Float[Tensor, "row width"]:
+        """Returns the squares of the noise of the steepest examples of each lane."""
+        chains, looked = len(next(iter(at.values()))), len(order)
+        where = _by_chain(steep.any(1).nonzero()[:, 0], chains, chunk)
+        found: list[Tensor] = []
+        for rows, gradient in self._gradients(at, order, where, looked, chunk):
+            counted = steep[rows % looked] & (rows < looked)[:, None]
+            found.append(spread.about_mean(gradient, counted))
+        return torch.cat(found)
+
+    def _steepest(self, at: Stack, order: Int[Tensor, "example"], most: int) -> Bool[Tensor, "example width"]:
+        """Returns for every lane which examples' losses a chain, of which each has its share, changed the most.
+
+        Rare examples of large noise are among them, of which a sample would have none. So many of all lanes together.
+        """
+        chains, looked = len(next(iter(at.values()))), len(order)
+        moved = torch.zeros(looked, self.stacked.width, dtype=self.centre.losses.dtype)
+        size = max(_LOSSES, self.batch_size) * chains
+        for start in range(0, looked, size):
+            rows = torch.arange(start, start + size) % looked  # the last ones again, so that all have one shape
+            index = order[rows].view(-1, chains).T.to(self.centre.losses.device)
+            losses = self.stacked.losses(at, take(self.data, index), per_chain=True)
+            change = losses - self.centre.losses[index][:, None]
+            moved[rows] = change.permute(2, 0, 1).reshape(size, -1).to(moved)
+        for chain in range(chains):
+            own = moved[chain::chains]
+            own -= own.mean(0)
+        steep = moved.abs().nan_to_num(nan=0.0).topk(max(_STEEPEST, most // self.stacked.width), 0).indices
+        return torch.zeros_like(moved, dtype=torch.bool).scatter_(0, steep, value=True)
 
     def _felt(self, end: Stack) -> Float[Tensor, "width"]:
-        """Returns what the loss feels of the noise, as a share of it."""
+        """Returns what the loss feels of the noise, as a share of it; NaN where two minibatches have none."""
         gradients = (self.sampler.look(end, self.further()).gradient for _ in range(2))
         noise = noise_between(self.sampler, *gradients) or {}
         ends = _ENDS if self.stacked.layout.dimension <= _LARGE else _FEW_ENDS
         rows = range(min(ends, len(next(iter(end.values())))))
         found = [self._felt_by(chain_of(end, row), chain_of(noise, row)) for row in rows]
         total = sum(size for _, size in found)
-        felt = sum(share * size for share, size in found) / total
-        return torch.as_tensor(felt).nan_to_num(nan=1.0)
+        return torch.as_tensor(sum(share * size for share, size in found) / total)
 
     def _felt_by(self, at: Stack, noise: Stack) -> tuple[Float[Tensor, "width"], Float[Tensor, "width"]]:
         """Returns what the loss feels of one chain's noise, as a share of it, and the noise's square."""
@@ -162,48 +215,6 @@ class NoisePrediction:
         return (found.weights[0] * (1 - pull / nodes) * self._grown(nodes.T).T).sum(-1), size
 
 
-class Spread:
-    """The variance over examples of vectors at every chain, summed over weights: mean square less square of the mean.
-
-    Both of what is left when the first vector of the chain is taken off: where all of them are the same nothing is,
-    however long they are.
-
-    Args:
-        factor: What every weight counts, [1 or chain, lane, *slice].
-        chains: How many there are.
-    """
-
-    def __init__(self, factor: Stack, chains: int) -> None:
-        self._factor = factor
-        self._chains = chains
-        self._first: Stack = {}
-        self._sums: Stack = {}
-        self._squares = torch.zeros((), dtype=torch.float64)
-
-    def add(self, rows: Stack, stop: int) -> None:
-        """Counts the rows before ``stop``, of one chain after the other; used up."""
-        parts: list[Tensor] = []
-        whole, beyond = divmod(stop, self._chains)
-        for name, value in taken(rows):
-            each = value.view(-1, self._chains, *value.shape[1:])
-            left = each - self._first.setdefault(name, each[0].clone())
-            left[whole : whole + 1, beyond:] = 0
-            left[whole + 1 :] = 0
-            summed = left.sum(0) if len(left) > 1 or name not in self._sums else left[0]
-            self._sums[name] = self._sums[name].add_(summed) if name in self._sums else summed
-            left.mul_(self._factor[name])
-            parts.append(products(left.flatten(0, 1), left.flatten(0, 1)).double())
-        squares = total(parts)
-        squares = squares.view(-1, self._chains, squares.shape[1]).sum(0)
-        self._squares = self._squares.to(squares.device) + squares
-
-    def variance(self, counts: Int[Tensor, "chain"]) -> Float[Tensor, "chain lane"]:
-        """Returns it, given how many rows of every chain were counted."""
-        each = counts.clamp(min=1).to(self._squares.device)[:, None]
-        mean = {name: value.mul_(self._factor[name]) for name, value in taken(self._sums)}
-        return (self._squares / each - inner(mean, mean).double() / each.square()).clamp(min=0)
-
-
 def _rows(stack: Stack, rows: Int[Tensor, "row"]) -> Stack:
     """Returns some chains of a stack; the stack itself where they are all of them in their order."""
     every = torch.arange(len(next(iter(stack.values()))))
@@ -215,3 +226,11 @@ def _rows(stack: Stack, rows: Int[Tensor, "row"]) -> Stack:
 def _own(value: Tensor, rows: Int[Tensor, "row"]) -> Tensor:
     """Returns what belongs to some chains, or to all of them alike."""
     return value if len(value) == 1 else value[rows.to(value.device)]
+
+
+def _by_chain(positions: Int[Tensor, "example"], chains: int, chunk: int) -> Int[Tensor, "row"]:
+    """Returns positions in rows of one chain after the other, each its own; filled up by ones that are beyond all."""
+    own = [positions[positions % chains == chain] for chain in range(chains)]
+    longest = -(-max(len(some) for some in own) * chains // chunk) * chunk // chains
+    beyond = torch.iinfo(positions.dtype).max
+    return torch.stack([torch.cat([some, some.new_full((longest - len(some),), beyond)]) for some in own], 1).flatten()

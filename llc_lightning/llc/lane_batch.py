@@ -67,6 +67,8 @@ that minibatches move, their mean, up to about the limit of stability."""
 _NOISE_SHARE, _NOISE_BATCH = 50, 6
 """What the examples that batch noise is told by may cost: one in so many of those that the chains took, of larger
 batches of so many of each, since the gradient of an example goes over all weights, as a step does."""
+_LOOKUP_SHARE = 4
+"""The same of those whose losses alone are taken, a third of the work of a gradient."""
 
 
 @dataclass(frozen=True)
@@ -299,10 +301,11 @@ class LaneBatch:
         if second is not None:  # two more of the diagnostics' minibatches, as at the first draw
             further = partial(second, 0)
             size = settings.batch_size or 1
-            examples = settings.chains * settings.steps * min(size, _NOISE_BATCH) // _NOISE_SHARE
+            steps = settings.chains * settings.steps
+            examples, lookups = steps * min(size, _NOISE_BATCH) // _NOISE_SHARE, steps * size // _LOOKUP_SHARE
             prediction = NoisePrediction(
                 stacked, sampler, posterior, preconditioner, self._local.batch, self._data, self._centre, size,
-                examples, further, self._seed, step_size, found[0].largest,
+                examples, lookups, further, self._seed, step_size, found[0].largest,
             )  # fmt: skip
             finite = chains.excess.isfinite().all(-1).all(0)
             alive = [chain for chain in range(settings.chains) if bool(finite[chain])]

@@ -104,6 +104,21 @@ def test_rare_examples_of_steep_loss_are_told() -> None:
     assert few.status != "ok"
 
 
+@pytest.mark.parametrize(("rare", "size"), [(8, 60.0), (160, 10.0)])
+def test_rare_examples_among_many_are_told(rare: int, size: float) -> None:
+    """Of more examples than are looked at one by one; a sample of them would have none, or a few."""
+    known = noisy_quadratic(size, (1.0,) * 5, n=16384)
+    known.data[torch.arange(16384) % (16384 // rare) > 0] = 0
+    known.data.sub_(known.data.mean(0))
+    noise = (AT["n_beta"] ** 2 * known.data.var(0, correction=0).sum().item()) / 5 / BATCH
+    run = {**AT, "step_size": 0.004}
+    added = quadratic_lm_value([1.0] * 5, **run, gradient_noise=noise) - quadratic_lm_value([1.0] * 5, **run)
+    record = estimate(known, chains=8)
+    assert abs(record.noise_bias - added) < 3 * record.noise_bias_stderr
+    assert record.noise_bias_stderr < record.noise_bias / 3
+    assert "batch-noise" in record.status
+
+
 def test_dead_chains_do_not_count() -> None:
     def loss(params: Params, batch: torch.Tensor) -> torch.Tensor:
         """Has no value on the first example beyond some distance."""
