@@ -26,7 +26,7 @@ _TINY = 1e-30
 _NUMBERS = 2**20
 """Numbers of the gradients that are taken at once."""
 _ALL, _FEWEST, _UNMAPPED = 4096, 256, 256
-_STEEPEST = 32
+_STEEPEST = 64
 """How many of the examples whose losses changed the most are looked at one by one, at least."""
 _LOSSES = 16
 """Examples of a chain whose losses are taken at once, at least."""
