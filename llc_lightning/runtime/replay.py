@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
@@ -35,7 +35,7 @@ class Replay:
         self._fixed, self._inputs = fixed, tape.inputs
         steps, self._outputs, self._reads, same = _shortened(tape)
         # What was a view of a value that is another one now is a view of that.
-        self._forms = [replace(form, root=same.get(form.root, form.root)) for form in tape.forms]
+        self._forms = [form._replace(root=same[form.root]) if form.root in same else form for form in tape.forms]
         varying = set(range(fixed, tape.inputs))
         for step in steps:
             if not varying.isdisjoint(step.needs):
@@ -93,7 +93,8 @@ def _shortened(tape: Tape) -> tuple[list[Step], list[int], list[tuple[int, int |
     seen: dict[str, Step] = {}
     steps: list[Step] = []
     for step in tape.steps:
-        step = replace(step, args=_renamed(step.args, same), kwargs=_renamed(step.kwargs, same))
+        if not same.keys().isdisjoint(step.needs):
+            step = Step(step.operation, _renamed(step.args, same), _renamed(step.kwargs, same), step.makes)
         if step.operation in _VIEWS and _alike(tape.forms[step.made[0]], tape.forms[step.needs[0]]):
             same[step.made[0]] = step.needs[0]
             continue

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from hashlib import blake2b
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +44,7 @@ class Ref:
         return f"%{self.at}"
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """What is known of a value without its numbers."""
 
     shape: tuple[int, ...]
@@ -68,7 +67,7 @@ class Form:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """One operation: its arguments, with references for tensors, and the values that it makes."""
 
@@ -83,15 +82,15 @@ class Step:
         """Tells it from others: the text of an argument tells 1 from 1.0 and True, and 0.0 from -0.0."""
         return f"{self.operation} {self.args} {self.kwargs}"
 
-    @property
+    @cached_property
     def made(self) -> tuple[int, ...]:
         """The values that it makes."""
         return (self.makes,) if isinstance(self.makes, int) else tuple(one for one in self.makes if one >= 0)
 
-    @property
+    @cached_property
     def needs(self) -> tuple[int, ...]:
         """The values that it needs."""
-        return tuple(_references((self.args, self.kwargs)))
+        return tuple(_references([*self.args, *self.kwargs.values()]))
 
 
 @dataclass
@@ -179,6 +178,12 @@ def told_apart(tensor: Tensor) -> Tensor:
 
 
 @cache
+def _known_of(operation: Any) -> tuple[str, bool]:
+    """Returns why an operation is refused, or '', and whether its results are known to have memory of their own."""
+    own = torch.Tag.pointwise in getattr(operation, "tags", ()) or operation in _PRODUCTS
+    return _refusal(operation), own
+
+
 def _refusal(operation: Any) -> str:
     if operation in _ALLOWED:
         return ""
@@ -190,6 +195,8 @@ def _refusal(operation: Any) -> str:
     return ""
 
 
+_SIMPLE = frozenset({int, float, bool, type(None)})
+"""Types of arguments that are noted as they are."""
 _ORDINARY = frozenset({Tensor, nn.Parameter, nn.Buffer, Recorded})
 
 
@@ -210,7 +217,7 @@ class _Recorder(TorchDispatchMode):
         """Does an operation on the real tensors, and notes it."""
         if not _ORDINARY.issuperset(types):
             return NotImplemented  # another kind of tensor, which asks again for what it is made of
-        refusal = _refusal(func)
+        refusal, own = _known_of(func)
         if refusal and not _harmless(func, args):
             raise RecordingError(f"{refusal}.")
         seen: list[Tensor] = []
@@ -220,7 +227,7 @@ class _Recorder(TorchDispatchMode):
         named, given = self._noted(kwargs or {}, seen)
         result = func(*real, **given)
         if isinstance(result, Tensor):
-            made = self.value(result, seen, own=_makes_memory(func))
+            made = self.value(result, seen, own=own)
             self.tape.steps.append(Step(func, noted, named, made.at))
             return made
         results: list[Any] = [*result] if type(result) in (tuple, list) else [result]
@@ -271,14 +278,16 @@ class _Recorder(TorchDispatchMode):
         if isinstance(value, Recorded):
             seen.append(value)
             return Ref(value.at), value.numbers
-        if isinstance(value, int | float | None):
+        if type(value) in _SIMPLE:
             return value, value
         if isinstance(value, Tensor):
             seen.append(value)
             return self.reference(value), _real(value)
         if isinstance(value, tuple | list):
-            pairs = [self._noted(one, seen) for one in cast("Sequence[Any]", value)]
-            noted, real = zip(*pairs, strict=True) if pairs else ((), ())
+            several = cast("Sequence[Any]", value)
+            if _SIMPLE.issuperset(map(type, several)):
+                return several, several
+            noted, real = zip(*[self._noted(one, seen) for one in several], strict=True)
             return (noted, real) if isinstance(value, tuple) else (list(noted), list(real))
         if isinstance(value, dict):
             named = {name: self._noted(one, seen) for name, one in cast("dict[str, Any]", value).items()}
@@ -304,12 +313,6 @@ def _dropout_at(operation: Any) -> int | None:
     return names.index("dropout_p") if "dropout_p" in names else None
 
 
-@cache
-def _makes_memory(operation: Any) -> bool:
-    """Says of the commonest operations that their results have memory of their own."""
-    return torch.Tag.pointwise in operation.tags or operation in _PRODUCTS
-
-
 def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
 
@@ -318,11 +321,11 @@ def _real(value: Any) -> Any:
     return value.numbers if isinstance(value, Recorded) else value
 
 
-def _references(value: Any) -> list[int]:
-    if isinstance(value, Ref):
-        return [value.at]
-    if isinstance(value, dict):
-        value = list(cast("dict[str, Any]", value).values())
-    if isinstance(value, tuple | list):
-        return [at for one in cast("Sequence[Any]", value) for at in _references(one)]
-    return []
+def _references(values: Sequence[Any]) -> list[int]:
+    found: list[int] = []
+    for value in values:
+        if isinstance(value, Ref):
+            found.append(value.at)
+        elif isinstance(value, tuple | list):
+            found += _references(cast("Sequence[Any]", value))
+    return found
