@@ -118,9 +118,9 @@ def hook_sites(module: nn.Module, *, uncalled: Collection[str] = ()) -> dict[str
     Raises:
         AddressError: If a module declares a hook point or a parameter that it does not have, or axes that do not fit.
     """
-    names = _first_names(module)
-    declared = {site.path: site for site in _declared(module, names)}
-    parts = submodules(module)
+    paths = submodules(module, every_name=True)
+    names, parts = _first_names(paths), _once(paths)
+    declared = {site.path: site for site in _declared(paths, parts, names)}
     points = [path for path, part in parts.items() if path in declared or _is_hook_point(part)]
     if points or declared:
         # A module that is registered twice is walked once, but may be declared by its other name.
@@ -171,7 +171,7 @@ def linear_at(module: nn.Module, point: str) -> LinearSite | None:
     if owner + WRAPPED in parts and hook in ("hook_in", "hook_out"):
         path, is_input = owner + WRAPPED, hook == "hook_in"
     axis = output_axis(parts[path]) if path in parts else None
-    weight = _first_names(module).get(_join(path, "weight"))
+    weight = _first_names(parts).get(_join(path, "weight"))
     return None if axis is None or weight is None else LinearSite(weight, 1 - axis if is_input else axis, is_input)
 
 
@@ -179,8 +179,11 @@ def submodules(module: nn.Module, *, every_name: bool = False) -> dict[str, nn.M
     """Returns the module (path '') and all of its submodules by path; shared ones once, or under every name."""
     named: dict[str, nn.Module] = {}
     _walk(module, "", named)
-    if every_name:
-        return named
+    return named if every_name else _once(named)
+
+
+def _once(named: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Returns submodules of all names by one name each."""
     first: dict[int, str] = {}
     for path, part in named.items():
         known = first.setdefault(id(part), path)
@@ -198,26 +201,25 @@ def _walk(part: nn.Module, path: str, named: dict[str, nn.Module]) -> None:
             _walk(child, ahead + name, named)
 
 
-def _first_names(module: nn.Module) -> dict[str, str]:
+def _first_names(paths: dict[str, nn.Module]) -> dict[str, str]:
     """Returns for every name of every parameter the first name of that parameter, which differs for tied ones."""
     first: dict[int, str] = {}
-    return {name: first.setdefault(id(parameter), name) for name, parameter in _parameters(module).items()}
+    return {name: first.setdefault(id(parameter), name) for name, parameter in _parameters(paths).items()}
 
 
-def _parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+def _parameters(paths: dict[str, nn.Module]) -> dict[str, nn.Parameter]:
     """Returns every parameter by every of its names, in the order of ``named_parameters``, which is much slower."""
     return {
         _join(path, name): parameter
-        for path, part in submodules(module, every_name=True).items()
+        for path, part in paths.items()
         for name, parameter in part._parameters.items()  # pyright: ignore[reportPrivateUsage]
         if parameter is not None
     }
 
 
-def _declared(module: nn.Module, names: dict[str, str]) -> Iterator[HookSite]:
-    parameters = _parameters(module)
-    paths = submodules(module, every_name=True)
-    for prefix, owner in submodules(module).items():
+def _declared(paths: dict[str, nn.Module], parts: dict[str, nn.Module], names: dict[str, str]) -> Iterator[HookSite]:
+    parameters = _parameters(paths)
+    for prefix, owner in parts.items():
         # The first is what the second asks for, and much faster.
         if not hasattr(owner, "weight_axes") or not isinstance(owner, DeclaresWeightAxes):
             continue

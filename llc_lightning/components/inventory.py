@@ -88,7 +88,7 @@ class Listing:
                 f"{text!r} names unit {max(address.index)}, but {site.path!r} has {site.width} units; "
                 f"they go from {Address(site.path, (0,))} to {Address(site.path, (site.width - 1,))}."
             )
-        return _unit(site, address)
+        return _unit(site, text, address.index, address.positions)
 
     def site(self, text: str, point: str) -> HookSite:
         """Returns the hook point of a path, which is part of ``text``.
@@ -139,7 +139,8 @@ class Listing:
                 f"{site.path!r} does not tell how many units it has; name them, such as {Address(site.path, (0,))}, or "
                 "declare their weights with weight_axes()."
             )
-        return [_unit(site, Address(site.path, (unit,))) for unit in range(site.width)]
+        point = str(Address(site.path))
+        return [_unit(site, f"{point}[{unit}]", (unit,)) for unit in range(site.width)]
 
     def some(self, text: str, components: list[Component]) -> list[Component]:
         """Returns the components that ``text`` names.
@@ -166,13 +167,12 @@ class Listing:
         return [*self.sites, *self.parameters, *sorted(words)]
 
 
-def _unit(site: HookSite, address: Address) -> Component:
-    index = address.index or ()
+def _unit(site: HookSite, address: str, index: tuple[int, ...], positions: tuple[int, ...] | None = None) -> Component:
     features = tuple(unit * site.group + feature for unit in index for feature in range(site.group))
     made, read = ((), ()) if site.axes is None else (site.axes.incoming + site.axes.bias, site.axes.outgoing)
     rows = (WeightSlice(one.parameter, one.axis, one.of(index, site.width or 0), one.reads) for one in site.rows)
     return Component(
-        str(address),
+        address,
         site.unit if len(index) == 1 else "set",
         site.path,
         features,
@@ -182,7 +182,7 @@ def _unit(site: HookSite, address: Address) -> Component:
             *(WeightSlice(parameter, axis, index, reads=True) for parameter, axis in read),
             *rows,
         ),
-        address.positions,
+        positions,
         most_axes=site.most_axes,
     )
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from torch import nn
 
@@ -41,6 +41,12 @@ def known_point(path: str) -> Known:
         >>> known_point("blocks.0.attn.hook_z").unit_axis, known_point("blocks.0.hook_resid_post").whole
         (-2, 'residual')
     """
+    return _known_point(path, len(KINDS))
+
+
+@lru_cache(4096)
+def _known_point(path: str, kinds: int) -> Known:
+    """Returns what a name says, as long as there are no more kinds than this."""
     for kind, entry in KINDS.items():
         for hook in entry.facts.hooks:
             if _pattern(hook.pattern).search(path):
@@ -58,8 +64,10 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 def size_of(size: str, module: nn.Module, path: str) -> int | None:
     """Returns the number of that name in the nearest ``cfg`` around a hook point that has it; None where none has."""
+    if not size:
+        return None
     owners = [module]
     for name in path.split(".")[:-1]:
         owners.append(getattr(owners[-1], name))
-    numbers = (getattr(getattr(owner, "cfg", None), size or "-", None) for owner in reversed(owners))
+    numbers = (getattr(getattr(owner, "cfg", None), size, None) for owner in reversed(owners))
     return next((number for number in numbers if isinstance(number, int)), None)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -33,6 +34,7 @@ class Place:
     """The call that is meant; None for every one."""
 
     @classmethod
+    @lru_cache(4096)
     def of(cls, point: str) -> Place:
         """Returns what a hook point's name says.
 

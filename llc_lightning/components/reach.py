@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from llc_lightning.components.hooks import submodules
 from llc_lightning.components.loss import ModuleLoss
 from llc_lightning.components.ports import Place, shown
 from llc_lightning.runtime.batches import Batch, Params, for_params, n_examples, take
@@ -61,9 +62,11 @@ def reach(loss: ModuleLoss, params: Params, data: Batch, points: Sequence[str]) 
     with torch.inference_mode(False), torch.enable_grad():
         own = dict(loss.module.named_parameters())
         leaves = {name: _leaf(value) if name in own else value for name, value in params.items()}
-        one = _Look(loss, leaves, few, points)
+        parts = submodules(loss.module, every_name=True)
+        one = _Look(loss, parts, leaves, few, points)
         one.check_own()
-        fewer = _Look(loss, leaves, take(few, slice(0, n_examples(few) - 1 or 1)), points)
+        with torch.no_grad():
+            fewer = _Look(loss, parts, leaves, take(few, slice(0, n_examples(few) - 1 or 1)), points)
         unread, unused = one.unread(), one.unused()
     return Reach({point: one.seen(point, fewer, unread) for point in points}, frozenset(unused))
 
@@ -71,8 +74,10 @@ def reach(loss: ModuleLoss, params: Params, data: Batch, points: Sequence[str]) 
 class _Look:
     """One forward pass with a probe of zero added to every activation that it shows."""
 
-    def __init__(self, loss: ModuleLoss, params: Params, batch: Batch, points: Sequence[str]) -> None:
-        self.loss, self.params, self.batch, self.n = loss, params, batch, n_examples(batch)
+    def __init__(
+        self, loss: ModuleLoss, parts: Mapping[str, nn.Module], params: Params, batch: Batch, points: Sequence[str]
+    ) -> None:
+        self.loss, self.parts, self.params, self.batch, self.n = loss, parts, params, batch, n_examples(batch)
         self.found: dict[str, list[Any]] = {point: [] for point in points}
         self.refused: dict[str, str] = {}
         self.probes = {point: torch.zeros((), requires_grad=True) for point in points}
@@ -86,7 +91,7 @@ class _Look:
 
     def _watch(self, hooks: ExitStack, point: str, probe: Tensor) -> None:
         place = Place.of(point)
-        part = self.loss.module.get_submodule(place.path)
+        part = self.parts[place.path]
 
         def before(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             self.found[point].append(inputs[0] if inputs else None)

@@ -146,6 +146,15 @@ def test_a_new_kind_is_listed_and_addressed() -> None:
         find_components(net, "latent")
 
 
+def test_a_kind_that_is_registered_later_is_known_by_names_that_were_read_before(
+    request: pytest.FixtureRequest,
+) -> None:
+    point = "blocks.1.hook_resid_post.hook_sae_acts_post"
+    assert not known_point(point).located
+    request.getfixturevalue("latents")
+    assert known_point(point).unit == "latent"
+
+
 @pytest.mark.usefixtures("latents")
 def test_a_new_kind_is_known_by_the_names_of_hook_points() -> None:
     known = known_point("blocks.0.hook_resid_post.hook_sae_acts_post")
