@@ -15,7 +15,7 @@ from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.mask import Mask, check_mask, warn_of_padding
 from llc_lightning.ablation.engine.place import Kind, Place, kind_of
 from llc_lightning.ablation.engine.replacing import at_places
-from llc_lightning.ablation.engine.sweep import Measurement
+from llc_lightning.ablation.engine.sweep import Found, Measurement
 from llc_lightning.ablation.metrics import Metric, resolve_metrics
 from llc_lightning.circuits.edge import Edge
 from llc_lightning.circuits.exchange import Exchanges, Hearing, holds
@@ -196,7 +196,7 @@ class Connections:
 
     def effects(self, measurement: Measurement, donors: Sequence[Method]) -> list[Effect]:
         """Returns the effects, edge by edge and donor by donor."""
-        found: dict[tuple[str, str], list[Effect]] = {}
+        found: Found = {}
         shared = [donor for donor in donors if isinstance(donor, Shared)]
         fitted = [donor for donor in donors if donor not in shared]
         for some in self._together(with_senders=False) if shared else ():
@@ -207,7 +207,8 @@ class Connections:
             self._judged(effect, self.graph.sender(edge), donor)
             for edge in self.edges
             for donor in donors
-            for effect in found[str(edge), donor.name]
+            for outcome in found[str(edge), donor.name]
+            for effect in outcome.effects
         ]
 
     def _together(self, *, with_senders: bool) -> list[list[Edge]]:

@@ -364,7 +364,7 @@ class Gradient(Score):
             summary.add([counted[0].pack(values[numbers][..., None])], counted)
         name, draws = f"{self.name}:{question.donor.name}", question.donor.draws
         series = [Effect("edge_score", str(edge), KIND, name, draws=draws, vmapped=False) for edge in edges]
-        found = [effect for (effect,) in summary.effects(series, doubted=True)]
+        found = [effect for outcome in summary.effects(series, doubted=True) for effect in outcome.effects]
         return [replace(one, status=join([*one.status.split("+"), *reasons])) for one in found]
 
     def _by_block(self, subject: Subject) -> list[Float[Tensor, "edge row"]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -49,13 +50,19 @@ def find_measurable(
     Raises:
         AddressError: If an entry names nothing, or nothing that can be measured.
     """
-    looked = _Looked(module, data, loss)
+    looked, loss, by_name = _Looked(module), loss or loss_fn(module), has_hook_points(module)
+    if not by_name:
+        looked.look(loss, data)
+    named = [
+        (entry, [entry] if isinstance(entry, Component) else looked.listing.named(entry)) for entry in entries(spec)
+    ]
+    if by_name:  # whatever else is called says nothing of these
+        looked.look(loss, data, [component for _, some in named for component in some])
     found: dict[str, Component] = {}
-    for entry in entries(spec):
-        named = [entry] if isinstance(entry, Component) else looked.listing.named(entry)
+    for entry, some in named:
         if not isinstance(entry, Component) and looked.listing.names_several(entry):
-            named = looked.kept(entry, named, activation=activation, weights=weights)
-        for component in named:
+            some = looked.kept(entry, some, activation=activation, weights=weights)
+        for component in some:
             found.setdefault(component.address, component)
     return list(found.values())
 
@@ -79,7 +86,9 @@ def without_weights(
 
 def explained(module: nn.Module, spec: str | Component | Sequence[str | Component], data: Batch | None) -> list[Found]:
     """Returns the components that ``spec`` names with what is known of them; with examples, what a pass tells."""
-    looked = _Looked(module, data)
+    looked = _Looked(module)
+    if data is not None:
+        looked.look(loss_fn(module), data)
     named: dict[str, Component] = {}
     for entry in entries(spec):
         for one in [entry] if isinstance(entry, Component) else looked.listing.named(entry):
@@ -98,14 +107,20 @@ def trained(component: Component, module: nn.Module) -> Component:
 class _Looked:
     """A module and what a few examples tell of it."""
 
-    def __init__(self, module: nn.Module, data: Batch | None, loss: ModuleLoss | None = None) -> None:
+    def __init__(self, module: nn.Module) -> None:
         self.listing = Listing(module)
         self._parameters = dict(module.named_parameters())
         self._reach: Reach | None = None
-        if data is not None:
-            self._reach = reach(loss or loss_fn(module), named_tensors(module), data, list(self.listing.sites))
-            if self._reach.uncalled and not has_hook_points(module):
-                self.listing = Listing(module, uncalled=self._reach.uncalled)
+
+    def look(self, loss: ModuleLoss, data: Batch, some: Sequence[Component] | None = None) -> None:
+        """Runs a few examples, and looks at the hook points of some components, or at all."""
+        module, points = self.listing.module, list(self.listing.sites)
+        if some is not None:
+            asked = {_whole(member.point) for component in some for member in component.members}
+            points = [point for point in points if point in asked]
+        self._reach = reach(loss, named_tensors(module), data, points)
+        if self._reach.uncalled and not has_hook_points(module):
+            self.listing = Listing(module, uncalled=self._reach.uncalled)
 
     def by_call(self, component: Component) -> list[Component]:
         """Returns a component for each call of its hook point, where there are several."""
@@ -183,9 +198,14 @@ class _Looked:
     def _seen(self, point: str) -> Seen:
         if self._reach is None:
             return Seen(1)
-        place = Place.of(point)
-        whole = point if place.call is None else point.removesuffix(f"{CALL}{place.call}")
-        return self._reach.points.get(whole, Seen(1))
+        return self._reach.points.get(_whole(point), Seen(1))
+
+
+@lru_cache(maxsize=1024)  # asked of every unit of a hook point
+def _whole(point: str) -> str:
+    """Returns the hook point of all calls."""
+    place = Place.of(point)
+    return point if place.call is None else point.removesuffix(f"{CALL}{place.call}")
 
 
 def _some(addresses: Sequence[str]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from functools import cached_property
+from typing import Any, cast, overload
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from llc_lightning.ablation.engine.influence import Donors, Entries, Influences
@@ -62,6 +62,73 @@ class Effect:
         other = object.__new__(Effect)
         vars(other).update(vars(self), **fields)
         return other
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one ablation does to some losses: one effect for each of them."""
+
+    common: Effect
+    """What the effects have in common; its other fields stand for nothing."""
+    columns: Mapping[str, Sequence[Any]]
+    """The fields of ``BY_LOSS``, loss by loss."""
+
+    @classmethod
+    def of(cls, effect: Effect) -> Outcome:
+        """Returns an effect alone."""
+        return cls(effect, {name: [getattr(effect, name)] for name in BY_LOSS})
+
+    def at(self, places: Sequence[int]) -> Outcome:
+        """Returns what it does to some of the losses, in the order of their places."""
+        columns = {name: [values[place] for place in places] for name, values in self.columns.items()}
+        return Outcome(self.common, columns)
+
+    @property
+    def effects(self) -> list[Effect]:
+        """The effects, made anew."""
+        each = zip(*self.columns.values(), strict=True)
+        return [self.common.changed(**dict(zip(self.columns, values, strict=True))) for values in each]
+
+
+BY_LOSS = ("loss", "n", "value", "stderr", "skew", "status", "per_example", "influences")
+"""The fields of an effect that differ between the losses that one ablation is measured on."""
+
+
+class Effects(Sequence[Effect]):
+    """Effects, kept ablation by ablation: a table of thousands is made without them, and they when one is asked for.
+
+    Args:
+        outcomes: The effects of each ablation.
+    """
+
+    def __init__(self, outcomes: Iterable[Outcome]) -> None:
+        self.outcomes = tuple(outcomes)
+
+    @cached_property
+    def _made(self) -> list[Effect]:
+        return [effect for outcome in self.outcomes for effect in outcome.effects]
+
+    def __len__(self) -> int:
+        """Returns their number."""
+        return sum(len(outcome.columns["loss"]) for outcome in self.outcomes)
+
+    @overload
+    def __getitem__(self, at: int) -> Effect: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Effect]: ...
+    def __getitem__(self, at: int | slice) -> Effect | list[Effect]:
+        """Returns one of them, or some."""
+        return self._made[at]
+
+    def __iter__(self) -> Iterator[Effect]:
+        """Returns them one after the other."""
+        return iter(self._made)
+
+    def __eq__(self, other: object) -> bool:
+        """Says whether others are the same."""
+        return isinstance(other, Sequence) and self._made == list(cast("Sequence[Effect]", other))
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType] - as of a list
 
 
 def warm_start(effects: Sequence[Effect]) -> dict[str, tuple[Tensor, ...]]:
@@ -136,15 +203,15 @@ class Summary:
         for influences, where, change in zip(self._influences, entries, changes, strict=False):
             influences.give(where, change, draw=draw, components=components)
 
-    def effects(self, series: Iterable[Effect], *, doubted: bool = False) -> Iterator[list[Effect]]:
-        """Yields for every series one effect per loss, with what was measured.
+    def effects(self, series: Iterable[Effect], *, doubted: bool = False) -> Iterator[Outcome]:
+        """Yields for every series its effects, one per loss, with what was measured.
 
         Args:
             series: What is known of each before.
             doubted: Whether to say where the examples are too few for the standard errors.
         """
         results = [moments.results() for moments in self._moments]
-        counts, means, errors, skews = (torch.cat([result[i] for result in results], dim=-1) for i in range(4))
+        counts, means, errors, skews = (torch.cat([result[i] for result in results], dim=-1).cpu() for i in range(4))
         # On train and of metrics alone, which are the last.
         at = {0: 0} | {len(self._names) - self._metrics + j: 1 + j for j in range(self._metrics)}
         kept = None if self._kept is None else torch.cat(self._kept, dim=1)[:, : self._n].cpu()
@@ -159,37 +226,41 @@ class Summary:
             if kept is not None:
                 some = [found[0][2], *([found[-1][2]] if self._metrics else [])]
                 moved = torch.cat([one for one in some if one is not None], dim=-1)
-        few = _too_few(counts, skews) if doubted else torch.zeros_like(skews, dtype=torch.bool)
-        told: list[Any] = [counts[0], means, errors, skews, few]
-        numbers, *rows = (one.tolist() for one in told)
-        for i, (one, *of_series) in enumerate(zip(series, *rows, strict=True)):
-            effects = [
-                one.changed(loss=name, skew=skew, **_judged(value, stderr, int(number), too_few))
-                for name, number, value, stderr, skew, too_few in zip(self._names, numbers, *of_series, strict=True)
-            ]
-            if kept is not None:
-                for j, k in at.items():
-                    influences = None if moved is None else moved[i, :, k]
-                    effects[j] = effects[j].changed(per_example=kept[i, :, k], influences=influences)
-            yield effects
+        judged = _judged(means, errors, skews, counts, doubted=doubted)
+        numbers, *measured = map(_listed, (counts[0].long(), *judged, skews))
+        without = [None] * len(self._names)
+        for i, (one, value, stderr, status, skew) in enumerate(zip(series, *measured, strict=True)):
+            per_example, influences = (
+                without if some is None else [some[i, :, at[j]] if j in at else None for j in range(len(self._names))]
+                for some in (kept, moved)
+            )
+            said: list[str] = [_STATUSES[which] for which in status]
+            columns = (self._names, numbers, value, stderr, skew, said, per_example, influences)
+            yield Outcome(one, dict(zip(BY_LOSS, columns, strict=True)))
 
 
-def _too_few(counts: Float[Tensor, "1 loss"], skews: Float[Tensor, "series loss"]) -> Bool[Tensor, "series loss"]:
-    """Says where normal errors mislead, of what has an error at all."""
-    return (counts > 1) & ((counts < _FEWEST) | (skews.square() > _SKEWED))
+def _listed(values: Tensor) -> list[Any]:
+    untyped: Any = values
+    return untyped.tolist()
 
 
-def _judged(value: float, stderr: float, n: int, too_few: bool) -> dict[str, Any]:
-    """Returns what to say of a mean and its error."""
-    if math.isfinite(value) and n > 1:
-        return {"value": value, "stderr": stderr, "n": n, "status": _status(OK, too_few)}
-    if n == 0:
-        return {"value": math.nan, "stderr": math.nan, "n": n, "status": "no-examples"}
-    if not math.isfinite(value):
-        return {"value": math.nan, "stderr": math.nan, "n": n, "status": _status("nan-loss", too_few)}
-    return {"value": value, "stderr": math.nan, "n": n, "status": "one-example"}
+def _judged(
+    means: Float[Tensor, "series loss"],
+    errors: Float[Tensor, "series loss"],
+    skews: Float[Tensor, "series loss"],
+    counts: Float[Tensor, "1 loss"],
+    *,
+    doubted: bool,
+) -> tuple[Float[Tensor, "series loss"], Float[Tensor, "series loss"], Int[Tensor, "series loss"]]:
+    """Returns the means and errors that there are, NaN else, and what to say of each (``_STATUSES``)."""
+    finite = means.isfinite()
+    # Normal errors mislead of what has an error at all.
+    few = (counts > 1) & ((counts < _FEWEST) | (skews.square() > _SKEWED)) & doubted
+    status = torch.where(finite, torch.where(counts > 1, 0, 4), torch.where(counts > 0, 2, 5)) + few.long()
+    values = means.where(finite, torch.nan)
+    return values, errors.where(finite & (counts > 1), torch.nan), status
 
 
-@cache
-def _status(reason: str, too_few: bool) -> str:
-    return join([reason, *(["too-few-examples"] if too_few else [])])
+_DOUBTED = "too-few-examples"
+_STATUSES = (OK, _DOUBTED, "nan-loss", join(["nan-loss", _DOUBTED]), "one-example", "no-examples")
+"""What is said of means, those of too few examples behind those of others."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from llc_lightning.ablation.engine.base import Activations, Method, entry_of
 from llc_lightning.ablation.engine.blocks import Blocks
-from llc_lightning.ablation.engine.effect import Effect, Summary
+from llc_lightning.ablation.engine.effect import Effect, Outcome, Summary
 from llc_lightning.ablation.engine.entries import HasCounterfactual, labels_of
 from llc_lightning.ablation.engine.lanes import ForwardPass, losses_of
 from llc_lightning.ablation.engine.mask import Mask, position_axes, spread
@@ -90,8 +90,8 @@ class Examples:
         self._labels: dict[str, Tensor] = {}
         self._broken: list[Tensor] = []
         try:
-            self.unablated = self._pass(points, keep=keep)
-            """The unablated losses."""
+            self.outcome = self._pass(points, keep=keep)
+            """The unablated losses, as of an ablation of nothing."""
             for point, values in (given or {}).items():
                 _checked(values, point, blocks.n)
         except LLCLightningError:
@@ -100,6 +100,11 @@ class Examples:
                 whole = None if answers is None else take(answers, torch.arange(blocks.n))
                 self._observed(take(blocks.data, torch.arange(blocks.n)), list(dict.fromkeys(points)), whole)
             raise
+
+    @property
+    def unablated(self) -> list[Effect]:
+        """The unablated losses."""
+        return self.outcome.effects
 
     @property
     def run(self) -> str:
@@ -141,7 +146,7 @@ class Examples:
             _checked(values, point, n_examples(few))
         check_equal(together[: len(losses)], losses, self.params)
 
-    def _pass(self, points: Sequence[str], *, keep: bool) -> list[Effect]:
+    def _pass(self, points: Sequence[str], *, keep: bool) -> Outcome:
         summary = Summary(self.names, n=self.blocks.n, keep=keep, metrics=len(self.metrics))
         kept = list(dict.fromkeys(points))
         for block in range(len(self.blocks)):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from llc_lightning.ablation.engine.base import Method, WeightMethod, check_components, entry_of, resolve_methods
 from llc_lightning.ablation.engine.blocks import Blocks
 from llc_lightning.ablation.engine.editing import Editing
-from llc_lightning.ablation.engine.effect import Effect
+from llc_lightning.ablation.engine.effect import Effect, Effects, Outcome
 from llc_lightning.ablation.engine.examples import Examples
 from llc_lightning.ablation.engine.lanes import Ablation, Lanes, in_weights
 from llc_lightning.ablation.engine.mask import Mask, check_mask, warn_of_padding
@@ -52,7 +53,7 @@ def sweep(
     block: int | None = None,
     warm: Mapping[str, tuple[Tensor, ...]] | None = None,
     done: Callable[[int], object] | None = None,
-) -> list[Effect]:
+) -> Effects:
     """Returns the unablated losses, then the effect of every component under every method on every loss, in this order.
 
     An effect is the mean over examples of ``mean over draws of L_i(ablated) - L_i``, with another activation in the
@@ -144,25 +145,33 @@ def sweep(
         if replacing:
             effects |= measurement.replaced(components, replacing, dict(warm or {}))
             check_read(plain, params, examples.blocks.batches[0], _silent(components, replacing, effects))
-    return examples.unablated + [effect for component in components for effect in _listed(component, chosen, effects)]
+    ablated = (_outcomes(component, chosen, effects) for component in components)
+    return Effects([examples.outcome, *chain.from_iterable(ablated)])
 
 
-Effects: TypeAlias = dict[tuple[str, str], list[Effect]]
+Found: TypeAlias = dict[tuple[str, str], list[Outcome]]
 """The effects of an ablation on every loss, by the component's address and the method's name."""
 
 
-def _listed(component: Component, methods: Sequence[Method], effects: Effects) -> list[Effect]:
+def _outcomes(component: Component, methods: Sequence[Method], effects: Found) -> list[Outcome]:
     """Returns a component's effects, method by method."""
-    return [effect for method in methods for effect in effects[component.address, method.name]]
+    return [outcome for method in methods for outcome in effects[component.address, method.name]]
 
 
-def _silent(components: Sequence[Component], methods: Sequence[Method], effects: Effects) -> list[str]:
+def _numbers(component: Component, methods: Sequence[Method], effects: Found, *names: str) -> Iterator[tuple[Any, ...]]:
+    """Yields some fields of a component's effects."""
+    for outcome in _outcomes(component, methods, effects):
+        yield from zip(*(outcome.columns[name] for name in names), strict=True)
+
+
+def _silent(components: Sequence[Component], methods: Sequence[Method], effects: Found) -> list[str]:
     """Returns the hook points of components that have no effect by any of the methods, where none there has one."""
     silent: list[str] = []
     heard: set[str] = set()
     for component in components:
         # The error of one example is NaN.
-        if all(effect.value == 0 and not effect.stderr > 0 for effect in _listed(component, methods, effects)):
+        numbers = _numbers(component, methods, effects, "value", "stderr")
+        if all(value == 0 and not stderr > 0 for value, stderr in numbers):
             silent += [member.point for member in component.members]
         elif len(component.members) == 1:
             heard.add(component.point)
@@ -197,24 +206,24 @@ class Measurement:
 
     def replaced(
         self, components: Sequence[Component], methods: Sequence[Method], warm: Mapping[str, tuple[Tensor, ...]]
-    ) -> Effects:
+    ) -> Found:
         """Returns the effects of replacing the activations of components."""
         effects = self._replaced(components, methods, warm, few=True)
         # A difference cannot heal what is not finite without it; a replaced activation can.
         broken = [
             component
             for component in components
-            if any(effect.n and math.isnan(effect.value) for effect in _listed(component, methods, effects))
+            if any(n and math.isnan(value) for n, value in _numbers(component, methods, effects, "n", "value"))
             and any(kind[2] for kind in self._kinds(component, few=True))
         ]
         return effects | self._replaced(broken, methods, warm, few=False)
 
-    def edited(self, components: Sequence[Component], methods: Sequence[WeightMethod], reader: WeightReader) -> Effects:
+    def edited(self, components: Sequence[Component], methods: Sequence[WeightMethod], reader: WeightReader) -> Found:
         """Returns the effects of editing the weights of components; those of the same parameters share passes."""
         groups: dict[frozenset[str], list[Component]] = {}
         for component in components if methods else ():
             groups.setdefault(frozenset(one.parameter for one in component.weights), []).append(component)
-        effects: Effects = {}
+        effects: Found = {}
         for group in groups.values():
             weights = [reader.weights(component) for component in group]
             lanes = self.lanes(in_weights)
@@ -228,12 +237,12 @@ class Measurement:
         warm: Mapping[str, tuple[Tensor, ...]],
         *,
         few: bool,
-    ) -> Effects:
+    ) -> Found:
         """Returns the effects of replacing activations; those of the same kind share passes."""
         groups: dict[tuple[Kind, ...], list[Component]] = {}
         for component in components:
             groups.setdefault(self._kinds(component, few=few), []).append(component)
-        effects: Effects = {}
+        effects: Found = {}
         most = max(1, ACCOUNTED // (self.examples.blocks.n * len(self.examples.names)))
         for together in (group[some] for group in groups.values() for some in chunks(len(group), most)):
             members = list(zip(*(component.members for component in together), strict=True))
@@ -260,17 +269,17 @@ class Measurement:
             run=given.run,
         )
 
-    def effects(self, ablations: Ablations) -> Effects:
+    def effects(self, ablations: Ablations) -> Found:
         """Returns the effects of some ablations; on each loss those of the source that is for it."""
         sources: Sequence[Source] = ablations.sources
         of_all = len(ablations.components) * len({source.method.name for source in sources})
         summaries = measure(ablations, keep=self.keep, done=lambda share: self.told(of_all * share))
-        found: dict[tuple[str, str], dict[int, Effect]] = {}
+        found: dict[tuple[str, str], dict[int, Outcome]] = {}
         for source, summary in zip(sources, summaries, strict=True):
-            some = range(len(self.examples.names)) if source.losses is None else source.losses
-            for series in summary.effects(_series(ablations, source), doubted=True):
-                known = found.setdefault((series[0].component, source.method.name), {})
-                known.update((number, _judged(series[number], source)) for number in some)
+            for outcome in summary.effects(_series(ablations, source), doubted=True):
+                some = {0: outcome} if source.losses is None else {one: outcome.at([one]) for one in source.losses}
+                known = found.setdefault((outcome.common.component, source.method.name), {})
+                known.update((number, _judged(one, source)) for number, one in some.items())
         return {key: [known[number] for number in sorted(known)] for key, known in found.items()}
 
 
@@ -285,7 +294,10 @@ def _series(ablations: Ablations, source: Source) -> Iterator[Effect]:
         yield Effect("ablation_effect", component.address, component.kind, name, draws=draws, vmapped=vmapped, **fitted)
 
 
-def _judged(effect: Effect, source: Source) -> Effect:
-    """Returns an effect with what its own method says against it."""
-    reasons = source.method.reasons(effect, source.seen)
-    return replace(effect, status=join([*effect.status.split("+"), *reasons])) if reasons else effect
+def _judged(outcome: Outcome, source: Source) -> Outcome:
+    """Returns effects with what their own method says against them."""
+    method = source.method
+    if type(method).reasons is Method.reasons:  # it says nothing, and thousands of effects need not be made
+        return outcome
+    said = [join([*one.status.split("+"), *method.reasons(one, source.seen)]) for one in outcome.effects]
+    return replace(outcome, columns={**outcome.columns, "status": said})

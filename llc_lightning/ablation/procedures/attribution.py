@@ -173,8 +173,8 @@ def _estimated(
         summary.add(packed, counted)
     step = f",steps={steps}" if steps else ""
     plain = Effect("ablation_effect", method=f"attribution(of={method.name}{step})", draws=method.draws, vmapped=False)
-    for effects in summary.effects(plain.changed(component=one.address, kind=one.kind) for one in components):
-        yield from effects
+    for outcome in summary.effects(plain.changed(component=one.address, kind=one.kind) for one in components):
+        yield from outcome.effects
 
 
 @dataclass(frozen=True)
