@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from llc_lightning.ablation.engine.base import Method, resolve_methods
-from llc_lightning.ablation.engine.effect import Effect, Effects, Outcome
+from llc_lightning.ablation.engine.effect import Effect, Effects
 from llc_lightning.ablation.engine.replacing import by_side
 from llc_lightning.ablation.engine.sweep import sweep
 from llc_lightning.ablation.metrics import Metric
@@ -25,12 +26,8 @@ COLUMNS = (
     *("component", "kind", "method", "loss", "value", "stderr", "status"),
     *("unablated", "draws", "n_examples", "fitted_to", "vmapped"),
 )
-_IN_COMMON = ("component", "kind", "method", "draws", "vmapped")
-"""Columns that are the same on all losses."""
-_BY_LOSS = {"loss": "loss", "value": "value", "stderr": "stderr", "status": "status", "n_examples": "n"}
-"""Columns that differ between losses, with the field that they are read from."""
-_NUMBERS = ("value", "stderr", "unablated", "n_examples")
-"""Those of them that are numbers, whose type need not be found out."""
+_READ = ("component", "kind", "method", "loss", "value", "stderr", "status", "draws", "n", "vmapped", "details")
+"""The fields of an effect that the columns are read from."""
 
 
 def ablation_effects(
@@ -116,21 +113,19 @@ def effects_table(effects: Sequence[Effect], *, details: Sequence[str] = ()) -> 
         effects: The unablated losses and the effects.
         details: The details that become columns too.
     """
-    import numpy as np
     import pandas as pd
 
-    outcomes = effects.outcomes if isinstance(effects, Effects) else [Outcome.of(effect) for effect in effects]
-    plain = [outcome.columns for outcome in outcomes if outcome.common.quantity == "loss"]
-    unablated = {loss: value for one in plain for loss, value in zip(one["loss"], one["value"], strict=True)}
-    ablated = [outcome for outcome in outcomes if outcome.common.quantity == "ablation_effect"]
-    told: dict[str, Any] = {
-        name: [value for outcome in ablated for value in outcome.columns[field]] for name, field in _BY_LOSS.items()
-    }
+    def column(name: str) -> list[Any]:
+        return effects.column(name) if isinstance(effects, Effects) else [getattr(effect, name) for effect in effects]
+
+    quantities = column("quantity")
+    told = {name: column(name) for name in _READ}
+    losses = zip(quantities, told["loss"], told["value"], strict=True)
+    unablated = {loss: value for quantity, loss, value in losses if quantity == "loss"}
+    ablated = [quantity == "ablation_effect" for quantity in quantities]
+    told = {name: list(compress(values, ablated)) for name, values in told.items()}
     told["unablated"] = [unablated[loss] for loss in told["loss"]]
-    told |= {name: np.array(told[name]) for name in _NUMBERS}
-    each = {name: [getattr(outcome.common, name) for outcome in ablated] for name in _IN_COMMON}
-    each["fitted_to"] = [outcome.common.details.get("fitted_to", "") for outcome in ablated]
-    each |= {name: [outcome.common.details.get(name) for outcome in ablated] for name in details}
-    rows = np.repeat(np.arange(len(ablated)), [len(outcome.columns["loss"]) for outcome in ablated])
-    told |= {name: pd.Series(values).array.take(rows) for name, values in each.items()}
-    return pd.DataFrame(told, columns=[*COLUMNS, *details])
+    told["n_examples"] = told.pop("n")
+    told["fitted_to"] = [known.get("fitted_to", "") for known in told["details"]]
+    told |= {name: [known.get(name) for known in told["details"]] for name in details}
+    return pd.DataFrame({name: told[name] for name in (*COLUMNS, *details)})

@@ -41,18 +41,18 @@ def test_columns_are_those_of_the_effects_one_by_one() -> None:
     module, data = Circuits(), circuits_data(80)
     methods = ["optimal(losses=each,steps=3)", "zero", "resample", "weight_zero"]
     effects = sweep(loss_fn(module), snapshot_params(module), data, find_components(module, "neurons"), methods, seed=0,
-                    tasks=True, per_example=True)  # fmt: skip
+                    tasks=True, metrics="kl(output=hook_hidden)", per_example=True)  # fmt: skip
     rows = list(effects)
-    assert len(effects) == len(rows) == 4 + 4 * 4 * len(find_components(module, "neurons"))
+    assert len(effects) == len(rows) == 5 + 4 * 5 * len(find_components(module, "neurons"))
     assert effects == rows
     assert effects[1:3] == rows[1:3]
-    assert [one.loss for one in rows] == [one.loss for one in rows[:4]] * (len(rows) // 4)
-    assert all((one.per_example is not None) == (one.loss == "train") for one in rows)
+    assert [one.loss for one in rows] == [one.loss for one in rows[:5]] * (len(rows) // 5)
+    assert all((one.per_example is not None) == one.loss.startswith(("train", "metric")) for one in rows)
     assert all((one.influences is None) == (one.per_example is None) for one in rows if one.method == "resample")
     pd.testing.assert_frame_equal(effects_table(effects), effects_table(rows), check_exact=True)
     told = effects_table(rows)
     for name in ("component", "method", "loss", "status", "value", "stderr"):
-        assert told[name].tolist() == [getattr(one, name) for one in rows[4:]]
+        assert told[name].tolist() == [getattr(one, name) for one in rows[5:]]
 
 
 def test_a_module_without_tasks() -> None:

@@ -73,10 +73,9 @@ class Outcome:
     columns: Mapping[str, Sequence[Any]]
     """The fields of ``BY_LOSS``, loss by loss."""
 
-    @classmethod
-    def of(cls, effect: Effect) -> Outcome:
-        """Returns an effect alone."""
-        return cls(effect, {name: [getattr(effect, name)] for name in BY_LOSS})
+    def __len__(self) -> int:
+        """Returns the number of losses."""
+        return len(self.columns["loss"])
 
     def at(self, places: Sequence[int]) -> Outcome:
         """Returns what it does to some of the losses, in the order of their places."""
@@ -104,13 +103,19 @@ class Effects(Sequence[Effect]):
     def __init__(self, outcomes: Iterable[Outcome]) -> None:
         self.outcomes = tuple(outcomes)
 
+    def column(self, name: str) -> list[Any]:
+        """Returns one field of every effect."""
+        if name in BY_LOSS:
+            return [value for outcome in self.outcomes for value in outcome.columns[name]]
+        return [value for one in self.outcomes for value in [getattr(one.common, name)] * len(one)]
+
     @cached_property
     def _made(self) -> list[Effect]:
         return [effect for outcome in self.outcomes for effect in outcome.effects]
 
     def __len__(self) -> int:
         """Returns their number."""
-        return sum(len(outcome.columns["loss"]) for outcome in self.outcomes)
+        return sum(map(len, self.outcomes))
 
     @overload
     def __getitem__(self, at: int) -> Effect: ...

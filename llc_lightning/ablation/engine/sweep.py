@@ -285,13 +285,14 @@ class Measurement:
 
 def _series(ablations: Ablations, source: Source) -> Iterator[Effect]:
     """Yields for every component what is known of its effects before they are measured."""
-    name, draws, vmapped = source.method.name, source.method.draws, ablations.lanes.vmapped
+    method = source.method
+    common = Effect("ablation_effect", method=method.name, draws=method.draws, vmapped=ablations.lanes.vmapped)
     for number, component in enumerate(ablations.components):
         fitted: dict[str, Any] = {}
         if source.constants:
             constants = tuple(values[number] for values in source.constants)
             fitted = {"details": source.details[number], "constants": constants}
-        yield Effect("ablation_effect", component.address, component.kind, name, draws=draws, vmapped=vmapped, **fitted)
+        yield common.changed(component=component.address, kind=component.kind, **fitted)
 
 
 def _judged(outcome: Outcome, source: Source) -> Outcome:
