@@ -8,6 +8,7 @@ from llc_lightning import ablation_effects
 from llc_lightning.ablation import sweep
 from llc_lightning.ablation.effects import COLUMNS, effects_table
 from llc_lightning.ablation.methods.noise import Noise
+from llc_lightning.ablation.metrics import Own
 from llc_lightning.components.listing import find_components
 from llc_lightning.components.loss import loss_fn, snapshot_params
 from llc_lightning.runtime.errors import AddressError, SettingError
@@ -40,8 +41,9 @@ def test_defaults_and_seeds() -> None:
 def test_columns_are_those_of_the_effects_one_by_one() -> None:
     module, data = Circuits(), circuits_data(80)
     methods = ["optimal(losses=each,steps=3)", "zero", "resample", "weight_zero"]
+    largest = Own(output="hook_hidden", function=lambda outputs, clean, batch: outputs.amax(-1), title="largest")
     effects = sweep(loss_fn(module), snapshot_params(module), data, find_components(module, "neurons"), methods, seed=0,
-                    tasks=True, metrics="kl(output=hook_hidden)", per_example=True)  # fmt: skip
+                    tasks=True, metrics=largest, per_example=True)  # fmt: skip
     rows = list(effects)
     assert len(effects) == len(rows) == 5 + 4 * 5 * len(find_components(module, "neurons"))
     assert effects == rows
