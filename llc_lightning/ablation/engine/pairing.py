@@ -98,7 +98,7 @@ def measure(ablations: Ablations, *, keep: bool, done: Callable[[float], object]
             if not sources[run.kind].probes:
                 summary.given(entries[block], differences, draw=run.draw, components=run.components)
             if run.draw == draws - 1 and run.components.stop == n_components:
-                means = [total / draws for total in sums]
+                means = [total / draws for total in sums] if draws > 1 else sums
                 summary.own(entries[block], means if sources[run.kind].probes else sums)
                 summary.add(means, counted)
         done(1 / len(examples.blocks))

@@ -110,7 +110,11 @@ class Unablated:
             recording.checked = True
 
     def _key(self, batch: Batch, points: Sequence[str]) -> object:
-        return tuple(points), self._with_tasks, self._metrics, forms_of((self._params, batch))
+        return tuple(points), self._with_tasks, self._metrics, self._form, forms_of(batch)
+
+    @cached_property
+    def _form(self) -> str:
+        return forms_of(self._params)
 
     def _forward(self, params: Params, batch: Batch, points: Sequence[str]) -> ForwardPass:
         return losses_of(self._loss, params, batch, self._with_tasks, self._metrics, points)
