@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import exp, pi
 
 import numpy as np
 import torch
-from scipy.special import erf
+from scipy.integrate import quad
+from scipy.special import erf, erfcx
 from torch import Tensor
 
 from benchmarks.truth.case import Case, of_weights, quadratic_sum, turned
@@ -40,6 +42,22 @@ def half_parabola_by_quadrature(*, n_beta: float, gamma: float) -> float:
     return mean(-energy - gamma / 2 * w**2, energy)
 
 
+def half_line(*, n_beta: float, gamma: float) -> float:
+    """Returns the value of ``relu(w)``: a Gaussian on the left, ``exp(-n_beta w - gamma w^2 / 2)`` on the right."""
+    root, tilt = gamma**-0.5, n_beta / gamma**0.5
+    left, right = root * (pi / 2) ** 0.5, root * (pi / 2) ** 0.5 * float(erfcx(tilt / 2**0.5))
+    return n_beta * (1 / gamma - n_beta / gamma * right) / (left + right)
+
+
+def half_line_by_quadrature(*, n_beta: float, gamma: float) -> float:
+    """Returns the same by quadrature of the half where the loss is not 0."""
+
+    def moment(power: int) -> float:
+        return quad(lambda w: w**power * exp(-n_beta * w - gamma / 2 * w**2), 0, 60 / n_beta, epsabs=0)[0]
+
+    return n_beta * moment(1) / ((pi / 2 / gamma) ** 0.5 + moment(0))
+
+
 def largest(dimension: int, *, n_beta: float, gamma: float) -> float:
     """Returns the value of ``max_i |w_i|`` from the distribution of the largest of Gaussians."""
     log_t = log_grid(gamma, 20_000)
@@ -59,6 +77,7 @@ PRODUCT = Kink(
 )
 PRODUCT_OF_THREE = Kink(3, lambda w: (w[0] * w[1] * w[2]).abs(), partial(of_powers, (1, 1, 1)))
 RELU = Kink(1, lambda w: w.clamp(min=0).square().sum() / 2, half_parabola, half_parabola_by_quadrature)
+HALF = Kink(1, lambda w: w.relu().sum(), half_line, half_line_by_quadrature)
 LARGEST = Kink(
     2, lambda w: w.abs().amax(), partial(largest, 2),
     partial(on_a_plane, lambda x, y: np.maximum(abs(x), abs(y)), points=1200),
@@ -69,9 +88,13 @@ UPWARDS = Kink(
 )
 
 
-def summed(dimension: int) -> Kink:
-    """``|w_1| + .. + |w_d|``."""
-    return Kink(dimension, lambda w: w.abs().sum(), lambda **at: dimension * ABSOLUTE.value(**at))
+def summed(dimension: int, kink: Kink = ABSOLUTE) -> Kink:
+    """``|w_1| + .. + |w_d|``, or another kink in every weight."""
+    again = kink.again
+    return Kink(
+        dimension, kink.loss, lambda **at: dimension * kink.value(**at),
+        (lambda **at: dimension * again(**at)) if again else None,
+    )  # fmt: skip
 
 
 def cone(dimension: int) -> Kink:
@@ -94,6 +117,9 @@ ALONE: tuple[tuple[str, Kink, float], ...] = (
     ("|w1 w2 w3|", PRODUCT_OF_THREE, 100.0),
     ("relu(w)^2 / 2", RELU, 100.0),
     ("relu(w)^2 / 2", RELU, 1000.0),
+    ("relu(w)^2 / 2 in 30", summed(30, RELU), 500.0),
+    ("relu(w) in 10", summed(10, HALF), 1000.0),
+    ("relu(w) in 100", summed(100, HALF), 1000.0),
     ("relu(w1) relu(w2)", UPWARDS, 100.0),
     ("max(|w1|, |w2|)", LARGEST, 100.0),
     ("max(|w1|, .., |w5|)", LARGEST_OF_FIVE, 100.0),
@@ -107,6 +133,7 @@ DILUTED: tuple[tuple[str, Kink, int, float, int | None], ...] = (
     ("|w1 w2|", PRODUCT, 40, 100.0, 4),
     ("|w|_1 in 5", summed(5), 20, 100.0, None),
     ("relu(w)^2 / 2", RELU, 5, 100.0, None),
+    ("relu(w) in 20", summed(20, HALF), 10, 500.0, None),
     ("max(|w1|, |w2|)", LARGEST, 10, 1000.0, 5),
     ("cone in 3", cone(3), 15, 100.0, None),
 )

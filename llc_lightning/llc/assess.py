@@ -70,6 +70,7 @@ class Assessor:
         healthy = ~exploded(chains, torch.tensor([at.n_beta]), self.lane.layout.dimension)[0]
         observed = {name: seen[0, healthy] for name, seen in chains.observed.items()}
         kept = replace(self._kept(at, chains, observed, healthy), cold=cold)
+        kept = kept if elsewhere else replace(kept, before=self._before(at, chains, healthy))
         some, moved = bool(healthy.any()), _moved(chains.observed["squared_distance"][0], elsewhere=elsewhere)
         evidence = Evidence(
             at=at,
@@ -178,6 +179,11 @@ class Assessor:
             watched=None if watched is None else draws(watched),
             pair=None if first is None or second is None else (first, second),
         )
+
+    def _before(self, at: Resolution, chains: Chains, healthy: Tensor) -> Draws:
+        """Returns the scaled losses of the last three quarters of burn-in."""
+        burn_in = self.settings.burn_in
+        return (at.n_beta * chains.excess[0, healthy, burn_in // 4 : burn_in].double()).cpu().numpy()
 
     def _task_estimates(self, at: Resolution, observed: Mapping[str, Tensor]) -> dict[str, Estimate]:
         if "task_losses" not in observed:

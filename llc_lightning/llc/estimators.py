@@ -29,7 +29,7 @@ class KeptDraws:
     curvature. ``plain`` is the virial with ``M = 1``. ``cold`` is what half the virial is predicted to lack, because
     the chains are on their way to equilibrium. ``watched`` are excess losses of single
     examples at some draws, [chain, draw, example]. ``pair`` are scaled excess losses at the same draws on two
-    minibatches.
+    minibatches. ``before`` is what ``scaled`` was in the last three quarters of burn-in, of chains from w*.
     """
 
     scaled: Draws
@@ -44,6 +44,7 @@ class KeptDraws:
     cold: Estimate = Estimate(0.0, 0.0)
     watched: Draws | None = None
     pair: tuple[Draws, Draws] | None = None
+    before: Draws | None = None
 
 
 _FEW = 8

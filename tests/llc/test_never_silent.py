@@ -35,6 +35,10 @@ def pointed(params: dict[str, Tensor], batch: Tensor) -> Tensor:
     return params["w"].abs().sum() + 0 * batch
 
 
+def upwards(power: int) -> Loss:
+    return lambda params, batch: params["w"].relu().pow(power).sum() + 0 * batch
+
+
 def estimate(loss: Loss, weights: int, **settings: Any) -> LLCRecord:
     return estimate_llc(loss, {"w": torch.zeros(weights)}, torch.zeros(1), **{"gamma": 1.0, **settings})
 
@@ -56,10 +60,14 @@ def test_the_default_is_right_on_a_quadratic() -> None:
         ("wrong-gradient", rounded, 4, {"n_beta": 1.0}),
         ("step-bias", pointed, 10, {"n_beta": 1000.0, "sampler": "sgnht", "step_size": 4e-4}),
         ("step-bias", pointed, 10, {"n_beta": 1000.0, "step_size": 4e-4}),
+        ("not-settled", upwards(1), 10, {"n_beta": 1000.0}),
+        ("drifting", upwards(1), 30, {"n_beta": 500.0}),
+        ("drifting", upwards(2), 30, {"n_beta": 500.0}),
         ("box-hits", quadratic([1.0] * 10), 10,
          {"n_beta": 100.0, "gamma": 1e-6, "box": 0.23, "step_size": 2e-4, "draws": 4000, "chains": 16}),
     ],
-    ids=["step bias", "slow direction", "1e6 above", "3e4 above", "detach", "round", "sgnht, |w|", "lm, |w|", "box"],
+    ids=["step bias", "slow direction", "1e6 above", "3e4 above", "detach", "round", "sgnht, |w|", "lm, |w|", "relu",
+         "30 of relu", "30 of relu^2", "box"],
 )  # fmt: skip
 def test_what_is_wrong_has_a_reason(reason: str, loss: Loss, weights: int, settings: dict[str, Any]) -> None:
     assert reason in estimate(loss, weights, **settings).status.split("+")
@@ -72,6 +80,12 @@ def test_a_loss_that_lies_not_too_high_and_one_with_a_kink_in_its_slope_are_ok()
         return params["w"].square().sum() / 2 + params["w"].relu().square().sum() + 0 * batch
 
     assert estimate(kinked, 4, n_beta=100.0).status == "ok"
+
+
+def test_directions_that_are_flat_altogether_are_ok_however_far_from_settled() -> None:
+    record = estimate(lambda params, batch: 0 * params["w"].sum() + 0 * batch, 10, n_beta=1000.0)
+    assert (record.value, record.status) == (0.0, "ok")
+    assert estimate(quadratic([1.0] * 4 + [0.0] * 30), 34, n_beta=1000.0).status == "ok"
 
 
 def test_what_moves_decides_what_is_the_full_model() -> None:
