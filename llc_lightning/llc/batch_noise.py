@@ -26,8 +26,12 @@ _TINY = 1e-30
 _NUMBERS = 2**20
 """Numbers of the gradients that are taken at once."""
 _ALL, _FEWEST, _UNMAPPED = 4096, 256, 256
+_EACH = 8
+"""Examples that a chain has at least, where there are so many: chains beyond are not looked at."""
 _STEEPEST = 64
 """How many of the examples whose losses changed the most are looked at one by one, at least."""
+_RARE = 16
+"""Of so many examples one is rare, at most."""
 _LOSSES = 16
 """Examples of a chain whose losses are taken at once, at least."""
 _UNSTABLE = 0.1
@@ -104,7 +108,7 @@ class NoisePrediction:
         if factor is None:
             unknown = torch.full_like(value, torch.nan)
             return NoiseBias(unknown, unknown)
-        rows = torch.tensor(healthy)
+        rows = torch.tensor(healthy)[: max(1, len(self.centre.losses) // _EACH)]
         bound, error = self._noise(_rows(end, rows), {name: _own(each, rows) for name, each in factor.items()})
         lanes = len(value)
         bound, error, felt = bound[:lanes].cpu(), error[:lanes].cpu(), self._grown(self.stiffest)[:lanes].cpu()
@@ -131,9 +135,11 @@ class NoisePrediction:
         chunk = -(-count // (passes * chains)) * chains
         order = torch.randperm(n, generator=generator(self.seed, "noise-examples"))[:looked]
         steep = (
-            self._steepest(at, order, count // 2) if looked > count else torch.zeros(looked, self.stacked.width).bool()
+            self._steepest(at, order, min(count // 2, looked // _RARE))
+            if looked > count
+            else torch.zeros(looked, self.stacked.width).bool()
         )
-        spread, sizes = Spread(factor, chains), Mean()
+        spread, sizes = Spread(factor, chains, n), Mean()
         some = torch.arange(passes * chunk)
         for rows, gradient in self._gradients(at, order, some, count, chunk):
             counted = ~steep[rows % count] & (rows < count)[:, None]
@@ -178,13 +184,13 @@ class NoisePrediction:
         """
         chains, looked = len(next(iter(at.values()))), len(order)
         moved = torch.zeros(looked, self.stacked.width, dtype=self.centre.losses.dtype)
-        size = max(_LOSSES, self.batch_size) * chains
+        size = min(max(_LOSSES, self.batch_size), -(-looked // chains)) * chains
         for start in range(0, looked, size):
-            rows = torch.arange(start, start + size) % looked  # the last ones again, so that all have one shape
+            rows = torch.arange(start, start + size) % looked  # beyond the last the first, so that all have one shape
             index = order[rows].view(-1, chains).T.to(self.centre.losses.device)
             losses = self.stacked.losses(at, take(self.data, index), per_chain=True)
-            change = losses - self.centre.losses[index][:, None]
-            moved[rows] = change.permute(2, 0, 1).reshape(size, -1).to(moved)
+            change = (losses - self.centre.losses[index][:, None]).permute(2, 0, 1).reshape(size, -1)
+            moved[start : start + size] = change[: looked - start].to(moved)  # the first have another chain's by now
         for chain in range(chains):
             own = moved[chain::chains]
             own -= own.mean(0)

@@ -17,53 +17,62 @@ class Spread:
     """The variance over examples of vectors at every chain, summed over weights: mean square less square of the mean.
 
     Both of what is left when the first vector of the chain is taken off: where all of them are the same nothing is,
-    however long they are. Rows are of one chain after the other.
+    however long they are. A chain has some of the examples, and stands for all of them: ``(1 - 1 / n) / (1 - 1 / k)``
+    is what k of n without replacement lack. Rows are of one chain after the other.
 
     Args:
         factor: What every weight counts, [1 or chain, lane, *slice].
         chains: How many there are.
+        n: Of how many examples the variance is.
     """
 
-    def __init__(self, factor: Stack, chains: int) -> None:
+    def __init__(self, factor: Stack, chains: int, n: int) -> None:
         self._factor = factor
         self._chains = chains
+        self._n = n
         self._first: Stack = {}
         self._sums: Stack = {}
         self._squares = torch.zeros((), dtype=torch.float64)
-        self._counts = torch.zeros(chains, dtype=torch.long)
+        self._there = torch.zeros(chains, 1, dtype=torch.long)
+        self._counts = torch.zeros(chains, 1, dtype=torch.long)
 
     def add(self, rows: Stack, there: Bool[Tensor, "row"], counted: Bool[Tensor, "row lane"]) -> None:
         """Adds rows; used up.
 
         Args:
             rows: The vectors, [row, lane, *slice].
-            there: Which of them are of an example, by whose number everything is divided.
-            counted: Which of these count on a lane; in place of the others stands the first vector.
+            there: Which of them are of an example.
+            counted: Which of these count on a lane; the variance is about the mean of those.
         """
         parts: list[Tensor] = []
         for name, value in taken(rows):
             each = self._each(value)
-            left = each - self._first.setdefault(name, each[0].clone())
+            if name not in self._first:
+                self._first[name] = each[0].clone()
+            left = each - self._first[name]
             _leave_out(left, counted)
             summed = left.sum(0) if len(left) > 1 or name not in self._sums else left[0]
             self._sums[name] = self._sums[name].add_(summed) if name in self._sums else summed
             parts.append(self._square(name, left))
         squares = total(parts)
         self._squares = self._squares.to(squares.device) + self._each(squares).sum(0)
-        self._counts += there.view(-1, self._chains).sum(0)
+        self._there = self._there + self._each(there[:, None]).sum(0)
+        self._counts = self._counts + self._each(counted).sum(0)
 
     def variance(self) -> Float[Tensor, "lane"]:
-        """Returns its mean over chains."""
-        seen = self._counts.clamp(min=1).to(self._squares.device)[:, None]
-        mean = {name: value * self._factor[name] for name, value in self._sums.items()}
-        each = self._squares / seen - inner(mean, mean).double() / seen.square()
+        """Returns its mean over chains, times the share of the examples that count."""
+        there, counts = (some.to(self._squares) for some in (self._there, self._counts))
+        summed = {name: value * self._factor[name] for name, value in self._sums.items()}
+        squares = self._squares - inner(summed, summed).double() / counts.clamp(min=1)
+        each = squares / (counts - 1).clamp(min=1) * (1 - 1 / self._n) * counts / there.clamp(min=1)
         return each.clamp(min=0).mean(0)
 
     def about_mean(self, rows: Stack, counted: Bool[Tensor, "row lane"]) -> Float[Tensor, "row lane"]:
         """Returns the squares of other rows about the means so far, 0 of what does not count; used up."""
         parts: list[Tensor] = []
         for name, value in taken(rows):
-            seen = self._counts.clamp(min=1).to(value).view(-1, *(1,) * (value.ndim - 1))
+            seen = self._counts.clamp(min=1).to(value)
+            seen = seen.view(*seen.shape, *(1,) * (value.ndim - 2))
             left = self._each(value) - (self._first[name] + self._sums[name] / seen)
             _leave_out(left, counted)
             parts.append(self._square(name, left))

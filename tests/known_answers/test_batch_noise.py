@@ -119,6 +119,18 @@ def test_rare_examples_among_many_are_told(rare: int, size: float) -> None:
     assert "batch-noise" in record.status
 
 
+@pytest.mark.parametrize(("n", "chains", "draws"), [(24, 16, 400), (5000, 8, 4400)])
+def test_few_examples_and_ones_of_which_most_are_looked_at_have_their_noise(n: int, chains: int, draws: int) -> None:
+    """Of the first a chain would have one or two; of the second the steepest are looked at beside the others."""
+    curvatures = (1.0,) * (20 if n < 100 else 5)
+    known = noisy_quadratic(1.0, curvatures, n=n)
+    known.data.sub_(known.data.mean(0))
+    noise = AT["n_beta"] ** 2 * known.data.var(0, correction=0).mean().item() / BATCH
+    run = {**AT, "step_size": 0.004}
+    added = quadratic_lm_value(curvatures, **run, gradient_noise=noise) - quadratic_lm_value(curvatures, **run)
+    assert abs(estimate(known, chains=chains, draws=draws).noise_bias - added) < 0.1 * added
+
+
 def test_dead_chains_do_not_count() -> None:
     def loss(params: Params, batch: torch.Tensor) -> torch.Tensor:
         """Has no value on the first example beyond some distance."""

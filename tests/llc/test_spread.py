@@ -7,7 +7,7 @@ from torch import Tensor
 from llc_lightning.llc.spread import Mean, Spread
 from llc_lightning.sampling.stacked import Stack
 
-CHAINS, ROWS, COUNT = 3, 24, 20
+CHAINS, ROWS, COUNT, N = 3, 24, 20, 40
 
 
 def weighed(vectors: Stack, factor: Stack, chain: int) -> Tensor:
@@ -31,7 +31,7 @@ def given(request: pytest.FixtureRequest) -> tuple[Stack, Stack]:
 
 
 def added(vectors: Stack, factor: Stack, rows: int, counted: Tensor) -> Spread:
-    spread, there = Spread(factor, CHAINS), torch.arange(ROWS) < COUNT
+    spread, there = Spread(factor, CHAINS, N), torch.arange(ROWS) < COUNT
     for start in range(0, COUNT, rows):
         some = slice(start, start + rows)
         spread.add({name: value[some].clone() for name, value in vectors.items()}, there[some], counted[some])
@@ -41,7 +41,7 @@ def added(vectors: Stack, factor: Stack, rows: int, counted: Tensor) -> Spread:
 @pytest.mark.parametrize("rows", [CHAINS, 4 * CHAINS])
 def test_it_is_that_of_every_weight_summed(given: tuple[Stack, Stack], rows: int) -> None:
     counted = (torch.arange(ROWS) < COUNT)[:, None].expand(ROWS, 2)
-    literal = torch.stack([weighed(*given, chain).var(0, correction=0).sum(1) for chain in range(CHAINS)]).mean(0)
+    literal = torch.stack([weighed(*given, chain).var(0).sum(1) for chain in range(CHAINS)]).mean(0) * (1 - 1 / N)
     torch.testing.assert_close(added(*given, rows, counted).variance(), literal, rtol=1e-5, atol=0)
 
 
@@ -53,23 +53,30 @@ def test_one_that_does_not_count_on_a_lane_is_told_by_itself(given: tuple[Stack,
     spread = added(vectors, factor, rows, counted)
     together = added(vectors, factor, rows, (torch.arange(ROWS) < COUNT)[:, None].expand(ROWS, 2))
     assert spread.variance()[0] == together.variance()[0]
-    others = weighed(vectors, factor, 1)[:, 1]
-    first, left = others[0], others.clone()
-    left[2] = first
-    alone = left.var(0, correction=0).sum()
-    before = weighed(vectors, factor, 1)[:, 1].var(0, correction=0).sum()
-    expected = together.variance()[1] + (alone - before) / CHAINS
+    of_chain = weighed(vectors, factor, 1)[:, 1]
+    others = of_chain[torch.arange(len(of_chain)) != 2]
+    alone = others.var(0).sum() * len(others) / len(of_chain)
+    expected = together.variance()[1] + (alone - of_chain.var(0).sum()) * (1 - 1 / N) / CHAINS
     torch.testing.assert_close(spread.variance()[1], expected, rtol=1e-5, atol=0)
     only = torch.zeros(CHAINS, 2, dtype=torch.bool)
     only[1, 1] = True
     squares = spread.about_mean({name: value[6:9].clone() for name, value in vectors.items()}, only)
-    torch.testing.assert_close(squares[1, 1], (others[2] - left.mean(0)).square().sum(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(squares[1, 1], (of_chain[2] - others.mean(0)).square().sum(), rtol=1e-4, atol=0)
     assert squares.count_nonzero() == 1
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_how_much_those_that_do_not_count_differ_is_nothing_to_the_others(first: bool) -> None:
+    rows = torch.zeros(8, 1, 1)
+    rows[0 if first else 5] = 1e3
+    spread = Spread({"a": torch.ones(1, 1, 1)}, 1, N)
+    spread.add({"a": rows}, torch.ones(8, dtype=torch.bool), rows[:, 0] == 0)
+    assert spread.variance() == 0
 
 
 def test_vectors_that_are_the_same_have_none_however_long_they_are() -> None:
     row = 1e6 * torch.rand(CHAINS, 1, 7, generator=torch.Generator().manual_seed(0))
-    spread, all_of_them = Spread({"a": torch.ones(1, 1, 7)}, CHAINS), torch.ones(CHAINS, 1, dtype=torch.bool)
+    spread, all_of_them = Spread({"a": torch.ones(1, 1, 7)}, CHAINS, N), torch.ones(CHAINS, 1, dtype=torch.bool)
     for _ in range(5):
         spread.add({"a": row.clone()}, all_of_them[:, 0], all_of_them)
     assert torch.equal(spread.variance(), torch.zeros(1, dtype=torch.float64))
