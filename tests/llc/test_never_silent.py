@@ -60,7 +60,7 @@ def test_the_default_is_right_on_a_quadratic() -> None:
         ("wrong-gradient", rounded, 4, {"n_beta": 1.0}),
         ("step-bias", pointed, 10, {"n_beta": 1000.0, "sampler": "sgnht", "step_size": 4e-4}),
         ("step-bias", pointed, 10, {"n_beta": 1000.0, "step_size": 4e-4}),
-        ("not-settled", upwards(1), 10, {"n_beta": 1000.0}),
+        ("drifting", upwards(1), 10, {"n_beta": 1000.0}),
         ("drifting", upwards(1), 30, {"n_beta": 500.0}),
         ("drifting", upwards(2), 30, {"n_beta": 500.0}),
         ("box-hits", quadratic([1.0] * 10), 10,
