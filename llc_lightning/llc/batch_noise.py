@@ -127,7 +127,8 @@ class NoisePrediction:
         n, chains = len(self.centre.losses), len(next(iter(at.values())))
         count, looked = n, n
         if n > _ALL:
-            count, looked = min(n, max(_FEWEST, self.examples)), min(n, max(_ALL, self.lookups))
+            count = min(n, max(_FEWEST, self.examples))
+            looked = min(n, max(count, self.lookups))
         if not self.stacked.vmapped:
             count = looked = min(count, _UNMAPPED)
         width = sum(value[0].numel() for value in at.values())
